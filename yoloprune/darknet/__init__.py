@@ -1,0 +1,1 @@
+"""The Darknet formats: .cfg text, the network it describes, and .weights files."""

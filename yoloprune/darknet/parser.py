@@ -1,0 +1,417 @@
+"""Sections to `NetworkSpec` and back.
+
+Every option that changes the arithmetic is either understood or refused by name; what only concerns
+training (jitter, learning rates, loss weights) is kept and not interpreted. Defaults and the meaning
+of each option follow darknet's `src/parser.c` (AlexeyAB's fork).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from yoloprune.darknet.cfg import Section, format_sections, parse_sections, read_cfg_text
+from yoloprune.darknet.shapes import layer_shapes
+from yoloprune.darknet.spec import (
+    INPUT,
+    AvgPool,
+    Conv,
+    Dropout,
+    GaussianYolo,
+    Head,
+    Layer,
+    MaxPool,
+    NetworkSpec,
+    Region,
+    Reorg,
+    Route,
+    Sam,
+    ScaleChannels,
+    Shortcut,
+    Upsample,
+    Yolo,
+)
+from yoloprune.errors import CfgError
+from yoloprune.files import write_atomically
+
+ACTIVATIONS = frozenset(
+    "elu gelu hard_mish hardtan leaky lhtan linear loggy logistic mish plse ramp relie relu relu6 "
+    "selu stair swish tanh".split()
+)
+"""Activations that act on each value alone, as darknet names them."""
+
+_Number = TypeVar("_Number", int, float)
+
+MAX_CHANNELS = 1 << 16
+"""Larger filter counts and image sizes are taken for damage, not for networks."""
+
+_NOT_IMPLEMENTED = {
+    "convolutional": (
+        "xnor",
+        "binary",
+        "bin_output",
+        "antialiasing",
+        "share_index",
+        "flipped",
+        "coordconv",
+        "sway",
+        "rotate",
+        "stretch",
+        "stretch_sway",
+        "deform",
+    ),
+    "maxpool": ("maxpool_depth", "antialiasing", "maxpool_zero_nonmax"),
+    "reorg": ("reverse", "flatten", "extra"),
+    "scale_channels": ("scale_wh",),
+    "region": ("tree", "background"),
+}
+"""Options that change the arithmetic in ways this package does not compute (unless they are 0)."""
+
+
+class _Options:
+    """Typed access to one section's options; every failure names file, line and section."""
+
+    def __init__(self, section: Section, index: int, name: str) -> None:
+        self.section = section
+        self.index = index
+        self.name = name
+        self._values: dict[str, str] = {}
+        self._conflicts: dict[str, int] = {}
+        for option in section.options:
+            # darknet takes the first of two equal keys, OpenCV the last: only agreement is safe.
+            if self._values.setdefault(option.key, option.value) != option.value:
+                self._conflicts[option.key] = option.line
+
+    def error(self, message: str, key: str | None = None) -> CfgError:
+        line = next((o.line for o in self.section.options if o.key == key), self.section.line)
+        layer = f" layer {self.index}" if self.index >= 0 else ""
+        return CfgError(f"{self.name}:{line}:{layer} [{self.section.name}] {message}")
+
+    def text(self, key: str, default: str | None = None) -> str:
+        if key in self._conflicts:
+            raise self.error(f"gives {key!r} twice with different values", key)
+        value = self._values.get(key, default)
+        if value is None:
+            raise self.error(f"needs the option {key!r}")
+        return value
+
+    def number(self, key: str, text: str, convert: Callable[[str], _Number]) -> _Number:
+        try:
+            value = convert(text.strip())
+        except ValueError:
+            kind = "an integer" if convert is int else "a number"
+            raise self.error(f"option {key}={text[:60]!r} is not {kind}", key) from None
+        if not abs(value) < 1e9:
+            raise self.error(f"option {key}={text[:60]!r} is out of range", key)
+        return value
+
+    def integer(self, key: str, default: int | None = None, *, least: int = 0) -> int:
+        value = self.number(key, self.text(key, None if default is None else str(default)), int)
+        if value < least:
+            raise self.error(f"option {key}={value} must be at least {least}", key)
+        if value > MAX_CHANNELS:
+            raise self.error(f"option {key}={value} must be at most {MAX_CHANNELS}", key)
+        return value
+
+    def real(self, key: str, default: float) -> float:
+        return self.number(key, self.text(key, str(default)), float)
+
+    def integers(self, key: str) -> list[int]:
+        items = self.text(key).rstrip(", ").split(",")
+        return [self.number(key, item, int) for item in items]
+
+    def reals(self, key: str) -> list[float]:
+        items = self.text(key).rstrip(", ").split(",")
+        return [self.number(key, item, float) for item in items]
+
+    def flag(self, key: str) -> bool:
+        return self.number(key, self.text(key, "0"), int) != 0
+
+    def activation(self, default: str) -> str:
+        value = self.text("activation", default)
+        if value not in ACTIVATIONS:
+            known = ", ".join(sorted(ACTIVATIONS))
+            raise self.error(
+                f"activation {value!r} is not supported (known: {known})", "activation"
+            )
+        return value
+
+    def refuse(self, keys: tuple[str, ...]) -> None:
+        for key in keys:
+            # For share_index even 0 is a layer; elsewhere 0 switches the feature off.
+            if key in self._values and (self._values[key] != "0" or key == "share_index"):
+                value = self._values[key]
+                raise self.error(f"option {key}={value} changes the arithmetic: not supported", key)
+
+    def source(self, key: str, reference: int) -> int:
+        absolute = self.index + reference if reference < 0 else reference
+        if not 0 <= absolute < self.index:
+            raise self.error(
+                f"{key}={reference} points to layer {absolute}: "
+                f"only earlier layers (0 to {self.index - 1}) can be read",
+                key,
+            )
+        return absolute
+
+
+def read_cfg(path: Path) -> NetworkSpec:
+    """Read a .cfg file; raises `CfgError` naming file, line and section when it cannot be used."""
+    return parse_cfg(read_cfg_text(path), name=str(path))
+
+
+def parse_cfg(text: str, name: str = "cfg") -> NetworkSpec:
+    """Parse cfg text; `name` stands for the file in error messages."""
+    return spec_from_sections(parse_sections(text, name), name)
+
+
+def format_cfg(spec: NetworkSpec) -> str:
+    """Cfg text of a spec: every option as it was written, `filters` and `groups` as they are now."""
+    net = Section(name="net", options=spec.net_options)
+    return format_sections([net, *(layer.section for layer in spec.layers)])
+
+
+def write_cfg(path: Path, spec: NetworkSpec) -> None:
+    """Write a spec as a .cfg file, whole or not at all."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(format_cfg(spec), encoding="utf-8")
+
+
+def spec_from_sections(sections: tuple[Section, ...], name: str = "cfg") -> NetworkSpec:
+    """Give sections their meaning; the shapes of all layers are checked to fit together."""
+    net = sections[0]
+    if net.name not in ("net", "network"):
+        raise CfgError(f"{name}:{net.line}: the first section must be [net], found [{net.name}]")
+    if len(sections) == 1:
+        raise CfgError(f"{name}: the network has no layers")
+    options = _Options(net, -1, name)
+    if options.integer("time_steps", 1) > 1:
+        raise options.error(
+            "time_steps above 1 (recurrent networks) is not supported", "time_steps"
+        )
+    channels, height, width = (
+        options.integer(key, least=1) for key in ("channels", "height", "width")
+    )
+    layers: list[Layer] = []
+    for index, section in enumerate(sections[1:]):
+        read = _READERS.get(section.name)
+        if read is None:
+            raise CfgError(
+                f"{name}:{section.line}: layer {index} [{section.name}] is not supported "
+                f"(known: {', '.join(sorted(_READERS))})"
+            )
+        reader = _Options(section, index, name)
+        layer = read(reader)
+        for source in layer.sources:
+            if source != INPUT and isinstance(layers[source], Head):
+                raise reader.error(f"reads {layers[source].title}: a head's output cannot be read")
+        layers.append(layer)
+    spec = NetworkSpec(
+        input_shape=(channels, height, width), net_options=net.options, layers=tuple(layers)
+    )
+    if not spec.convs:
+        raise CfgError(f"{name}: the network has no [convolutional] layer")
+    layer_shapes(spec, name)
+    return spec
+
+
+def _conv(o: _Options) -> Conv:
+    o.refuse(_NOT_IMPLEMENTED["convolutional"])
+    size = o.integer("size", 1, least=1)
+    stride = o.integer("stride", 1, least=1)
+    filters = o.integer("filters", 1, least=1)
+    groups = o.integer("groups", 1, least=1)
+    if filters % groups:
+        raise o.error(f"filters={filters} is not a multiple of groups={groups}", "groups")
+    return Conv(
+        index=o.index,
+        sources=(o.index - 1,),
+        section=o.section,
+        filters=filters,
+        size=size,
+        stride_x=o.integer("stride_x", stride, least=1),
+        stride_y=o.integer("stride_y", stride, least=1),
+        padding=size // 2 if o.flag("pad") else o.integer("padding", 0),
+        dilation=1 if size == 1 else o.integer("dilation", 1, least=1),
+        groups=groups,
+        batch_normalize=o.flag("batch_normalize") or o.flag("cbn"),
+        activation=o.activation("logistic"),
+    )
+
+
+def _shortcut(o: _Options) -> Shortcut:
+    if (kind := o.text("weights_type", "none")) != "none":
+        raise o.error(f"weights_type={kind} (weighted shortcut) is not supported", "weights_type")
+    return Shortcut(
+        index=o.index,
+        sources=(_previous(o), *(o.source("from", r) for r in o.integers("from"))),
+        section=o.section,
+        activation=o.activation("linear"),
+    )
+
+
+def _route(o: _Options) -> Route:
+    groups = o.integer("groups", 1, least=1)
+    group_id = o.integer("group_id", 0)
+    if group_id >= groups:
+        raise o.error(f"group_id={group_id} must be below groups={groups}", "group_id")
+    return Route(
+        index=o.index,
+        sources=tuple(o.source("layers", r) for r in o.integers("layers")),
+        section=o.section,
+        groups=groups,
+        group_id=group_id,
+    )
+
+
+def _upsample(o: _Options) -> Upsample:
+    if o.real("scale", 1.0) != 1.0:
+        raise o.error("option scale (upsample that multiplies) is not supported", "scale")
+    stride = o.integer("stride", 2, least=1)
+    return Upsample(index=o.index, sources=(o.index - 1,), section=o.section, stride=stride)
+
+
+def _maxpool(o: _Options) -> MaxPool:
+    o.refuse(_NOT_IMPLEMENTED["maxpool"])
+    stride = o.integer("stride", 1, least=1)
+    size = o.integer("size", stride, least=1)
+    return MaxPool(
+        index=o.index,
+        sources=(o.index - 1,),
+        section=o.section,
+        size=size,
+        stride_x=o.integer("stride_x", stride, least=1),
+        stride_y=o.integer("stride_y", stride, least=1),
+        padding=o.integer("padding", size - 1),
+    )
+
+
+def _avgpool(o: _Options) -> AvgPool:
+    return AvgPool(index=o.index, sources=(o.index - 1,), section=o.section)
+
+
+def _dropout(o: _Options) -> Dropout:
+    probability = o.real("probability", 0.2)
+    if not 0 <= probability < 1:
+        raise o.error(f"probability={probability} must be in [0, 1)", "probability")
+    return Dropout(
+        index=o.index, sources=(o.index - 1,), section=o.section, probability=probability
+    )
+
+
+def _reorg(o: _Options) -> Reorg:
+    o.refuse(_NOT_IMPLEMENTED["reorg"])
+    return Reorg(
+        index=o.index,
+        sources=(o.index - 1,),
+        section=o.section,
+        stride=o.integer("stride", 1, least=1),
+        mixes_channels=o.section.name == "reorg",
+    )
+
+
+def _scale_channels(o: _Options) -> ScaleChannels:
+    o.refuse(_NOT_IMPLEMENTED["scale_channels"])
+    return ScaleChannels(
+        index=o.index,
+        sources=(_previous(o), _single(o, "from")),
+        section=o.section,
+        activation=o.activation("linear"),
+    )
+
+
+def _sam(o: _Options) -> Sam:
+    return Sam(
+        index=o.index,
+        sources=(_previous(o), _single(o, "from")),
+        section=o.section,
+        activation=o.activation("linear"),
+    )
+
+
+def _yolo(o: _Options) -> Yolo:
+    return Yolo(
+        index=o.index,
+        sources=(_previous(o),),
+        section=o.section,
+        classes=o.integer("classes", 20, least=1),
+        anchors=_masked_anchors(o),
+        scale_x_y=o.real("scale_x_y", 1.0),
+        new_coords=o.flag("new_coords"),
+    )
+
+
+def _gaussian_yolo(o: _Options) -> GaussianYolo:
+    return GaussianYolo(
+        index=o.index,
+        sources=(_previous(o),),
+        section=o.section,
+        classes=o.integer("classes", 20, least=1),
+        anchors=_masked_anchors(o),
+        scale_x_y=o.real("scale_x_y", 1.0),
+    )
+
+
+def _region(o: _Options) -> Region:
+    o.refuse(_NOT_IMPLEMENTED["region"])
+    if not o.flag("softmax"):
+        raise o.error("only softmax=1 is supported", "softmax")
+    if o.integer("coords", 4) != 4:
+        raise o.error("only coords=4 is supported", "coords")
+    anchors = _anchor_pairs(o)
+    if len(anchors) != o.integer("num", 1):
+        raise o.error(f"has {len(anchors)} anchors but num={o.text('num', '1')}", "anchors")
+    return Region(
+        index=o.index,
+        sources=(_previous(o),),
+        section=o.section,
+        classes=o.integer("classes", 20, least=1),
+        anchors=anchors,
+    )
+
+
+def _previous(o: _Options) -> int:
+    return o.source("layers", -1)
+
+
+def _single(o: _Options, key: str) -> int:
+    references = o.integers(key)
+    if len(references) != 1:
+        raise o.error(f"{key} takes exactly one layer", key)
+    return o.source(key, references[0])
+
+
+def _anchor_pairs(o: _Options) -> tuple[tuple[float, float], ...]:
+    values = o.reals("anchors")
+    if len(values) % 2 or not all(value > 0 for value in values):
+        raise o.error("anchors must be pairs of positive numbers", "anchors")
+    return tuple(zip(values[::2], values[1::2], strict=True))
+
+
+def _masked_anchors(o: _Options) -> tuple[tuple[float, float], ...]:
+    anchors = _anchor_pairs(o)
+    if all(option.key != "mask" for option in o.section.options):
+        return anchors[: o.integer("num", 1)]
+    mask = o.integers("mask")
+    if not all(0 <= m < len(anchors) for m in mask):
+        raise o.error(f"mask {o.text('mask')!r} selects beyond the {len(anchors)} anchors", "mask")
+    return tuple(anchors[m] for m in mask)
+
+
+_READERS: dict[str, Callable[[_Options], Layer]] = {
+    "convolutional": _conv,
+    "conv": _conv,
+    "shortcut": _shortcut,
+    "route": _route,
+    "upsample": _upsample,
+    "maxpool": _maxpool,
+    "max": _maxpool,
+    "avgpool": _avgpool,
+    "avg": _avgpool,
+    "dropout": _dropout,
+    "reorg": _reorg,
+    "reorg3d": _reorg,
+    "scale_channels": _scale_channels,
+    "sam": _sam,
+    "yolo": _yolo,
+    "Gaussian_yolo": _gaussian_yolo,
+    "region": _region,
+}

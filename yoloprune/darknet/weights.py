@@ -1,0 +1,140 @@
+"""Darknet .weights files.
+
+Format (darknet `src/parser.c`): little-endian int32 major, minor, revision; then `seen`, the number
+of training images, in 8 bytes from version 0.2 on and in 4 before; then float32 per convolution in
+layer order: with batch norm biases, scales, means, variances and kernel, without it biases and kernel.
+"""
+
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from yoloprune.darknet.shapes import layer_shapes, source_shapes
+from yoloprune.darknet.spec import Conv, NetworkSpec
+from yoloprune.darknet.state import ConvParameters, State
+from yoloprune.errors import WeightsError
+from yoloprune.files import write_atomically
+
+HEADER_BYTES = 20
+"""Size of the header that `write_weights` writes: version 0.2.5 with an 8-byte `seen`."""
+
+_VERSION = (0, 2, 5)
+_FLOAT = np.dtype("<f4")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsHeader:
+    """Version, training images seen, and the header's own length in bytes."""
+
+    version: tuple[int, int, int]
+    seen: int
+    size: int
+
+
+def parameter_shapes(spec: NetworkSpec) -> dict[int, dict[str, tuple[int, ...]]]:
+    """Shapes of each convolution's parameters, in file order, by layer index."""
+    shapes = layer_shapes(spec)
+    expected: dict[int, dict[str, tuple[int, ...]]] = {}
+    for conv in spec.convs:
+        channels = source_shapes(conv, spec, shapes)[0][0]
+        names = ("bias", "scale", "mean", "variance") if conv.batch_normalize else ("bias",)
+        expected[conv.index] = {name: (conv.filters,) for name in names} | {
+            "kernel": (conv.filters, channels // conv.groups, conv.size, conv.size)
+        }
+    return expected
+
+
+def read_header(data: bytes, path: Path) -> WeightsHeader:
+    """Decode the header at the start of a file's bytes."""
+    if len(data) < 16:
+        raise WeightsError(f"{path}: only {len(data)} bytes: not a darknet .weights file")
+    major, minor, revision = struct.unpack_from("<3i", data)
+    if not (0 <= major < 100_000 and 0 <= minor < 100_000):
+        raise WeightsError(
+            f"{path}: version {major}.{minor} makes no sense: not a darknet .weights file"
+        )
+    long_seen = major * 10 + minor >= 2 and major < 1000 and minor < 1000
+    if long_seen and len(data) < HEADER_BYTES:
+        raise WeightsError(f"{path}: only {len(data)} bytes: not a darknet .weights file")
+    (seen,) = struct.unpack_from("<q" if long_seen else "<i", data, 12)
+    return WeightsHeader(version=(major, minor, revision), seen=seen, size=20 if long_seen else 16)
+
+
+def read_weights(
+    path: Path, spec: NetworkSpec, *, backbone: bool = False
+) -> dict[int, ConvParameters]:
+    """Read a .weights file for a network, as float32 tensors.
+
+    With `backbone` the file may end after any convolution (`darknet53.conv.74`), and only the
+    layers it holds are returned. Raises `WeightsError` naming layer and byte offset when the file
+    is too short, too long, not finite, or has a negative variance.
+    """
+    try:
+        data = bytearray(path.read_bytes())
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot read the weights: {error.strerror}") from error
+    offset = read_header(bytes(data[:HEADER_BYTES]), path).size
+    expected = parameter_shapes(spec)
+    state: dict[int, ConvParameters] = {}
+    for conv in spec.convs:
+        if backbone and state and offset == len(data):
+            return state
+        state[conv.index], offset = _read_conv(data, offset, path, conv, expected[conv.index])
+    if offset != len(data):
+        raise WeightsError(
+            f"{path}: {len(data) - offset} bytes remain after the last layer (byte {offset}): "
+            "these weights belong to another cfg"
+        )
+    return state
+
+
+def write_weights(path: Path, spec: NetworkSpec, state: State, *, seen: int = 0) -> None:
+    """Write a state as a version 0.2.5 .weights file, whole or not at all."""
+    check_state(spec, state)
+    with write_atomically(path) as temporary, temporary.open("wb") as file:
+        file.write(struct.pack("<3iq", *_VERSION, seen))
+        for conv in spec.convs:
+            for _, tensor in state[conv.index].items():
+                file.write(tensor.detach().cpu().numpy().astype(_FLOAT, copy=False).tobytes())
+
+
+def check_state(spec: NetworkSpec, state: State) -> None:
+    """Raise `WeightsError` unless the state has exactly the tensors that the network needs."""
+    expected = parameter_shapes(spec)
+    if expected.keys() != state.keys():
+        odd = sorted(expected.keys() ^ state.keys())
+        raise WeightsError(f"the weights do not cover the network: layers {odd[:10]} differ")
+    for index, shapes in expected.items():
+        found = {name: tuple(tensor.shape) for name, tensor in state[index].items()}
+        if found != shapes:
+            raise WeightsError(f"layer {index}: the cfg needs {shapes}, the weights have {found}")
+
+
+def _read_conv(
+    data: bytearray, offset: int, path: Path, conv: Conv, shapes: dict[str, tuple[int, ...]]
+) -> tuple[ConvParameters, int]:
+    tensors: dict[str, torch.Tensor] = {}
+    for name, shape in shapes.items():
+        count = math.prod(shape)
+        if offset + count * _FLOAT.itemsize > len(data):
+            raise WeightsError(
+                f"{path}: the file ends at byte {len(data)}, but {conv.title} needs its {name} "
+                f"({count} floats) from byte {offset}: truncated, or weights of another cfg"
+            )
+        array = np.frombuffer(data, _FLOAT, count, offset)
+        bad = ~np.isfinite(array)
+        if name == "variance":
+            bad |= array < 0
+        if bad.any():
+            first = int(bad.argmax())
+            raise WeightsError(
+                f"{path}: {conv.title}: {name}[{first}] = {array[first]} at byte "
+                f"{offset + first * _FLOAT.itemsize}: damaged, or weights of another cfg"
+            )
+        tensors[name] = torch.from_numpy(array.astype(np.float32, copy=False).reshape(shape))
+        offset += count * _FLOAT.itemsize
+    return ConvParameters(**tensors), offset

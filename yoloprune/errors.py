@@ -1,0 +1,41 @@
+"""What can go wrong, as one tree.
+
+YoloPruneError
+├── CfgError            a .cfg that cannot be read, or asks for something unknown
+├── WeightsError        a .weights file that does not fit its network
+├── PlanError           a budget that cannot be met, a plan of another network
+├── VerificationError   the slim network does not compute what the masked one does
+├── DatasetError        images or labels that cannot be used
+└── CheckpointError     a training checkpoint that cannot be continued
+
+Each message says what was found, where (file, line, layer), and what to do.
+The command line prints it as one line and exits with code 2.
+"""
+
+
+class YoloPruneError(Exception):
+    """Base of every error that a user's input can cause."""
+
+
+class CfgError(YoloPruneError):
+    """A .cfg file that is malformed, inconsistent or uses an unsupported feature."""
+
+
+class WeightsError(YoloPruneError):
+    """A .weights file that is damaged or belongs to another network."""
+
+
+class PlanError(YoloPruneError):
+    """A pruning budget that cannot be met, or a plan that does not fit the network."""
+
+
+class VerificationError(YoloPruneError):
+    """The slim network differs from the masked network it must equal."""
+
+
+class DatasetError(YoloPruneError):
+    """Images or labels that are missing, unreadable or malformed."""
+
+
+class CheckpointError(YoloPruneError):
+    """A training checkpoint that is damaged or belongs to another run."""

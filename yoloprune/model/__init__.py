@@ -1,0 +1,1 @@
+"""The torch reading of a spec."""
