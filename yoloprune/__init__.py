@@ -1,0 +1,1 @@
+"""Structural pruning for Darknet YOLO detectors."""

@@ -1,8 +1,8 @@
 """Sections to `NetworkSpec` and back.
 
-Every option that changes the arithmetic is either understood or refused by name; what only concerns
-training (jitter, learning rates, loss weights) is kept and not interpreted. Defaults and the meaning
-of each option follow darknet's `src/parser.c` (AlexeyAB's fork).
+Every option that changes the arithmetic is either understood or refused by name; what only
+concerns training (jitter, learning rates, loss weights) is kept and not interpreted. Defaults and
+the meaning of each option follow darknet's `src/parser.c` (AlexeyAB's fork).
 """
 
 from collections.abc import Callable
@@ -33,10 +33,12 @@ from yoloprune.darknet.spec import (
 from yoloprune.errors import CfgError
 from yoloprune.files import write_atomically
 
-ACTIVATIONS = frozenset(
-    "elu gelu hard_mish hardtan leaky lhtan linear loggy logistic mish plse ramp relie relu relu6 "
-    "selu stair swish tanh".split()
-)
+# fmt: off
+ACTIVATIONS = frozenset({
+    "elu", "gelu", "hard_mish", "hardtan", "leaky", "lhtan", "linear", "loggy", "logistic", "mish",
+    "plse", "ramp", "relie", "relu", "relu6", "selu", "stair", "swish", "tanh",
+})
+# fmt: on
 """Activations that act on each value alone, as darknet names them."""
 
 _Number = TypeVar("_Number", int, float)
@@ -164,7 +166,7 @@ def parse_cfg(text: str, name: str = "cfg") -> NetworkSpec:
 
 
 def format_cfg(spec: NetworkSpec) -> str:
-    """Cfg text of a spec: every option as it was written, `filters` and `groups` as they are now."""
+    """Cfg text of a spec: options as written, `filters` and `groups` as they are now."""
     net = Section(name="net", options=spec.net_options)
     return format_sections([net, *(layer.section for layer in spec.layers)])
 

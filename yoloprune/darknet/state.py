@@ -13,8 +13,8 @@ BATCH_NORM_EPSILON = 1e-5
 class ConvParameters:
     """Parameters of one convolution with F filters over C/g channels a group and a k x k window.
 
-    `kernel` is (F, C/g, k, k); the others are (F,). With batch norm, `bias` is its beta, `scale` its
-    gamma, `mean` and `variance` its running statistics; without, those three are None.
+    `kernel` is (F, C/g, k, k); the others are (F,). With batch norm, `bias` is its beta, `scale`
+    its gamma, `mean` and `variance` its running statistics; without, those three are None.
     """
 
     kernel: Tensor

@@ -1,8 +1,9 @@
 """Darknet .weights files.
 
-Format (darknet `src/parser.c`): little-endian int32 major, minor, revision; then `seen`, the number
-of training images, in 8 bytes from version 0.2 on and in 4 before; then float32 per convolution in
-layer order: with batch norm biases, scales, means, variances and kernel, without it biases and kernel.
+Format (darknet `src/parser.c`): little-endian int32 major, minor, revision; then `seen`, the
+number of training images, in 8 bytes from version 0.2 on and in 4 before; then float32 per
+convolution in layer order: with batch norm biases, scales, means, variances and kernel, without it
+biases and kernel.
 """
 
 import math
@@ -42,7 +43,7 @@ def parameter_shapes(spec: NetworkSpec) -> dict[int, dict[str, tuple[int, ...]]]
     for conv in spec.convs:
         channels = source_shapes(conv, spec, shapes)[0][0]
         names = ("bias", "scale", "mean", "variance") if conv.batch_normalize else ("bias",)
-        expected[conv.index] = {name: (conv.filters,) for name in names} | {
+        expected[conv.index] = dict.fromkeys(names, (conv.filters,)) | {
             "kernel": (conv.filters, channels // conv.groups, conv.size, conv.size)
         }
     return expected

@@ -1,8 +1,8 @@
 """YOLOv3 networks built by function: any number of classes, any width.
 
-Sources: J. Redmon and A. Farhadi, "YOLOv3: An Incremental Improvement", 2018 (Darknet-53 and the three
-heads; the tiny variant and the one with spatial pyramid pooling of K. He et al., 2014, are from the
-darknet repository).
+Sources: J. Redmon and A. Farhadi, "YOLOv3: An Incremental Improvement", 2018 (Darknet-53 and the
+three heads; the tiny variant and the one with spatial pyramid pooling of K. He et al., 2014, are
+from the darknet repository).
 """
 
 from collections.abc import Callable, Sequence
@@ -165,7 +165,7 @@ def _yolov3(
 
 
 def _pyramid(net: CfgBuilder, source: int) -> None:
-    pools = []
+    pools: list[int] = []
     for size in (5, 9, 13):
         if pools:
             net.route(source)

@@ -107,7 +107,8 @@ class ConvLayer(nn.Module):
         )
         self.activation = ACTIVATION_FUNCTIONS[conv.activation]
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, F, H', W')
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, F, H', W')."""
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
@@ -126,7 +127,8 @@ class MaxPoolLayer(nn.Module):
             pool.size, (pool.stride_y, pool.stride_x), padding=before if self.even else 0
         )
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, H', W')
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H', W')."""
         if not self.even:
             x = F.pad(x, self.border, value=float("-inf"))
         pooled: Tensor = self.pool(x)
@@ -141,7 +143,8 @@ class ReorgLayer(nn.Module):
         self.stride = reorg.stride
         self.mixes_channels = reorg.mixes_channels
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C s^2, H/s, W/s)
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C s^2, H/s, W/s)."""
         batch, channels, height, width = x.shape
         s = self.stride
         if self.mixes_channels:

@@ -35,8 +35,8 @@ Transform = Callable[[Layer, Tensor], Tensor]
 class Network(nn.Module):
     """A darknet network; `forward` gives the raw maps that its heads read.
 
-    `layers[str(i)]` is the module of layer i where it has parameters or state; shortcuts, routes and
-    heads have none.
+    `layers[str(i)]` is the module of layer i where it has parameters or state; shortcuts, routes
+    and heads have none.
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
