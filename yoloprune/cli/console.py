@@ -1,8 +1,10 @@
 """What all commands print with: colour on a terminal, plain text in a pipe."""
 
+import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -32,3 +34,18 @@ def track(items: Iterable[_Item], what: str, total: int | None, quiet: bool) -> 
     )
     with shown as progress:
         yield from progress.track(items, total=total, description=what)
+
+
+@contextmanager
+def stage(what: str, quiet: bool) -> Iterator[None]:
+    """Show on stderr what is going on while it lasts; silent with `quiet` or outside a terminal."""
+    if quiet or not errors.is_terminal:
+        yield
+        return
+    with errors.status(what):
+        yield
+
+
+def print_json(document: Any) -> None:
+    """Print a document as JSON, with nothing that a terminal would add."""
+    typer.echo(json.dumps(document, indent=1))

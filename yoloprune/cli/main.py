@@ -3,9 +3,19 @@
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperGroup
 
+from yoloprune.cli.benchmark import benchmark
 from yoloprune.cli.console import errors
+from yoloprune.cli.detect import detect
+from yoloprune.cli.evaluate import evaluate
+from yoloprune.cli.export import export
+from yoloprune.cli.init import init
+from yoloprune.cli.inspect import inspect
+from yoloprune.cli.prune import prune
+from yoloprune.cli.verify import verify
+from yoloprune.cli.zoo import zoo
 from yoloprune.errors import YoloPruneError
 
 
@@ -19,14 +29,9 @@ class _OneLineErrors(TyperGroup):
         except (YoloPruneError, OSError) as error:
             if ctx.params.get("debug"):
                 raise
-            errors.print(f"[bold red]error:[/] {_escaped(error)}", soft_wrap=True)
+            message = escape(" ".join(str(error).split()))
+            errors.print(f"[bold red]error:[/] {message}", soft_wrap=True, highlight=False)
             raise typer.Exit(2) from None
-
-
-def _escaped(error: Exception) -> str:
-    from rich.markup import escape
-
-    return escape(" ".join(str(error).split()))
 
 
 app = typer.Typer(
@@ -43,6 +48,20 @@ def _global(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Options before the command's name."""
+
+
+for _command in (
+    inspect,
+    prune,
+    verify,
+    evaluate,
+    detect,
+    export,
+    benchmark,
+    zoo,
+    init,
+):
+    app.command()(_command)
 
 
 def main() -> None:

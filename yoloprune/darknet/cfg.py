@@ -4,11 +4,15 @@ The grammar is darknet's: `[name]` opens a section, `key=value` lines follow, bl
 `#` and `;` start comments. Nothing is interpreted here; `spec.py` gives the options a meaning.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from yoloprune.errors import CfgError
+
+# Not str.splitlines: that also breaks a comment at 0x85, the ellipsis of Windows code pages.
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,7 @@ def parse_sections(text: str, name: str = "cfg") -> tuple[Section, ...]:
             sections.append(Section(name=header[0], line=header[1], options=tuple(options)))
         options.clear()
 
-    for number, raw in enumerate(text.splitlines(), start=1):
+    for number, raw in enumerate(_LINE_END.split(text), start=1):
         line = raw.split("#", 1)[0].split(";", 1)[0].strip()
         if not line:
             continue

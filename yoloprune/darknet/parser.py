@@ -31,7 +31,7 @@ from yoloprune.darknet.spec import (
     Yolo,
 )
 from yoloprune.errors import CfgError
-from yoloprune.files import write_atomically
+from yoloprune.files import write_text
 
 # fmt: off
 ACTIVATIONS = frozenset({
@@ -98,6 +98,9 @@ class _Options:
 
     def number(self, key: str, text: str, convert: Callable[[str], _Number]) -> _Number:
         try:
+            # Python also takes 1_6 and digits of other scripts, which darknet reads differently.
+            if "_" in text or not text.isascii():
+                raise ValueError
             value = convert(text.strip())
         except ValueError:
             kind = "an integer" if convert is int else "a number"
@@ -118,8 +121,8 @@ class _Options:
         return self.number(key, self.text(key, str(default)), float)
 
     def integers(self, key: str) -> list[int]:
-        items = self.text(key).rstrip(", ").split(",")
-        return [self.number(key, item, int) for item in items]
+        # A comma at the end is no slip to overlook: darknet reads layer 0 behind it.
+        return [self.number(key, item, int) for item in self.text(key).split(",")]
 
     def reals(self, key: str) -> list[float]:
         items = self.text(key).rstrip(", ").split(",")
@@ -146,6 +149,8 @@ class _Options:
 
     def source(self, key: str, reference: int) -> int:
         absolute = self.index + reference if reference < 0 else reference
+        if self.index == 0:
+            raise self.error("is the first layer, but has to read an earlier one")
         if not 0 <= absolute < self.index:
             raise self.error(
                 f"{key}={reference} points to layer {absolute}: "
@@ -173,8 +178,7 @@ def format_cfg(spec: NetworkSpec) -> str:
 
 def write_cfg(path: Path, spec: NetworkSpec) -> None:
     """Write a spec as a .cfg file, whole or not at all."""
-    with write_atomically(path) as temporary:
-        temporary.write_text(format_cfg(spec), encoding="utf-8")
+    write_text(path, format_cfg(spec))
 
 
 def spec_from_sections(sections: tuple[Section, ...], name: str = "cfg") -> NetworkSpec:
@@ -223,6 +227,11 @@ def _conv(o: _Options) -> Conv:
     groups = o.integer("groups", 1, least=1)
     if filters % groups:
         raise o.error(f"filters={filters} is not a multiple of groups={groups}", "groups")
+    padding = size // 2 if o.flag("pad") else o.integer("padding", 0)
+    dilation = 1 if size == 1 else o.integer("dilation", 1, least=1)
+    if dilation > 1 and 2 * padding != size - 1:
+        # darknet sizes this output without the dilation, and then writes past it.
+        raise o.error(f"dilation={dilation} needs an odd size and padding=size//2", "dilation")
     return Conv(
         index=o.index,
         sources=(o.index - 1,),
@@ -231,8 +240,8 @@ def _conv(o: _Options) -> Conv:
         size=size,
         stride_x=o.integer("stride_x", stride, least=1),
         stride_y=o.integer("stride_y", stride, least=1),
-        padding=size // 2 if o.flag("pad") else o.integer("padding", 0),
-        dilation=1 if size == 1 else o.integer("dilation", 1, least=1),
+        padding=padding * dilation,
+        dilation=dilation,
         groups=groups,
         batch_normalize=o.flag("batch_normalize") or o.flag("cbn"),
         activation=o.activation("logistic"),
@@ -275,6 +284,9 @@ def _maxpool(o: _Options) -> MaxPool:
     o.refuse(_NOT_IMPLEMENTED["maxpool"])
     stride = o.integer("stride", 1, least=1)
     size = o.integer("size", stride, least=1)
+    padding = o.integer("padding", size - 1)
+    if padding > 2 * (size - 1):
+        raise o.error(f"padding={padding} puts whole windows of size={size} outside", "padding")
     return MaxPool(
         index=o.index,
         sources=(o.index - 1,),
@@ -282,7 +294,7 @@ def _maxpool(o: _Options) -> MaxPool:
         size=size,
         stride_x=o.integer("stride_x", stride, least=1),
         stride_y=o.integer("stride_y", stride, least=1),
-        padding=o.integer("padding", size - 1),
+        padding=padding,
     )
 
 
@@ -342,6 +354,8 @@ def _yolo(o: _Options) -> Yolo:
 
 
 def _gaussian_yolo(o: _Options) -> GaussianYolo:
+    if (point := o.text("yolo_point", "center")) != "center":
+        raise o.error(f"yolo_point={point} is not supported (only center)", "yolo_point")
     return GaussianYolo(
         index=o.index,
         sources=(_previous(o),),

@@ -94,13 +94,21 @@ def read_weights(
 
 
 def write_weights(path: Path, spec: NetworkSpec, state: State, *, seen: int = 0) -> None:
-    """Write a state as a version 0.2.5 .weights file, whole or not at all."""
+    """Write a state as a version 0.2.5 .weights file, whole or not at all.
+
+    Raises `WeightsError` unless the state fits the network and is finite in float32.
+    """
     check_state(spec, state)
     with write_atomically(path) as temporary, temporary.open("wb") as file:
         file.write(struct.pack("<3iq", *_VERSION, seen))
         for conv in spec.convs:
-            for _, tensor in state[conv.index].items():
-                file.write(tensor.detach().cpu().numpy().astype(_FLOAT, copy=False).tobytes())
+            for name, tensor in state[conv.index].items():
+                array = tensor.detach().to("cpu", torch.float32).numpy()
+                if not np.isfinite(array).all():
+                    raise WeightsError(
+                        f"{path}: not written: {conv.title} has NaN or inf in {name}"
+                    )
+                file.write(array.astype(_FLOAT, copy=False).tobytes())
 
 
 def check_state(spec: NetworkSpec, state: State) -> None:

@@ -44,7 +44,7 @@ def _lhtan(x: Tensor) -> Tensor:
 
 def _selu(x: Tensor) -> Tensor:
     # darknet rounds the two constants of SELU.
-    return torch.where(x >= 0, 1.0507 * x, 1.0507 * 1.6732 * torch.expm1(x))
+    return 1.0507 * F.elu(x, alpha=1.6732)
 
 
 def _gelu(x: Tensor) -> Tensor:

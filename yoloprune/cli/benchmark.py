@@ -1,0 +1,78 @@
+"""`yoloprune benchmark`: latency of one network, or of two against each other."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yoloprune.cli.console import CfgPath, Json, Quiet, WeightsPath, output, print_json, track
+
+
+def benchmark(
+    cfg: CfgPath,
+    weights: WeightsPath,
+    cfg2: Annotated[
+        Path | None, typer.Argument(metavar="[CFG2]", help="Second network, to compare.")
+    ] = None,
+    weights2: Annotated[Path | None, typer.Argument(metavar="[WEIGHTS2]")] = None,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs of each network.")] = 20,
+    warmup: Annotated[int, typer.Option("--warmup", min=0, help="Runs before them.")] = 3,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="CPU threads (torch's own default).")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Time networks at batch 1 in every installed engine, alternating run by run."""
+    import torch
+
+    from yoloprune.cost import cost
+    from yoloprune.darknet.parser import read_cfg
+    from yoloprune.darknet.weights import read_weights
+    from yoloprune.errors import WeightsError
+    from yoloprune.report.latency import benchmark as measure
+    from yoloprune.report.table import billions, terminal_table
+
+    if (cfg2 is None) != (weights2 is None):
+        raise WeightsError("a second network needs both CFG2 and WEIGHTS2")
+    pairs = [(cfg, weights)] + ([(cfg2, weights2)] if cfg2 and weights2 else [])
+    specs = [read_cfg(path) for path, _ in pairs]
+    networks = [
+        (spec, read_weights(path, spec)) for spec, (_, path) in zip(specs, pairs, strict=True)
+    ]
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+    def shown(items: Iterable[int], what: str) -> Iterable[int]:
+        steps = list(items)
+        return track(steps, what, len(steps), quiet or json)
+
+    results = measure(networks, runs=runs, warmup=warmup, track=shown)
+    names = [str(path) for path, _ in pairs]
+    macs = [cost(spec).macs for spec in specs]
+    if json:
+        print_json(
+            {
+                "threads": torch.get_num_threads(),
+                "networks": [{"cfg": n, "macs": m} for n, m in zip(names, macs, strict=True)],
+                "engines": [asdict(result) for result in results],
+            }
+        )
+        return
+    rows: list[tuple[Any, ...]] = [
+        (name, result.engine, billions(m), f"{latency.median:.2f}", f"{latency.p95:.2f}")
+        for result in results
+        for name, m, latency in zip(names, macs, result.latencies, strict=True)
+    ]
+    title = f"Latency, batch 1, {torch.get_num_threads()} CPU threads, {runs} runs each"
+    header = ("Network", "Engine", "MACs", "Median (ms)", "p95 (ms)")
+    output.print(terminal_table(title, header, rows))
+    for result in results:
+        if result.speedup is not None:
+            output.print(
+                f"{result.engine}: {result.speedup:.2f}x as fast with {macs[0] / macs[1]:.2f}x "
+                f"fewer MACs; bound by {result.bound_by}",
+                highlight=False,
+            )

@@ -1,0 +1,140 @@
+"""`yoloprune evaluate`: mean average precision on a labelled data set."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from yoloprune.cli.console import CfgPath, Json, Quiet, WeightsPath, errors, output, track
+
+if TYPE_CHECKING:
+    from yoloprune.datasets.labels import Dataset, LabelledImage
+    from yoloprune.evaluation.evaluator import Evaluation
+
+
+class Protocols(StrEnum):
+    """Values of --protocol."""
+
+    CASE_STUDY = "case-study"
+    COCO = "coco"
+    BOTH = "both"
+
+
+def evaluate(
+    cfg: CfgPath,
+    weights: WeightsPath,
+    data: Annotated[
+        Path, typer.Option(help="Darknet .data file, or folder with images/ and labels/.")
+    ],
+    protocol: Annotated[
+        Protocols,
+        typer.Option(help="coco: pycocotools, original pixels. case-study: all-points AP."),
+    ] = Protocols.COCO,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split to evaluate on [default: test, val or valid, whichever exists]."),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="coco: scores above this count [default: 0.005]."),
+    ] = None,
+    nms: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="coco: IoU that suppression allows [default: 0.45]."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Evaluate on the first N images only.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure mAP, precision and recall of a network on labelled images."""
+    if protocol == Protocols.CASE_STUDY and (threshold is not None or nms is not None):
+        raise typer.BadParameter("--threshold and --nms belong to the coco protocol")
+    from yoloprune.darknet.parser import read_cfg
+    from yoloprune.darknet.weights import read_weights
+    from yoloprune.datasets.labels import read_dataset
+    from yoloprune.detection.decode import class_count
+    from yoloprune.evaluation.evaluator import (
+        NMS_THRESHOLD,
+        SCORE_THRESHOLD,
+        evaluate_case_study,
+        evaluate_coco,
+    )
+    from yoloprune.model.network import Network
+
+    spec = read_cfg(cfg)
+    network = Network.from_state(spec, read_weights(weights, spec))
+    dataset = read_dataset(data, classes=class_count(spec), split=split, limit=limit)
+    if dataset.unlabelled:
+        errors.print(
+            f"note: {dataset.unlabelled} of {len(dataset.images)} images have no label file: "
+            "taken to show no objects",
+            soft_wrap=True,
+        )
+
+    def progress(images: "Sequence[LabelledImage]") -> "Iterable[LabelledImage]":
+        return track(images, "evaluating", len(images), quiet)
+
+    evaluations = []
+    if protocol != Protocols.COCO:
+        evaluations.append(evaluate_case_study(network, dataset, progress=progress))
+    if protocol != Protocols.CASE_STUDY:
+        evaluations.append(
+            evaluate_coco(
+                network,
+                dataset,
+                threshold=SCORE_THRESHOLD if threshold is None else threshold,
+                iou_threshold=NMS_THRESHOLD if nms is None else nms,
+                progress=progress,
+            )
+        )
+    if as_json:
+        typer.echo(json.dumps(_report(cfg, weights, data, dataset, evaluations), indent=2))
+    else:
+        _print(dataset, evaluations)
+
+
+def _report(
+    cfg: Path, weights: Path, data: Path, dataset: "Dataset", evaluations: "list[Evaluation]"
+) -> dict[str, object]:
+    return {
+        "cfg": str(cfg),
+        "weights": str(weights),
+        "data": str(data),
+        "images": len(dataset.images),
+        "unlabelled": dataset.unlabelled,
+        "objects": dataset.object_count,
+        "evaluations": [dataclasses.asdict(evaluation) for evaluation in evaluations],
+    }
+
+
+def _print(dataset: "Dataset", evaluations: "list[Evaluation]") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    columns = ["mAP@0.5", "mAP@0.5:0.95", "precision", "recall"]
+    summary = Table("protocol", *columns)
+    for evaluation in evaluations:
+        if len(dataset.names) > 1:
+            classes = Table("class", "objects", "AP@0.5", "AP@0.5:0.95", title=evaluation.protocol)
+            for row in evaluation.per_class:
+                classes.add_row(
+                    escape(row.name), str(row.objects), _number(row.ap50), _number(row.ap50_95)
+                )
+            output.print(classes)
+        numbers = (evaluation.map50, evaluation.map50_95, evaluation.precision, evaluation.recall)
+        summary.add_row(evaluation.protocol, *map(_number, numbers))
+    output.print(summary)
+    output.print(
+        f"{len(dataset.images)} images, {dataset.object_count} objects; "
+        "precision and recall where F1 is highest"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,133 @@
+"""`yoloprune prune`: the main job."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, stage
+from yoloprune.pruning.budget import Scope
+from yoloprune.pruning.plan import Budget, Compensation
+
+CRITERIA = "l2, l1, bn-scale, l2-folded, fpgm or random."
+
+
+def prune(
+    cfg: CfgPath,
+    weights: WeightsPath,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the slim network and report.")],
+    keep_macs: Annotated[
+        float | None, typer.Option("--keep-macs", help="Largest share of the MACs to keep.")
+    ] = None,
+    keep_params: Annotated[
+        float | None, typer.Option("--keep-params", help="Largest share of the parameters.")
+    ] = None,
+    keep_channels: Annotated[
+        float | None, typer.Option("--keep-channels", help="Largest share of the channels.")
+    ] = None,
+    min_channels: Annotated[
+        int, typer.Option("--min-channels", help="Fewest channels that a group keeps.")
+    ] = 1,
+    round_to: Annotated[
+        int, typer.Option("--round-to", help="Round kept channels up to multiples of this.")
+    ] = 1,
+    max_layer_cut: Annotated[
+        float, typer.Option("--max-layer-cut", help="Largest share that a group may lose.")
+    ] = 1.0,
+    criterion: Annotated[str, typer.Option("--criterion", help=CRITERIA)] = "l2",
+    scope: Annotated[
+        Scope, typer.Option("--scope", help="Rank over the whole network, or cut layers alike.")
+    ] = Scope.GLOBAL,
+    compensate: Annotated[
+        Compensation,
+        typer.Option("--compensate", help="Where the constants of removed channels go."),
+    ] = Compensation.NONE,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random criterion.")] = 0,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", help="Verify on these (folder, list, .data) and on noise."),
+    ] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also write slim.onnx.")] = False,
+    cross_check: Annotated[
+        bool, typer.Option("--cross-check", help="Compare groups with Torch-Pruning's first.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove channels to meet a budget; prove, write and report the slim network."""
+    budget = Budget(
+        keep_macs=keep_macs,
+        keep_params=keep_params,
+        keep_channels=keep_channels,
+        min_channels=min_channels,
+        multiple_of=round_to,
+        max_layer_cut=max_layer_cut,
+    )
+    from yoloprune.cli.verification import print_cross_check, verification_images
+    from yoloprune.darknet.parser import read_cfg
+    from yoloprune.darknet.weights import read_weights
+    from yoloprune.errors import PlanError
+    from yoloprune.pruning.pruner import prune as prune_network
+
+    if not budget.limits:
+        raise PlanError("give at least one of --keep-macs, --keep-params, --keep-channels")
+    spec = read_cfg(cfg)
+    state = read_weights(weights, spec)
+    batch = verification_images(spec, images)
+    if cross_check:
+        print_cross_check(spec, quiet)
+    with stage("pruning and verifying in float64", quiet):
+        pruned = prune_network(
+            spec,
+            state,
+            criterion=criterion,
+            scope=scope,
+            budget=budget,
+            compensation=compensate,
+            images=batch,
+            seed=seed,
+        )
+    settings = {
+        "criterion": criterion,
+        "scope": scope.value,
+        "compensation": compensate.value,
+        "seed": seed,
+        "verification_images": len(batch),
+    }
+    _write(out, spec, pruned, settings, onnx=onnx, quiet=quiet)
+    _print(spec, pruned, out)
+
+
+def _write(
+    out: Path, dense: Any, pruned: Any, settings: dict[str, Any], *, onnx: bool, quiet: bool
+) -> None:
+    from yoloprune.darknet.parser import write_cfg
+    from yoloprune.darknet.weights import write_weights
+    from yoloprune.export.onnx import export_onnx
+    from yoloprune.files import write_text
+    from yoloprune.pruning.groups import analyse
+    from yoloprune.pruning.plan import write_plan
+    from yoloprune.report.pruning import pruning_markdown, pruning_report
+
+    if onnx:
+        with stage("exporting to ONNX", quiet):
+            export_onnx(pruned.spec, pruned.state, out / "slim.onnx")
+    write_weights(out / "slim.weights", pruned.spec, pruned.state)
+    write_cfg(out / "slim.cfg", pruned.spec)
+    write_plan(out / "plan.json", analyse(dense), pruned.plan)
+    command = shlex.join(["yoloprune", *sys.argv[1:]])
+    write_text(out / "report.md", pruning_markdown(dense, pruned, command))
+    document = pruning_report(dense, pruned, settings)
+    write_text(out / "report.json", json.dumps(document, indent=1) + "\n")
+
+
+def _print(dense: Any, pruned: Any, out: Path) -> None:
+    from yoloprune.report.pruning import HEADER, cost_rows, proof_lines
+    from yoloprune.report.table import terminal_table
+
+    output.print(terminal_table("Pruning", HEADER, cost_rows(dense, pruned.spec)))
+    for line in proof_lines(pruned):
+        output.print(line, highlight=False)
+    output.print(f"wrote {out}/: slim.cfg, slim.weights, plan.json, report.md, report.json")

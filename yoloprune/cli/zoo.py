@@ -1,0 +1,48 @@
+"""`yoloprune zoo`: write the cfg of a built-in network."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yoloprune.cli.console import output
+
+
+def zoo(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="yolov3, yolov3-spp or yolov3-tiny.")],
+    out: Annotated[Path, typer.Option("--out", help="The .cfg file to write.")],
+    classes: Annotated[int, typer.Option("--classes", help="Number of classes.")] = 80,
+    width: Annotated[float, typer.Option("--width", help="Multiplies all filter counts.")] = 1.0,
+    size: Annotated[int, typer.Option("--size", help="Input height and width, pixels.")] = 416,
+    anchors: Annotated[
+        str | None, typer.Option("--anchors", help="'w,h, w,h, ...' in input pixels.")
+    ] = None,
+) -> None:
+    """Write the cfg of a built-in network."""
+    from yoloprune.cost import cost
+    from yoloprune.darknet.parser import write_cfg
+    from yoloprune.darknet.zoo import NETWORKS
+    from yoloprune.errors import CfgError
+    from yoloprune.report.table import billions, millions
+
+    if name not in NETWORKS:
+        raise CfgError(f"network {name!r} is unknown (known: {', '.join(NETWORKS)})")
+    if size % 32 or not 32 <= size <= 4096:
+        raise CfgError(f"--size {size} must be a multiple of 32 from 32 to 4096")
+    pairs = {} if anchors is None else {"anchors": _pairs(anchors)}
+    spec = NETWORKS[name](classes=classes, width=width, size=(size, size), **pairs)
+    write_cfg(out, spec)
+    total = cost(spec)
+    output.print(f"{out}: {millions(total.params)} params, {billions(total.macs)} MACs")
+
+
+def _pairs(text: str) -> tuple[tuple[float, float], ...]:
+    from yoloprune.errors import CfgError
+
+    try:
+        numbers = [float(item) for item in text.split(",")]
+    except ValueError:
+        raise CfgError(f"--anchors {text!r}: expected numbers 'w,h, w,h, ...'") from None
+    if len(numbers) % 2 or not all(0 < n < 1e5 for n in numbers):
+        raise CfgError(f"--anchors {text!r}: expected pairs of positive numbers")
+    return tuple(zip(numbers[::2], numbers[1::2], strict=True))

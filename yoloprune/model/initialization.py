@@ -1,0 +1,34 @@
+"""Random weights for any network, so that it can be pruned and timed before it is trained."""
+
+import torch
+
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import ConvParameters
+from yoloprune.darknet.weights import parameter_shapes
+
+
+def random_state(spec: NetworkSpec, *, seed: int = 0) -> dict[int, ConvParameters]:
+    """Seeded random parameters, float32, under which activations neither vanish nor explode.
+
+    Kernels are normal with variance 1/fan-in; batch norms get scattered scales, offsets and running
+    statistics, as a trained network has them.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(shape: tuple[int, ...], deviation: float) -> torch.Tensor:
+        return torch.randn(shape, generator=generator) * deviation
+
+    def uniform(shape: tuple[int, ...], low: float, high: float) -> torch.Tensor:
+        return torch.rand(shape, generator=generator) * (high - low) + low
+
+    state = {}
+    for index, shapes in parameter_shapes(spec).items():
+        kernel = shapes["kernel"]
+        fan_in = kernel[1] * kernel[2] * kernel[3]
+        tensors = {"bias": normal(shapes["bias"], 0.1), "kernel": normal(kernel, fan_in**-0.5)}
+        if "scale" in shapes:
+            tensors["scale"] = uniform(shapes["scale"], 0.5, 1.5)
+            tensors["mean"] = normal(shapes["mean"], 0.1)
+            tensors["variance"] = uniform(shapes["variance"], 0.5, 1.5)
+        state[index] = ConvParameters(**tensors)
+    return state

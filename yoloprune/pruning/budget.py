@@ -1,0 +1,191 @@
+"""From scores and a budget to a plan.
+
+All prunable channels stand in one queue, lowest score first; ties break by group, then channel. The
+plan removes the shortest beginning of the queue with which every limit holds. A group's floor (its
+fewest channels), its equal parts and the rounding turn "so many of the queue" into a count per
+group that never rises with the queue's position, and a group always keeps its best channels. So the
+cost falls monotonically along the queue, and bisection on the static cost model is exact.
+"""
+
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yoloprune.cost import Cost, cost
+from yoloprune.errors import PlanError
+from yoloprune.pruning.groups import ChannelGroup, DependencyGraph
+from yoloprune.pruning.plan import Budget, Compensation, KeepIndices, PruningPlan
+from yoloprune.pruning.slimming import slim_spec
+
+Scores = Mapping[int, NDArray[np.float64]]
+"""Importance of each channel of each prunable group, by group id."""
+
+
+class Scope(StrEnum):
+    """How channels of different groups compete."""
+
+    GLOBAL = "global"
+    """By score, normalised within each group."""
+    LAYER = "layer"
+    """By rank within their group: every group loses the same share."""
+
+
+def comparable(scores: Scores, scope: Scope) -> dict[int, NDArray[np.float64]]:
+    """Scores that may be ranked across groups."""
+    return normalised(scores) if scope is Scope.GLOBAL else quantiles(scores)
+
+
+def normalised(scores: Scores) -> dict[int, NDArray[np.float64]]:
+    """Scores divided by their group's mean, which makes them comparable across groups.
+
+    Raw norms differ between layers by orders of magnitude for reasons that have nothing to do with
+    importance (fan-in, batch norm); ranked globally, they would empty whole layers.
+    """
+    return {i: s / mean if (mean := s.mean()) > 0 else s for i, s in scores.items()}
+
+
+def quantiles(scores: Scores) -> dict[int, NDArray[np.float64]]:
+    """Each score's rank within its group in (0, 1): every group loses the same share."""
+    ranked = {}
+    for group_id, s in scores.items():
+        rank = np.empty(len(s))
+        rank[np.argsort(s, kind="stable")] = np.arange(len(s))
+        ranked[group_id] = (rank + 0.5) / len(s)
+    return ranked
+
+
+def solve(
+    graph: DependencyGraph,
+    scores: Scores,
+    budget: Budget,
+    *,
+    criterion: str,
+    compensation: Compensation = Compensation.NONE,
+) -> PruningPlan:
+    """The plan that removes the fewest lowest-scored channels within the budget.
+
+    With carrier compensation, every pruned group keeps one more channel per equal part, which will
+    carry the constants of the removed ones; their cost is inside the budget. Raises `PlanError`
+    when the budget cannot be met; the message says how far it can be.
+    """
+    queue = _Queue(graph, scores, budget, compensation is Compensation.CARRIER)
+    dense = cost(graph.spec)
+
+    def fits(removed: int) -> bool:
+        slim = cost(slim_spec(graph, graph.kept(queue.keep(removed)[0])))
+        return all(
+            _amount(slim, n) <= share * _amount(dense, n) for n, share in budget.limits.items()
+        )
+
+    if not fits(queue.length):
+        raise PlanError(_unreachable(graph, queue, budget, dense))
+    low, high = 0, queue.length
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle + 1, high)
+    keep, carried = queue.keep(high)
+    return PruningPlan(
+        spec_digest=graph.spec.digest(),
+        criterion=criterion,
+        budget=budget,
+        keep=keep,
+        compensation=compensation,
+        carriers=carried,
+    )
+
+
+class _Queue:
+    """The order in which channels go, and what each group keeps after the first so many."""
+
+    def __init__(
+        self, graph: DependencyGraph, scores: Scores, budget: Budget, carriers: bool
+    ) -> None:
+        self.groups = graph.prunable
+        self.carriers = carriers
+        for group in self.groups:
+            if not np.isfinite(scores[group.id]).all():
+                layers = [member.layer for member in group.producers]
+                raise PlanError(f"the scores of layers {layers} are not finite")
+        group_ids = np.concatenate(
+            [np.full(g.size, g.id) for g in self.groups] or [np.zeros(0, dtype=np.int64)]
+        )
+        score = np.concatenate([scores[g.id] for g in self.groups] or [np.zeros(0)])
+        number = np.concatenate([np.arange(g.size) for g in self.groups] or [group_ids])
+        self.order = group_ids[np.lexsort((number, group_ids, score))]
+        self.length = len(self.order)
+        self.count = len(graph.groups)
+        # Within each equal part: best channels first, the lower number first among equals.
+        self.best = {g.id: _best_first(g, scores[g.id]) for g in self.groups}
+        self.floor = {g.id: _floor(g, budget) for g in self.groups}
+        self.step = {g.id: _step(g, budget) for g in self.groups}
+
+    def keep(self, removed: int) -> tuple[dict[int, KeepIndices], dict[int, KeepIndices]]:
+        """Kept channels and, of these, the carriers, once the queue's first `removed` are gone."""
+        gone = np.bincount(self.order[:removed], minlength=self.count)
+        keep, carried = {}, {}
+        for group in self.groups:
+            wanted = max(group.size - int(gone[group.id]), self.floor[group.id])
+            each = self._per_part(group, wanted)
+            best = self.best[group.id]
+            numbers = best[:, :each]
+            if self.carriers and each < group.part_size:
+                # The lowest-scored channel carries: its own content is lost like any removed one's.
+                numbers = np.concatenate([best[:, : each - 1], best[:, -1:]], axis=1)
+                carried[group.id] = tuple(sorted(best[:, -1].tolist()))
+            keep[group.id] = tuple(sorted(numbers.ravel().tolist()))
+        return keep, carried
+
+    def _per_part(self, group: ChannelGroup, wanted: int) -> int:
+        """Channels that each equal part keeps so that the group keeps at least `wanted`."""
+        each = math.ceil(wanted / group.equal_parts)
+        if self.carriers and each < group.part_size:
+            each += 1
+        step = self.step[group.id]
+        return min(math.ceil(each / step) * step, group.part_size)
+
+
+def _best_first(group: ChannelGroup, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Channel numbers, (parts, part size), each row by falling score."""
+    table = scores.reshape(group.equal_parts, -1)
+    # Reversed, so that of equal scores the lower number is the worse: the queue's order.
+    order = np.argsort(table, axis=1, kind="stable")[:, ::-1]
+    return order + np.arange(group.equal_parts)[:, None] * group.part_size
+
+
+def _floor(group: ChannelGroup, budget: Budget) -> int:
+    uncut = math.ceil(group.size * (1 - budget.max_layer_cut) - 1e-9)
+    return min(group.size, max(budget.min_channels, uncut, 1))
+
+
+def _step(group: ChannelGroup, budget: Budget) -> int:
+    """Channels per equal part that make every producer's filter count a multiple."""
+    step = 1
+    for member in group.producers:
+        # Of a producer that emits each channel several times, fewer channels make a multiple.
+        times = len(member.positions) // group.size
+        step = math.lcm(step, budget.multiple_of // math.gcd(budget.multiple_of, times))
+    return step // math.gcd(step, group.equal_parts)
+
+
+def _amount(total: Cost, name: str) -> int:
+    amount: int = getattr(total, name)
+    return amount
+
+
+def _unreachable(graph: DependencyGraph, queue: _Queue, budget: Budget, dense: Cost) -> str:
+    smallest = cost(slim_spec(graph, graph.kept(queue.keep(queue.length)[0])))
+    parts = []
+    for name, share in budget.limits.items():
+        least = _amount(smallest, name)
+        reached = least / _amount(dense, name)
+        if reached > share:
+            parts.append(
+                f"keep_{name}={share:g}: the smallest reachable is {reached:.4f} ({least:,})"
+            )
+    return (
+        f"the budget cannot be met: {'; '.join(parts)} (with min_channels={budget.min_channels}, "
+        f"multiple_of={budget.multiple_of}, max_layer_cut={budget.max_layer_cut:g})"
+    )

@@ -1,0 +1,128 @@
+"""Criteria: how important each channel of a group is.
+
+A criterion is a function of a group and a state that gives one score per channel, float64, the
+higher the more important. In a coupled group the score is the mean over the producers. Scores of
+different groups are not comparable before `budget.normalised`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from yoloprune.darknet.state import BATCH_NORM_EPSILON, ConvParameters, State
+from yoloprune.errors import PlanError
+from yoloprune.pruning.groups import ChannelGroup, DependencyGraph
+
+Criterion = Callable[[ChannelGroup, State], NDArray[np.float64]]
+
+
+def l2(group: ChannelGroup, state: State) -> NDArray[np.float64]:
+    """Root of the sum of squares of the kernel that produces the channel.
+
+    H. Li et al., "Pruning Filters for Efficient ConvNets", 2017, with the L2 norm.
+    """
+    return _mean_over_producers(group, state, lambda p: _norm(p.kernel, 2))
+
+
+def l1(group: ChannelGroup, state: State) -> NDArray[np.float64]:
+    """Sum of the absolute values of the kernel that produces the channel.
+
+    H. Li et al., "Pruning Filters for Efficient ConvNets", 2017.
+    """
+    return _mean_over_producers(group, state, lambda p: _norm(p.kernel, 1))
+
+
+def bn_scale(group: ChannelGroup, state: State) -> NDArray[np.float64]:
+    """Absolute batch-norm scale; raises `PlanError` where a producer has no batch norm.
+
+    Z. Liu et al., "Learning Efficient Convolutional Networks through Network Slimming", 2017.
+    """
+    for member in group.producers:
+        if state[member.layer].scale is None:
+            raise PlanError(
+                f"layer {member.layer} has no batch norm, so bn-scale cannot rank its channels: "
+                "choose another criterion"
+            )
+    return _mean_over_producers(group, state, _absolute_scale)
+
+
+def l2_folded(group: ChannelGroup, state: State) -> NDArray[np.float64]:
+    """L2 norm of the kernel after folding the batch norm into it: times gamma / sqrt(var + eps)."""
+    return _mean_over_producers(group, state, _folded_norm)
+
+
+def fpgm(group: ChannelGroup, state: State) -> NDArray[np.float64]:
+    """Sum of the distances to all other filters of the layer: the most replaceable is lowest.
+
+    Y. He et al., "Filter Pruning via Geometric Median for Deep Convolutional Neural Networks
+    Acceleration", 2019.
+    """
+    return _mean_over_producers(group, state, _distances)
+
+
+def random(group: ChannelGroup, state: State, *, seed: int = 0) -> NDArray[np.float64]:
+    """Uniform in [0, 1), the same for the same seed and group: the control for all others."""
+    return np.random.default_rng((seed, group.id)).random(group.size)
+
+
+CRITERIA: dict[str, Criterion] = {
+    "l2": l2,
+    "l1": l1,
+    "bn-scale": bn_scale,
+    "l2-folded": l2_folded,
+    "fpgm": fpgm,
+    "random": random,
+}
+"""Criteria by the names that the command line uses."""
+
+
+def criterion_named(name: str, seed: int = 0) -> Criterion:
+    """A criterion by name; `seed` matters to `random` alone. Raises `PlanError` if unknown."""
+    if name not in CRITERIA:
+        raise PlanError(f"criterion {name!r} is unknown (known: {', '.join(CRITERIA)})")
+    return partial(random, seed=seed) if name == "random" else CRITERIA[name]
+
+
+def score(
+    graph: DependencyGraph, state: State, criterion: Criterion
+) -> dict[int, NDArray[np.float64]]:
+    """Scores of all prunable groups, by group id."""
+    return {group.id: criterion(group, state) for group in graph.prunable}
+
+
+def _mean_over_producers(
+    group: ChannelGroup, state: State, measure: Callable[[ConvParameters], Tensor]
+) -> NDArray[np.float64]:
+    total, times = np.zeros(group.size), np.zeros(group.size)
+    for member in group.producers:
+        values = measure(state[member.layer]).double().numpy(force=True)
+        channels = np.asarray(member.channels)
+        np.add.at(total, channels, values[np.asarray(member.positions)])
+        np.add.at(times, channels, 1)
+    return total / times
+
+
+def _norm(kernel: Tensor, order: int) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(kernel.flatten(1), ord=order, dim=1)
+    return norm
+
+
+def _absolute_scale(parameters: ConvParameters) -> Tensor:
+    assert parameters.scale is not None
+    return parameters.scale.abs()
+
+
+def _folded_norm(parameters: ConvParameters) -> Tensor:
+    norm = _norm(parameters.kernel, 2)
+    if parameters.scale is None or parameters.variance is None:
+        return norm
+    return norm * parameters.scale.abs() / torch.sqrt(parameters.variance + BATCH_NORM_EPSILON)
+
+
+def _distances(parameters: ConvParameters) -> Tensor:
+    filters = parameters.kernel.flatten(1).double()
+    return torch.cdist(filters, filters).sum(dim=1)

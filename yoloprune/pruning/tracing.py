@@ -1,0 +1,101 @@
+"""Torch-Pruning as an independent referee of our groups.
+
+G. Fang et al., "DepGraph: Towards Any Structural Pruning", 2023. It finds groups by tracing the
+torch model's autograd graph, and knows nothing of cfgs.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from yoloprune.darknet.spec import Conv, Head, NetworkSpec
+from yoloprune.errors import VerificationError
+from yoloprune.model.network import Network
+from yoloprune.pruning.groups import ChannelGroup, DependencyGraph
+
+Signature = tuple[tuple[int, ...], tuple[int, ...], int]
+"""Producer layers, consumer layers, number of channels of a group."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossCheck:
+    """Groups that both found, and those that only one did."""
+
+    agreed: tuple[Signature, ...]
+    only_ours: tuple[Signature, ...]
+    only_traced: tuple[Signature, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether both found the same groups."""
+        return not self.only_ours and not self.only_traced
+
+
+def cross_check(graph: DependencyGraph) -> CrossCheck:
+    """Compare our prunable groups with those that Torch-Pruning traces.
+
+    Raises `VerificationError` when it cannot trace the network or finds nothing.
+    """
+    ours = {_signature(group) for group in graph.prunable}
+    try:
+        traced = traced_groups(graph.spec)
+    except Exception as error:
+        # Whatever a foreign tracer trips over, the answer to the user is that it could not say.
+        raise VerificationError(
+            f"Torch-Pruning cannot trace this network ({type(error).__name__}: {error}): "
+            "no cross-check possible"
+        ) from error
+    if not traced:
+        raise VerificationError("Torch-Pruning traced no group: no cross-check possible")
+    return CrossCheck(
+        agreed=tuple(sorted(ours & traced)),
+        only_ours=tuple(sorted(ours - traced)),
+        only_traced=tuple(sorted(traced - ours)),
+    )
+
+
+def traced_groups(spec: NetworkSpec) -> set[Signature]:
+    """Signatures of the groups that Torch-Pruning traces, convolutions before heads ignored."""
+    import torch_pruning as tp
+
+    network = Network(spec).eval()
+    network.requires_grad_(True)
+    index_of = {network.layers[str(conv.index)].conv: conv.index for conv in spec.convs}
+    ignored = [module for module, index in index_of.items() if index in _read_by_heads(spec)]
+    graph = tp.DependencyGraph().build_dependency(
+        network, example_inputs=torch.zeros(1, *spec.input_shape), verbose=False
+    )
+    signatures = set()
+    for group in graph.get_all_groups(ignored_layers=ignored, root_module_types=[nn.Conv2d]):
+        producers, consumers = set(), set()
+        for dependency, _ in group:
+            index = index_of.get(dependency.target.module)
+            if index is None:
+                continue
+            if graph.is_out_channel_pruning_fn(dependency.handler):
+                producers.add(index)
+            else:
+                consumers.add(index)
+        # A depthwise convolution is pruned through either end; it has no kernel columns.
+        consumers -= {i for i in consumers & producers if _is_grouped(spec, i)}
+        width = group[0].dep.target.module.out_channels
+        signatures.add((tuple(sorted(producers)), tuple(sorted(consumers)), width))
+    return signatures
+
+
+def _signature(group: ChannelGroup) -> Signature:
+    return (
+        tuple(member.layer for member in group.producers),
+        tuple(member.layer for member in group.consumers),
+        group.size,
+    )
+
+
+def _read_by_heads(spec: NetworkSpec) -> set[int]:
+    return {source for layer in spec.layers if isinstance(layer, Head) for source in layer.sources}
+
+
+def _is_grouped(spec: NetworkSpec, index: int) -> bool:
+    layer = spec.layers[index]
+    return isinstance(layer, Conv) and layer.groups > 1

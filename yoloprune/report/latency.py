@@ -1,0 +1,166 @@
+"""Latency of one or two networks, measured so that the comparison can be trusted.
+
+The networks alternate run by run, so that a machine that slows down slows both; the ratio is the
+median of the ratios of neighbouring runs. Batch 1, warm-up first, on a GPU with CUDA events.
+"""
+
+import importlib.util
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from yoloprune.cost import cost
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import State
+from yoloprune.export.onnx import export_onnx
+from yoloprune.model.network import Network
+
+Timer = Callable[[], float]
+"""Runs a network once and gives the milliseconds that it took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Milliseconds per image of one network."""
+
+    median: float
+    p95: float
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineResult:
+    """One engine's latencies, one a network in the order given.
+
+    `speedup` is first over second, None for a single network; `bound_by` says what the second's
+    time follows: "MACs" or "layer count".
+    """
+
+    engine: str
+    latencies: tuple[Latency, ...]
+    speedup: float | None
+    bound_by: str | None
+
+
+def benchmark(
+    networks: Sequence[tuple[NetworkSpec, State]],
+    *,
+    runs: int,
+    warmup: int,
+    track: Callable[[Iterable[int], str], Iterable[int]],
+) -> list[EngineResult]:
+    """Time one or two networks in every engine that is installed.
+
+    `track` wraps the loops for a progress bar. Threads are those of `torch.get_num_threads`.
+    """
+    costs = [cost(spec) for spec, _ in networks]
+    results = []
+    for engine, make_timer in _engines().items():
+        timers = [make_timer(spec, state) for spec, state in networks]
+        for _ in track(range(warmup), f"{engine}: warm-up"):
+            for timer in timers:
+                timer()
+        times: list[list[float]] = [[] for _ in timers]
+        for _ in track(range(runs), engine):
+            for series, timer in zip(times, timers, strict=True):
+                series.append(timer())
+        speedup = bound_by = None
+        if len(times) == 2:
+            speedup = statistics.median(a / b for a, b in zip(*times, strict=True))
+            bound_by = what_binds(speedup, costs[0].macs / costs[1].macs)
+        results.append(
+            EngineResult(
+                engine=engine,
+                latencies=tuple(_latency(series) for series in times),
+                speedup=speedup,
+                bound_by=bound_by,
+            )
+        )
+    return results
+
+
+def what_binds(speedup: float, fewer_macs: float) -> str:
+    """Whether time followed the MACs: "MACs" if half of their saving, in logarithms, shows.
+
+    Pruning channels leaves the number of layers as it was; where each layer costs a fixed time (a
+    kernel launch on a GPU at batch 1), fewer MACs save little.
+    """
+    if fewer_macs <= 1:
+        return "MACs"
+    share = math.log(max(speedup, 1e-9)) / math.log(fewer_macs)
+    return "MACs" if share >= 0.5 else "layer count"
+
+
+def _latency(series: list[float]) -> Latency:
+    ordered = sorted(series)
+    p95 = ordered[min(len(ordered) - 1, math.ceil(0.95 * len(ordered)) - 1)]
+    return Latency(median=statistics.median(series), p95=p95, runs=len(series))
+
+
+def _engines() -> dict[str, Callable[[NetworkSpec, State], Timer]]:
+    engines: dict[str, Callable[[NetworkSpec, State], Timer]] = {"torch eager": _torch_timer}
+    if torch.cuda.is_available():
+        engines["torch eager, CUDA"] = _cuda_timer
+    if all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
+        engines["ONNX Runtime"] = _onnxruntime_timer
+    return engines
+
+
+def _image(spec: NetworkSpec) -> Tensor:
+    return torch.rand(1, *spec.input_shape, generator=torch.Generator().manual_seed(0))
+
+
+def _torch_timer(spec: NetworkSpec, state: State) -> Timer:
+    network, images = Network.from_state(spec, state), _image(spec)
+
+    def run() -> float:
+        with torch.inference_mode():
+            start = time.perf_counter()
+            network(images)
+            return 1e3 * (time.perf_counter() - start)
+
+    return run
+
+
+def _cuda_timer(spec: NetworkSpec, state: State) -> Timer:
+    network, images = Network.from_state(spec, state).cuda(), _image(spec).cuda()
+
+    def run() -> float:
+        # torch leaves the event's constructor untyped.
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        with torch.inference_mode():
+            start.record()
+            network(images)
+            end.record()
+        torch.cuda.synchronize()
+        return float(start.elapsed_time(end))
+
+    return run
+
+
+def _onnxruntime_timer(spec: NetworkSpec, state: State) -> Timer:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        export_onnx(spec, state, path)
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+    feed = {"images": _image(spec).numpy()}
+
+    def run() -> float:
+        start = time.perf_counter()
+        session.run(None, feed)
+        return 1e3 * (time.perf_counter() - start)
+
+    return run

@@ -1,0 +1,121 @@
+"""What a pruning run reports: cost before and after, and what was proven."""
+
+from dataclasses import asdict
+from typing import Any
+
+from yoloprune.cost import Cost, cost
+from yoloprune.darknet.spec import Conv, NetworkSpec
+from yoloprune.pruning.plan import PruningPlan
+from yoloprune.pruning.pruner import Pruned
+from yoloprune.report.table import billions, change, markdown_table, megabytes, millions
+
+HEADER = ("Network", "Params", "Size", "MACs", "FLOPs", "Channels")
+
+
+def pruning_report(dense: NetworkSpec, pruned: Pruned, settings: dict[str, Any]) -> dict[str, Any]:
+    """The content of report.json.
+
+    `dense` and `slim` hold cost and verification figures: under `slim`, slim against masked dense
+    (which must be rounding error); under `dense`, slim against the dense original. `residues` has
+    the latter for each compensation method.
+    """
+    proof = pruned.proof
+    return {
+        "dense": _cost_figures(cost(dense)) | {"verification": asdict(proof.change)},
+        "slim": _cost_figures(cost(pruned.spec)) | {"verification": asdict(proof.exactness)},
+        "settings": settings,
+        "residues": {name: asdict(residue) for name, residue in proof.residues.items()},
+        "layers": _layers(dense, pruned.spec),
+    }
+
+
+def cost_rows(dense: NetworkSpec, slim: NetworkSpec) -> list[tuple[str, ...]]:
+    """Rows under `HEADER`: the dense network, the slim one, and the change."""
+    before, after = cost(dense), cost(slim)
+    pairs = [
+        (before.params, after.params),
+        (before.weight_bytes, after.weight_bytes),
+        (before.macs, after.macs),
+        (before.flops, after.flops),
+        (before.channels, after.channels),
+    ]
+    return [
+        ("Dense", *_cost_texts(before)),
+        ("Slim", *_cost_texts(after)),
+        ("Change", *(change(a, b) for a, b in pairs)),
+    ]
+
+
+def proof_lines(pruned: Pruned) -> list[str]:
+    """The proof in words, one statement a line."""
+    proof = pruned.proof
+    lines = [
+        f"slim = masked dense: relative error {proof.exactness.relative_error:.2g} "
+        f"in {proof.exactness.dtype}",
+        f"slim against dense: heads differ by {proof.change.relative_error:.2g} relative "
+        "(before any fine-tuning)",
+    ]
+    if len(proof.residues) > 1:
+        residues = ", ".join(f"{n} {r.relative_error:.2g}" for n, r in proof.residues.items())
+        lines.append(f"residue of each compensation, same channels: {residues}")
+    return lines
+
+
+def pruning_markdown(dense: NetworkSpec, pruned: Pruned, command: str) -> str:
+    """The content of report.md."""
+    layers = [
+        (index, row["dense"], row["slim"], change(row["dense"], row["slim"]))
+        for index, row in _layers(dense, pruned.spec).items()
+    ]
+    proof = "\n".join(f"- {line}" for line in proof_lines(pruned))
+    return (
+        "# Pruning report\n\n"
+        f"Made by `{command}`.\n\n"
+        f"{markdown_table(HEADER, cost_rows(dense, pruned.spec))}\n"
+        "MACs are the multiply-accumulates of the convolutions for one image of "
+        f"{dense.input_shape[2]}x{dense.input_shape[1]}; FLOPs are twice as many. Size is that of "
+        "the .weights file.\n\n"
+        f"## Proof\n\n{proof}\n\n"
+        f"## Selection\n\n{_selection(pruned.plan)}\n\n"
+        "## Output channels of each convolution\n\n"
+        f"{markdown_table(('Layer', 'Dense', 'Slim', 'Change'), layers)}"
+    )
+
+
+def _cost_figures(total: Cost) -> dict[str, Any]:
+    return {
+        "params": total.params,
+        "macs": total.macs,
+        "flops": total.flops,
+        "weight_bytes": total.weight_bytes,
+        "channels": total.channels,
+    }
+
+
+def _cost_texts(total: Cost) -> tuple[str, ...]:
+    return (
+        millions(total.params),
+        megabytes(total.weight_bytes),
+        billions(total.macs),
+        billions(total.flops),
+        f"{total.channels:,}",
+    )
+
+
+def _layers(dense: NetworkSpec, slim: NetworkSpec) -> dict[str, dict[str, int]]:
+    return {
+        str(before.index): {"dense": before.filters, "slim": after.filters}
+        for before, after in zip(dense.layers, slim.layers, strict=True)
+        if isinstance(before, Conv) and isinstance(after, Conv)
+    }
+
+
+def _selection(plan: PruningPlan) -> str:
+    limits = ", ".join(f"{name} <= {share:g}" for name, share in plan.budget.limits.items())
+    carried = sum(len(numbers) for numbers in plan.carriers.values())
+    carriers = f"; {carried} channels carry constants" if carried else ""
+    return (
+        f"Criterion `{plan.criterion}`; share of the dense network: {limits}; at least "
+        f"{plan.budget.min_channels} channels a group, in multiples of {plan.budget.multiple_of}, "
+        f"at most {plan.budget.max_layer_cut:.0%} of a group cut{carriers}."
+    )
