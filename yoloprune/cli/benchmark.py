@@ -5,9 +5,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
 from yoloprune.cli.console import CfgPath, Json, Quiet, WeightsPath, output, print_json, track
+from yoloprune.cost import cost
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.weights import read_weights
+from yoloprune.errors import WeightsError
+from yoloprune.report.latency import benchmark as measure
+from yoloprune.report.table import billions, terminal_table
 
 
 def benchmark(
@@ -26,14 +33,6 @@ def benchmark(
     quiet: Quiet = False,
 ) -> None:
     """Time networks at batch 1 in every installed engine, alternating run by run."""
-    import torch
-
-    from yoloprune.cost import cost
-    from yoloprune.darknet.parser import read_cfg
-    from yoloprune.darknet.weights import read_weights
-    from yoloprune.errors import WeightsError
-    from yoloprune.report.latency import benchmark as measure
-    from yoloprune.report.table import billions, terminal_table
 
     if (cfg2 is None) != (weights2 is None):
         raise WeightsError("a second network needs both CFG2 and WEIGHTS2")

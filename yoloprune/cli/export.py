@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, stage
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.weights import read_weights
+from yoloprune.export.onnx import export_onnx
 
 
 def export(
@@ -18,10 +21,6 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a network as ONNX, and check the file in ONNX Runtime."""
-    from yoloprune.darknet.parser import read_cfg
-    from yoloprune.darknet.weights import read_weights
-    from yoloprune.export.onnx import export_onnx
-
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     with stage("exporting and checking", quiet):

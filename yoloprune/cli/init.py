@@ -6,6 +6,10 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import CfgPath, output
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.weights import write_weights
+from yoloprune.model.initialization import random_state
+from yoloprune.report.table import megabytes
 
 
 def init(
@@ -14,11 +18,6 @@ def init(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the random numbers.")] = 0,
 ) -> None:
     """Write seeded random weights and batch-norm statistics for a network."""
-    from yoloprune.darknet.parser import read_cfg
-    from yoloprune.darknet.weights import write_weights
-    from yoloprune.model.initialization import random_state
-    from yoloprune.report.table import megabytes
-
     spec = read_cfg(cfg)
     write_weights(out, spec, random_state(spec, seed=seed))
     output.print(f"{out}: {megabytes(out.stat().st_size)}, random with seed {seed}")

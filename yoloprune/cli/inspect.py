@@ -9,7 +9,10 @@ from yoloprune.cli.console import CfgPath, Json, output, print_json
 from yoloprune.cost import Cost, cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.weights import read_weights
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, analyse
+from yoloprune.pruning.importance import bn_scale
+from yoloprune.report.table import billions, megabytes, millions, terminal_table
 
 
 def inspect(
@@ -33,9 +36,6 @@ def inspect(
 
 def _dead_channels(weights: Path, spec: NetworkSpec, graph: DependencyGraph) -> dict[int, int]:
     """Channels of each prunable group whose producers all have a batch-norm scale of 0."""
-    from yoloprune.darknet.weights import read_weights
-    from yoloprune.pruning.importance import bn_scale
-
     state = read_weights(weights, spec)
     return {
         group.id: int((bn_scale(group, state) == 0).sum())
@@ -87,8 +87,6 @@ def _group(group: ChannelGroup, dead: dict[int, int] | None) -> dict[str, Any]:
 
 
 def _print(document: dict[str, Any], title: str) -> None:
-    from yoloprune.report.table import billions, megabytes, millions, terminal_table
-
     layers = [
         (
             row["index"],

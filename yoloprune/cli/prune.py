@@ -9,8 +9,24 @@ from typing import Annotated, Any
 import typer
 
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, stage
+from yoloprune.cli.verification import print_cross_check, verification_images
+from yoloprune.darknet.parser import read_cfg, write_cfg
+from yoloprune.darknet.weights import read_weights, write_weights
+from yoloprune.errors import PlanError
+from yoloprune.export.onnx import export_onnx
+from yoloprune.files import write_text
 from yoloprune.pruning.budget import Scope
-from yoloprune.pruning.plan import Budget, Compensation
+from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.plan import Budget, Compensation, write_plan
+from yoloprune.pruning.pruner import prune as prune_network
+from yoloprune.report.pruning import (
+    HEADER,
+    cost_rows,
+    proof_lines,
+    pruning_markdown,
+    pruning_report,
+)
+from yoloprune.report.table import terminal_table
 
 CRITERIA = "l2, l1, bn-scale, l2-folded, fpgm or random."
 
@@ -65,12 +81,6 @@ def prune(
         multiple_of=round_to,
         max_layer_cut=max_layer_cut,
     )
-    from yoloprune.cli.verification import print_cross_check, verification_images
-    from yoloprune.darknet.parser import read_cfg
-    from yoloprune.darknet.weights import read_weights
-    from yoloprune.errors import PlanError
-    from yoloprune.pruning.pruner import prune as prune_network
-
     if not budget.limits:
         raise PlanError("give at least one of --keep-macs, --keep-params, --keep-channels")
     spec = read_cfg(cfg)
@@ -103,14 +113,6 @@ def prune(
 def _write(
     out: Path, dense: Any, pruned: Any, settings: dict[str, Any], *, onnx: bool, quiet: bool
 ) -> None:
-    from yoloprune.darknet.parser import write_cfg
-    from yoloprune.darknet.weights import write_weights
-    from yoloprune.export.onnx import export_onnx
-    from yoloprune.files import write_text
-    from yoloprune.pruning.groups import analyse
-    from yoloprune.pruning.plan import write_plan
-    from yoloprune.report.pruning import pruning_markdown, pruning_report
-
     if onnx:
         with stage("exporting to ONNX", quiet):
             export_onnx(pruned.spec, pruned.state, out / "slim.onnx")
@@ -124,9 +126,6 @@ def _write(
 
 
 def _print(dense: Any, pruned: Any, out: Path) -> None:
-    from yoloprune.report.pruning import HEADER, cost_rows, proof_lines
-    from yoloprune.report.table import terminal_table
-
     output.print(terminal_table("Pruning", HEADER, cost_rows(dense, pruned.spec)))
     for line in proof_lines(pruned):
         output.print(line, highlight=False)

@@ -3,8 +3,17 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+
 from yoloprune.cli.console import output, stage
 from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.datasets.images import darknet_resize, list_images, read_image
+from yoloprune.datasets.labels import read_dataset
+from yoloprune.errors import DatasetError
+from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.tracing import cross_check
+from yoloprune.pruning.verification import random_images
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,13 +24,6 @@ REAL_IMAGES = 3
 
 def verification_images(spec: NetworkSpec, source: Path | None) -> "Tensor":
     """Noise and, where a source is given, its first images: (B, C, H, W) float64."""
-    import numpy as np
-    import torch
-
-    from yoloprune.datasets.images import darknet_resize, list_images, read_image
-    from yoloprune.datasets.labels import read_dataset
-    from yoloprune.errors import DatasetError
-    from yoloprune.pruning.verification import random_images
 
     noise = random_images(spec)
     if source is None:
@@ -40,9 +42,6 @@ def verification_images(spec: NetworkSpec, source: Path | None) -> "Tensor":
 
 def print_cross_check(spec: NetworkSpec, quiet: bool) -> None:
     """Compare groups with Torch-Pruning's and print every difference."""
-    from yoloprune.pruning.groups import analyse
-    from yoloprune.pruning.tracing import cross_check
-
     with stage("tracing with Torch-Pruning", quiet):
         check = cross_check(analyse(spec))
     output.print(f"cross-check: {len(check.agreed)} groups agree with Torch-Pruning's trace")

@@ -6,6 +6,15 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, stage
+from yoloprune.cli.verification import verification_images
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.weights import read_weights
+from yoloprune.errors import VerificationError
+from yoloprune.export.onnx import check_onnx
+from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.plan import read_plan
+from yoloprune.pruning.pruner import prove
+from yoloprune.pruning.slimming import slim_spec
 
 
 def verify(
@@ -19,16 +28,6 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Prove again that a pruned folder is exactly what its plan makes of the dense network."""
-    from yoloprune.cli.verification import verification_images
-    from yoloprune.darknet.parser import read_cfg
-    from yoloprune.darknet.weights import read_weights
-    from yoloprune.errors import VerificationError
-    from yoloprune.export.onnx import check_onnx
-    from yoloprune.pruning.groups import analyse
-    from yoloprune.pruning.plan import read_plan
-    from yoloprune.pruning.pruner import prove
-    from yoloprune.pruning.slimming import slim_spec
-
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     graph = analyse(spec)

@@ -6,6 +6,11 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import output
+from yoloprune.cost import cost
+from yoloprune.darknet.parser import write_cfg
+from yoloprune.darknet.zoo import NETWORKS
+from yoloprune.errors import CfgError
+from yoloprune.report.table import billions, millions
 
 
 def zoo(
@@ -19,12 +24,6 @@ def zoo(
     ] = None,
 ) -> None:
     """Write the cfg of a built-in network."""
-    from yoloprune.cost import cost
-    from yoloprune.darknet.parser import write_cfg
-    from yoloprune.darknet.zoo import NETWORKS
-    from yoloprune.errors import CfgError
-    from yoloprune.report.table import billions, millions
-
     if name not in NETWORKS:
         raise CfgError(f"network {name!r} is unknown (known: {', '.join(NETWORKS)})")
     if size % 32 or not 32 <= size <= 4096:
@@ -37,8 +36,6 @@ def zoo(
 
 
 def _pairs(text: str) -> tuple[tuple[float, float], ...]:
-    from yoloprune.errors import CfgError
-
     try:
         numbers = [float(item) for item in text.split(",")]
     except ValueError:

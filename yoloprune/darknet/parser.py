@@ -7,9 +7,9 @@ the meaning of each option follow darknet's `src/parser.c` (AlexeyAB's fork).
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from yoloprune.darknet.cfg import Section, format_sections, parse_sections, read_cfg_text
+from yoloprune.darknet.options import Options
 from yoloprune.darknet.shapes import layer_shapes
 from yoloprune.darknet.spec import (
     INPUT,
@@ -33,19 +33,6 @@ from yoloprune.darknet.spec import (
 from yoloprune.errors import CfgError
 from yoloprune.files import write_text
 
-# fmt: off
-ACTIVATIONS = frozenset({
-    "elu", "gelu", "hard_mish", "hardtan", "leaky", "lhtan", "linear", "loggy", "logistic", "mish",
-    "plse", "ramp", "relie", "relu", "relu6", "selu", "stair", "swish", "tanh",
-})
-# fmt: on
-"""Activations that act on each value alone, as darknet names them."""
-
-_Number = TypeVar("_Number", int, float)
-
-MAX_CHANNELS = 1 << 16
-"""Larger filter counts and image sizes are taken for damage, not for networks."""
-
 _NOT_IMPLEMENTED = {
     "convolutional": (
         "xnor",
@@ -67,97 +54,6 @@ _NOT_IMPLEMENTED = {
     "region": ("tree", "background"),
 }
 """Options that change the arithmetic in ways this package does not compute (unless they are 0)."""
-
-
-class _Options:
-    """Typed access to one section's options; every failure names file, line and section."""
-
-    def __init__(self, section: Section, index: int, name: str) -> None:
-        self.section = section
-        self.index = index
-        self.name = name
-        self._values: dict[str, str] = {}
-        self._conflicts: dict[str, int] = {}
-        for option in section.options:
-            # darknet takes the first of two equal keys, OpenCV the last: only agreement is safe.
-            if self._values.setdefault(option.key, option.value) != option.value:
-                self._conflicts[option.key] = option.line
-
-    def error(self, message: str, key: str | None = None) -> CfgError:
-        line = next((o.line for o in self.section.options if o.key == key), self.section.line)
-        layer = f" layer {self.index}" if self.index >= 0 else ""
-        return CfgError(f"{self.name}:{line}:{layer} [{self.section.name}] {message}")
-
-    def text(self, key: str, default: str | None = None) -> str:
-        if key in self._conflicts:
-            raise self.error(f"gives {key!r} twice with different values", key)
-        value = self._values.get(key, default)
-        if value is None:
-            raise self.error(f"needs the option {key!r}")
-        return value
-
-    def number(self, key: str, text: str, convert: Callable[[str], _Number]) -> _Number:
-        try:
-            # Python also takes 1_6 and digits of other scripts, which darknet reads differently.
-            if "_" in text or not text.isascii():
-                raise ValueError
-            value = convert(text.strip())
-        except ValueError:
-            kind = "an integer" if convert is int else "a number"
-            raise self.error(f"option {key}={text[:60]!r} is not {kind}", key) from None
-        if not abs(value) < 1e9:
-            raise self.error(f"option {key}={text[:60]!r} is out of range", key)
-        return value
-
-    def integer(self, key: str, default: int | None = None, *, least: int = 0) -> int:
-        value = self.number(key, self.text(key, None if default is None else str(default)), int)
-        if value < least:
-            raise self.error(f"option {key}={value} must be at least {least}", key)
-        if value > MAX_CHANNELS:
-            raise self.error(f"option {key}={value} must be at most {MAX_CHANNELS}", key)
-        return value
-
-    def real(self, key: str, default: float) -> float:
-        return self.number(key, self.text(key, str(default)), float)
-
-    def integers(self, key: str) -> list[int]:
-        # A comma at the end is no slip to overlook: darknet reads layer 0 behind it.
-        return [self.number(key, item, int) for item in self.text(key).split(",")]
-
-    def reals(self, key: str) -> list[float]:
-        items = self.text(key).rstrip(", ").split(",")
-        return [self.number(key, item, float) for item in items]
-
-    def flag(self, key: str) -> bool:
-        return self.number(key, self.text(key, "0"), int) != 0
-
-    def activation(self, default: str) -> str:
-        value = self.text("activation", default)
-        if value not in ACTIVATIONS:
-            known = ", ".join(sorted(ACTIVATIONS))
-            raise self.error(
-                f"activation {value!r} is not supported (known: {known})", "activation"
-            )
-        return value
-
-    def refuse(self, keys: tuple[str, ...]) -> None:
-        for key in keys:
-            # For share_index even 0 is a layer; elsewhere 0 switches the feature off.
-            if key in self._values and (self._values[key] != "0" or key == "share_index"):
-                value = self._values[key]
-                raise self.error(f"option {key}={value} changes the arithmetic: not supported", key)
-
-    def source(self, key: str, reference: int) -> int:
-        absolute = self.index + reference if reference < 0 else reference
-        if self.index == 0:
-            raise self.error("is the first layer, but has to read an earlier one")
-        if not 0 <= absolute < self.index:
-            raise self.error(
-                f"{key}={reference} points to layer {absolute}: "
-                f"only earlier layers (0 to {self.index - 1}) can be read",
-                key,
-            )
-        return absolute
 
 
 def read_cfg(path: Path) -> NetworkSpec:
@@ -188,7 +84,7 @@ def spec_from_sections(sections: tuple[Section, ...], name: str = "cfg") -> Netw
         raise CfgError(f"{name}:{net.line}: the first section must be [net], found [{net.name}]")
     if len(sections) == 1:
         raise CfgError(f"{name}: the network has no layers")
-    options = _Options(net, -1, name)
+    options = Options(net, -1, name)
     if options.integer("time_steps", 1) > 1:
         raise options.error(
             "time_steps above 1 (recurrent networks) is not supported", "time_steps"
@@ -204,7 +100,7 @@ def spec_from_sections(sections: tuple[Section, ...], name: str = "cfg") -> Netw
                 f"{name}:{section.line}: layer {index} [{section.name}] is not supported "
                 f"(known: {', '.join(sorted(_READERS))})"
             )
-        reader = _Options(section, index, name)
+        reader = Options(section, index, name)
         layer = read(reader)
         for source in layer.sources:
             if source != INPUT and isinstance(layers[source], Head):
@@ -219,7 +115,7 @@ def spec_from_sections(sections: tuple[Section, ...], name: str = "cfg") -> Netw
     return spec
 
 
-def _conv(o: _Options) -> Conv:
+def _conv(o: Options) -> Conv:
     o.refuse(_NOT_IMPLEMENTED["convolutional"])
     size = o.integer("size", 1, least=1)
     stride = o.integer("stride", 1, least=1)
@@ -248,7 +144,7 @@ def _conv(o: _Options) -> Conv:
     )
 
 
-def _shortcut(o: _Options) -> Shortcut:
+def _shortcut(o: Options) -> Shortcut:
     if (kind := o.text("weights_type", "none")) != "none":
         raise o.error(f"weights_type={kind} (weighted shortcut) is not supported", "weights_type")
     return Shortcut(
@@ -259,7 +155,7 @@ def _shortcut(o: _Options) -> Shortcut:
     )
 
 
-def _route(o: _Options) -> Route:
+def _route(o: Options) -> Route:
     groups = o.integer("groups", 1, least=1)
     group_id = o.integer("group_id", 0)
     if group_id >= groups:
@@ -273,14 +169,14 @@ def _route(o: _Options) -> Route:
     )
 
 
-def _upsample(o: _Options) -> Upsample:
+def _upsample(o: Options) -> Upsample:
     if o.real("scale", 1.0) != 1.0:
         raise o.error("option scale (upsample that multiplies) is not supported", "scale")
     stride = o.integer("stride", 2, least=1)
     return Upsample(index=o.index, sources=(o.index - 1,), section=o.section, stride=stride)
 
 
-def _maxpool(o: _Options) -> MaxPool:
+def _maxpool(o: Options) -> MaxPool:
     o.refuse(_NOT_IMPLEMENTED["maxpool"])
     stride = o.integer("stride", 1, least=1)
     size = o.integer("size", stride, least=1)
@@ -298,11 +194,11 @@ def _maxpool(o: _Options) -> MaxPool:
     )
 
 
-def _avgpool(o: _Options) -> AvgPool:
+def _avgpool(o: Options) -> AvgPool:
     return AvgPool(index=o.index, sources=(o.index - 1,), section=o.section)
 
 
-def _dropout(o: _Options) -> Dropout:
+def _dropout(o: Options) -> Dropout:
     probability = o.real("probability", 0.2)
     if not 0 <= probability < 1:
         raise o.error(f"probability={probability} must be in [0, 1)", "probability")
@@ -311,7 +207,7 @@ def _dropout(o: _Options) -> Dropout:
     )
 
 
-def _reorg(o: _Options) -> Reorg:
+def _reorg(o: Options) -> Reorg:
     o.refuse(_NOT_IMPLEMENTED["reorg"])
     return Reorg(
         index=o.index,
@@ -322,7 +218,7 @@ def _reorg(o: _Options) -> Reorg:
     )
 
 
-def _scale_channels(o: _Options) -> ScaleChannels:
+def _scale_channels(o: Options) -> ScaleChannels:
     o.refuse(_NOT_IMPLEMENTED["scale_channels"])
     return ScaleChannels(
         index=o.index,
@@ -332,7 +228,7 @@ def _scale_channels(o: _Options) -> ScaleChannels:
     )
 
 
-def _sam(o: _Options) -> Sam:
+def _sam(o: Options) -> Sam:
     return Sam(
         index=o.index,
         sources=(_previous(o), _single(o, "from")),
@@ -341,7 +237,7 @@ def _sam(o: _Options) -> Sam:
     )
 
 
-def _yolo(o: _Options) -> Yolo:
+def _yolo(o: Options) -> Yolo:
     return Yolo(
         index=o.index,
         sources=(_previous(o),),
@@ -353,7 +249,7 @@ def _yolo(o: _Options) -> Yolo:
     )
 
 
-def _gaussian_yolo(o: _Options) -> GaussianYolo:
+def _gaussian_yolo(o: Options) -> GaussianYolo:
     if (point := o.text("yolo_point", "center")) != "center":
         raise o.error(f"yolo_point={point} is not supported (only center)", "yolo_point")
     return GaussianYolo(
@@ -366,7 +262,7 @@ def _gaussian_yolo(o: _Options) -> GaussianYolo:
     )
 
 
-def _region(o: _Options) -> Region:
+def _region(o: Options) -> Region:
     o.refuse(_NOT_IMPLEMENTED["region"])
     if not o.flag("softmax"):
         raise o.error("only softmax=1 is supported", "softmax")
@@ -384,25 +280,25 @@ def _region(o: _Options) -> Region:
     )
 
 
-def _previous(o: _Options) -> int:
+def _previous(o: Options) -> int:
     return o.source("layers", -1)
 
 
-def _single(o: _Options, key: str) -> int:
+def _single(o: Options, key: str) -> int:
     references = o.integers(key)
     if len(references) != 1:
         raise o.error(f"{key} takes exactly one layer", key)
     return o.source(key, references[0])
 
 
-def _anchor_pairs(o: _Options) -> tuple[tuple[float, float], ...]:
+def _anchor_pairs(o: Options) -> tuple[tuple[float, float], ...]:
     values = o.reals("anchors")
     if len(values) % 2 or not all(value > 0 for value in values):
         raise o.error("anchors must be pairs of positive numbers", "anchors")
     return tuple(zip(values[::2], values[1::2], strict=True))
 
 
-def _masked_anchors(o: _Options) -> tuple[tuple[float, float], ...]:
+def _masked_anchors(o: Options) -> tuple[tuple[float, float], ...]:
     anchors = _anchor_pairs(o)
     if all(option.key != "mask" for option in o.section.options):
         return anchors[: o.integer("num", 1)]
@@ -412,7 +308,7 @@ def _masked_anchors(o: _Options) -> tuple[tuple[float, float], ...]:
     return tuple(anchors[m] for m in mask)
 
 
-_READERS: dict[str, Callable[[_Options], Layer]] = {
+_READERS: dict[str, Callable[[Options], Layer]] = {
     "convolutional": _conv,
     "conv": _conv,
     "shortcut": _shortcut,

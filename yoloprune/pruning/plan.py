@@ -129,7 +129,9 @@ def compose(
 ) -> PruningPlan:
     """One plan that does what `first` and then, on the slim network, `second` do.
 
-    Carriers are not composed: compensation acts on a state before its own surgery.
+    Carriers are not composed: compensation acts on a state before its own surgery. Raises
+    `PlanError` for what no plan of the dense network can say: a grouped convolution that `first`
+    leaves with one channel a group is depthwise, and `second` may remove whole groups of it.
     """
     check_plan(first_graph, first)
     check_plan(second_graph, second)
@@ -143,12 +145,14 @@ def compose(
         group.id: tuple(np.flatnonzero(mask[list(group.channels)]).tolist())
         for group in first_graph.prunable
     }
-    return PruningPlan(
+    composed = PruningPlan(
         spec_digest=first.spec_digest,
         criterion=f"{first.criterion}, {second.criterion}",
         budget=second.budget,
         keep=keep,
     )
+    check_plan(first_graph, composed)
+    return composed
 
 
 def write_plan(path: Path, graph: DependencyGraph, plan: PruningPlan) -> None:

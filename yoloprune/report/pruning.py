@@ -7,6 +7,7 @@ from yoloprune.cost import Cost, cost
 from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.pruner import Pruned
+from yoloprune.pruning.verification import Verification
 from yoloprune.report.table import billions, change, markdown_table, megabytes, millions
 
 HEADER = ("Network", "Params", "Size", "MACs", "FLOPs", "Channels")
@@ -21,10 +22,10 @@ def pruning_report(dense: NetworkSpec, pruned: Pruned, settings: dict[str, Any])
     """
     proof = pruned.proof
     return {
-        "dense": _cost_figures(cost(dense)) | {"verification": asdict(proof.change)},
+        "dense": _cost_figures(cost(dense)) | {"verification": _errors(proof.change)},
         "slim": _cost_figures(cost(pruned.spec)) | {"verification": asdict(proof.exactness)},
         "settings": settings,
-        "residues": {name: asdict(residue) for name, residue in proof.residues.items()},
+        "residues": {name: _errors(residue) for name, residue in proof.residues.items()},
         "layers": _layers(dense, pruned.spec),
     }
 
@@ -80,6 +81,13 @@ def pruning_markdown(dense: NetworkSpec, pruned: Pruned, command: str) -> str:
         "## Output channels of each convolution\n\n"
         f"{markdown_table(('Layer', 'Dense', 'Slim', 'Change'), layers)}"
     )
+
+
+def _errors(change: Verification) -> dict[str, Any]:
+    """A change's figures; it is what pruning costs, so there is nothing to pass or fail."""
+    figures = asdict(change)
+    del figures["passed"]
+    return figures
 
 
 def _cost_figures(total: Cost) -> dict[str, Any]:

@@ -1,0 +1,30 @@
+# Two commands on a fresh machine with Python 3.11+, git and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+
+.PHONY: demo test clean
+
+# The stamp is as new as the last install, so a changed dependency installs again.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "yoloprune needs Python 3.11+: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/yoloprune zoo yolov3 --classes 1 --out $(DEMO)/hand.cfg
+	$(BIN)/yoloprune init $(DEMO)/hand.cfg --out $(DEMO)/hand.weights --seed 0
+	$(BIN)/yoloprune prune $(DEMO)/hand.cfg $(DEMO)/hand.weights --keep-macs 0.3 --out $(DEMO)/slim
+	$(BIN)/yoloprune benchmark $(DEMO)/hand.cfg $(DEMO)/hand.weights $(DEMO)/slim/slim.cfg $(DEMO)/slim/slim.weights --runs 5
+	@echo "The report is in $(DEMO)/slim/report.md"
+
+test: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) $(DEMO)

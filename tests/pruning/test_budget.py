@@ -1,0 +1,191 @@
+"""Law 5 and 6: budgets are met, monotonically, reproducibly, and no layer is forgotten or emptied."""
+
+import architectures
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_networks import network_specs
+
+from yoloprune.cost import cost
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.zoo import yolov3, yolov3_tiny
+from yoloprune.errors import PlanError
+from yoloprune.pruning.budget import Scope, Scores, comparable, solve
+from yoloprune.pruning.groups import DependencyGraph, analyse
+from yoloprune.pruning.plan import Budget, Compensation, PruningPlan, check_plan
+from yoloprune.pruning.slimming import slim_spec
+
+TINY = yolov3_tiny(classes=1, width=0.25, size=(64, 64))
+
+
+def random_scores(graph: DependencyGraph, seed: int = 0) -> Scores:
+    generator = np.random.default_rng(seed)
+    return {g.id: generator.random(g.size) * 10 ** generator.uniform(-3, 3) for g in graph.prunable}
+
+
+def slim(graph: DependencyGraph, plan: PruningPlan) -> NetworkSpec:
+    return slim_spec(graph, graph.kept(plan.keep))
+
+
+def solved(graph: DependencyGraph, budget: Budget, **options: object) -> PruningPlan:
+    scores = comparable(random_scores(graph), Scope.GLOBAL)
+    return solve(graph, scores, budget, criterion="test", **options)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.3, 0.1])
+@pytest.mark.parametrize("name", ["macs", "params", "channels"])
+def test_a_budget_is_met_within_one_channel_step(name: str, share: float) -> None:
+    graph = analyse(yolov3(classes=1))
+    plan = solved(graph, Budget(**{f"keep_{name}": share}))
+    limit = share * getattr(cost(graph.spec), name)
+    reached = getattr(cost(slim(graph, plan)), name)
+    assert reached <= limit
+    # One channel more in any one group of YOLOv3 costs at most this share of the network.
+    step = 0.005
+    assert reached >= limit - step * getattr(cost(graph.spec), name)
+
+
+def test_all_limits_hold_together() -> None:
+    graph = analyse(TINY)
+    budget = Budget(keep_macs=0.5, keep_params=0.4, keep_channels=0.8)
+    dense, reached = cost(TINY), cost(slim(graph, solved(graph, budget)))
+    assert reached.macs <= 0.5 * dense.macs
+    assert reached.params <= 0.4 * dense.params
+    assert reached.channels <= 0.8 * dense.channels
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    spec=network_specs(),
+    seed=st.integers(0, 2**16),
+    multiple_of=st.sampled_from([1, 2, 4]),
+    compensation=st.sampled_from([Compensation.NONE, Compensation.CARRIER]),
+    scope=st.sampled_from(list(Scope)),
+)
+def test_cost_never_rises_as_the_budget_falls(
+    spec: NetworkSpec, seed: int, multiple_of: int, compensation: Compensation, scope: Scope
+) -> None:
+    graph = analyse(spec)
+    scores = comparable(random_scores(graph, seed), scope)
+    before = None
+    for share in (1.0, 0.9, 0.8, 0.6, 0.4, 0.2):
+        budget = Budget(keep_macs=share, multiple_of=multiple_of)
+        try:
+            plan = solve(graph, scores, budget, criterion="test", compensation=compensation)
+        except PlanError:
+            break
+        check_plan(graph, plan)
+        reached = cost(slim(graph, plan))
+        assert reached.macs <= share * cost(spec).macs
+        if before is not None:
+            assert (reached.macs, reached.params) <= (before.macs, before.params)
+        before = reached
+
+
+def test_a_layer_that_scores_badly_everywhere_is_cut_to_its_floor_not_left_whole() -> None:
+    graph = analyse(TINY)
+    scores = {g.id: np.ones(g.size) for g in graph.prunable}
+    worst = graph.prunable[4]
+    scores[worst.id] = np.zeros(worst.size)
+    plan = solve(graph, scores, Budget(keep_channels=0.9, min_channels=3), criterion="test")
+    assert len(plan.keep[worst.id]) == 3
+
+
+def test_no_group_falls_under_min_channels_or_loses_more_than_max_layer_cut() -> None:
+    graph = analyse(TINY)
+    smallest = cost(slim(graph, solved(graph, Budget(keep_macs=0.3, min_channels=5))))
+    assert smallest.channels > 0
+    plan = solved(graph, Budget(keep_macs=0.3, min_channels=5))
+    assert min(len(plan.keep[g.id]) for g in graph.prunable) == min(
+        5, min(g.size for g in graph.prunable)
+    )
+    plan = solved(graph, Budget(keep_macs=0.5, max_layer_cut=0.6))
+    assert all(len(plan.keep[g.id]) >= 0.4 * g.size for g in graph.prunable)
+
+
+@pytest.mark.parametrize("multiple_of", [8, 16])
+def test_rounding_holds_for_every_pruned_layer(multiple_of: int) -> None:
+    graph = analyse(yolov3(classes=1))
+    plan = solved(graph, Budget(keep_macs=0.3, multiple_of=multiple_of))
+    pairs = list(zip(graph.spec.convs, slim(graph, plan).convs, strict=True))
+    assert all(after.filters % multiple_of == 0 for before, after in pairs if after != before)
+    assert sum(after.filters < before.filters for before, after in pairs) > 60
+    # Rounding to more channels than a layer has leaves the layer whole, and never at 0.
+    narrow = analyse(yolov3_tiny(classes=1, width=0.25))
+    plan = solved(narrow, Budget(keep_macs=0.9, multiple_of=8))
+    assert all(conv.filters > 0 for conv in slim(narrow, plan).convs)
+
+
+def test_equal_parts_stay_equal_also_when_rounded() -> None:
+    graph = analyse(architectures.yolov4_tiny(classes=1))
+    plan = solved(graph, Budget(keep_macs=0.5, multiple_of=8))
+    check_plan(graph, plan)
+    for group in graph.prunable:
+        if group.equal_parts == 2 and len(plan.keep[group.id]) < group.size:
+            assert len(plan.keep[group.id]) % 8 == 0
+
+
+def test_an_impossible_budget_says_how_far_it_can_go() -> None:
+    graph = analyse(TINY)
+    floor = cost(slim(graph, solved(graph, Budget(keep_macs=0.5, min_channels=4))))
+    assert floor.macs > 0
+    with pytest.raises(PlanError, match=r"smallest reachable is 0\.\d+ \([\d,]+\)") as caught:
+        solved(graph, Budget(keep_macs=0.001, min_channels=4))
+    least = float(str(caught.value).split("reachable is ")[1].split(" ")[0])
+    assert solved(graph, Budget(keep_macs=least + 1e-4, min_channels=4))
+    with pytest.raises(PlanError):
+        solved(graph, Budget(keep_macs=least - 1e-3, min_channels=4))
+
+
+def test_ties_break_by_group_then_channel() -> None:
+    graph = analyse(TINY)
+    scores = {g.id: np.ones(g.size) for g in graph.prunable}
+    plan = solve(graph, scores, Budget(keep_channels=0.99), criterion="test")
+    first = graph.prunable[0]
+    removed = set(range(first.size)) - set(plan.keep[first.id])
+    assert removed == set(range(len(removed)))
+    assert all(len(plan.keep[g.id]) == g.size for g in graph.prunable[2:])
+    assert plan == solve(graph, scores, Budget(keep_channels=0.99), criterion="test")
+
+
+def test_the_same_share_of_each_group_goes_with_layer_scope() -> None:
+    graph = analyse(yolov3(classes=1))
+    scores = comparable(random_scores(graph), Scope.LAYER)
+    plan = solve(graph, scores, Budget(keep_macs=0.25), criterion="test")
+    shares = [len(plan.keep[g.id]) / g.size for g in graph.prunable]
+    assert max(shares) - min(shares) < 0.04
+
+
+def test_carriers_are_paid_for_by_the_budget() -> None:
+    graph = analyse(TINY)
+    budget = Budget(keep_macs=0.4)
+    plan = solved(graph, budget, compensation=Compensation.CARRIER)
+    assert cost(slim(graph, plan)).macs <= 0.4 * cost(TINY).macs
+    cut = [g.id for g in graph.prunable if len(plan.keep[g.id]) < g.size]
+    assert set(plan.carriers) >= set(cut)
+    assert all(len(plan.carriers[i]) == 1 for i in cut)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"keep_macs": 0.0},
+        {"keep_params": 1.5},
+        {"keep_channels": float("nan")},
+        {"min_channels": 0},
+        {"multiple_of": 0},
+        {"max_layer_cut": 1.2},
+    ],
+)
+def test_a_senseless_budget_cannot_be_made(options: dict[str, float]) -> None:
+    with pytest.raises(PlanError):
+        Budget(**options)
+
+
+def test_scores_that_are_not_finite_are_refused() -> None:
+    graph = analyse(TINY)
+    scores = dict(random_scores(graph))
+    scores[graph.prunable[2].id] = np.full(graph.prunable[2].size, np.nan)
+    with pytest.raises(PlanError, match="not finite"):
+        solve(graph, scores, Budget(keep_macs=0.5), criterion="test")

@@ -1,0 +1,8 @@
+"""`yoloprune export` as a script: same arguments, same results."""
+
+import sys
+
+from yoloprune.cli.main import app
+
+if __name__ == "__main__":
+    app(["export", *sys.argv[1:]])

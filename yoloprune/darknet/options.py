@@ -1,0 +1,125 @@
+"""Typed access to the options of one section.
+
+Text becomes numbers here, or a `CfgError` that names file, line, layer and option.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from yoloprune.darknet.cfg import Section
+from yoloprune.errors import CfgError
+
+# fmt: off
+ACTIVATIONS = frozenset({
+    "elu", "gelu", "hard_mish", "hardtan", "leaky", "lhtan", "linear", "loggy", "logistic", "mish",
+    "plse", "ramp", "relie", "relu", "relu6", "selu", "stair", "swish", "tanh",
+})
+# fmt: on
+"""Activations that act on each value alone, as darknet names them."""
+
+_Number = TypeVar("_Number", int, float)
+
+MAX_CHANNELS = 1 << 16
+"""Larger filter counts and image sizes are taken for damage, not for networks."""
+
+
+class Options:
+    """Typed access to one section's options; every failure names file, line and section."""
+
+    def __init__(self, section: Section, index: int, name: str) -> None:
+        self.section = section
+        self.index = index
+        self.name = name
+        self._values: dict[str, str] = {}
+        self._conflicts: dict[str, int] = {}
+        for option in section.options:
+            # darknet takes the first of two equal keys, OpenCV the last: only agreement is safe.
+            if self._values.setdefault(option.key, option.value) != option.value:
+                self._conflicts[option.key] = option.line
+
+    def error(self, message: str, key: str | None = None) -> CfgError:
+        """An error at the line of option `key`, or at the section's own line."""
+        line = next((o.line for o in self.section.options if o.key == key), self.section.line)
+        layer = f" layer {self.index}" if self.index >= 0 else ""
+        return CfgError(f"{self.name}:{line}:{layer} [{self.section.name}] {message}")
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """The value as written; an option without a default has to be there."""
+        if key in self._conflicts:
+            raise self.error(f"gives {key!r} twice with different values", key)
+        value = self._values.get(key, default)
+        if value is None:
+            raise self.error(f"needs the option {key!r}")
+        return value
+
+    def number(self, key: str, text: str, convert: Callable[[str], _Number]) -> _Number:
+        """Convert part or all of an option's value; `key` is for the message."""
+        try:
+            # Python also takes 1_6 and digits of other scripts, which darknet reads differently.
+            if "_" in text or not text.isascii():
+                raise ValueError
+            value = convert(text.strip())
+        except ValueError:
+            kind = "an integer" if convert is int else "a number"
+            raise self.error(f"option {key}={text[:60]!r} is not {kind}", key) from None
+        if not abs(value) < 1e9:
+            raise self.error(f"option {key}={text[:60]!r} is out of range", key)
+        return value
+
+    def integer(self, key: str, default: int | None = None, *, least: int = 0) -> int:
+        """A number from `least` to `MAX_CHANNELS`."""
+        value = self.number(key, self.text(key, None if default is None else str(default)), int)
+        if value < least:
+            raise self.error(f"option {key}={value} must be at least {least}", key)
+        if value > MAX_CHANNELS:
+            raise self.error(f"option {key}={value} must be at most {MAX_CHANNELS}", key)
+        return value
+
+    def real(self, key: str, default: float) -> float:
+        """A finite number."""
+        return self.number(key, self.text(key, str(default)), float)
+
+    def integers(self, key: str) -> list[int]:
+        """Whole numbers between commas."""
+        # A comma at the end is no slip to overlook: darknet reads layer 0 behind it.
+        return [self.number(key, item, int) for item in self.text(key).split(",")]
+
+    def reals(self, key: str) -> list[float]:
+        """Finite numbers between commas."""
+        items = self.text(key).rstrip(", ").split(",")
+        return [self.number(key, item, float) for item in items]
+
+    def flag(self, key: str) -> bool:
+        """Whether an option is there and not 0."""
+        return self.number(key, self.text(key, "0"), int) != 0
+
+    def activation(self, default: str) -> str:
+        """The name of an activation that this package computes."""
+        value = self.text("activation", default)
+        if value not in ACTIVATIONS:
+            known = ", ".join(sorted(ACTIVATIONS))
+            raise self.error(
+                f"activation {value!r} is not supported (known: {known})", "activation"
+            )
+        return value
+
+    def refuse(self, keys: tuple[str, ...]) -> None:
+        """Raise if one of these options is in use."""
+        for key in keys:
+            # For share_index even 0 is a layer; elsewhere 0 switches the feature off.
+            if key in self._values and (self._values[key] != "0" or key == "share_index"):
+                value = self._values[key]
+                raise self.error(f"option {key}={value} changes the arithmetic: not supported", key)
+
+    def source(self, key: str, reference: int) -> int:
+        """Absolute index of the earlier layer that a relative or absolute reference names."""
+        absolute = self.index + reference if reference < 0 else reference
+        if self.index == 0:
+            raise self.error("is the first layer, but has to read an earlier one")
+        if not 0 <= absolute < self.index:
+            raise self.error(
+                f"{key}={reference} points to layer {absolute}: "
+                f"only earlier layers (0 to {self.index - 1}) can be read",
+                key,
+            )
+        return absolute

@@ -1,0 +1,153 @@
+"""Reading images and fitting them to a network's input.
+
+Images are RGB uint8 (H, W, 3); network inputs are RGB float32 (3, height, width) in [0, 1].
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.detection.boxes import Placement
+from yoloprune.errors import DatasetError
+from yoloprune.files import write_atomically
+
+Image: TypeAlias = NDArray[np.uint8]
+NetworkInput: TypeAlias = NDArray[np.float32]
+
+Resize: TypeAlias = Callable[[Image, int, int], tuple[NetworkInput, Placement]]
+"""Fits an image to a height and a width, and says where in the result it lies."""
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+
+def read_image(path: Path) -> Image:  # -> (H, W, 3)
+    """Read an image file as RGB, turned as its EXIF orientation says.
+
+    Raises `DatasetError` if it cannot be read or decoded.
+    """
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot read the image: {error.strerror}") from error
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error as error:
+        raise DatasetError(f"{path}: cannot decode the image: {error.err}") from error
+    if image is None:
+        raise DatasetError(f"{path}: not an image that can be decoded (damaged or empty)")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def write_image(path: Path, image: Image) -> None:
+    """Write an image in the format of the path's suffix, whole or not at all."""
+    encoded, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not encoded:
+        raise DatasetError(f"{path}: cannot encode an image of shape {image.shape}")
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+def stretch(image: Image, height: int, width: int) -> tuple[NetworkInput, Placement]:
+    """Resize bilinearly to height x width, whatever becomes of the aspect ratio."""
+    placement = Placement(
+        scale=(width / image.shape[1], height / image.shape[0]), offset=(0.0, 0.0)
+    )
+    return _as_input(_resized(image, height, width, cv2.INTER_LINEAR)), placement
+
+
+def letterbox(image: Image, height: int, width: int) -> tuple[NetworkInput, Placement]:
+    """Resize bilinearly with the aspect ratio kept, centred on grey 0.5, as darknet does."""
+    own_height, own_width = image.shape[:2]
+    if width * own_height < height * own_width:
+        new_width, new_height = width, max(1, own_height * width // own_width)
+    else:
+        new_width, new_height = max(1, own_width * height // own_height), height
+    left, top = (width - new_width) // 2, (height - new_height) // 2
+    inside = _as_input(_resized(image, new_height, new_width, cv2.INTER_LINEAR))
+    boxed = np.full((3, height, width), 0.5, np.float32)
+    boxed[:, top : top + new_height, left : left + new_width] = inside
+    placement = Placement(
+        scale=(new_width / own_width, new_height / own_height), offset=(float(left), float(top))
+    )
+    return boxed, placement
+
+
+def pad_square(image: Image, height: int, width: int) -> tuple[NetworkInput, Placement]:
+    """Pad to a square with black, centred, then resize by nearest neighbour (the case study's)."""
+    own_height, own_width = image.shape[:2]
+    side = max(own_height, own_width)
+    left, top = (side - own_width) // 2, (side - own_height) // 2
+    square = np.zeros((side, side, 3), np.uint8)
+    square[top : top + own_height, left : left + own_width] = image
+    scale_x, scale_y = width / side, height / side
+    placement = Placement(scale=(scale_x, scale_y), offset=(left * scale_x, top * scale_y))
+    return _as_input(_resized(square, height, width, cv2.INTER_NEAREST)), placement
+
+
+def darknet_resize(spec: NetworkSpec) -> Resize:
+    """What darknet does with images for this network: letterbox if its cfg says so, or stretch."""
+    return letterbox if (spec.net_option("letter_box") or "0").strip() != "0" else stretch
+
+
+def list_images(source: Path) -> tuple[Path, ...]:
+    """The images of a folder (and those below it), of a .txt list file, or a single image.
+
+    Relative lines of a list start from the working directory or, failing that, from the list's
+    folder. Raises `DatasetError` if there are none, or a listed one does not exist.
+    """
+    if source.is_dir():
+        images = tuple(sorted(p for p in source.rglob("*") if is_image(p)))
+    elif not source.is_file():
+        raise DatasetError(f"{source}: no such file or folder")
+    elif source.suffix.lower() in IMAGE_SUFFIXES:
+        return (source,)
+    elif source.suffix.lower() == ".txt":
+        images = read_image_list(source, source.parent)
+    else:
+        known = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise DatasetError(f"{source}: neither an image ({known}), nor a folder or .txt list")
+    if not images:
+        raise DatasetError(f"{source}: no images found")
+    return images
+
+
+def read_image_list(path: Path, base: Path) -> tuple[Path, ...]:
+    """Paths of a list file, one a line, each once, relative to the working directory or `base`."""
+    images = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if not (name := line.strip()):
+            continue
+        image = next((p for p in (Path(name), base / name) if p.is_file()), None)
+        if image is None:
+            raise DatasetError(f"{path}:{number}: image {name} not found")
+        images.append(image)
+    return tuple(dict.fromkeys(images))
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a text file; raises `DatasetError` if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot read the file: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise DatasetError(f"{path}: not a text file") from None
+
+
+def is_image(path: Path) -> bool:
+    """Whether a path is an image by its suffix, and not a hidden file."""
+    visible = not path.name.startswith(".")
+    return visible and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+
+
+def _resized(image: Image, height: int, width: int, interpolation: int) -> Image:
+    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
+
+
+def _as_input(image: Image) -> NetworkInput:  # (H, W, 3) -> (3, H, W)
+    return np.ascontiguousarray((image.astype(np.float32) * np.float32(1 / 255)).transpose(2, 0, 1))

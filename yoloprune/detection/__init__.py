@@ -1,0 +1,1 @@
+"""From the raw maps of a network to boxes, and boxes onto pictures."""

@@ -1,0 +1,61 @@
+"""Arithmetic on boxes.
+
+xyxy: left, top, right, bottom. cxcywh: centre, width, height. N, M: numbers of boxes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where an image lies in a network's input: input = image * scale + offset, pixels (x, y)."""
+
+    scale: tuple[float, float]
+    offset: tuple[float, float]
+
+
+def box_cxcywh_to_xyxy(boxes: Tensor) -> Tensor:  # (..., 4) -> (..., 4)
+    """Centre and size to corners."""
+    centre, size = boxes[..., :2], boxes[..., 2:]
+    return torch.cat((centre - size / 2, centre + size / 2), dim=-1)
+
+
+def box_iou(a: Tensor, b: Tensor) -> Tensor:  # (N, 4), (M, 4) -> (N, M)
+    """Intersection over union of every pair of xyxy boxes; 0 where both are empty."""
+    return _pairwise_iou(a, b, 0.0)
+
+
+def pixel_box_iou(a: Tensor, b: Tensor) -> Tensor:  # (N, 4), (M, 4) -> (N, M)
+    """Intersection over union where corners are pixels that belong to the box (width x2 - x1 + 1).
+
+    The convention of PASCAL VOC 2007, and of the case study.
+    """
+    return _pairwise_iou(a, b, 1.0)
+
+
+def clip_boxes(boxes: Tensor, width: float, height: float) -> Tensor:  # (..., 4) -> (..., 4)
+    """Cut xyxy boxes at the borders of an image of this size in pixels."""
+    return boxes.clamp(min=0).minimum(boxes.new_tensor((width, height, width, height)))
+
+
+def boxes_to_network(boxes: Tensor, placement: Placement) -> Tensor:  # (..., 4) -> (..., 4)
+    """Map xyxy boxes from image pixels to network input pixels."""
+    return boxes * boxes.new_tensor(placement.scale * 2) + boxes.new_tensor(placement.offset * 2)
+
+
+def boxes_to_image(boxes: Tensor, placement: Placement) -> Tensor:  # (..., 4) -> (..., 4)
+    """Map xyxy boxes from network input pixels to image pixels."""
+    return (boxes - boxes.new_tensor(placement.offset * 2)) / boxes.new_tensor(placement.scale * 2)
+
+
+def _pairwise_iou(a: Tensor, b: Tensor, pixel: float) -> Tensor:
+    corner = torch.maximum(a[:, None, :2], b[None, :, :2])  # (N, M, 2)
+    opposite = torch.minimum(a[:, None, 2:], b[None, :, 2:])  # (N, M, 2)
+    overlap = (opposite - corner + pixel).clamp(min=0).prod(dim=2)  # (N, M)
+    area_a = (a[:, 2:] - a[:, :2] + pixel).prod(dim=1)
+    area_b = (b[:, 2:] - b[:, :2] + pixel).prod(dim=1)
+    union = area_a[:, None] + area_b[None, :] - overlap
+    return overlap / union.clamp(min=torch.finfo(a.dtype).tiny)

@@ -1,0 +1,70 @@
+"""Running a network on images."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from yoloprune.datasets.images import Image, NetworkInput, Resize
+from yoloprune.detection.boxes import Placement, boxes_to_image, clip_boxes
+from yoloprune.detection.decode import Detections, Predictions, decode
+from yoloprune.detection.nms import select_detections
+from yoloprune.errors import CfgError
+from yoloprune.model.network import Network
+
+
+@contextmanager
+def inference(network: Network) -> Iterator[None]:
+    """Evaluation mode without gradients; the network's own mode comes back afterwards."""
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        network.train(training)
+
+
+def predict(network: Network, inputs: Sequence[NetworkInput]) -> Predictions:
+    """Run a network on inputs (3, H, W) of its size as one batch; predictions come to the CPU.
+
+    Raises `CfgError` if the network does not read three channels or has no usable heads.
+    """
+    if network.spec.input_shape[0] != 3:
+        channels = network.spec.input_shape[0]
+        raise CfgError(f"the network reads {channels} channels, but images have 3")
+    images = torch.from_numpy(np.stack(inputs)).to(next(network.parameters()))
+    with inference(network):
+        decoded = decode(network.spec, network(images))
+    return Predictions(
+        boxes=decoded.boxes.cpu(),
+        objectness=decoded.objectness.cpu(),
+        classes=decoded.classes.cpu(),
+    )
+
+
+def detect_objects(
+    network: Network, image: Image, resize: Resize, *, threshold: float, iou_threshold: float
+) -> Detections:
+    """What a network finds in one image, highest score first, in the image's own pixels.
+
+    Scores are objectness x class and above `threshold`; suppression is per class.
+    """
+    _, height, width = network.spec.input_shape
+    fitted, placement = resize(image, height, width)
+    (found,) = select_detections(predict(network, [fitted]), threshold, iou_threshold)
+    return in_image(found, placement, image.shape[:2])
+
+
+def in_image(detections: Detections, placement: Placement, size: tuple[int, ...]) -> Detections:
+    """Detections in network input pixels, moved to image pixels and cut at the image's borders.
+
+    `size` is the image's (height, width).
+    """
+    boxes = boxes_to_image(detections.boxes_xyxy, placement)
+    return Detections(
+        boxes_xyxy=clip_boxes(boxes, size[1], size[0]),
+        scores=detections.scores,
+        labels=detections.labels,
+    )
