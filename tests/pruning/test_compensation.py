@@ -25,7 +25,7 @@ STEADY_BLOCKS = tuple(name for name in BLOCKS if name != "reorg")
 CARRYING = tuple(sorted(ACTIVATIONS - {"stair"}))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(spec=network_specs(blocks=STEADY_BLOCKS, activations=CARRYING), seed=st.integers(0, 2**16))
 def test_a_carrier_keeps_the_network_exactly(spec: NetworkSpec, seed: int) -> None:
     graph = analyse(spec)

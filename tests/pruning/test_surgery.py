@@ -39,7 +39,7 @@ def masked_by_transform(
         return Network.from_state(spec, state)(images, mask)
 
 
-@settings(max_examples=RANDOM_GRAPHS, deadline=None)
+@settings(max_examples=RANDOM_GRAPHS)
 @given(spec=network_specs(), seed=st.integers(0, 2**16))
 def test_slim_equals_masked_dense_on_random_graphs(spec: NetworkSpec, seed: int) -> None:
     graph = analyse(spec)
@@ -59,7 +59,7 @@ def depthwise_layers(graph: DependencyGraph) -> set[int]:
     return {c.index for c in graph.spec.convs if is_depthwise(c, len(inputs[c.index]))}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(spec=network_specs(), seed=st.integers(0, 2**16))
 def test_two_surgeries_equal_the_composed_one(spec: NetworkSpec, seed: int) -> None:
     state = random_state(spec, seed, torch.float32)
@@ -80,7 +80,7 @@ def test_two_surgeries_equal_the_composed_one(spec: NetworkSpec, seed: int) -> N
             assert torch.equal(a, b), (index, name)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(spec=network_specs(), seed=st.integers(0, 2**16))
 def test_keeping_every_channel_is_the_identity(spec: NetworkSpec, seed: int) -> None:
     state = random_state(spec, seed, torch.float32)

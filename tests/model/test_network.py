@@ -1,0 +1,201 @@
+"""Whole networks against OpenCV's Darknet importer, and the model's own promises."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from architectures import ARCHITECTURES
+from hypothesis import given, settings
+from random_networks import network_specs, random_state
+from torch import Tensor
+
+from yoloprune.darknet.parser import parse_cfg, write_cfg
+from yoloprune.darknet.spec import Conv, Layer, NetworkSpec
+from yoloprune.darknet.state import State
+from yoloprune.darknet.weights import write_weights
+from yoloprune.darknet.zoo import NETWORKS
+from yoloprune.errors import WeightsError
+from yoloprune.model.network import Network
+
+BUILDERS = NETWORKS | ARCHITECTURES
+
+
+def images_for(spec: NetworkSpec, batch: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(7)
+    return torch.rand((batch, *spec.input_shape), generator=generator)
+
+
+def opencv_maps(folder: Path, spec: NetworkSpec, state: State, images: Tensor) -> list[np.ndarray]:
+    """What OpenCV computes for the convolutions that the heads read."""
+    write_cfg(folder / "a.cfg", spec)
+    write_weights(folder / "a.weights", spec, state)
+    network = cv2.dnn.readNetFromDarknet(str(folder / "a.cfg"), str(folder / "a.weights"))
+    network.setInput(images.numpy())
+    names = set(network.getLayerNames())
+    wanted = []
+    for head in spec.heads:
+        conv = spec.layers[head.sources[0]]
+        assert isinstance(conv, Conv)
+        # OpenCV names an activation after the layer that follows its convolution.
+        activated = f"{conv.activation}_{conv.index + 1}"
+        wanted.append(activated if activated in names else f"conv_{conv.index}")
+    return list(network.forward(wanted))
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "size"),
+    [
+        ("yolov3", 0.125, (96, 64)),
+        ("yolov3-spp", 0.125, (64, 96)),
+        ("yolov3-tiny", 1.0, (96, 128)),
+        ("yolov2", 0.25, (128, 96)),
+        ("yolov4", 0.125, (96, 64)),
+        ("yolov4-tiny", 1.0, (96, 128)),
+        ("yolov4-csp", 0.125, (64, 96)),
+        ("yolov7", 0.125, (96, 64)),
+        ("yolov7-tiny", 0.5, (64, 96)),
+    ],
+)
+def test_whole_networks_agree_with_opencv(name, width, size, tmp_path):
+    spec = BUILDERS[name](classes=2, width=width, size=size)
+    state = random_state(spec, 2, torch.float32)
+    images = images_for(spec)
+    with torch.no_grad():
+        ours = Network.from_state(spec, state)(images)
+    theirs = opencv_maps(tmp_path, spec, state, images)
+    assert len(ours) == len(theirs) == len(spec.heads)
+    for our, their in zip(ours, theirs, strict=True):
+        assert our.shape == their.shape
+        assert np.abs(our.numpy() - their).max() <= 1e-3 * np.abs(their).max()
+
+
+@settings(max_examples=20, deadline=None)
+@given(network_specs())
+def test_state_in_is_state_out(spec):
+    state = random_state(spec)
+    network = Network.from_state(spec, state)
+    assert not network.training
+    for index, parameters in network.state().items():
+        assert [name for name, _ in parameters.items()] == [n for n, _ in state[index].items()]
+        for (_, a), (_, b) in zip(parameters.items(), state[index].items(), strict=True):
+            assert a.dtype == torch.float64
+            assert torch.equal(a, b)
+
+
+def small() -> NetworkSpec:
+    return NETWORKS["yolov3-tiny"](classes=1, width=0.125, size=(32, 64))
+
+
+def test_parameters_are_copied_both_ways():
+    spec = small()
+    state = random_state(spec)
+    network = Network.from_state(spec, state)
+    state[0].kernel.zero_()
+    out = network.state()
+    assert out[0].kernel.abs().sum() > 0
+    out[0].kernel.zero_()
+    assert network.state()[0].kernel.abs().sum() > 0
+
+
+def test_partial_states_keep_the_rest():
+    spec = small()
+    network = Network.from_state(spec, random_state(spec, 1))
+    other = random_state(spec, 2)
+    network.load({0: other[0]})
+    state = network.state()
+    assert torch.equal(state[0].kernel, other[0].kernel)
+    assert torch.equal(state[2].kernel, random_state(spec, 1)[2].kernel)
+
+
+def test_states_that_do_not_fit_are_refused():
+    spec = small()
+    state = random_state(spec)
+    del state[2]
+    with pytest.raises(WeightsError, match=r"layers \[2\] differ"):
+        Network.from_state(spec, state)
+    state = random_state(spec)
+    state[0] = replace(state[0], kernel=state[0].kernel[:1])
+    with pytest.raises(WeightsError, match="layer 0: the cfg needs"):
+        Network.from_state(spec, state)
+
+
+def test_a_batch_is_its_images_one_by_one():
+    spec = small()
+    network = Network.from_state(spec, random_state(spec))
+    images = images_for(spec, 3).double()
+    with torch.no_grad():
+        together = network(images)
+        alone = [network(images[i : i + 1]) for i in range(3)]
+    for head, maps in enumerate(together):
+        expected = torch.cat([outputs[head] for outputs in alone])
+        torch.testing.assert_close(maps, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_other_input_sizes_run_with_the_same_parameters():
+    spec = small()
+    network = Network.from_state(spec, random_state(spec))
+    with torch.no_grad():
+        first, second = network(torch.rand(1, 3, 64, 96, dtype=torch.float64))
+    assert (first.shape, second.shape) == ((1, 18, 2, 3), (1, 18, 4, 6))
+
+
+def test_without_a_head_the_last_layer_is_the_output():
+    spec = parse_cfg(
+        "[net]\nchannels=3\nheight=8\nwidth=8\n[convolutional]\nfilters=4\n[avgpool]\n"
+    )
+    (output,) = Network.from_state(spec, random_state(spec))(
+        torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    )
+    assert output.shape == (1, 4, 1, 1)
+
+
+def test_unread_layers_between_do_not_disturb():
+    spec = parse_cfg(
+        "[net]\nchannels=3\nheight=8\nwidth=8\n[convolutional]\nfilters=4\n"
+        "[convolutional]\nfilters=6\n[route]\nlayers=0\n"
+    )
+    (output,) = Network.from_state(spec, random_state(spec))(
+        torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    )
+    assert output.shape == (1, 4, 8, 8)
+
+
+@settings(max_examples=25, deadline=None)
+@given(network_specs())
+def test_transform_sees_every_layer_and_may_replace_it(spec):
+    seen: list[int] = []
+
+    def scale(layer: Layer, output: Tensor) -> Tensor:
+        seen.append(layer.index)
+        return torch.zeros_like(output)
+
+    images = torch.rand(1, *spec.input_shape, dtype=torch.float64)
+    with torch.no_grad():
+        outputs = Network.from_state(spec, random_state(spec))(images, scale)
+    assert seen == list(range(len(spec.layers)))
+    assert all(not output.any() for output in outputs)
+
+
+@settings(max_examples=20, deadline=None)
+@given(network_specs())
+def test_freeing_memory_during_the_walk_changes_nothing(spec):
+    network = Network.from_state(spec, random_state(spec))
+    images = torch.rand(1, *spec.input_shape, dtype=torch.float64)
+    with torch.no_grad():
+        expected = network(images)
+        network._free_after.clear()
+        kept = network(images)
+    assert all(torch.equal(a, b) for a, b in zip(expected, kept, strict=True))
+
+
+def test_every_parameter_gets_a_gradient():
+    spec = small()
+    network = Network(spec).train()
+    outputs = network(images_for(spec, 2))
+    sum(output.square().mean() for output in outputs).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
