@@ -1,0 +1,66 @@
+"""A verification that could not fail would prove nothing."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from pruning.plans import random_plan
+from random_networks import random_state
+
+from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.errors import VerificationError
+from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.plan import Compensation
+from yoloprune.pruning.pruner import prove
+from yoloprune.pruning.surgery import surgery
+from yoloprune.pruning.verification import compare, random_images, require
+
+SPEC = yolov3_tiny(classes=1, width=0.125, size=(64, 64))
+GRAPH = analyse(SPEC)
+PLAN = random_plan(GRAPH, 2)
+STATE = random_state(SPEC, 2, torch.float32)
+
+
+def test_an_exact_slim_network_is_proven() -> None:
+    proof = prove(SPEC, STATE, PLAN, *surgery(SPEC, STATE, PLAN), random_images(SPEC))
+    assert proof.exactness.passed
+    assert proof.exactness.dtype == "float64"
+    assert proof.change.relative_error > 0.01
+    assert set(proof.residues) == {"none"}
+
+
+def test_residues_of_all_methods_stand_beside_each_other() -> None:
+    plan = replace(PLAN, compensation=Compensation.FOLD)
+    state = random_state(SPEC, 2, torch.float32)
+    from yoloprune.pruning.compensation import compensate
+
+    slim = surgery(SPEC, compensate(SPEC, state, plan), plan)
+    proof = prove(SPEC, state, plan, *slim, random_images(SPEC))
+    assert set(proof.residues) == {"none", "fold"}
+
+
+def test_one_wrong_weight_is_found() -> None:
+    slim_spec, slim_state = surgery(SPEC, STATE, PLAN)
+    kernel = slim_state[0].kernel.clone()
+    kernel[0, 0, 0, 0] += 1e-5
+    slim_state[0] = replace(slim_state[0], kernel=kernel)
+    with pytest.raises(VerificationError, match="slim against masked dense"):
+        prove(SPEC, STATE, PLAN, slim_spec, slim_state, random_images(SPEC))
+
+
+def test_swapped_channels_are_found() -> None:
+    slim_spec, slim_state = surgery(SPEC, STATE, PLAN)
+    kernel = slim_state[2].kernel.flip(1)
+    slim_state[2] = replace(slim_state[2], kernel=kernel)
+    with pytest.raises(VerificationError):
+        prove(SPEC, STATE, PLAN, slim_spec, slim_state, random_images(SPEC))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_never_passes(value: float) -> None:
+    good, bad = torch.zeros(1, 2, 2, 2), torch.full((1, 2, 2, 2), value)
+    for pair in ((bad, good), (good, bad), (bad, bad)):
+        verification = compare((pair[0],), (pair[1],))
+        assert not verification.passed
+        with pytest.raises(VerificationError):
+            require(verification, "test")

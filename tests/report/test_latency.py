@@ -1,0 +1,59 @@
+"""The benchmark's arithmetic; times themselves are never asserted."""
+
+from collections.abc import Iterable
+
+import pytest
+import torch
+from random_networks import random_state
+
+from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.report import latency
+from yoloprune.report.latency import benchmark, what_binds
+
+SPEC = yolov3_tiny(classes=1, width=0.0625, size=(32, 32))
+STATE = random_state(SPEC, 1, torch.float32)
+
+
+def untracked(items: Iterable[int], what: str) -> Iterable[int]:
+    return items
+
+
+def test_every_engine_times_both_networks() -> None:
+    results = benchmark([(SPEC, STATE), (SPEC, STATE)], runs=3, warmup=1, track=untracked)
+    assert [result.engine for result in results] == ["torch eager", "ONNX Runtime"]
+    for result in results:
+        assert len(result.latencies) == 2
+        assert all(0 < x.median <= x.p95 and x.runs == 3 for x in result.latencies)
+        assert result.speedup is not None and result.speedup > 0
+
+
+def test_runs_alternate_and_the_ratio_pairs_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    # The machine slows down tenfold half way: the ratio must not notice.
+    times = {"first": iter([4.0, 4.0, 40.0, 40.0]), "second": iter([2.0, 2.0, 20.0, 20.0])}
+
+    def engine(spec: object, state: object) -> latency.Timer:
+        name = ["first", "second"][len(made)]
+        made.append(name)
+
+        def timer() -> float:
+            calls.append(name)
+            return next(times[name])
+
+        return timer
+
+    made: list[str] = []
+    monkeypatch.setattr(latency, "_engines", lambda: {"test": engine})
+    (result,) = benchmark([(SPEC, STATE), (SPEC, STATE)], runs=4, warmup=0, track=untracked)
+    assert calls == ["first", "second"] * 4
+    assert result.speedup == 2.0
+    assert result.latencies[0].p95 == 40.0
+    assert result.latencies[0].median == 22.0
+
+
+@pytest.mark.parametrize(
+    ("speedup", "fewer_macs", "expected"),
+    [(3.0, 3.3, "MACs"), (1.1, 3.3, "layer count"), (0.9, 2.0, "layer count"), (1.0, 1.0, "MACs")],
+)
+def test_what_binds(speedup: float, fewer_macs: float, expected: str) -> None:
+    assert what_binds(speedup, fewer_macs) == expected

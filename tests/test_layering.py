@@ -1,0 +1,99 @@
+"""Imports point downwards only, and the heavy optional packages stay out of the core."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "yoloprune"
+
+# Lower numbers may not import higher ones; modules of one level may import each other.
+LEVELS = {
+    "errors": 0,
+    "files": 0,
+    "darknet": 1,
+    "cost": 2,
+    "pruning.channels": 2,
+    "pruning.groups": 2,
+    "pruning.plan": 2,
+    "pruning.slimming": 2,
+    "pruning.budget": 2,
+    "model": 3,
+    "pruning": 4,
+    "detection": 4,
+    "datasets": 5,
+    "evaluation": 6,
+    "export": 7,
+    "report": 7,
+    "cli": 8,
+}
+NO_TORCH = (
+    "cost",
+    "darknet.cfg",
+    "darknet.options",
+    "darknet.parser",
+    "darknet.shapes",
+    "darknet.spec",
+    "darknet.zoo",
+    "pruning.budget",
+    "pruning.channels",
+    "pruning.groups",
+    "pruning.plan",
+    "pruning.slimming",
+)
+
+
+def modules() -> list[str]:
+    paths = sorted(PACKAGE.rglob("*.py"))
+    names = [".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in paths]
+    return [n.removesuffix(".__init__") for n in names if n not in ("__init__", "__main__")]
+
+
+def level(module: str) -> int:
+    known = [name for name in LEVELS if module == name or module.startswith(f"{name}.")]
+    return LEVELS[max(known, key=len)]
+
+
+def imported(module: str) -> set[str]:
+    path = PACKAGE / Path(*module.split("."))
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            # `from package import module` names the module only together with its alias.
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+def ours(names: set[str]) -> set[str]:
+    known = set(modules())
+    return {n.removeprefix("yoloprune.") for n in names} & known
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_point_downwards(module: str) -> None:
+    upwards = {name for name in ours(imported(module)) if level(name) > level(module)}
+    assert not upwards
+
+
+@pytest.mark.parametrize("module", modules())
+def test_pruning_knows_nothing_of_training_data_or_evaluation(module: str) -> None:
+    if module.startswith("pruning"):
+        above = ("training", "datasets", "evaluation")
+        assert not {name for name in ours(imported(module)) if name.startswith(above)}
+
+
+@pytest.mark.parametrize("module", NO_TORCH)
+def test_analysis_needs_no_torch(module: str) -> None:
+    assert not {name for name in imported(module) if name.split(".")[0] == "torch"}
+
+
+def test_optional_and_slow_packages_are_imported_where_they_are_used() -> None:
+    heavy = ("torch_pruning", "pycocotools", "onnxruntime", "onnxscript", "numba", "matplotlib")
+    code = f"import sys, yoloprune.cli.main; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
