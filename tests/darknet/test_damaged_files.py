@@ -56,7 +56,7 @@ def mutated_texts(draw: st.DrawFn) -> str:
     return "\n".join(lines)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(mutated_texts())
 def test_mutated_cfg_text(text):
     try:
@@ -73,7 +73,7 @@ def test_mutated_cfg_text(text):
     assert len(parameter_shapes(spec)) == len(spec.convs)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_cfg_files_with_flipped_bytes(tmp_path_factory, data):
     content = bytearray(TEXT.encode())
@@ -87,7 +87,7 @@ def test_cfg_files_with_flipped_bytes(tmp_path_factory, data):
         assert str(error).startswith(str(path))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200))
 @example(b"[net]\n[convolutional]")
 def test_any_bytes_as_cfg(tmp_path_factory, content):
@@ -99,7 +99,7 @@ def test_any_bytes_as_cfg(tmp_path_factory, content):
         assert str(error).startswith(str(path))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_mutated_weights(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "mutated.weights"

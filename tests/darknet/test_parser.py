@@ -50,7 +50,7 @@ def test_written_specs_read_back(name, tmp_path):
     assert format_cfg(again) == (tmp_path / "a.cfg").read_text()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(network_texts())
 def test_random_specs_read_back(text):
     spec = parse_cfg(text)

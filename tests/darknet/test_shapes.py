@@ -19,7 +19,7 @@ def shapes_of(*sections: str) -> list[tuple[int, int, int]]:
     return list(layer_shapes(parse_cfg(NET + "".join(sections))))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(network_specs())
 def test_random_networks_give_the_shapes_that_were_derived(spec):
     """Every generated network runs, and its values stay fit for comparisons at tight tolerances."""

@@ -85,7 +85,7 @@ def test_seen_may_pass_four_bytes():
     assert read_header(data, Path("x")).seen == 2**40
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(network_specs())
 def test_random_networks_round_trip_bit_for_bit(tmp_path_factory, spec):
     path = tmp_path_factory.mktemp("weights") / "a.weights"

@@ -72,7 +72,7 @@ def test_whole_networks_agree_with_opencv(name, width, size, tmp_path):
         assert np.abs(our.numpy() - their).max() <= 1e-3 * np.abs(their).max()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(network_specs())
 def test_state_in_is_state_out(spec):
     state = random_state(spec)
@@ -163,7 +163,7 @@ def test_unread_layers_between_do_not_disturb():
     assert output.shape == (1, 4, 8, 8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(network_specs())
 def test_transform_sees_every_layer_and_may_replace_it(spec):
     seen: list[int] = []
@@ -179,7 +179,7 @@ def test_transform_sees_every_layer_and_may_replace_it(spec):
     assert all(not output.any() for output in outputs)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(network_specs())
 def test_freeing_memory_during_the_walk_changes_nothing(spec):
     network = Network.from_state(spec, random_state(spec))

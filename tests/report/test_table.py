@@ -2,22 +2,30 @@
 
 import pytest
 
-from yoloprune.report.table import billions, change, markdown_table, megabytes, millions
+from yoloprune.report.table import amount, change, file_size, markdown_table
 
 
 def test_the_case_studys_figures() -> None:
-    assert millions(61_523_734) == "61.5M"
-    assert billions(32_644_937_728) == "32.6G"
-    assert megabytes(246_305_388) == "246MB"
+    assert amount(61_523_734) == "61.5M"
+    assert amount(32_644_937_728) == "32.6G"
+    assert file_size(246_305_388) == "246MB"
     assert change(61.5, 10.9) == "-82%"
     assert change(32.8, 9.6) == "-71%"
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(10_196, "0.0102M"), (0, "0M"), (123_456_789_012, "123,457M")]
+    ("value", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (10_196, "10.2K"),
+        (999_600, "1M"),
+        (1_029_000, "1.03M"),
+        (123_456_789_012, "123G"),
+    ],
 )
-def test_small_and_large_counts(value: int, text: str) -> None:
-    assert millions(value) == text
+def test_small_and_large_amounts(value: int, text: str) -> None:
+    assert amount(value) == text
 
 
 def test_nothing_before_has_no_change() -> None:

@@ -8,13 +8,22 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from yoloprune.cli.console import CfgPath, Json, Quiet, WeightsPath, output, print_json, track
+from yoloprune.cli.console import (
+    CfgPath,
+    Json,
+    Quiet,
+    WeightsPath,
+    output,
+    print_json,
+    print_table,
+    track,
+)
 from yoloprune.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
 from yoloprune.errors import WeightsError
 from yoloprune.report.latency import benchmark as measure
-from yoloprune.report.table import billions, terminal_table
+from yoloprune.report.table import amount
 
 
 def benchmark(
@@ -61,13 +70,13 @@ def benchmark(
         )
         return
     rows: list[tuple[Any, ...]] = [
-        (name, result.engine, billions(m), f"{latency.median:.2f}", f"{latency.p95:.2f}")
+        (name, result.engine, amount(m), f"{latency.median:.2f}", f"{latency.p95:.2f}")
         for result in results
         for name, m, latency in zip(names, macs, result.latencies, strict=True)
     ]
     title = f"Latency, batch 1, {torch.get_num_threads()} CPU threads, {runs} runs each"
     header = ("Network", "Engine", "MACs", "Median (ms)", "p95 (ms)")
-    output.print(terminal_table(title, header, rows))
+    print_table(title, header, rows)
     for result in results:
         if result.speedup is not None:
             output.print(

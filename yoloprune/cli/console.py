@@ -1,19 +1,24 @@
 """What all commands print with: colour on a terminal, plain text in a pipe."""
 
 import json
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 _Item = TypeVar("_Item")
 
-output = Console()
-errors = Console(stderr=True)
+# In a pipe nothing is wrapped: each statement and each row of a table is one line.
+output = Console(width=None if sys.stdout.isatty() else 1000, markup=False, highlight=False)
+errors = Console(stderr=True, width=None if sys.stderr.isatty() else 1000)
 
 CfgPath = Annotated[Path, typer.Argument(metavar="CFG", help="Darknet .cfg file.")]
 WeightsPath = Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Darknet .weights file.")]
@@ -44,6 +49,19 @@ def stage(what: str, quiet: bool) -> Iterator[None]:
         return
     with errors.status(what):
         yield
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table: framed on a terminal, as Markdown in a pipe."""
+    frame = box.HEAVY_HEAD if output.is_terminal else box.MARKDOWN
+    table = Table(box=frame)
+    for number, name in enumerate(header):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        # A cell such as "[yolo]" is text, not markup.
+        table.add_row(*(Text(str(cell)) for cell in row))
+    output.print(title, style="bold")
+    output.print(table)
 
 
 def print_json(document: Any) -> None:

@@ -29,5 +29,4 @@ def export(
     output.print(
         f"{onnx}: images {[1, *spec.input_shape]} -> {shapes}\n"
         f"ONNX Runtime = torch: relative error {check.relative_error:.2g}",
-        markup=False,
     )

@@ -9,7 +9,7 @@ from yoloprune.cli.console import CfgPath, output
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.model.initialization import random_state
-from yoloprune.report.table import megabytes
+from yoloprune.report.table import file_size
 
 
 def init(
@@ -20,4 +20,4 @@ def init(
     """Write seeded random weights and batch-norm statistics for a network."""
     spec = read_cfg(cfg)
     write_weights(out, spec, random_state(spec, seed=seed))
-    output.print(f"{out}: {megabytes(out.stat().st_size)}, random with seed {seed}")
+    output.print(f"{out}: {file_size(out.stat().st_size)}, random with seed {seed}")

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from yoloprune.cli.console import CfgPath, Json, output, print_json
+from yoloprune.cli.console import CfgPath, Json, output, print_json, print_table
 from yoloprune.cost import Cost, cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, analyse
 from yoloprune.pruning.importance import bn_scale
-from yoloprune.report.table import billions, megabytes, millions, terminal_table
+from yoloprune.report.table import amount, file_size
 
 
 def inspect(
@@ -99,16 +99,16 @@ def _print(document: dict[str, Any], title: str) -> None:
         for row in document["layers"]
     ]
     header = ("Layer", "Type", "Reads", "Output", "Params", "MACs (M)")
-    output.print(terminal_table(title, header, layers))
+    print_table(title, header, layers)
 
-    with_weights = any("dead_channels" in row for row in document["groups"])
+    weights = any("dead_channels" in row for row in document["groups"])
     groups = [
         (
             row["id"],
             row["channels"],
             _short(row["producers"]),
             _short(row["consumers"]),
-            *([row["dead_channels"] if row["dead_channels"] is not None else "-"] * with_weights),
+            *(["-" if row["dead_channels"] is None else row["dead_channels"]] if weights else []),
             row["frozen_because"] or _freedom(row),
         )
         for row in document["groups"]
@@ -118,14 +118,14 @@ def _print(document: dict[str, Any], title: str) -> None:
         "Channels",
         "Producers",
         "Consumers",
-        *(["Dead"] * with_weights),
+        *(["Dead"] if weights else []),
         "Prunable",
     )
-    output.print(terminal_table("Channel groups", columns, groups))
+    print_table("Channel groups", columns, groups)
     prunable = [row for row in document["groups"] if row["frozen_because"] is None]
     output.print(
-        f"{millions(document['params'])} params, {megabytes(document['weight_bytes'])}, "
-        f"{billions(document['macs'])} MACs ({billions(document['flops'])} FLOPs); "
+        f"{amount(document['params'])} params, {file_size(document['weight_bytes'])}, "
+        f"{amount(document['macs'])} MACs ({amount(document['flops'])} FLOPs); "
         f"{len(prunable)} prunable groups, "
         f"{sum(len(row['producers']) > 1 for row in prunable)} of them coupled, "
         f"{len(document['groups']) - len(prunable)} frozen"

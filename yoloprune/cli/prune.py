@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, stage
+from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, stage
 from yoloprune.cli.verification import print_cross_check, verification_images
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.weights import read_weights, write_weights
@@ -26,7 +26,6 @@ from yoloprune.report.pruning import (
     pruning_markdown,
     pruning_report,
 )
-from yoloprune.report.table import terminal_table
 
 CRITERIA = "l2, l1, bn-scale, l2-folded, fpgm or random."
 
@@ -126,7 +125,7 @@ def _write(
 
 
 def _print(dense: Any, pruned: Any, out: Path) -> None:
-    output.print(terminal_table("Pruning", HEADER, cost_rows(dense, pruned.spec)))
+    print_table("Pruning", HEADER, cost_rows(dense, pruned.spec))
     for line in proof_lines(pruned):
-        output.print(line, highlight=False)
+        output.print(line)
     output.print(f"wrote {out}/: slim.cfg, slim.weights, plan.json, report.md, report.json")

@@ -50,5 +50,4 @@ def print_cross_check(spec: NetworkSpec, quiet: bool) -> None:
             output.print(
                 f"  {name}: {channels} channels, producers {list(producers)}, "
                 f"consumers {list(consumers)}",
-                markup=False,
             )

@@ -41,12 +41,9 @@ def verify(
     output.print(
         f"slim = masked dense: relative error {proof.exactness.relative_error:.2g} in float64\n"
         f"slim against dense: heads differ by {proof.change.relative_error:.2g} relative",
-        highlight=False,
     )
     if (folder / "slim.onnx").exists():
         with stage("running slim.onnx", quiet):
             check = check_onnx(slim, slim_state, folder / "slim.onnx")
-        output.print(
-            f"slim.onnx = slim.weights: relative error {check.relative_error:.2g}", highlight=False
-        )
+        output.print(f"slim.onnx = slim.weights: relative error {check.relative_error:.2g}")
     output.print(f"{folder}: verified")

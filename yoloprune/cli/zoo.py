@@ -10,7 +10,7 @@ from yoloprune.cost import cost
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.zoo import NETWORKS
 from yoloprune.errors import CfgError
-from yoloprune.report.table import billions, millions
+from yoloprune.report.table import amount
 
 
 def zoo(
@@ -32,7 +32,7 @@ def zoo(
     spec = NETWORKS[name](classes=classes, width=width, size=(size, size), **pairs)
     write_cfg(out, spec)
     total = cost(spec)
-    output.print(f"{out}: {millions(total.params)} params, {billions(total.macs)} MACs")
+    output.print(f"{out}: {amount(total.params)} params, {amount(total.macs)} MACs")
 
 
 def _pairs(text: str) -> tuple[tuple[float, float], ...]:

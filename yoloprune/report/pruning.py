@@ -8,7 +8,7 @@ from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.pruner import Pruned
 from yoloprune.pruning.verification import Verification
-from yoloprune.report.table import billions, change, markdown_table, megabytes, millions
+from yoloprune.report.table import amount, change, file_size, markdown_table
 
 HEADER = ("Network", "Params", "Size", "MACs", "FLOPs", "Channels")
 
@@ -102,10 +102,10 @@ def _cost_figures(total: Cost) -> dict[str, Any]:
 
 def _cost_texts(total: Cost) -> tuple[str, ...]:
     return (
-        millions(total.params),
-        megabytes(total.weight_bytes),
-        billions(total.macs),
-        billions(total.flops),
+        amount(total.params),
+        file_size(total.weight_bytes),
+        amount(total.macs),
+        amount(total.flops),
         f"{total.channels:,}",
     )
 

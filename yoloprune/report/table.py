@@ -1,8 +1,6 @@
-"""Numbers as people read them, and tables for a terminal or a Markdown page."""
+"""Numbers as people read them, and tables for a Markdown page."""
 
 from collections.abc import Sequence
-
-from rich.table import Table
 
 
 def change(before: float, after: float) -> str:
@@ -12,23 +10,18 @@ def change(before: float, after: float) -> str:
     return f"{100 * (after / before - 1):+.0f}%"
 
 
-def millions(value: float) -> str:
-    """61523734 as "61.5M"; small counts keep more digits: 10196 is "0.0102M"."""
-    return f"{_three_digits(value / 1e6)}M"
+def amount(value: float) -> str:
+    """Three digits and a unit: 61523734 is "61.5M", 32644937728 is "32.6G"."""
+    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
+        # 999,500 rounds to 1.00M, not to 1000K.
+        if value >= 0.9995 * factor:
+            return f"{float(f'{value / factor:.3g}'):g}{unit}"
+    return f"{value:g}"
 
 
-def billions(value: float) -> str:
-    """32644937728 as "32.6G"."""
-    return f"{_three_digits(value / 1e9)}G"
-
-
-def megabytes(value: float) -> str:
-    """Bytes as decimal megabytes: 246305388 is "246MB"."""
-    return f"{_three_digits(value / 1e6)}MB"
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+def file_size(count: int) -> str:
+    """Bytes with decimal units: 246305388 is "246MB"."""
+    return f"{amount(count)}B"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -39,13 +32,3 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
         *("| " + " | ".join(map(str, row)) + " |" for row in rows),
     ]
     return "\n".join(lines) + "\n"
-
-
-def terminal_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """The same table for a terminal."""
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for number, name in enumerate(header):
-        table.add_column(name, justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*map(str, row))
-    return table

@@ -1,0 +1,42 @@
+"""Law 2 on many random networks: slim equals masked dense in float64, both ways of masking.
+
+Usage: python tests/benchmarks/random_graphs.py [N]
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from pruning.test_surgery import check_slim_equals_masked
+from random_networks import network_specs
+
+from yoloprune.darknet.spec import NetworkSpec
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
+    worst = 0.0
+    passed = 0
+
+    @settings(max_examples=count, deadline=None, database=None)
+    @given(spec=network_specs(), seed=st.integers(0, 2**16))
+    def law(spec: NetworkSpec, seed: int) -> None:
+        nonlocal worst, passed
+        worst = max(worst, check_slim_equals_masked(spec, seed))
+        passed += 1
+
+    start = time.perf_counter()
+    law()
+    seconds = time.perf_counter() - start
+    print(f"{passed} networks passed in {seconds:.0f} s; largest relative error {worst:.2g}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""The smaller commands, and what all commands have in common."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnxruntime
+import pytest
+from cli.commands import refused, run
+
+from yoloprune.cost import cost
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.weights import read_weights
+
+if TYPE_CHECKING:
+    from cli.conftest import Pair
+
+
+def test_zoo_writes_the_full_yolov3(tmp_path: Path) -> None:
+    out = tmp_path / "hand.cfg"
+    result = run("zoo", "yolov3", "--classes", 1, "--out", out)
+    assert "61.5M params, 32.6G MACs" in result.stdout
+    assert cost(read_cfg(out)).params == 61_523_734
+
+
+def test_zoo_takes_width_size_and_anchors(tmp_path: Path) -> None:
+    out = tmp_path / "small.cfg"
+    anchors = "1,2, 3,4, 5,6, 7,8, 9,10, 11,12"
+    run("zoo", "yolov3-tiny", "--width", 0.25, "--size", 320, "--anchors", anchors, "--out", out)
+    spec = read_cfg(out)
+    assert spec.input_shape == (3, 320, 320)
+    assert spec.convs[0].filters == 4
+    assert spec.heads[1].anchors == ((1, 2), (3, 4), (5, 6))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["yolov9"],
+        ["yolov3", "--classes", "0"],
+        ["yolov3", "--width", "0"],
+        ["yolov3", "--size", "100"],
+        ["yolov3", "--anchors", "1,2,x"],
+        ["yolov3", "--anchors", "1,2,3,4"],
+    ],
+)
+def test_zoo_refuses(tmp_path: Path, options: list[str]) -> None:
+    refused("zoo", *options, "--out", tmp_path / "x.cfg")
+    assert not (tmp_path / "x.cfg").exists()
+
+
+def test_init_is_seeded(pair: "Pair", tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run("init", pair.cfg, "--out", tmp_path / name, "--seed", seed)
+    a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
+    assert a == b != c
+    read_weights(tmp_path / "a", read_cfg(pair.cfg))
+
+
+def test_inspect_shows_layers_groups_and_reasons(pair: "Pair") -> None:
+    result = run("inspect", pair.cfg)
+    assert "read by layer 16 [yolo]" in result.stdout
+    assert "11 prunable groups, 0 of them coupled, 2 frozen" in result.stdout
+
+
+def test_inspect_json_agrees_with_cost_and_counts_dead_channels(pair: "Pair") -> None:
+    document = json.loads(run("inspect", pair.cfg, pair.weights, "--json").stdout)
+    total = cost(read_cfg(pair.cfg))
+    assert document["params"] == total.params
+    assert sum(row["macs"] for row in document["layers"]) == total.macs
+    group = document["groups"][0]
+    assert group == {
+        "id": 0,
+        "channels": 2,
+        "producers": [0],
+        "consumers": [2],
+        "equal_parts": 1,
+        "frozen_because": None,
+        "dead_channels": 0,
+    }
+
+
+def test_export_writes_onnx_that_runs(pair: "Pair", tmp_path: Path) -> None:
+    out = tmp_path / "net.onnx"
+    result = run("export", pair.cfg, pair.weights, "--onnx", out, "--decode")
+    assert "ONNX Runtime = torch" in result.stdout
+    names = [o.name for o in onnxruntime.InferenceSession(str(out)).get_outputs()]
+    assert names == ["boxes", "scores"]
+
+
+def test_benchmark_prints_ratio_and_threads(pair: "Pair") -> None:
+    result = run(
+        "benchmark", pair.cfg, pair.weights, pair.cfg, pair.weights, "--runs", 2, "--threads", 1
+    )
+    assert "1 CPU threads, 2 runs each" in result.stdout
+    assert "torch eager:" in result.stdout and "ONNX Runtime:" in result.stdout
+    assert "bound by" in result.stdout
+
+
+def test_benchmark_json(pair: "Pair") -> None:
+    result = run("benchmark", pair.cfg, pair.weights, "--runs", 2, "--threads", 1, "--json")
+    document = json.loads(result.stdout)
+    assert document["threads"] == 1
+    assert [engine["engine"] for engine in document["engines"]] == ["torch eager", "ONNX Runtime"]
+    assert document["engines"][0]["speedup"] is None
+
+
+def test_benchmark_needs_whole_pairs(pair: "Pair") -> None:
+    assert "CFG2 and WEIGHTS2" in refused("benchmark", pair.cfg, pair.weights, pair.cfg)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01binary", b"[net", b"[net]\nwidth=1"])
+def test_a_bad_cfg_is_one_line_and_code_2(tmp_path: Path, content: bytes) -> None:
+    cfg = tmp_path / "bad.cfg"
+    cfg.write_bytes(content)
+    assert "bad.cfg" in refused("inspect", cfg)
+
+
+def test_missing_files_are_one_line(pair: "Pair", tmp_path: Path) -> None:
+    assert "none.cfg" in refused("inspect", tmp_path / "none.cfg")
+    assert "none.weights" in refused("inspect", pair.cfg, tmp_path / "none.weights")
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "yoloprune", "--debug", "inspect", str(tmp_path / "none.cfg")]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 1
+    assert "Traceback" in found.stderr and "CfgError" in found.stderr
+
+
+def test_the_module_is_the_command(pair: "Pair") -> None:
+    command = [sys.executable, "-m", "yoloprune", "inspect", str(pair.cfg)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "prunable groups" in found.stdout
+    assert "\x1b[" not in found.stdout  # plain text in a pipe
