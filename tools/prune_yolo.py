@@ -2,7 +2,8 @@
 
 import sys
 
-from yoloprune.cli.main import app
+from yoloprune.cli.main import main
 
 if __name__ == "__main__":
-    app(["prune", *sys.argv[1:]])
+    sys.argv[:1] = ["yoloprune", "prune"]
+    main()

@@ -178,10 +178,10 @@ class NetworkSpec:
 
     def digest(self) -> str:
         """SHA-256 over everything that changes the arithmetic, and nothing else."""
-        description = [list(self.input_shape)]
+        description: list[object] = [self.input_shape]
         for layer in self.layers:
             typed = {f.name: getattr(layer, f.name) for f in fields(layer) if f.name != "section"}
-            description.append([type(layer).__name__, typed])  # type: ignore[list-item]
+            description.append([type(layer).__name__, typed])
         return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
 
@@ -201,10 +201,3 @@ def resized(conv: Conv, *, filters: int, groups: int) -> Conv:
         options = with_option(options, "groups", str(groups))
     section = replace(conv.section, options=options)
     return replace(conv, filters=filters, groups=groups, section=section)
-
-
-def with_input_size(spec: NetworkSpec, height: int, width: int) -> NetworkSpec:
-    """The same network for another input size, its `[net]` options following."""
-    options = with_option(spec.net_options, "height", str(height))
-    options = with_option(options, "width", str(width))
-    return replace(spec, input_shape=(spec.input_shape[0], height, width), net_options=options)

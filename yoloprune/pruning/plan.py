@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ def read_plan(path: Path, graph: DependencyGraph) -> PruningPlan:
         raise PlanError(f"{path}: this is not a plan: {error}") from error
     try:
         plan = _plan_from(document)
-        layers = {int(k): tuple(map(int, v["keep"])) for k, v in document["layers"].items()}
+        layers = {int(k): tuple(map(index, v["keep"])) for k, v in document["layers"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PlanError(f"{path}: this is not a plan: {error!r}") from error
     try:
@@ -210,7 +211,7 @@ def _plan_from(document: Any) -> PruningPlan:
         spec_digest=str(document["spec_digest"]),
         criterion=str(document["criterion"]),
         budget=Budget(**{k: v for k, v in document["budget"].items() if k in known}),
-        keep={int(k): tuple(map(int, v["keep"])) for k, v in groups},
+        keep={int(k): tuple(map(index, v["keep"])) for k, v in groups},
         compensation=Compensation(document["compensation"]),
-        carriers={int(k): tuple(map(int, v["carriers"])) for k, v in groups if v.get("carriers")},
+        carriers={int(k): tuple(map(index, v["carriers"])) for k, v in groups if v.get("carriers")},
     )
