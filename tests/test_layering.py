@@ -25,9 +25,10 @@ LEVELS = {
     "detection": 4,
     "datasets": 5,
     "evaluation": 6,
-    "export": 7,
-    "report": 7,
-    "cli": 8,
+    "training": 7,
+    "export": 8,
+    "report": 8,
+    "cli": 9,
 }
 NO_TORCH = (
     "cost",

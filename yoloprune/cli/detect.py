@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yoloprune.cli.console import CfgPath, Json, Quiet, WeightsPath, output, track
+from yoloprune.cli.console import (
+    CfgPath,
+    Json,
+    Quiet,
+    WeightsPath,
+    output,
+    print_json,
+    print_table,
+    track,
+)
 from yoloprune.errors import DatasetError
 from yoloprune.files import write_atomically
 
@@ -71,11 +80,10 @@ def detect(
         "names": class_names,
         "frames" if is_video else "images": pictures,
     }
-    text = json.dumps(report, indent=2)
     with write_atomically(out / "detections.json") as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if as_json:
-        typer.echo(text)
+        print_json(report)
     else:
         _print(pictures, "frames" if is_video else "images", out)
 
@@ -205,16 +213,14 @@ def _listed(found: "Detections", names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _print(pictures: list[dict[str, Any]], what: str, out: Path) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    found = [d for picture in pictures for d in picture["detections"]]
-    counts = Counter(d["name"] for d in found)
-    table = Table("class", "objects", "best score")
-    for name, count in counts.most_common():
-        best = max(d["score"] for d in found if d["name"] == name)
-        table.add_row(escape(name), str(count), f"{best:.2f}")
-    if counts:
-        output.print(table)
-    output.print(f"{len(pictures)} {what}, {len(found)} objects", end="; ")
-    output.print(f"pictures and detections.json are in {out}", markup=False, soft_wrap=True)
+    found = [entry for picture in pictures for entry in picture["detections"]]
+    counts = Counter(entry["name"] for entry in found)
+    rows = [
+        (name, count, f"{max(e['score'] for e in found if e['name'] == name):.2f}")
+        for name, count in counts.most_common()
+    ]
+    if rows:
+        print_table("Found", ("class", "objects", "best score"), rows)
+    output.print(
+        f"{len(pictures)} {what}, {len(found)} objects; drawn and listed (detections.json) in {out}"
+    )

@@ -1,7 +1,6 @@
 """`yoloprune evaluate`: mean average precision on a labelled data set."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from yoloprune.cli.console import CfgPath, Json, Quiet, WeightsPath, errors, output, track
+from yoloprune.cli.console import (
+    CfgPath,
+    Json,
+    Quiet,
+    WeightsPath,
+    errors,
+    print_json,
+    print_table,
+    track,
+)
 
 if TYPE_CHECKING:
     from yoloprune.datasets.labels import Dataset, LabelledImage
@@ -36,15 +44,15 @@ def evaluate(
     ] = Protocols.COCO,
     split: Annotated[
         str | None,
-        typer.Option(help="Split to evaluate on [default: test, val or valid, whichever exists]."),
+        typer.Option(help="Split to evaluate on.", show_default="test, val or valid, as found"),
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="coco: scores above this count [default: 0.005]."),
+        typer.Option(min=0, max=1, help="coco: scores above this count.", show_default="0.005"),
     ] = None,
     nms: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="coco: IoU that suppression allows [default: 0.45]."),
+        typer.Option(min=0, max=1, help="coco: IoU that suppression allows.", show_default="0.45"),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Evaluate on the first N images only.")
@@ -94,7 +102,7 @@ def evaluate(
             )
         )
     if as_json:
-        typer.echo(json.dumps(_report(cfg, weights, data, dataset, evaluations), indent=2))
+        print_json(_report(cfg, weights, data, dataset, evaluations))
     else:
         _print(dataset, evaluations)
 
@@ -114,26 +122,23 @@ def _report(
 
 
 def _print(dataset: "Dataset", evaluations: "list[Evaluation]") -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    columns = ["mAP@0.5", "mAP@0.5:0.95", "precision", "recall"]
-    summary = Table("protocol", *columns)
     for evaluation in evaluations:
         if len(dataset.names) > 1:
-            classes = Table("class", "objects", "AP@0.5", "AP@0.5:0.95", title=evaluation.protocol)
-            for row in evaluation.per_class:
-                classes.add_row(
-                    escape(row.name), str(row.objects), _number(row.ap50), _number(row.ap50_95)
-                )
-            output.print(classes)
-        numbers = (evaluation.map50, evaluation.map50_95, evaluation.precision, evaluation.recall)
-        summary.add_row(evaluation.protocol, *map(_number, numbers))
-    output.print(summary)
-    output.print(
-        f"{len(dataset.images)} images, {dataset.object_count} objects; "
-        "precision and recall where F1 is highest"
+            rows = [
+                (row.name, row.objects, _number(row.ap50), _number(row.ap50_95))
+                for row in evaluation.per_class
+            ]
+            header = ("class", "objects", "AP@0.5", "AP@0.5:0.95")
+            print_table(f"Classes ({evaluation.protocol})", header, rows)
+    summary = [
+        (e.protocol, _number(e.map50), _number(e.map50_95), _number(e.precision), _number(e.recall))
+        for e in evaluations
+    ]
+    title = (
+        f"{len(dataset.images)} images, {dataset.object_count} objects "
+        "(precision and recall where F1 is highest)"
     )
+    print_table(title, ("protocol", "mAP@0.5", "mAP@0.5:0.95", "precision", "recall"), summary)
 
 
 def _number(value: float | None) -> str:

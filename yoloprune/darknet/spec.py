@@ -201,3 +201,10 @@ def resized(conv: Conv, *, filters: int, groups: int) -> Conv:
         options = with_option(options, "groups", str(groups))
     section = replace(conv.section, options=options)
     return replace(conv, filters=filters, groups=groups, section=section)
+
+
+def with_input_size(spec: NetworkSpec, height: int, width: int) -> NetworkSpec:
+    """The same network for another input size, its `[net]` options following."""
+    options = with_option(spec.net_options, "height", str(height))
+    options = with_option(options, "width", str(width))
+    return replace(spec, input_shape=(spec.input_shape[0], height, width), net_options=options)

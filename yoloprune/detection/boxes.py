@@ -52,10 +52,11 @@ def boxes_to_image(boxes: Tensor, placement: Placement) -> Tensor:  # (..., 4) -
 
 
 def _pairwise_iou(a: Tensor, b: Tensor, pixel: float) -> Tensor:
-    corner = torch.maximum(a[:, None, :2], b[None, :, :2])  # (N, M, 2)
-    opposite = torch.minimum(a[:, None, 2:], b[None, :, 2:])  # (N, M, 2)
-    overlap = (opposite - corner + pixel).clamp(min=0).prod(dim=2)  # (N, M)
+    left, top, right, bottom = (side[:, None] for side in a.unbind(dim=1))  # (N, 1) each
+    width = torch.minimum(right, b[:, 2]) - torch.maximum(left, b[:, 0]) + pixel  # (N, M)
+    height = torch.minimum(bottom, b[:, 3]) - torch.maximum(top, b[:, 1]) + pixel  # (N, M)
+    overlap = width.clamp_(min=0).mul_(height.clamp_(min=0))
     area_a = (a[:, 2:] - a[:, :2] + pixel).prod(dim=1)
     area_b = (b[:, 2:] - b[:, :2] + pixel).prod(dim=1)
-    union = area_a[:, None] + area_b[None, :] - overlap
-    return overlap / union.clamp(min=torch.finfo(a.dtype).tiny)
+    union = (area_a[:, None] + area_b).sub_(overlap)
+    return overlap.div_(union.clamp_(min=torch.finfo(a.dtype).tiny))

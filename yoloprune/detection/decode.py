@@ -75,17 +75,10 @@ def _decode_head(head: Head, raw: Tensor, input_shape: tuple[int, int, int]) -> 
     stride = raw.new_tensor((input_shape[2] / columns, input_shape[1] / rows))  # (2,)
     anchors = raw.new_tensor(head.anchors)  # (A, 2)
     match head:
-        case Yolo(new_coords=True):
-            # The convolution before the head has applied the logistic function already.
-            offset, scores = t[..., :2], t[..., 4:]
-            size = anchors * (2 * t[..., 2:4]) ** 2
-            objectness, classes = scores[..., 0], scores[..., 1:]
-            centre = _stretched(offset, head.scale_x_y)
         case Yolo():
-            scores = torch.sigmoid(t[..., 4:])
-            size = anchors * torch.exp(t[..., 2:4])
+            scores = t[..., 4:] if head.new_coords else torch.sigmoid(t[..., 4:])
             objectness, classes = scores[..., 0], scores[..., 1:]
-            centre = _stretched(torch.sigmoid(t[..., :2]), head.scale_x_y)
+            centre, size = _yolo_box(head, t, anchors)
         case GaussianYolo():
             scores = torch.sigmoid(t[..., 8:])
             size = anchors * torch.exp(t[..., 4:8:2])
@@ -105,6 +98,29 @@ def _decode_head(head: Head, raw: Tensor, input_shape: tuple[int, int, int]) -> 
         objectness=objectness.reshape(batch, -1),
         classes=classes.reshape(batch, -1, head.classes),
     )
+
+
+def decode_yolo_boxes(head: Yolo, t: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes of a [yolo] head for training: t (B, A, h, w, 5 + C) -> (B, A, h, w, 4) xyxy.
+
+    `size` is the input's (height, width), which may differ from the spec's.
+    """
+    rows, columns = t.shape[2], t.shape[3]
+    cells = _cells(rows, columns, t)[:, :, 0]  # (h, w, 2)
+    stride = t.new_tensor((size[1] / columns, size[0] / rows))
+    anchors = t.new_tensor(head.anchors)[:, None, None]  # (A, 1, 1, 2)
+    centre, extent = _yolo_box(head, t, anchors)
+    middle = (centre + cells) * stride
+    return torch.cat((middle - extent / 2, middle + extent / 2), dim=-1)
+
+
+def _yolo_box(head: Yolo, t: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre within the cell, and width and height in input pixels."""
+    if head.new_coords:
+        # The convolution before the head has applied the logistic function already.
+        return _stretched(t[..., :2], head.scale_x_y), anchors * (2 * t[..., 2:4]) ** 2
+    offset = torch.sigmoid(t[..., :2])
+    return _stretched(offset, head.scale_x_y), anchors * torch.exp(t[..., 2:4])
 
 
 def _stretched(offset: Tensor, scale: float) -> Tensor:

@@ -23,7 +23,8 @@ def draw_detections(
     Lines and letters grow with the image. Boxes are in image pixels.
     """
     canvas = np.ascontiguousarray(image).copy()
-    side = min(canvas.shape[:2])
+    height, width = canvas.shape[:2]
+    side = min(height, width)
     line = max(1, round(side / 250))
     for box, score, label in zip(
         detections.boxes_xyxy.flip(0).round().int().tolist(),
@@ -32,6 +33,8 @@ def draw_detections(
         strict=True,
     ):
         left, top, right, bottom = box
+        # A box that ends at the border would have its line just outside.
+        right, bottom = min(right, width - 1), min(bottom, height - 1)
         colour = class_colour(label)
         cv2.rectangle(canvas, (left, top), (right, bottom), colour, line)
         _write(canvas, f"{names[label]} {score:.2f}", (left, top), colour, max(0.4, side / 900))

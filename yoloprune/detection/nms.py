@@ -24,8 +24,8 @@ def nms(  # (N, 4), (N,), (N,) -> (K,)
 ) -> Tensor:
     """Indices of the boxes that greedy per-class suppression keeps, highest score first.
 
-    A box goes if its IoU with a kept box of its class is above the threshold; of equal scores the
-    earlier box wins.
+    A box goes if its IoU with a kept box of its class is above the threshold; of boxes with equal
+    scores the earlier comes first.
     """
     order = scores.argsort(descending=True, stable=True)
     order = order[labels[order].argsort(stable=True)]
@@ -41,7 +41,7 @@ def nms(  # (N, 4), (N,), (N,) -> (K,)
         same = labels[block, None] == labels[None, block]
         overlaps = ((iou(boxes[block], boxes[block]) > iou_threshold) & same).triu(diagonal=1)
         keep[block] = _kept(alive, overlaps)
-    kept = order[keep]
+    kept = order[keep].sort().values
     return kept[scores[kept].argsort(descending=True, stable=True)]
 
 
@@ -117,11 +117,12 @@ def _kept(alive: Tensor, overlaps: Tensor) -> Tensor:  # (n,), (n, n) upper tria
 
 def _owners(boxes: Tensor, labels: Tensor, kept: Tensor, iou_threshold: float) -> Tensor:
     """For each box the position in `kept` of the first kept box that suppresses it, or itself."""
-    owners = torch.zeros_like(labels)
-    for start in range(0, len(boxes), _BLOCK):
-        block = slice(start, start + _BLOCK)
+    owners = torch.full_like(labels, -1)
+    owners[kept] = torch.arange(len(kept), device=kept.device)
+    suppressed = (owners < 0).nonzero()[:, 0]
+    for start in range(0, len(suppressed), _BLOCK):
+        block = suppressed[start : start + _BLOCK]
         overlaps = pixel_box_iou(boxes[kept], boxes[block]) > iou_threshold  # (K, n)
         overlaps &= labels[kept, None] == labels[None, block]
         owners[block] = overlaps.to(torch.uint8).argmax(dim=0)
-    owners[kept] = torch.arange(len(kept), device=kept.device)
     return owners

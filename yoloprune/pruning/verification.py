@@ -110,5 +110,5 @@ def require(verification: Verification, what: str) -> None:
     if not verification.passed:
         raise VerificationError(
             f"{what}: relative error {verification.relative_error:.3g} in {verification.dtype} "
-            f"is above {TOLERANCE:g}: these weights are not what the plan makes of the dense network"
+            f"is above {TOLERANCE:g}: the weights are not what the plan makes of the dense ones"
         )

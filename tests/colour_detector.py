@@ -1,0 +1,79 @@
+"""A network that detects painted cells, so that every number can be worked out by hand.
+
+It looks at the top left pixel of each 8 x 8 cell of its input: red makes an object of exactly that
+cell, with green or blue as its class (0 or 1). 255 is certain, 0 and grey are nothing.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from yoloprune.darknet.parser import parse_cfg
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import ConvParameters
+from yoloprune.datasets.images import write_image
+
+CELL = 8
+GREEN_OBJECT = (255, 255, 0)
+BLUE_OBJECT = (255, 0, 255)
+FAINT_GREEN_OBJECT = (200, 255, 0)
+
+CFG = """[net]
+height=32
+width=32
+channels=3
+{option}
+[convolutional]
+filters=7
+size=1
+stride=8
+activation=linear
+[yolo]
+anchors=8,8
+mask=0
+num=1
+classes=2
+"""
+
+
+def colour_spec(option: str = "") -> NetworkSpec:
+    return parse_cfg(CFG.format(option=option))
+
+
+def colour_state() -> dict[int, ConvParameters]:
+    # x, y, w, h stay 0: the middle of the cell, and the size of the anchor, which is the cell's.
+    kernel = torch.zeros(7, 3, 1, 1)
+    bias = torch.zeros(7)
+    for channel in range(3):
+        kernel[4 + channel, channel] = 40
+        bias[4 + channel] = -30
+    return {0: ConvParameters(kernel=kernel, bias=bias)}
+
+
+def paint(
+    path: Path,
+    size: tuple[int, int],
+    cells: dict[tuple[int, int], tuple[int, int, int]],
+    cell: int = CELL,
+) -> None:
+    """Write a black image of (height, width) with some (row, column) cells painted."""
+    image = np.zeros((*size, 3), np.uint8)
+    for (row, column), colour in cells.items():
+        image[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell] = colour
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, image)
+
+
+def write_labels(
+    path: Path, size: tuple[int, int], objects: list[tuple[int, int, int]], cell: int = CELL
+) -> None:
+    """Write (row, column, class) of cells as a label file of an image of (height, width)."""
+    height, width = size
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [
+        f"{label} {(column + 0.5) * cell / width} {(row + 0.5) * cell / height} "
+        f"{cell / width} {cell / height}\n"
+        for row, column, label in objects
+    ]
+    path.write_text("".join(lines))

@@ -1,0 +1,153 @@
+"""Suppression against OpenCV's, and against the definitions in loops."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from yoloprune.detection.boxes import box_iou, pixel_box_iou
+from yoloprune.detection.decode import Detections, Predictions
+from yoloprune.detection.nms import merge_detections, nms, select_detections
+
+
+def random_boxes(count: int, seed: int, image: float = 200.0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    centre = torch.rand(count, 2, generator=generator) * image
+    half = torch.rand(count, 2, generator=generator) * 30 + 2
+    return torch.cat((centre - half, centre + half), dim=1)
+
+
+def random_predictions(count: int, classes: int, seed: int, batch: int = 2) -> Predictions:
+    generator = torch.Generator().manual_seed(seed)
+    return Predictions(
+        boxes=torch.stack([random_boxes(count, seed + i) for i in range(batch)]),
+        objectness=torch.rand(batch, count, generator=generator),
+        classes=torch.rand(batch, count, classes, generator=generator),
+    )
+
+
+def greedy(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> list[int]:
+    kept: list[int] = []
+    for i in sorted(range(len(boxes)), key=lambda i: -scores[i].item()):
+        rivals = [k for k in kept if labels[k] == labels[i]]
+        if not rivals or box_iou(boxes[rivals], boxes[i : i + 1]).max() <= threshold:
+            kept.append(i)
+    return kept
+
+
+@pytest.mark.parametrize("count", [0, 1, 40, 700])
+@pytest.mark.parametrize("classes", [1, 7])
+@pytest.mark.parametrize("threshold", [0.0, 0.45, 1.0])
+def test_the_result_is_the_greedy_one(count: int, classes: int, threshold: float) -> None:
+    boxes = random_boxes(count, seed=count)
+    generator = torch.Generator().manual_seed(count)
+    # Few distinct values, so that ties occur.
+    scores = torch.randint(0, 100, (count,), generator=generator) / 100
+    labels = torch.randint(classes, (count,), generator=generator)
+    kept = nms(boxes, scores, labels, threshold)
+    assert kept.tolist() == greedy(boxes, scores, labels, threshold)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_result_is_that_of_opencv(seed: int) -> None:
+    boxes = random_boxes(600, seed)
+    scores = torch.rand(600, generator=torch.Generator().manual_seed(seed))
+    corner_and_size = torch.cat((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), dim=1)
+    theirs = cv2.dnn.NMSBoxes(corner_and_size.tolist(), scores.tolist(), 0.0, 0.45)
+    kept = nms(boxes, scores, torch.zeros(600, dtype=torch.int64), 0.45)
+    assert kept.tolist() == np.asarray(theirs).ravel().tolist()
+
+
+def test_a_long_chain_of_overlaps_is_resolved_in_order() -> None:
+    # Each box overlaps only its neighbours: every second one stays.
+    left = torch.arange(1000.0) * 4
+    boxes = torch.stack((left, torch.zeros(1000), left + 10, torch.full((1000,), 10.0)), dim=1)
+    scores = torch.linspace(1, 0.5, 1000)
+    kept = nms(boxes, scores, torch.zeros(1000, dtype=torch.int64), 0.3)
+    assert kept.tolist() == list(range(0, 1000, 2))
+
+
+def test_every_class_above_the_threshold_is_a_detection() -> None:
+    predictions = random_predictions(300, classes=4, seed=1)
+    for image, found in enumerate(select_detections(predictions, 0.3, 0.45)):
+        boxes = predictions.boxes[image]
+        scores = predictions.objectness[image, :, None] * predictions.classes[image]
+        expected = []
+        for label in range(4):
+            candidates = [i for i in range(300) if scores[i, label] > 0.3]
+            kept = greedy(
+                boxes[candidates],
+                scores[candidates, label],
+                torch.zeros(len(candidates)),
+                0.45,
+            )
+            expected += [(candidates[k], label) for k in kept]
+        expected.sort(key=lambda pair: -scores[pair].item())
+        assert found.labels.tolist() == [label for _, label in expected]
+        assert torch.equal(found.boxes_xyxy, boxes[[i for i, _ in expected]])
+        assert found.scores.tolist() == [scores[pair].item() for pair in expected]
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_merging_is_that_of_the_case_study(classes: int) -> None:
+    predictions = random_predictions(500, classes, seed=2)
+    for image, found in enumerate(merge_detections(predictions, 0.1, 0.5)):
+        expected = merged_in_a_loop(predictions, image, 0.1, 0.5)
+        torch.testing.assert_close(found.boxes_xyxy, expected.boxes_xyxy)
+        assert torch.equal(found.scores, expected.scores)
+        assert torch.equal(found.labels, expected.labels)
+
+
+def merged_in_a_loop(
+    predictions: Predictions, image: int, threshold: float, iou_threshold: float
+) -> Detections:
+    """Take the best box, merge all that overlap it into it, take it away with them, repeat."""
+    chosen = predictions.objectness[image] >= threshold
+    boxes, objectness = predictions.boxes[image][chosen], predictions.objectness[image][chosen]
+    likelihood, labels = predictions.classes[image][chosen].max(dim=1)
+    order = (objectness * likelihood).argsort(descending=True)
+    boxes, objectness, labels = boxes[order], objectness[order], labels[order]
+    merged, scores, classes = [], [], []
+    while len(boxes):
+        mates = (pixel_box_iou(boxes[:1], boxes)[0] > iou_threshold) & (labels == labels[0])
+        weights = objectness[mates, None]
+        merged.append((weights * boxes[mates]).sum(0) / weights.sum())
+        scores.append(objectness[0])
+        classes.append(labels[0])
+        boxes, objectness, labels = boxes[~mates], objectness[~mates], labels[~mates]
+    return Detections(
+        boxes_xyxy=torch.stack(merged), scores=torch.stack(scores), labels=torch.stack(classes)
+    )
+
+
+def test_merged_boxes_are_weighted_by_objectness() -> None:
+    predictions = Predictions(
+        boxes=torch.tensor([[[0.0, 0.0, 9.0, 9.0], [1.0, 0.0, 10.0, 9.0]]]),
+        objectness=torch.tensor([[0.25, 0.75]]),
+        # The second has the higher objectness, the first the higher score.
+        classes=torch.tensor([[[1.0], [0.1]]]),
+    )
+    (found,) = merge_detections(predictions)
+    assert found.boxes_xyxy.tolist() == [[0.75, 0.0, 9.75, 9.0]]
+    assert found.scores.tolist() == [0.25]
+
+
+def test_nothing_found_is_no_detection() -> None:
+    predictions = Predictions(
+        boxes=torch.zeros(1, 5, 4), objectness=torch.zeros(1, 5), classes=torch.ones(1, 5, 2)
+    )
+    for found in (*select_detections(predictions, 0.1, 0.5), *merge_detections(predictions)):
+        assert (found.boxes_xyxy.shape, found.scores.shape) == ((0, 4), (0,))
+        assert found.labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_boxes_of_a_diverged_network_are_dropped(value: float) -> None:
+    predictions = Predictions(
+        boxes=torch.tensor([[[0.0, 0.0, value, 9.0], [0.0, 0.0, 9.0, 9.0]]]),
+        objectness=torch.ones(1, 2),
+        classes=torch.ones(1, 2, 1),
+    )
+    for found in (*select_detections(predictions, 0.1, 0.5), *merge_detections(predictions)):
+        assert found.boxes_xyxy.tolist() == [[0.0, 0.0, 9.0, 9.0]]

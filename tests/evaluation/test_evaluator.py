@@ -1,0 +1,145 @@
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from colour_detector import (
+    BLUE_OBJECT,
+    FAINT_GREEN_OBJECT,
+    GREEN_OBJECT,
+    colour_spec,
+    colour_state,
+    paint,
+    write_labels,
+)
+
+from yoloprune.darknet.parser import parse_cfg
+from yoloprune.datasets.labels import Dataset, LabelledImage, read_dataset
+from yoloprune.errors import CfgError, DatasetError
+from yoloprune.evaluation.evaluator import Evaluation, Protocol, evaluate, evaluate_coco
+from yoloprune.model.initialization import random_state
+from yoloprune.model.network import Network
+
+PROTOCOLS: list[Protocol] = ["case-study", "coco"]
+SQUARE = (32, 32)
+
+
+@pytest.fixture
+def network() -> Network:
+    return Network.from_state(colour_spec(), colour_state())
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Three green objects and two blue ones; a blue one is missed, a faint green one is wrong."""
+    paint(tmp_path / "a.png", SQUARE, {(0, 0): GREEN_OBJECT, (2, 3): BLUE_OBJECT})
+    write_labels(tmp_path / "a.txt", SQUARE, [(0, 0, 0), (2, 3, 1)])
+    paint(tmp_path / "b.png", SQUARE, {(1, 1): GREEN_OBJECT, (3, 0): FAINT_GREEN_OBJECT})
+    write_labels(tmp_path / "b.txt", SQUARE, [(1, 1, 0), (0, 3, 1)])
+    paint(tmp_path / "c.png", SQUARE, {(2, 2): GREEN_OBJECT})
+    write_labels(tmp_path / "c.txt", SQUARE, [(2, 2, 0)])
+    return read_dataset(tmp_path, classes=2)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_number_is_the_one_by_hand(
+    network: Network, dataset: Dataset, protocol: Protocol
+) -> None:
+    result = evaluate(network, dataset, protocol)
+    green, blue = result.per_class
+    assert (green.label, green.name, green.objects) == (0, "class 0", 3)
+    assert (blue.label, blue.name, blue.objects) == (1, "class 1", 2)
+    # The wrong green detection ranks below the three right ones.
+    assert green.ap50 == pytest.approx(1)
+    # pycocotools has 51 of its 101 points at or below recall 1/2.
+    expected = 0.5 if protocol == "case-study" else 51 / 101
+    assert blue.ap50 == pytest.approx(expected)
+    assert result.map50 == pytest.approx((1 + expected) / 2)
+    # Four detections are right and certain, of five objects.
+    assert (result.precision, result.recall) == (1, 4 / 5)
+    if protocol == "case-study":
+        assert (result.map50_95, blue.ap50_95) == (None, None)
+    else:
+        assert result.map50_95 == pytest.approx(result.map50)
+        assert blue.ap50_95 == pytest.approx(blue.ap50)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "option", "shapes"),
+    [
+        ("case-study", "", [(64, 64), (64, 128), (96, 48), (32, 32)]),
+        ("coco", "letter_box=1", [(64, 64), (64, 128), (96, 48), (32, 32)]),
+        ("coco", "", [(64, 64), (32, 32), (96, 96)]),
+    ],
+)
+def test_boxes_are_found_in_images_of_any_shape(
+    protocol: Protocol, option: str, shapes: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    for shape in shapes:
+        # So that one cell of the image becomes one of the input.
+        cell = max(shape) // 4
+        name = f"{shape[0]}x{shape[1]}"
+        paint(tmp_path / f"{name}.png", shape, {(1, 0): GREEN_OBJECT}, cell)
+        write_labels(tmp_path / f"{name}.txt", shape, [(1, 0, 0)], cell)
+    network = Network.from_state(colour_spec(option), colour_state())
+    result = evaluate(network, read_dataset(tmp_path, classes=2), protocol)
+    assert result.map50 == pytest.approx(1)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_batch_size_changes_nothing(
+    network: Network, dataset: Dataset, protocol: Protocol
+) -> None:
+    results: list[Evaluation] = [
+        evaluate(network, dataset, protocol, batch_size=size) for size in (1, 2, 3, 50)
+    ]
+    assert results == [results[0]] * 4
+
+
+def test_the_score_threshold_decides_what_counts(network: Network, dataset: Dataset) -> None:
+    # Objectness and class of a certain object are 1 / (1 + exp(-10)) each: 0.99991 together.
+    assert evaluate_coco(network, dataset, threshold=0.99992).map50 == 0
+    assert evaluate_coco(network, dataset, threshold=0.9999).map50 > 0.7
+
+
+def test_progress_wraps_the_images(network: Network, dataset: Dataset) -> None:
+    seen: list[str] = []
+
+    def progress(images: Sequence[LabelledImage]) -> Iterator[LabelledImage]:
+        for image in images:
+            seen.append(image.path.name)
+            yield image
+
+    evaluate(network, dataset, "coco", progress=progress)
+    assert seen == ["a.png", "b.png", "c.png"]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_keeps_its_mode(network: Network, dataset: Dataset, training: bool) -> None:
+    network.train(training)
+    evaluate(network, dataset, "coco")
+    assert network.training is training
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_cannot_be_evaluated_is_refused(
+    network: Network, dataset: Dataset, protocol: Protocol, tmp_path: Path
+) -> None:
+    single = Dataset(images=dataset.images, names=("hand",), unlabelled=0)
+    with pytest.raises(CfgError, match="the network has 2 classes, the data 1"):
+        evaluate(network, single, protocol)
+
+    grey = parse_cfg(
+        "[net]\nheight=8\nwidth=8\nchannels=1\n[convolutional]\nfilters=7\nactivation=linear\n"
+        "[yolo]\nanchors=8,8\nnum=1\nclasses=2\n"
+    )
+    with pytest.raises(CfgError, match="reads 1 channels, but images have 3"):
+        evaluate(Network.from_state(grey, random_state(grey)), dataset, protocol)
+
+    (tmp_path / "b.png").write_bytes(b"damaged")
+    with pytest.raises(DatasetError, match=r"b\.png: not an image"):
+        evaluate(network, dataset, protocol)
+
+    for name in "abc":
+        (tmp_path / f"{name}.txt").write_text("")
+    with pytest.raises(DatasetError, match="none of the 3 images has an object"):
+        evaluate(network, read_dataset(tmp_path, classes=2), protocol)
