@@ -20,8 +20,7 @@ from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import NETWORKS
 from yoloprune.export.onnx import export_onnx
-from yoloprune.pruning.budget import Scope
-from yoloprune.pruning.plan import Budget, Compensation
+from yoloprune.pruning.plan import Budget
 from yoloprune.pruning.pruner import prune
 from yoloprune.pruning.verification import masked_state, random_images
 
@@ -53,15 +52,7 @@ def test_slim_files_compute_what_masked_dense_files_compute(name: str, tmp_path:
     spec = BUILDERS[name](classes=2, width=0.125, size=(64, 64))
     state = random_state(spec, 5, torch.float32)
     images = random_images(spec)
-    pruned = prune(
-        spec,
-        state,
-        criterion="l2",
-        scope=Scope.GLOBAL,
-        budget=Budget(keep_macs=0.5),
-        compensation=Compensation.NONE,
-        images=images,
-    )
+    pruned = prune(spec, state, budget=Budget(keep_macs=0.5))
     masked = masked_state(spec, state, pruned.plan)
     dense_maps = run_in_opencv(tmp_path / "masked", spec, masked, images)
     slim_maps = run_in_opencv(tmp_path / "slim", pruned.spec, pruned.state, images)
@@ -73,15 +64,7 @@ def test_onnx_runtime_computes_the_slim_network(tmp_path: Path) -> None:
     spec = BUILDERS["yolov3"](classes=1, width=0.0625, size=(64, 64))
     state = random_state(spec, 5, torch.float32)
     images = random_images(spec)
-    pruned = prune(
-        spec,
-        state,
-        criterion="l2",
-        scope=Scope.GLOBAL,
-        budget=Budget(keep_macs=0.5),
-        compensation=Compensation.NONE,
-        images=images,
-    )
+    pruned = prune(spec, state, budget=Budget(keep_macs=0.5))
     export_onnx(pruned.spec, pruned.state, tmp_path / "slim.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "slim.onnx"))
     slim_maps = session.run(None, {"images": images.float().numpy()})

@@ -11,13 +11,14 @@ from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.errors import YoloPruneError
 from yoloprune.model.network import Network
 from yoloprune.pruning.groups import ChannelGroup, analyse
-from yoloprune.pruning.plan import Budget, PruningPlan
+from yoloprune.pruning.plan import Budget, Compensation, PruningPlan
 from yoloprune.pruning.pruner import prune
 from yoloprune.pruning.surgery import surgery
 
 __all__ = [
     "Budget",
     "ChannelGroup",
+    "Compensation",
     "Cost",
     "Network",
     "NetworkSpec",

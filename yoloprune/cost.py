@@ -7,9 +7,7 @@ import math
 from dataclasses import dataclass
 
 from yoloprune.darknet.shapes import Shape, layer_shapes, source_shapes
-from yoloprune.darknet.spec import Conv, NetworkSpec
-
-_HEADER_BYTES = 20
+from yoloprune.darknet.spec import WEIGHTS_HEADER_BYTES, Conv, NetworkSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +69,6 @@ def cost(spec: NetworkSpec) -> Cost:
         params=sum(layer.params for layer in layers),
         macs=sum(layer.macs for layer in layers),
         channels=sum(conv.filters for conv in spec.convs),
-        weight_bytes=_HEADER_BYTES + 4 * sum(layer.floats for layer in layers),
+        weight_bytes=WEIGHTS_HEADER_BYTES + 4 * sum(layer.floats for layer in layers),
         per_layer=tuple(layers),
     )

@@ -1,8 +1,9 @@
-"""Writing files whole or not at all."""
+"""Writing files, and folders of files, whole or not at all."""
 
+import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,8 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
     A crash or an exception leaves the old file, or none. Parent folders are created.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays: writers such as cv2.imwrite choose the format by it.
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
@@ -26,6 +29,31 @@ def write_atomically(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_folder(folder: Path, obsolete: Sequence[str] = ()) -> Iterator[Path]:
+    """Give a temporary folder whose files move into `folder` when the block succeeds.
+
+    Files of `folder` that are not written again stay, but for the `obsolete` ones, which belong to
+    what is being replaced. An exception leaves `folder` as it was.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
+        temporary = Path(name)
+        yield temporary
+        written = sorted(temporary.iterdir())
+        for path in written:
+            if (folder / path.name).is_dir():
+                taken = str(folder / path.name)
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), taken)
+        folder.mkdir(exist_ok=True)
+        for old in obsolete:
+            (folder / old).unlink(missing_ok=True)
+        for path in written:
+            path.replace(folder / path.name)
 
 
 def write_text(path: Path, text: str) -> None:

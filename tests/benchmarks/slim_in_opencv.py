@@ -17,8 +17,7 @@ from yoloprune.cost import cost
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.export.onnx import export_onnx
-from yoloprune.pruning.budget import Scope
-from yoloprune.pruning.plan import Budget, Compensation
+from yoloprune.pruning.plan import Budget
 from yoloprune.pruning.pruner import prune
 from yoloprune.pruning.verification import masked_state, random_images
 
@@ -39,17 +38,8 @@ def main() -> None:
     share = float(sys.argv[3]) if len(sys.argv) > 3 else 0.5
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
-    noise = random_images(spec)
-    pruned = prune(
-        spec,
-        state,
-        criterion="l2",
-        scope=Scope.GLOBAL,
-        budget=Budget(keep_macs=share),
-        compensation=Compensation.NONE,
-        images=noise,
-    )
-    images = noise.float().numpy()
+        pruned = prune(spec, state, budget=Budget(keep_macs=share))
+    images = random_images(spec).float().numpy()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_cfg(folder / "masked.cfg", spec)
@@ -58,16 +48,21 @@ def main() -> None:
         write_cfg(folder / "slim.cfg", pruned.spec)
         write_weights(folder / "slim.weights", pruned.spec, pruned.state)
         export_onnx(pruned.spec, pruned.state, folder / "slim.onnx")
+        export_onnx(spec, masked, folder / "masked.onnx")
         expected = opencv_heads(folder / "masked.cfg", folder / "masked.weights", images)
         slim = opencv_heads(folder / "slim.cfg", folder / "slim.weights", images)
-        session = onnxruntime.InferenceSession(str(folder / "slim.onnx"))
-        in_onnx_runtime = session.run(None, {"images": images})
+        slim_onnx, masked_onnx = (
+            onnxruntime.InferenceSession(str(folder / name)).run(None, {"images": images})
+            for name in ("slim.onnx", "masked.onnx")
+        )
     print(f"{cfg.name}: {cost(pruned.spec).macs / cost(spec).macs:.4f} of MACs kept")
-    print(f"  slim in OpenCV against masked dense in OpenCV:        {largest(slim, expected):.3g}")
-    error = largest(in_onnx_runtime, expected)
-    print(f"  slim in ONNX Runtime against masked dense in OpenCV:  {error:.3g}")
-    error = largest(in_onnx_runtime, slim)
-    print(f"  slim in ONNX Runtime against slim in OpenCV:          {error:.3g}")
+    pairs = {
+        "slim against masked dense, both in OpenCV": (slim, expected),
+        "slim against masked dense, both in ONNX Runtime": (slim_onnx, masked_onnx),
+        "slim in ONNX Runtime against slim in OpenCV": (slim_onnx, slim),
+    }
+    for what, (found, reference) in pairs.items():
+        print(f"  {what:50} {largest(found, reference):.3g}")
 
 
 if __name__ == "__main__":

@@ -96,7 +96,9 @@ def test_benchmark_prints_ratio_and_threads(pair: "Pair") -> None:
     )
     assert "1 CPU threads, 2 runs each" in result.stdout
     assert "torch eager:" in result.stdout and "ONNX Runtime:" in result.stdout
-    assert "bound by" in result.stdout
+    # Two equal networks cannot tell what binds.
+    assert "1.00x fewer MACs" in result.stdout
+    assert "bound by" not in result.stdout
 
 
 def test_benchmark_json(pair: "Pair") -> None:
@@ -116,6 +118,30 @@ def test_a_bad_cfg_is_one_line_and_code_2(tmp_path: Path, content: bytes) -> Non
     cfg = tmp_path / "bad.cfg"
     cfg.write_bytes(content)
     assert "bad.cfg" in refused("inspect", cfg)
+
+
+def test_an_error_line_is_printed_as_it_is(tmp_path: Path) -> None:
+    cfg = tmp_path / "a  b[red].cfg"
+    cfg.write_text("[net]\nheight=8\nwidth=8\nchannels=3\n" + 95 * "\n" + "[lstm]\n")
+    assert refused("inspect", cfg).startswith(f"{cfg}:100: layer 0 [lstm] is not supported")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["prun"], ["inspect"], ["inspect", "x", "--foo"], ["init", "x", "--seed", 10**30]],
+)
+def test_wrong_usage_is_one_line_too(arguments: list[object]) -> None:
+    refused(*arguments)
+
+
+def test_a_cfg_that_asks_for_too_much_is_refused(tmp_path: Path) -> None:
+    net = "[net]\nheight=8\nwidth=8\nchannels=3\n[convolutional]\nfilters=2\nactivation=linear\n"
+    doubling = tmp_path / "doubling.cfg"
+    doubling.write_text(net + 34 * "[route]\nlayers=-1,-1\n")
+    assert "too large" in refused("inspect", doubling)
+    wide = tmp_path / "wide.cfg"
+    wide.write_text(net.replace("filters=2", "filters=2\nsize=65535\npad=1"))
+    assert "too large" in refused("init", wide, "--out", tmp_path / "wide.weights")
 
 
 def test_missing_files_are_one_line(pair: "Pair", tmp_path: Path) -> None:

@@ -73,9 +73,8 @@ def test_every_compensation_prunes_and_verifies(pair: "Pair", tmp_path: Path, me
     out = tmp_path / "slim"
     prune(pair, out, "--keep-channels", 0.7, "--compensate", method, "--scope", "layer")
     report = json.loads((out / "report.json").read_text())
-    assert method in report["residues"]
-    if method != "none":
-        assert {"none", "fold"} <= set(report["residues"])
+    assert set(report["residues"]) == {"none", "fold", "carrier"}
+    assert report["residues"][method] == report["dense"]["verification"]
     result = run("verify", pair.cfg, pair.weights, out)
     assert result.exit_code == 0, result.output
     assert "verified" in result.stdout
@@ -158,6 +157,58 @@ def test_a_plan_of_another_network_is_refused(pair: "Pair", tmp_path: Path) -> N
     assert "another network" in message
 
 
+def test_scope_and_seed_reach_the_plan(pair: "Pair", tmp_path: Path) -> None:
+    plans = {}
+    for name, options in {
+        "global": [],
+        "layer": ["--scope", "layer"],
+        "seed": ["--seed", 1],
+    }.items():
+        prune(pair, tmp_path / name, "--keep-macs", 0.5, "--criterion", "random", *options)
+        plans[name] = (tmp_path / name / "plan.json").read_text()
+    assert len(set(plans.values())) == 3
+
+
+def test_the_dense_network_is_never_replaced(pair: "Pair", tmp_path: Path) -> None:
+    out = tmp_path / "slim"
+    prune(pair, out, "--keep-macs", 0.7)
+    before = (out / "slim.weights").read_bytes()
+    message = refused(
+        "prune", out / "slim.cfg", out / "slim.weights", "--out", out, "--keep-macs", 0.7
+    )
+    assert "would replace the dense network" in message
+    assert (out / "slim.weights").read_bytes() == before
+
+
+def test_a_second_run_leaves_nothing_of_the_first(pair: "Pair", tmp_path: Path) -> None:
+    out = tmp_path / "slim"
+    prune(pair, out, "--keep-macs", 0.7, "--onnx")
+    assert (out / "slim.onnx").exists()
+    prune(pair, out, "--keep-macs", 0.4)
+    assert not (out / "slim.onnx").exists()
+    assert "verified" in run("verify", pair.cfg, pair.weights, out).stdout
+
+
+def test_a_folder_that_cannot_be_filled_is_left_as_it_was(pair: "Pair", tmp_path: Path) -> None:
+    out = tmp_path / "slim"
+    (out / "slim.cfg").mkdir(parents=True)
+    refused("prune", pair.cfg, pair.weights, "--out", out, "--keep-macs", 0.5)
+    assert [path.name for path in out.iterdir()] == ["slim.cfg"]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("damage", ["empty", "short", "other"])
+def test_a_damaged_onnx_file_fails_verification(pair: "Pair", tmp_path: Path, damage: str) -> None:
+    out = tmp_path / "slim"
+    prune(pair, out, "--keep-macs", 0.5, "--onnx")
+    path = out / "slim.onnx"
+    if damage == "other":
+        run("export", pair.cfg, pair.weights, "--onnx", path, "--decode")
+    else:
+        path.write_bytes(path.read_bytes()[: 0 if damage == "empty" else 5000])
+    assert "slim.onnx" in refused("verify", pair.cfg, pair.weights, out)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -167,6 +218,8 @@ def test_a_plan_of_another_network_is_refused(pair: "Pair", tmp_path: Path) -> N
         (["--keep-macs", "0.5", "--criterion", "magic"], "unknown"),
         (["--keep-macs", "0.5", "--min-channels", "0"], "at least 1"),
         (["--keep-macs", "0.5", "--images", "nowhere"], "nowhere"),
+        (["--keep-macs", "abc"], "valid number"),
+        (["--keep-macs", "0.5", "--criterion", "random", "--seed", "-1"], "--seed"),
     ],
 )
 def test_bad_options_write_nothing(

@@ -196,7 +196,7 @@ def test_bad_numbers_name_option_and_line(option, word):
     ("net", "word"),
     [
         ("channels=3\nheight=32\nwidth=1000000000", "width='1000000000' is out of range"),
-        ("channels=3\nheight=65536\nwidth=65536", "its output of 65536x65536 is too large"),
+        ("channels=3\nheight=65536\nwidth=65536", "the input of 65536x65536x3 is too large"),
         ("channels=3\nheight=0\nwidth=32", "height=0 must be at least 1"),
         ("channels=3\nheight=32", "needs the option 'width'"),
         ("channels=3\nheight=32\nwidth=32\ntime_steps=4", "time_steps above 1"),

@@ -1,5 +1,8 @@
 """Laws 5 and 6: budgets are met, monotonically, reproducibly, and no layer is left out."""
 
+import math
+from dataclasses import replace
+
 import architectures
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 from random_networks import network_specs
 
 from yoloprune.cost import cost
+from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.zoo import yolov3, yolov3_tiny
 from yoloprune.errors import PlanError
@@ -41,9 +45,16 @@ def test_a_budget_is_met_within_one_channel_step(name: str, share: float) -> Non
     limit = share * getattr(cost(graph.spec), name)
     reached = getattr(cost(slim(graph, plan)), name)
     assert reached <= limit
-    # One channel more in any one group of YOLOv3 costs at most this share of the network.
-    step = 0.005
-    assert reached >= limit - step * getattr(cost(graph.spec), name)
+    # Exactly: the channel that went last cannot come back without breaking the limit.
+    scores = comparable(random_scores(graph), Scope.GLOBAL)
+    removed = [
+        (scores[g.id][n], g.id, n)
+        for g in graph.prunable
+        for n in set(range(g.size)) - set(plan.keep[g.id])
+    ]
+    _, group, number = max(removed)
+    more = dict(plan.keep) | {group: tuple(sorted((*plan.keep[group], number)))}
+    assert getattr(cost(slim(graph, replace(plan, keep=more))), name) > limit
 
 
 def test_all_limits_hold_together() -> None:
@@ -79,7 +90,9 @@ def test_cost_never_rises_as_the_budget_falls(
         reached = cost(slim(graph, plan))
         assert reached.macs <= share * cost(spec).macs
         if before is not None:
-            assert (reached.macs, reached.params) <= (before.macs, before.params)
+            assert reached.macs <= before.macs
+            assert reached.params <= before.params
+            assert reached.channels <= before.channels
         before = reached
 
 
@@ -94,14 +107,20 @@ def test_a_layer_that_scores_badly_everywhere_is_cut_to_its_floor_not_left_whole
 
 def test_no_group_falls_under_min_channels_or_loses_more_than_max_layer_cut() -> None:
     graph = analyse(TINY)
-    smallest = cost(slim(graph, solved(graph, Budget(keep_macs=0.3, min_channels=5))))
-    assert smallest.channels > 0
-    plan = solved(graph, Budget(keep_macs=0.3, min_channels=5))
-    assert min(len(plan.keep[g.id]) for g in graph.prunable) == min(
-        5, min(g.size for g in graph.prunable)
-    )
-    plan = solved(graph, Budget(keep_macs=0.5, max_layer_cut=0.6))
-    assert all(len(plan.keep[g.id]) >= 0.4 * g.size for g in graph.prunable)
+    # One group scores so badly that without a floor it would go down to one channel.
+    scores = {g.id: np.ones(g.size) for g in graph.prunable}
+    worst = graph.prunable[4]
+    scores[worst.id] = np.zeros(worst.size)
+
+    def kept(**floor: float) -> dict[int, int]:
+        plan = solve(graph, scores, Budget(keep_channels=0.7, **floor), criterion="test")
+        return {g.id: len(plan.keep[g.id]) for g in graph.prunable}
+
+    assert kept()[worst.id] == 1
+    assert kept(max_layer_cut=0.6)[worst.id] == math.ceil(0.4 * worst.size)
+    assert all(kept(max_layer_cut=0.6)[g.id] >= 0.4 * g.size for g in graph.prunable)
+    assert kept(min_channels=5)[worst.id] == 5
+    assert all(kept(min_channels=5)[g.id] >= min(5, g.size) for g in graph.prunable)
 
 
 @pytest.mark.parametrize("multiple_of", [8, 16])
@@ -117,6 +136,35 @@ def test_rounding_holds_for_every_pruned_layer(multiple_of: int) -> None:
     assert all(conv.filters > 0 for conv in slim(narrow, plan).convs)
 
 
+@settings(max_examples=60)
+@given(spec=network_specs(), seed=st.integers(0, 2**16), multiple_of=st.sampled_from([2, 4]))
+def test_rounding_holds_on_any_network(spec: NetworkSpec, seed: int, multiple_of: int) -> None:
+    graph = analyse(spec)
+    budget = Budget(keep_macs=0.7, multiple_of=multiple_of)
+    try:
+        plan = solve(graph, random_scores(graph, seed), budget, criterion="test")
+    except PlanError:
+        return
+    for before, after in zip(spec.convs, slim(graph, plan).convs, strict=True):
+        assert after.filters == before.filters or after.filters % multiple_of == 0
+
+
+def test_a_layer_that_would_be_uneven_is_left_whole() -> None:
+    # Conv 1 shares its first 32 filters with conv 0; its other 8 make no multiple of 16.
+    graph = analyse(
+        parse_cfg(
+            "[net]\nheight=8\nwidth=8\nchannels=3\n"
+            "[convolutional]\nfilters=32\nactivation=leaky\n"
+            "[convolutional]\nfilters=40\nactivation=leaky\n"
+            "[shortcut]\nfrom=-2\nactivation=linear\n"
+            "[convolutional]\nfilters=64\nactivation=leaky\n"
+            "[convolutional]\nfilters=2\nactivation=linear\n"
+        )
+    )
+    plan = solved(graph, Budget(keep_channels=0.8, multiple_of=16))
+    assert [conv.filters for conv in slim(graph, plan).convs] == [32, 40, 32, 2]
+
+
 def test_equal_parts_stay_equal_also_when_rounded() -> None:
     graph = analyse(architectures.yolov4_tiny(classes=1))
     plan = solved(graph, Budget(keep_macs=0.5, multiple_of=8))
@@ -128,14 +176,15 @@ def test_equal_parts_stay_equal_also_when_rounded() -> None:
 
 def test_an_impossible_budget_says_how_far_it_can_go() -> None:
     graph = analyse(TINY)
-    floor = cost(slim(graph, solved(graph, Budget(keep_macs=0.5, min_channels=4))))
-    assert floor.macs > 0
     with pytest.raises(PlanError, match=r"smallest reachable is 0\.\d+ \([\d,]+\)") as caught:
-        solved(graph, Budget(keep_macs=0.001, min_channels=4))
+        solved(graph, Budget(keep_macs=0.001, keep_params=0.9, min_channels=4))
+    # The limit that can be met is not blamed.
+    assert "keep_params" not in str(caught.value)
     least = float(str(caught.value).split("reachable is ")[1].split(" ")[0])
-    assert solved(graph, Budget(keep_macs=least + 1e-4, min_channels=4))
+    # The number can be typed back.
+    assert solved(graph, Budget(keep_macs=least, min_channels=4))
     with pytest.raises(PlanError):
-        solved(graph, Budget(keep_macs=least - 1e-3, min_channels=4))
+        solved(graph, Budget(keep_macs=least - 1e-5, min_channels=4))
 
 
 def test_ties_break_by_group_then_channel() -> None:

@@ -1,5 +1,7 @@
 """Groups against Torch-Pruning's trace, against known counts, and by hand."""
 
+from dataclasses import replace
+
 import architectures
 import pytest
 
@@ -107,6 +109,29 @@ def test_larger_families_agree_with_the_trace(build: "type[NetworkSpec]") -> Non
     graph = analyse(build(classes=1, width=0.125, size=(64, 64)))
     check = cross_check(graph)
     assert check.passed, (check.only_ours, check.only_traced)
+
+
+def test_a_difference_is_reported_with_both_sides() -> None:
+    graph = analyse(yolov3(classes=1, width=0.125, size=(64, 64)))
+    first, *others = graph.groups
+    wrong = replace(first, consumers=first.consumers[:0])
+    check = cross_check(replace(graph, groups=(wrong, *others)))
+    assert not check.passed
+    assert len(check.only_ours) == len(check.only_traced) == 1
+    assert check.only_ours[0][0] == check.only_traced[0][0] == ((0, 4),)
+    assert check.only_ours[0][1] == ()
+
+
+def test_a_network_without_heads_agrees_too() -> None:
+    text = (
+        "[net]\nheight=8\nwidth=8\nchannels=3\n"
+        "[convolutional]\nfilters=4\nactivation=leaky\n"
+        "[convolutional]\nfilters=4\ngroups=4\nsize=3\npad=1\nactivation=leaky\n"
+        "[convolutional]\nfilters=2\nactivation=linear\n"
+    )
+    check = cross_check(analyse(parse_cfg(text)))
+    assert check.passed, (check.only_ours, check.only_traced)
+    assert check.agreed == ((((0, 4), (1, 4)), (2,)),)
 
 
 def test_a_network_that_cannot_be_traced_is_an_error_not_an_agreement() -> None:

@@ -30,9 +30,9 @@ def benchmark(
     cfg: CfgPath,
     weights: WeightsPath,
     cfg2: Annotated[
-        Path | None, typer.Argument(metavar="[CFG2]", help="Second network, to compare.")
+        Path | None, typer.Argument(metavar="CFG2", help="Second network, to compare.")
     ] = None,
-    weights2: Annotated[Path | None, typer.Argument(metavar="[WEIGHTS2]")] = None,
+    weights2: Annotated[Path | None, typer.Argument(metavar="WEIGHTS2")] = None,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs of each network.")] = 20,
     warmup: Annotated[int, typer.Option("--warmup", min=0, help="Runs before them.")] = 3,
     threads: Annotated[
@@ -79,8 +79,9 @@ def benchmark(
     print_table(title, header, rows)
     for result in results:
         if result.speedup is not None:
+            bound = f"; bound by {result.bound_by}" if result.bound_by else ""
             output.print(
                 f"{result.engine}: {result.speedup:.2f}x as fast with {macs[0] / macs[1]:.2f}x "
-                f"fewer MACs; bound by {result.bound_by}",
+                f"fewer MACs{bound}",
                 highlight=False,
             )

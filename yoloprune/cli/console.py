@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
 from rich import box
@@ -16,9 +16,15 @@ from rich.text import Text
 
 _Item = TypeVar("_Item")
 
-# In a pipe nothing is wrapped: each statement and each row of a table is one line.
-output = Console(width=None if sys.stdout.isatty() else 1000, markup=False, highlight=False)
-errors = Console(stderr=True, width=None if sys.stderr.isatty() else 1000)
+
+def _console(stream: TextIO, *, stderr: bool) -> Console:
+    # In a pipe nothing is wrapped: each statement and each row of a table is one line.
+    width = None if stream.isatty() else 1000
+    return Console(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
+
+
+output = _console(sys.stdout, stderr=False)
+errors = _console(sys.stderr, stderr=True)
 
 CfgPath = Annotated[Path, typer.Argument(metavar="CFG", help="Darknet .cfg file.")]
 WeightsPath = Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Darknet .weights file.")]
@@ -54,9 +60,9 @@ def stage(what: str, quiet: bool) -> Iterator[None]:
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table: framed on a terminal, as Markdown in a pipe."""
     frame = box.HEAVY_HEAD if output.is_terminal else box.MARKDOWN
-    table = Table(box=frame)
+    table = Table(box=frame, header_style="bold cyan")
     for number, name in enumerate(header):
-        table.add_column(name, justify="right" if number else "left")
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
         # A cell such as "[yolo]" is text, not markup.
         table.add_row(*(Text(str(cell)) for cell in row))

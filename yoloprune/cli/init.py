@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import CfgPath, output
+from yoloprune.cli.console import CfgPath, Quiet, output, stage
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.model.initialization import random_state
@@ -15,9 +15,13 @@ from yoloprune.report.table import file_size
 def init(
     cfg: CfgPath,
     out: Annotated[Path, typer.Option("--out", help="The .weights file to write.")],
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the random numbers.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of the random numbers.")
+    ] = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Write seeded random weights and batch-norm statistics for a network."""
     spec = read_cfg(cfg)
-    write_weights(out, spec, random_state(spec, seed=seed))
+    with stage("writing random weights", quiet):
+        write_weights(out, spec, random_state(spec, seed=seed))
     output.print(f"{out}: {file_size(out.stat().st_size)}, random with seed {seed}")

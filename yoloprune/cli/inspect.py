@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from yoloprune.cli.console import CfgPath, Json, output, print_json, print_table
+from yoloprune.cli.console import CfgPath, Json, Quiet, output, print_json, print_table, stage
 from yoloprune.cost import Cost, cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
@@ -18,15 +18,19 @@ from yoloprune.report.table import amount, file_size
 def inspect(
     cfg: CfgPath,
     weights: Annotated[
-        Path | None, typer.Argument(metavar="[WEIGHTS]", help="Darknet .weights file.")
+        Path | None, typer.Argument(metavar="WEIGHTS", help="Darknet .weights file.")
     ] = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show layers, cost and channel groups; with weights, also each group's dead channels."""
     spec = read_cfg(cfg)
     total = cost(spec)
     graph = analyse(spec)
-    dead = None if weights is None else _dead_channels(weights, spec, graph)
+    dead = None
+    if weights is not None:
+        with stage("reading weights", quiet):
+            dead = _dead_channels(weights, spec, graph)
     document = _document(spec, total, graph, dead)
     if json:
         print_json(document)

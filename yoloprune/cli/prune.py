@@ -4,21 +4,25 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, stage
-from yoloprune.cli.verification import print_cross_check, verification_images
+from yoloprune.cli.verification import verification_images
 from yoloprune.darknet.parser import read_cfg, write_cfg
+from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.errors import PlanError
 from yoloprune.export.onnx import export_onnx
-from yoloprune.files import write_text
+from yoloprune.files import write_folder, write_text
 from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.importance import CRITERIA
 from yoloprune.pruning.plan import Budget, Compensation, write_plan
+from yoloprune.pruning.pruner import Pruned
 from yoloprune.pruning.pruner import prune as prune_network
+from yoloprune.pruning.tracing import cross_check as compare_groups
 from yoloprune.report.pruning import (
     HEADER,
     cost_rows,
@@ -27,7 +31,7 @@ from yoloprune.report.pruning import (
     pruning_report,
 )
 
-CRITERIA = "l2, l1, bn-scale, l2-folded, fpgm or random."
+FILES = ("slim.cfg", "slim.weights", "slim.onnx", "plan.json", "report.json", "report.md")
 
 
 def prune(
@@ -52,7 +56,7 @@ def prune(
     max_layer_cut: Annotated[
         float, typer.Option("--max-layer-cut", help="Largest share that a group may lose.")
     ] = 1.0,
-    criterion: Annotated[str, typer.Option("--criterion", help=CRITERIA)] = "l2",
+    criterion: Annotated[str, typer.Option("--criterion", help=", ".join(CRITERIA))] = "l2",
     scope: Annotated[
         Scope, typer.Option("--scope", help="Rank over the whole network, or cut layers alike.")
     ] = Scope.GLOBAL,
@@ -60,7 +64,7 @@ def prune(
         Compensation,
         typer.Option("--compensate", help="Where the constants of removed channels go."),
     ] = Compensation.NONE,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the random criterion.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random criterion.")] = 0,
     images: Annotated[
         Path | None,
         typer.Option("--images", help="Verify on these (folder, list, .data) and on noise."),
@@ -82,11 +86,14 @@ def prune(
     )
     if not budget.limits:
         raise PlanError("give at least one of --keep-macs, --keep-params, --keep-channels")
+    taken = {path.resolve() for path in (cfg, weights)}
+    if taken & {(out / name).resolve() for name in FILES}:
+        raise PlanError(f"--out {out} would replace the dense network: choose another folder")
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     batch = verification_images(spec, images)
     if cross_check:
-        print_cross_check(spec, quiet)
+        _print_cross_check(spec, quiet)
     with stage("pruning and verifying in float64", quiet):
         pruned = prune_network(
             spec,
@@ -105,27 +112,36 @@ def prune(
         "seed": seed,
         "verification_images": len(batch),
     }
-    _write(out, spec, pruned, settings, onnx=onnx, quiet=quiet)
-    _print(spec, pruned, out)
+    with write_folder(out, obsolete=FILES) as folder:
+        if onnx:
+            with stage("exporting to ONNX", quiet):
+                export_onnx(pruned.spec, pruned.state, folder / "slim.onnx")
+        _write(folder, spec, pruned, settings)
+        names = [name for name in FILES if (folder / name).exists()]
+    print_table("Pruning", HEADER, cost_rows(spec, pruned.spec))
+    for line in proof_lines(pruned):
+        output.print(line)
+    output.print(f"wrote {out}/: {', '.join(names)}")
 
 
 def _write(
-    out: Path, dense: Any, pruned: Any, settings: dict[str, Any], *, onnx: bool, quiet: bool
+    folder: Path, dense: NetworkSpec, pruned: Pruned, settings: dict[str, str | int]
 ) -> None:
-    if onnx:
-        with stage("exporting to ONNX", quiet):
-            export_onnx(pruned.spec, pruned.state, out / "slim.onnx")
-    write_weights(out / "slim.weights", pruned.spec, pruned.state)
-    write_cfg(out / "slim.cfg", pruned.spec)
-    write_plan(out / "plan.json", analyse(dense), pruned.plan)
+    write_weights(folder / "slim.weights", pruned.spec, pruned.state)
+    write_cfg(folder / "slim.cfg", pruned.spec)
+    write_plan(folder / "plan.json", analyse(dense), pruned.plan)
     command = shlex.join(["yoloprune", *sys.argv[1:]])
-    write_text(out / "report.md", pruning_markdown(dense, pruned, command))
+    write_text(folder / "report.md", pruning_markdown(dense, pruned, command))
     document = pruning_report(dense, pruned, settings)
-    write_text(out / "report.json", json.dumps(document, indent=1) + "\n")
+    write_text(folder / "report.json", json.dumps(document, indent=1) + "\n")
 
 
-def _print(dense: Any, pruned: Any, out: Path) -> None:
-    print_table("Pruning", HEADER, cost_rows(dense, pruned.spec))
-    for line in proof_lines(pruned):
-        output.print(line)
-    output.print(f"wrote {out}/: slim.cfg, slim.weights, plan.json, report.md, report.json")
+def _print_cross_check(spec: NetworkSpec, quiet: bool) -> None:
+    """Compare groups with Torch-Pruning's and print every difference."""
+    with stage("tracing with Torch-Pruning", quiet):
+        check = compare_groups(analyse(spec))
+    output.print(f"cross-check: {len(check.agreed)} groups agree with Torch-Pruning's trace")
+    for name, groups in (("only ours", check.only_ours), ("only traced", check.only_traced)):
+        for producers, consumers in groups:
+            filters = ", ".join(f"{count} of layer {layer}" for layer, count in producers)
+            output.print(f"  {name}: filters {filters}; read by layers {list(consumers)}")

@@ -4,6 +4,7 @@ A network whose layers do not fit together is refused here, with the layer named
 exists is one that can run.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -27,8 +28,8 @@ from yoloprune.errors import CfgError
 Shape: TypeAlias = tuple[int, int, int]
 """Channels, height, width."""
 
-MAX_PIXELS = 1 << 26
-"""Feature maps beyond this are taken for a damaged cfg, not for a network."""
+MAX_VALUES = 1 << 31
+"""Feature maps and kernels of more values are taken for a damaged cfg, not for a network."""
 
 
 def source_shapes(layer: Layer, spec: NetworkSpec, shapes: Sequence[Shape]) -> list[Shape]:
@@ -38,14 +39,16 @@ def source_shapes(layer: Layer, spec: NetworkSpec, shapes: Sequence[Shape]) -> l
 
 def layer_shapes(spec: NetworkSpec, name: str = "cfg") -> tuple[Shape, ...]:
     """Output shape of every layer; raises `CfgError` where two layers do not fit together."""
+    if math.prod(spec.input_shape) > MAX_VALUES:
+        raise CfgError(f"{name}: the input of {_text(spec.input_shape)} is too large")
     shapes: list[Shape] = []
     for layer in spec.layers:
         try:
             shape = _output_shape(layer, source_shapes(layer, spec, shapes))
             if min(shape) < 1:
                 raise ValueError("its output is empty")
-            if shape[1] * shape[2] > MAX_PIXELS:
-                raise ValueError(f"its output of {shape[2]}x{shape[1]} is too large")
+            if math.prod(shape) > MAX_VALUES:
+                raise ValueError(f"its output of {_text(shape)} is too large")
         except ValueError as problem:
             where = f"{name}:{layer.section.line}: {layer.title}"
             raise CfgError(f"{where}: {problem}") from None
@@ -61,6 +64,8 @@ def _output_shape(layer: Layer, inputs: list[Shape]) -> Shape:
                 raise ValueError(
                     f"{channels} input channels do not divide into {layer.groups} groups"
                 )
+            if layer.filters * (channels // layer.groups) * layer.size**2 > MAX_VALUES:
+                raise ValueError(f"its kernel for {channels} input channels is too large")
             reach = layer.dilation * (layer.size - 1) + 1
             return (
                 layer.filters,

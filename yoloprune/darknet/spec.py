@@ -16,6 +16,9 @@ from yoloprune.darknet.cfg import Option, Section
 INPUT = -1
 """Source index of the network's input image."""
 
+WEIGHTS_HEADER_BYTES = 20
+"""Header of the .weights files that this package writes: version 0.2.5, 8 bytes of `seen`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:

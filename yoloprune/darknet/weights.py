@@ -15,13 +15,10 @@ import numpy as np
 import torch
 
 from yoloprune.darknet.shapes import layer_shapes, source_shapes
-from yoloprune.darknet.spec import Conv, NetworkSpec
+from yoloprune.darknet.spec import WEIGHTS_HEADER_BYTES, Conv, NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.errors import WeightsError
 from yoloprune.files import write_atomically
-
-HEADER_BYTES = 20
-"""Size of the header that `write_weights` writes: version 0.2.5 with an 8-byte `seen`."""
 
 _VERSION = (0, 2, 5)
 _FLOAT = np.dtype("<f4")
@@ -59,7 +56,7 @@ def read_header(data: bytes, path: Path) -> WeightsHeader:
             f"{path}: version {major}.{minor} makes no sense: not a darknet .weights file"
         )
     long_seen = major * 10 + minor >= 2 and major < 1000 and minor < 1000
-    if long_seen and len(data) < HEADER_BYTES:
+    if long_seen and len(data) < WEIGHTS_HEADER_BYTES:
         raise WeightsError(f"{path}: only {len(data)} bytes: not a darknet .weights file")
     (seen,) = struct.unpack_from("<q" if long_seen else "<i", data, 12)
     return WeightsHeader(version=(major, minor, revision), seen=seen, size=20 if long_seen else 16)
@@ -78,7 +75,7 @@ def read_weights(
         data = bytearray(path.read_bytes())
     except OSError as error:
         raise WeightsError(f"{path}: cannot read the weights: {error.strerror}") from error
-    offset = read_header(bytes(data[:HEADER_BYTES]), path).size
+    offset = read_header(bytes(data[:WEIGHTS_HEADER_BYTES]), path).size
     expected = parameter_shapes(spec)
     state: dict[int, ConvParameters] = {}
     for conv in spec.convs:

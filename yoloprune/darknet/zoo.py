@@ -175,7 +175,7 @@ def _pyramid(net: CfgBuilder, source: int) -> None:
 
 def _check(classes: int, width: float, anchors: Anchors, count: int) -> None:
     if not (1 <= classes <= 10_000 and 0 < width <= 16):
-        raise CfgError(f"classes={classes} must be at least 1 and width={width} in (0, 16]")
+        raise CfgError(f"classes={classes} must be in 1..10000 and width={width} in (0, 16]")
     if len(anchors) != count:
         raise CfgError(f"this network takes {count} anchors, found {len(anchors)}")
 

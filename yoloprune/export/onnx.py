@@ -80,7 +80,14 @@ def export_onnx(
 def check_onnx(spec: NetworkSpec, state: State, path: Path, *, seed: int = 0) -> OnnxCheck:
     """Compare a file of raw head maps with torch; raises `VerificationError` if they differ."""
     _require_packages("onnxruntime")
-    return _check(path, Network.from_state(spec, state), _noise(spec, seed))
+    try:
+        return _check(path, Network.from_state(spec, state), _noise(spec, seed))
+    except YoloPruneError:
+        raise
+    except Exception as error:
+        # onnxruntime has an exception of its own for everything that can be wrong with a file.
+        reason = str(error).splitlines()[0]
+        raise VerificationError(f"{path}: ONNX Runtime cannot run it: {reason}") from error
 
 
 def _noise(spec: NetworkSpec, seed: int) -> Tensor:
@@ -94,6 +101,9 @@ def _check(path: Path, module: nn.Module, images: Tensor) -> OnnxCheck:
     found = session.run(None, {"images": images.numpy()})
     with torch.inference_mode():
         expected = module(images)
+    wanted = [tuple(tensor.shape) for tensor in expected]
+    if (shapes := [array.shape for array in found]) != wanted:
+        raise VerificationError(f"{path}: its outputs are {shapes}, those of the network {wanted}")
     worst = 0.0
     for array, tensor in zip(found, expected, strict=True):
         error = (torch.from_numpy(array) - tensor).abs().max().item()
@@ -102,8 +112,8 @@ def _check(path: Path, module: nn.Module, images: Tensor) -> OnnxCheck:
         raise VerificationError(
             f"ONNX Runtime differs from torch by {worst:.3g} relative (allowed {TOLERANCE:g})"
         )
-    shapes = {o.name: tuple(a.shape) for o, a in zip(session.get_outputs(), found, strict=True)}
-    return OnnxCheck(outputs=shapes, relative_error=worst)
+    names = [output.name for output in session.get_outputs()]
+    return OnnxCheck(outputs=dict(zip(names, shapes, strict=True)), relative_error=worst)
 
 
 def _require_packages(*names: str) -> None:

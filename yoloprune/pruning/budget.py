@@ -120,6 +120,8 @@ class _Queue:
         # Within each equal part: best channels first, the lower number first among equals.
         self.best = {g.id: _best_first(g, scores[g.id]) for g in self.groups}
         self.floor = {g.id: _floor(g, budget) for g in self.groups}
+        for group_id in _uneven(graph, budget.multiple_of):
+            self.floor[group_id] = graph.groups[group_id].size
         self.step = {g.id: _step(g, budget) for g in self.groups}
 
     def keep(self, removed: int) -> tuple[dict[int, KeepIndices], dict[int, KeepIndices]]:
@@ -160,6 +162,21 @@ def _floor(group: ChannelGroup, budget: Budget) -> int:
     return min(group.size, max(budget.min_channels, uncut, 1))
 
 
+def _uneven(graph: DependencyGraph, multiple_of: int) -> set[int]:
+    """Groups to leave whole: beside them, a producer has filters that make no multiple."""
+    beside: dict[int, dict[int, int]] = {}
+    for group in graph.groups:
+        for member in group.producers:
+            beside.setdefault(member.layer, {})[group.id] = len(member.positions)
+    return {
+        group_id
+        for counts in beside.values()
+        for group_id in counts
+        if graph.groups[group_id].frozen_because is None
+        and any(n % multiple_of for other, n in counts.items() if other != group_id)
+    }
+
+
 def _step(group: ChannelGroup, budget: Budget) -> int:
     """Channels per equal part that make every producer's filter count a multiple."""
     step = 1
@@ -182,8 +199,10 @@ def _unreachable(graph: DependencyGraph, queue: _Queue, budget: Budget, dense: C
         least = _amount(smallest, name)
         reached = least / _amount(dense, name)
         if reached > share:
+            # Rounded up, so that the number can be typed back.
+            typed = math.ceil(1e6 * reached) / 1e6
             parts.append(
-                f"keep_{name}={share:g}: the smallest reachable is {reached:.4f} ({least:,})"
+                f"keep_{name}={share:g}: the smallest reachable is {typed:.6f} ({least:,})"
             )
     return (
         f"the budget cannot be met: {'; '.join(parts)} (with min_channels={budget.min_channels}, "

@@ -9,9 +9,10 @@ What surgery drops, compensation first moves elsewhere:
   in all its producers), through its column of every consumer's kernel. Exact everywhere, for one
   channel a group.
 
-Both are exact only where gamma is exactly 0. Of any other removed channel they keep the mean:
-batch norm centres a channel on beta, so act(beta) stands for it. Channels of convolutions without
-batch norm count as constant where their kernel is zero, and are dropped uncompensated elsewhere.
+Both are exact only where gamma is exactly 0. For any other removed channel, act(beta) stands in as
+an approximation (batch norm centres a channel on beta), which can be worse than no compensation.
+Channels of convolutions without batch norm count as constant where their kernel is zero, and are
+dropped uncompensated elsewhere.
 """
 
 from collections import defaultdict

@@ -107,7 +107,10 @@ def _mean_over_producers(
 
 
 def _norm(kernel: Tensor, order: int) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(kernel.flatten(1), ord=order, dim=1)
+    # In float64: squares of large but finite weights overflow float32.
+    norm: Tensor = torch.linalg.vector_norm(
+        kernel.flatten(1), ord=order, dim=1, dtype=torch.float64
+    )
     return norm
 
 

@@ -37,7 +37,8 @@ class Budget:
         keep_params: largest share of its parameters.
         keep_channels: largest share of its convolutions' output channels.
         min_channels: fewest channels that a group keeps (or all it has, if it has fewer).
-        multiple_of: channel counts of pruned layers are rounded up to multiples of this.
+        multiple_of: channel counts of pruned layers are rounded up to multiples of this; a layer
+            that it would leave uneven is not pruned.
         max_layer_cut: largest share of its channels that a group may lose, in [0, 1].
     """
 
@@ -186,15 +187,14 @@ def read_plan(path: Path, graph: DependencyGraph) -> PruningPlan:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PlanError(f"{path}: cannot read the plan: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(f"{path}: this is not a plan: {error}") from error
     try:
         plan = _plan_from(document)
         layers = {int(k): tuple(map(index, v["keep"])) for k, v in document["layers"].items()}
+        check_plan(graph, plan)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PlanError(f"{path}: this is not a plan: {error!r}") from error
-    try:
-        check_plan(graph, plan)
     except PlanError as error:
         raise PlanError(f"{path}: {error}") from None
     if layers != kept_filters(graph, plan):

@@ -1,12 +1,13 @@
 """The whole of one pruning step: score, plan, compensate, cut, prove."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
+from yoloprune.errors import PlanError
 from yoloprune.pruning.budget import Scope, comparable, solve
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyse
@@ -18,6 +19,7 @@ from yoloprune.pruning.verification import (
     compare,
     head_maps,
     masked_state,
+    random_images,
     require,
 )
 
@@ -27,54 +29,66 @@ class Proof:
     """What was measured in float64 on the verification images.
 
     `exactness`: slim against masked dense, which must be rounding error; `change`: slim against
-    the dense original, which is what pruning cost before any fine-tuning; `residues`: the change
-    under each compensation method, for the same channels.
+    the dense original, which is what pruning cost before any fine-tuning.
     """
 
     exactness: Verification
     change: Verification
-    residues: Mapping[str, Verification]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """A slim network, the plan that made it, and the proof that it was made right."""
+    """A slim network, the plan that made it, and the proof that it was made right.
+
+    `residues` are what `proof.change` would be under each compensation method at the same budget.
+    """
 
     spec: NetworkSpec
     state: dict[int, ConvParameters]
     plan: PruningPlan
     proof: Proof
+    residues: Mapping[str, Verification]
 
 
 def prune(
     spec: NetworkSpec,
     state: State,
     *,
-    criterion: str,
-    scope: Scope,
     budget: Budget,
-    compensation: Compensation,
-    images: Tensor,
+    criterion: str = "l2",
+    scope: Scope = Scope.GLOBAL,
+    compensation: Compensation = Compensation.NONE,
+    images: Tensor | None = None,
     seed: int = 0,
 ) -> Pruned:
     """Prune a network to a budget and verify the result.
 
-    `images` (B, C, H, W) float64 in [0, 1] are what the verification runs on; `seed` is for the
-    random criterion. Raises `PlanError` when the budget cannot be met and `VerificationError` when
-    the slim network is not exact.
+    `images` (B, C, H, W) float64 in [0, 1], seeded noise by default, are what the verification runs
+    on; `seed` is for the random criterion. Raises `PlanError` when the budget cannot be met and
+    `VerificationError` when the slim network is not exact.
     """
+    if images is None:
+        images = random_images(spec)
     graph = analyse(spec)
-    scores = score(graph, state, criterion_named(criterion, seed))
-    plan = solve(
-        graph,
-        comparable(scores, scope),
-        budget,
-        criterion=criterion,
-        compensation=compensation,
-    )
+    scores = comparable(score(graph, state, criterion_named(criterion, seed)), scope)
+    plan = solve(graph, scores, budget, criterion=criterion, compensation=compensation)
     slim_spec, slim_state = surgery(spec, compensate(spec, state, plan), plan)
-    proof = prove(spec, state, plan, slim_spec, slim_state, images)
-    return Pruned(spec=slim_spec, state=slim_state, plan=plan, proof=proof)
+    slim = head_maps(slim_spec, slim_state, images)
+    exactness = _exactness(spec, state, plan, slim, images)
+    dense = head_maps(spec, state, images)
+    residues = {}
+    for method in Compensation:
+        if method is compensation:
+            residues[method.value] = compare(slim, dense)
+            continue
+        try:
+            other = solve(graph, scores, budget, criterion=criterion, compensation=method)
+        except PlanError:
+            continue  # Carriers take a channel a group: the tightest budgets have no room.
+        cut = surgery(spec, compensate(spec, state, other), other)
+        residues[method.value] = compare(head_maps(*cut, images), dense)
+    proof = Proof(exactness=exactness, change=residues[compensation.value])
+    return Pruned(spec=slim_spec, state=slim_state, plan=plan, proof=proof, residues=residues)
 
 
 def prove(
@@ -87,17 +101,15 @@ def prove(
 ) -> Proof:
     """Measure a slim network against its dense origin; raises `VerificationError` if not exact."""
     slim = head_maps(slim_spec, slim_state, images)
+    exactness = _exactness(spec, state, plan, slim, images)
+    return Proof(exactness=exactness, change=compare(slim, head_maps(spec, state, images)))
+
+
+def _exactness(
+    spec: NetworkSpec, state: State, plan: PruningPlan, slim: tuple[Tensor, ...], images: Tensor
+) -> Verification:
+    """Slim head maps against those of the masked network; raises unless they are equal."""
     masked = masked_state(spec, compensate(spec, state, plan), plan)
     exactness = compare(slim, head_maps(spec, masked, images))
     require(exactness, "slim against masked dense")
-    dense = head_maps(spec, state, images)
-    change = compare(slim, dense)
-    residues = {plan.compensation.value: change}
-    if plan.compensation is not Compensation.NONE:
-        for other in (Compensation.NONE, Compensation.FOLD):
-            if other is plan.compensation:
-                continue
-            otherwise = replace(plan, compensation=other)
-            cut = surgery(spec, compensate(spec, state, otherwise), otherwise)
-            residues[other.value] = compare(head_maps(*cut, images), dense)
-    return Proof(exactness=exactness, change=change, residues=residues)
+    return exactness

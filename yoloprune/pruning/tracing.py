@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from yoloprune.darknet.spec import Conv, Head, NetworkSpec
+from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.errors import VerificationError
 from yoloprune.model.network import Network
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph
 
-Signature = tuple[tuple[int, ...], tuple[int, ...], int]
-"""Producer layers, consumer layers, number of channels of a group."""
+Signature = tuple[tuple[tuple[int, int], ...], tuple[int, ...]]
+"""Producers as (layer, number of filters), and consumer layers of a group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +35,13 @@ class CrossCheck:
 def cross_check(graph: DependencyGraph) -> CrossCheck:
     """Compare our prunable groups with those that Torch-Pruning traces.
 
-    Raises `VerificationError` when it cannot trace the network or finds nothing.
+    A trace cannot see channels that nobody reads, darknet's [reorg], depthwise convolutions with
+    several filters a channel, shortcuts of unequal widths, and routes or shortcuts that split a
+    convolution's filters into several groups: there the two differ though neither is wrong. Raises `VerificationError` when nothing can be traced.
     """
     ours = {_signature(group) for group in graph.prunable}
     try:
-        traced = traced_groups(graph.spec)
+        traced = traced_groups(graph)
     except Exception as error:
         # Whatever a foreign tracer trips over, the answer to the user is that it could not say.
         raise VerificationError(
@@ -55,45 +57,47 @@ def cross_check(graph: DependencyGraph) -> CrossCheck:
     )
 
 
-def traced_groups(spec: NetworkSpec) -> set[Signature]:
-    """Signatures of the groups that Torch-Pruning traces, convolutions before heads ignored."""
+def traced_groups(graph: DependencyGraph) -> set[Signature]:
+    """Signatures of the groups that Torch-Pruning traces, our frozen convolutions ignored."""
     import torch_pruning as tp
 
+    spec = graph.spec
+    frozen = {
+        member.layer
+        for group in graph.groups
+        if group.frozen_because is not None
+        for member in group.producers
+    }
     network = Network(spec).eval()
     network.requires_grad_(True)
     index_of = {network.layers[str(conv.index)].conv: conv.index for conv in spec.convs}
-    ignored = [module for module, index in index_of.items() if index in _read_by_heads(spec)]
-    graph = tp.DependencyGraph().build_dependency(
+    ignored = [module for module, index in index_of.items() if index in frozen]
+    traced = tp.DependencyGraph().build_dependency(
         network, example_inputs=torch.zeros(1, *spec.input_shape), verbose=False
     )
     signatures = set()
-    for group in graph.get_all_groups(ignored_layers=ignored, root_module_types=[nn.Conv2d]):
-        producers, consumers = set(), set()
-        for dependency, _ in group:
+    for group in traced.get_all_groups(ignored_layers=ignored, root_module_types=[nn.Conv2d]):
+        producers: dict[int, int] = {}
+        consumers: set[int] = set()
+        for dependency, filters in group:
             index = index_of.get(dependency.target.module)
             if index is None:
                 continue
-            if graph.is_out_channel_pruning_fn(dependency.handler):
-                producers.add(index)
+            if traced.is_out_channel_pruning_fn(dependency.handler):
+                producers[index] = len(filters)
             else:
                 consumers.add(index)
         # A depthwise convolution is pruned through either end; it has no kernel columns.
-        consumers -= {i for i in consumers & producers if _is_grouped(spec, i)}
-        width = group[0].dep.target.module.out_channels
-        signatures.add((tuple(sorted(producers)), tuple(sorted(consumers)), width))
+        consumers -= {i for i in consumers & producers.keys() if _is_grouped(spec, i)}
+        signatures.add((tuple(sorted(producers.items())), tuple(sorted(consumers))))
     return signatures
 
 
 def _signature(group: ChannelGroup) -> Signature:
     return (
-        tuple(member.layer for member in group.producers),
+        tuple((member.layer, len(member.positions)) for member in group.producers),
         tuple(member.layer for member in group.consumers),
-        group.size,
     )
-
-
-def _read_by_heads(spec: NetworkSpec) -> set[int]:
-    return {source for layer in spec.layers if isinstance(layer, Head) for source in layer.sources}
 
 
 def _is_grouped(spec: NetworkSpec, index: int) -> bool:

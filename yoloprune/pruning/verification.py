@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.errors import VerificationError
 from yoloprune.model.network import Network
@@ -27,13 +27,15 @@ TOLERANCE = 1e-12
 class Verification:
     """How far one network's head maps are from another's.
 
-    `relative_error` is the largest over the heads of max |a - b| / max |b|; `per_head` are those.
+    `relative_error` is the largest over the heads of max |a - b| / max |b|; `per_head` are those;
+    `passed` says whether it is within `tolerance`.
     """
 
     max_abs_error: float
     relative_error: float
     per_head: tuple[float, ...]
     dtype: str
+    tolerance: float
     passed: bool
 
 
@@ -43,17 +45,15 @@ def masked_state(spec: NetworkSpec, state: State, plan: PruningPlan) -> dict[int
     check_plan(graph, plan)
     kept = graph.kept(plan.keep)
     return {
-        conv.index: _masked_parameters(graph, kept, conv.index, state[conv.index])
-        for conv in spec.convs
+        conv.index: _masked_parameters(graph, kept, conv, state[conv.index]) for conv in spec.convs
     }
 
 
 def _masked_parameters(
-    graph: DependencyGraph, kept: np.ndarray, index: int, parameters: ConvParameters
+    graph: DependencyGraph, kept: np.ndarray, conv: Conv, parameters: ConvParameters
 ) -> ConvParameters:
-    conv = next(c for c in graph.spec.convs if c.index == index)
-    outputs = kept[graph.channels.outputs[index]]
-    inputs = kept[graph.channels.inputs[index]]
+    outputs = kept[graph.channels.outputs[conv.index]]
+    inputs = kept[graph.channels.inputs[conv.index]]
     if outputs.all() and inputs.all():
         return parameters
     silent = torch.from_numpy(~outputs)
@@ -101,6 +101,7 @@ def compare(
         relative_error=worst,
         per_head=tuple(relative),
         dtype=str(reference[0].dtype).removeprefix("torch."),
+        tolerance=tolerance,
         passed=bool(worst <= tolerance),
     )
 
@@ -109,6 +110,6 @@ def require(verification: Verification, what: str) -> None:
     """Raise `VerificationError` unless the verification passed."""
     if not verification.passed:
         raise VerificationError(
-            f"{what}: relative error {verification.relative_error:.3g} in {verification.dtype} "
-            f"is above {TOLERANCE:g}: the weights are not what the plan makes of the dense ones"
+            f"{what}: relative error {verification.relative_error:.3g} in {verification.dtype}, "
+            f"allowed {verification.tolerance:g}: not the weights that the plan makes of the dense"
         )

@@ -22,6 +22,9 @@ from yoloprune.darknet.state import State
 from yoloprune.export.onnx import export_onnx
 from yoloprune.model.network import Network
 
+LEAST_SAVING = 1.2
+"""Times fewer MACs from which on a comparison can tell what binds."""
+
 Timer = Callable[[], float]
 """Runs a network once and gives the milliseconds that it took."""
 
@@ -86,14 +89,16 @@ def benchmark(
     return results
 
 
-def what_binds(speedup: float, fewer_macs: float) -> str:
+def what_binds(speedup: float, fewer_macs: float) -> str | None:
     """Whether time followed the MACs: "MACs" if half of their saving, in logarithms, shows.
+
+    None where so few MACs were saved that the answer would be noise.
 
     Pruning channels leaves the number of layers as it was; where each layer costs a fixed time (a
     kernel launch on a GPU at batch 1), fewer MACs save little.
     """
-    if fewer_macs <= 1:
-        return "MACs"
+    if fewer_macs < LEAST_SAVING:
+        return None
     share = math.log(max(speedup, 1e-9)) / math.log(fewer_macs)
     return "MACs" if share >= 0.5 else "layer count"
 

@@ -18,14 +18,14 @@ def pruning_report(dense: NetworkSpec, pruned: Pruned, settings: dict[str, Any])
 
     `dense` and `slim` hold cost and verification figures: under `slim`, slim against masked dense
     (which must be rounding error); under `dense`, slim against the dense original. `residues` has
-    the latter for each compensation method.
+    the latter for each compensation method at the same budget.
     """
     proof = pruned.proof
     return {
         "dense": _cost_figures(cost(dense)) | {"verification": _errors(proof.change)},
         "slim": _cost_figures(cost(pruned.spec)) | {"verification": asdict(proof.exactness)},
         "settings": settings,
-        "residues": {name: _errors(residue) for name, residue in proof.residues.items()},
+        "residues": {name: _errors(residue) for name, residue in pruned.residues.items()},
         "layers": _layers(dense, pruned.spec),
     }
 
@@ -56,9 +56,8 @@ def proof_lines(pruned: Pruned) -> list[str]:
         f"slim against dense: heads differ by {proof.change.relative_error:.2g} relative "
         "(before any fine-tuning)",
     ]
-    if len(proof.residues) > 1:
-        residues = ", ".join(f"{n} {r.relative_error:.2g}" for n, r in proof.residues.items())
-        lines.append(f"residue of each compensation, same channels: {residues}")
+    residues = ", ".join(f"{n} {r.relative_error:.2g}" for n, r in pruned.residues.items())
+    lines.append(f"residue of each compensation at this budget: {residues}")
     return lines
 
 
@@ -83,10 +82,10 @@ def pruning_markdown(dense: NetworkSpec, pruned: Pruned, command: str) -> str:
     )
 
 
-def _errors(change: Verification) -> dict[str, Any]:
+def _errors(measured: Verification) -> dict[str, Any]:
     """A change's figures; it is what pruning costs, so there is nothing to pass or fail."""
-    figures = asdict(change)
-    del figures["passed"]
+    figures = asdict(measured)
+    del figures["passed"], figures["tolerance"]
     return figures
 
 
