@@ -26,6 +26,7 @@ LEVELS = {
     "datasets": 5,
     "evaluation": 6,
     "training": 7,
+    "schedule": 8,
     "export": 8,
     "report": 8,
     "cli": 9,

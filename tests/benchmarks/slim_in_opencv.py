@@ -38,7 +38,7 @@ def main() -> None:
     share = float(sys.argv[3]) if len(sys.argv) > 3 else 0.5
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
-        pruned = prune(spec, state, budget=Budget(keep_macs=share))
+    pruned = prune(spec, state, budget=Budget(keep_macs=share))
     images = random_images(spec).float().numpy()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

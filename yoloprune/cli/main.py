@@ -1,19 +1,22 @@
 """The `yoloprune` command: its commands, and how errors reach the user."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 from typer.core import TyperGroup
 
 from yoloprune.cli.benchmark import benchmark
 from yoloprune.cli.console import errors
+from yoloprune.cli.data import data_app
 from yoloprune.cli.detect import detect
 from yoloprune.cli.evaluate import evaluate
 from yoloprune.cli.export import export
 from yoloprune.cli.init import init
 from yoloprune.cli.inspect import inspect
+from yoloprune.cli.iterate import iterate
 from yoloprune.cli.prune import prune
+from yoloprune.cli.train import finetune, train
 from yoloprune.cli.verify import verify
 from yoloprune.cli.zoo import zoo
 from yoloprune.errors import YoloPruneError
@@ -29,9 +32,18 @@ class _OneLineErrors(TyperGroup):
         except (YoloPruneError, OSError) as error:
             if ctx.params.get("debug"):
                 raise
-            message = escape(" ".join(str(error).split()))
-            errors.print(f"[bold red]error:[/] {message}", soft_wrap=True, highlight=False)
-            raise typer.Exit(2) from None
+            _refuse(str(error))
+        except typer.TyperException as error:
+            message = error.format_message()
+            if "\n" in message:
+                raise  # A group without a command answers with its help.
+            _refuse(message)
+
+
+def _refuse(message: str) -> NoReturn:
+    line = Text.assemble(("error: ", "bold red"), " ".join(message.splitlines()))
+    errors.print(line, soft_wrap=True)
+    raise typer.Exit(2) from None
 
 
 app = typer.Typer(
@@ -56,12 +68,16 @@ for _command in (
     verify,
     evaluate,
     detect,
+    train,
+    finetune,
+    iterate,
     export,
     benchmark,
     zoo,
     init,
 ):
     app.command()(_command)
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:

@@ -50,25 +50,37 @@ class Dataset:
 
 
 def read_dataset(
-    path: Path, *, classes: int, split: str | None = None, limit: int | None = None
+    path: Path,
+    *,
+    classes: int,
+    split: str | None = None,
+    limit: int | None = None,
+    images: Path | None = None,
 ) -> Dataset:
     """Read a labelled data set for a network with this many classes.
 
     `path` is a darknet .data file or a folder with `images/<split>` and `labels/<split>`,
     `<split>/images` and `<split>/labels`, `images` and `labels`, or images with label files beside
-    them. Without `split` it is the one for evaluation: `valid` of a .data file; `test`, `val` or
-    `valid` of a folder, else all its images. `limit` takes only the first images.
+    them; or else Pascal VOC (a folder with `Annotations`) or COCO (a .json file, or the folder
+    above `annotations`), with `images` where their images are, if not in the usual places. Without
+    `split` it is the one for evaluation: `valid` of a .data file; `test`, `val` or `valid` of a
+    folder, else all its images. `limit` takes only the first images.
 
     A missing label file means that there are no objects. Raises `DatasetError` where anything else
     is missing or malformed, and if no image has a label file.
     """
+    # Imported here because those formats are read into this module's types.
+    from yoloprune.datasets.formats import is_voc_or_coco, read_voc_or_coco
+
+    if is_voc_or_coco(path):
+        return read_voc_or_coco(path, classes=classes, split=split, limit=limit, images=images)
     if path.is_dir():
         paths = _folder_images(path, split)
-        names_file = _folder_names(path)
+        names_file = folder_names(path)
     elif path.is_file() and path.suffix == ".data":
         paths, names_file = _data_file(path, split, classes)
     else:
-        raise DatasetError(f"{path}: neither a folder nor a darknet .data file")
+        raise DatasetError(f"{path}: neither a folder nor a darknet .data or COCO .json file")
     names = read_names(names_file, classes) if names_file else default_names(classes)
     return _labelled(path, paths[:limit], names)
 
@@ -187,15 +199,16 @@ def _splits(root: Path) -> Iterator[str]:
     return (path.name for path in sorted(folder.iterdir()) if path.is_dir())
 
 
-def _folder_names(root: Path) -> Path | None:
+def folder_names(root: Path) -> Path | None:
+    """The names file of a folder, if it has one; raises `DatasetError` if it has several."""
     found = sorted(root.glob("*.names")) or sorted(root.glob("classes.txt"))
     if len(found) > 1:
         raise DatasetError(f"{root}: several .names files ({found[0].name}, {found[1].name}, ...)")
     return found[0] if found else None
 
 
-def _data_file(path: Path, split: str | None, classes: int) -> tuple[tuple[Path, ...], Path | None]:
-    """Images of a split and the names file; paths start from the working directory or `path`'s."""
+def read_data_file(path: Path) -> dict[str, str]:
+    """Options of a darknet .data file; raises `DatasetError` naming a malformed line."""
     options: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), start=1):
         if not (text := line.split("#")[0].strip()):
@@ -204,6 +217,23 @@ def _data_file(path: Path, split: str | None, classes: int) -> tuple[tuple[Path,
         if not equals or not value:
             raise DatasetError(f"{path}:{number}: expected key = value, found {text[:60]!r}")
         options[key] = value
+    return options
+
+
+def find_named(data_file: Path, name: str) -> Path:
+    """A file that a .data file names, from the working directory or from the .data file's folder.
+
+    Raises `DatasetError` if it is in neither.
+    """
+    for path in (Path(name), data_file.parent / name):
+        if path.is_file():
+            return path
+    raise DatasetError(f"{data_file}: {name} not found (from here, or from {data_file.parent})")
+
+
+def _data_file(path: Path, split: str | None, classes: int) -> tuple[tuple[Path, ...], Path | None]:
+    """Images of a split and the names file."""
+    options = read_data_file(path)
     if options.get("classes", str(classes)) != str(classes):
         raise DatasetError(
             f"{path}: classes = {options['classes']}, but the network has {classes} classes"
@@ -211,12 +241,5 @@ def _data_file(path: Path, split: str | None, classes: int) -> tuple[tuple[Path,
     key = "valid" if split in (None, "val") else str(split)
     if key not in options:
         raise DatasetError(f"{path}: has no option {key!r} naming a list of images")
-    names = _found(path, options["names"]) if "names" in options else None
-    return read_image_list(_found(path, options[key]), path.parent), names
-
-
-def _found(data_file: Path, name: str) -> Path:
-    for path in (Path(name), data_file.parent / name):
-        if path.is_file():
-            return path
-    raise DatasetError(f"{data_file}: {name} not found (from here, or from {data_file.parent})")
+    names = find_named(path, options["names"]) if "names" in options else None
+    return read_image_list(find_named(path, options[key]), path.parent), names

@@ -6,6 +6,9 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import ConvParameters
 from yoloprune.darknet.weights import parameter_shapes
 
+RARE_OBJECT = -4.6
+"""Logit of a probability of 0.01."""
+
 
 def random_state(spec: NetworkSpec, *, seed: int = 0) -> dict[int, ConvParameters]:
     """Seeded random parameters, float32, under which activations neither vanish nor explode.
@@ -31,4 +34,33 @@ def random_state(spec: NetworkSpec, *, seed: int = 0) -> dict[int, ConvParameter
             tensors["mean"] = normal(shapes["mean"], 0.1)
             tensors["variance"] = uniform(shapes["variance"], 0.5, 1.5)
         state[index] = ConvParameters(**tensors)
+    return state
+
+
+def training_state(spec: NetworkSpec, *, seed: int = 0) -> dict[int, ConvParameters]:
+    """Parameters to start training from, float32.
+
+    Kernels are normal with variance 2 / fan-in (K. He et al., "Delving Deep into Rectifiers",
+    2015); batch norms are the identity. Before a head, the objectness bias says that one prediction
+    in a hundred is an object, or the many empty cells would drown the first steps.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for index, shapes in parameter_shapes(spec).items():
+        kernel = shapes["kernel"]
+        fan_in = kernel[1] * kernel[2] * kernel[3]
+        tensors = {
+            "kernel": torch.randn(kernel, generator=generator) * (2 / fan_in) ** 0.5,
+            "bias": torch.zeros(shapes["bias"]),
+        }
+        if "scale" in shapes:
+            tensors["scale"] = torch.ones(shapes["scale"])
+            tensors["mean"] = torch.zeros(shapes["mean"])
+            tensors["variance"] = torch.ones(shapes["variance"])
+        state[index] = ConvParameters(**tensors)
+    for head in spec.heads:
+        parameters = state[head.sources[0]]
+        entries = parameters.bias.reshape(len(head.anchors), -1)
+        entries[:, head.box_entries - 1] = RARE_OBJECT
+        parameters.kernel.mul_(0.1)
     return state

@@ -37,7 +37,8 @@ def cross_check(graph: DependencyGraph) -> CrossCheck:
 
     A trace cannot see channels that nobody reads, darknet's [reorg], depthwise convolutions with
     several filters a channel, shortcuts of unequal widths, and routes or shortcuts that split a
-    convolution's filters into several groups: there the two differ though neither is wrong. Raises `VerificationError` when nothing can be traced.
+    convolution's filters into several groups: there the two differ though neither is wrong. Raises
+    `VerificationError` when nothing can be traced.
     """
     ours = {_signature(group) for group in graph.prunable}
     try:

@@ -1,0 +1,231 @@
+import functools
+import json
+import subprocess
+import sys
+import tarfile
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from cli.commands import refused, run
+from datasets.originals import SQUARE, TRAINING, add, small_original, write_image
+
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.datasets.labels import read_dataset
+
+if TYPE_CHECKING:
+    from cli.conftest import Pair
+
+TOOL = Path(__file__).parents[2] / "tools" / "prepare_vgg_hand.py"
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def yolo_folder(root: Path, *labels: str) -> Path:
+    for number, label in enumerate(labels):
+        write_image(root / "images" / "train" / f"{number}.jpg")
+        text = root / "labels" / "train" / f"{number}.txt"
+        text.parent.mkdir(parents=True, exist_ok=True)
+        text.write_text(label)
+    return root
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """Cells of Markdown tables by their first cell."""
+    lines = [line.strip("| \n").split("|") for line in text.splitlines() if line.startswith("|")]
+    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
+
+
+def test_vgg_hand_shows_found_beside_expected(tmp_path: Path) -> None:
+    raw = small_original(tmp_path / "raw")
+    (raw / TRAINING / "annotations" / "b.mat").write_bytes(b"broken")
+    result = run("data", "vgg-hand", raw, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    table = rows(result.stdout)
+    assert table["train images"] == ["2", "4807"]
+    assert table["test images"] == ["1", "821"]
+    assert table["hands"] == ["4", "13050"]
+    warnings = result.stderr.splitlines()
+    assert all(line.startswith("warning: ") for line in warnings)
+    assert "b.mat: not a .mat file with hands, or damaged" in warnings[0]
+    assert "differ from those of the full data set" in warnings[1]
+
+
+def test_vgg_hand_json_and_archive(tmp_path: Path) -> None:
+    small_original(tmp_path / "hand_dataset")
+    with tarfile.open(tmp_path / "hand_dataset.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "hand_dataset", "hand_dataset")
+    out = tmp_path / "out"
+    result = run("data", "vgg-hand", tmp_path / "hand_dataset.tar.gz", "--out", out, "--json")
+    document = json.loads(result.stdout)
+    assert document["images"] == {"train": 3, "test": 1}
+    assert document["skipped"] == []
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_the_tool_is_the_command(tmp_path: Path) -> None:
+    raw = small_original(tmp_path / "raw")
+    command = [sys.executable, str(TOOL), str(raw), "--out", str(tmp_path / "out")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "| hands        |     4 |         13050 |" in found.stdout
+    assert read_dataset(tmp_path / "out" / "hand.data", classes=1).object_count == 1
+
+
+def test_vgg_hand_downloads_and_keeps_the_archive(tmp_path: Path) -> None:
+    small_original(tmp_path / "served" / "hand_dataset")
+    archive = tmp_path / "served" / "hands.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tmp_path / "served" / "hand_dataset", "hand_dataset")
+    handler = functools.partial(QuietHandler, directory=str(archive.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/hands.tar.gz"
+        download = ["--download", url, "--size", archive.stat().st_size]
+        try:
+            result = run("data", "vgg-hand", "--out", tmp_path / "new" / "out", *download)
+            wrong = refused("data", "vgg-hand", "--out", tmp_path / "b", *download[:2], "--size", 1)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert result.exit_code == 0, result.output
+    assert rows(result.stdout)["hands"] == ["4", "13050"]
+    assert (tmp_path / "new" / "hand_dataset.tar.gz").read_bytes() == archive.read_bytes()
+    assert "expected 1" in wrong
+
+
+def test_vgg_hand_refuses(tmp_path: Path) -> None:
+    raw = small_original(tmp_path / "raw")
+    out = tmp_path / "out"
+    assert "give SRC, or --download URL" in refused("data", "vgg-hand", "--out", out)
+    assert "belong to --download" in refused("data", "vgg-hand", raw, "--out", out, "--size", 5)
+    assert "no such file or folder" in refused("data", "vgg-hand", tmp_path / "x", "--out", out)
+    assert "not a tar archive" in refused("data", "vgg-hand", TOOL, "--out", out)
+    assert "not the original" in refused("data", "vgg-hand", raw / TRAINING, "--out", out)
+    assert "not empty" in refused("data", "vgg-hand", raw, "--out", tmp_path)
+    bad = ["--download", "ftp://127.0.0.1/a"]
+    assert "only http and https" in refused("data", "vgg-hand", *bad, "--out", out)
+    gone = ["--download", "http://127.0.0.1:9/a.tar.gz"]
+    assert "refused" in refused("data", "vgg-hand", *gone, "--out", out)
+    assert not out.exists()
+
+
+def test_debug_shows_where_a_nested_command_failed(tmp_path: Path) -> None:
+    result = run("--debug", "data", "check", tmp_path / "gone")
+    assert "neither a folder" in str(result.exception)
+
+
+def test_check_reports_and_exits_with_0(tmp_path: Path, pair: "Pair") -> None:
+    root = yolo_folder(tmp_path / "set", "0 0.5 0.5 0.5 0.5\n" * 8, "", "0 0.5 0.5 0.1 0.1\nx\n")
+    (root / "images" / "train" / "2.jpg").write_bytes(b"")
+    result = run("data", "check", root)
+    assert result.exit_code == 0
+    assert rows(result.stdout)["train"] == ["3", "2", "1", "1"]
+    assert "box twice: 7" in result.stdout
+    assert "and 2 more (--json lists all)" in result.stdout
+    assert "2.jpg: not an image that can be decoded" in result.stdout
+    # 208 pixels of 416; COCO's nearest anchor is 156x198.
+    assert rows(result.stdout)["128 to 256"] == ["1", "100.0%"]
+    assert f"mean best IoU {156 * 198 / 208**2:.4f}" in result.stdout
+    with_cfg = run("data", "check", root, "--cfg", pair.cfg)
+    assert "at 64x64" in with_cfg.stdout and "dense.cfg anchors" in with_cfg.stdout
+    document = json.loads(run("data", "check", root, "--json").stdout)
+    assert document["splits"]["train"] == {"images": 3, "usable": 2, "objects": 1, "empty": 1}
+    assert len([f for f in document["findings"] if f["fault"] == "box twice"]) == 7
+
+
+def test_check_of_sound_data_and_of_data_without_boxes(tmp_path: Path) -> None:
+    root = yolo_folder(tmp_path / "set", "")
+    result = run("data", "check", root)
+    assert "nothing is wrong" in result.stdout and "no boxes" in result.stdout
+    assert json.loads(run("data", "check", root, "--json").stdout)["anchors"] is None
+
+
+def test_check_writes_a_clean_copy(tmp_path: Path) -> None:
+    root = yolo_folder(tmp_path / "set", "0 0.5 0.5 0.5 0.5\nx\n")
+    result = run("data", "check", root, "--fix", "--out", tmp_path / "clean")
+    assert "clean: 1 images, cleaned" in result.stdout
+    assert "nothing is wrong" in run("data", "check", tmp_path / "clean" / "set.data").stdout
+    assert "x" in (root / "labels" / "train" / "0.txt").read_text()
+    assert "not empty" in refused("data", "check", root, "--fix", "--out", root)
+    assert "belong together" in refused("data", "check", root, "--fix")
+    assert "belong together" in refused("data", "check", root, "--out", tmp_path / "x")
+
+
+def test_what_cannot_be_checked_is_one_line(tmp_path: Path) -> None:
+    assert "neither a folder" in refused("data", "check", tmp_path / "gone")
+    assert "no images found" in refused("data", "check", tmp_path)
+    (tmp_path / "a.json").write_text("[")
+    assert "a.json: not JSON" in refused("data", "check", tmp_path / "a.json")
+    (tmp_path / "a.data").write_text("train")
+    assert "a.data:1: expected key = value" in refused("data", "check", tmp_path / "a.data")
+    assert "none.cfg" in refused("data", "check", tmp_path, "--cfg", tmp_path / "none.cfg")
+
+
+def test_anchors_go_into_zoo(tmp_path: Path) -> None:
+    labels = [f"0 0.5 0.5 {0.05 * n:.2f} {0.09 * n:.2f}\n" for n in range(1, 11)]
+    root = yolo_folder(tmp_path / "set", *labels)
+    result = run("data", "anchors", root, "--n", 6)
+    table = rows(result.stdout)
+    assert table["COCO's"][0] == "9" and table["fitted"][0] == "6"
+    assert float(table["fitted"][1]) > float(table["COCO's"][1])
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("anchors = ")]
+    out = tmp_path / "a.cfg"
+    made = run("zoo", "yolov3-tiny", "--anchors", line.removeprefix("anchors = "), "--out", out)
+    assert made.exit_code == 0
+    again = run("data", "anchors", root, "--n", 6, "--cfg", out)
+    assert rows(again.stdout)[str(out)][1:] == table["fitted"][1:]
+    assert read_cfg(out).input_shape == (3, 416, 416)
+
+
+def test_anchors_of_letterboxed_images(tmp_path: Path) -> None:
+    # 100x90 pixels: at 100 pixels the whole image is 100x90, or 100x100 if stretched.
+    root = yolo_folder(tmp_path / "set", "0 0.5 0.5 1 1\n")
+    options = ["--n", 1, "--size", 100, "--json"]
+    stretched = json.loads(run("data", "anchors", root, *options).stdout)
+    assert stretched["anchors"] == [[100, 100]]
+    assert stretched["after"] == {"mean_iou": 1, "recall": 1}
+    kept = json.loads(run("data", "anchors", root, *options, "--letterbox").stdout)
+    assert kept["anchors"] == [[100, 90]]
+
+
+def test_anchors_refuses(tmp_path: Path) -> None:
+    root = yolo_folder(tmp_path / "set", "0 0.5 0.5 1 1\n")
+    assert "1 different shapes" in refused("data", "anchors", root, "--n", 2)
+    assert "no split 'test'" in refused("data", "anchors", root, "--split", "test")
+    assert "neither a folder" in refused("data", "anchors", tmp_path / "gone")
+
+
+def test_synthetic_hands_go_all_the_way_to_evaluate(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "hands"
+    made = run("data", "synthetic-hands", "--out", raw, "--train", 3, "--test", 3, "--seed", 2)
+    assert made.exit_code == 0 and "vgg-hand" in made.stdout
+    assert run("data", "vgg-hand", raw, "--out", out).exit_code == 0
+    assert run("data", "check", out / "hand.data").exit_code == 0
+    cfg, weights = tmp_path / "a.cfg", tmp_path / "a.weights"
+    run("zoo", "yolov3-tiny", "--classes", 1, "--width", 0.1, "--size", 64, "--out", cfg)
+    run("init", cfg, "--out", weights)
+    for data in (out, out / "hand.data"):
+        result = run("evaluate", cfg, weights, "--data", data)
+        assert result.exit_code == 0, result.output
+        assert "3 images" in result.stdout
+
+
+def test_synthetic_hands_refuses(tmp_path: Path) -> None:
+    options = ["--out", tmp_path / "raw", "--train", 1, "--test"]
+    assert "at least 1" in refused("data", "synthetic-hands", *options, 0)
+    assert "seed -1" in refused("data", "synthetic-hands", *options, 1, "--seed", -1)
+    add(tmp_path / "raw", TRAINING, "a", [SQUARE])
+    assert "not empty" in refused("data", "synthetic-hands", *options, 1)
+
+
+@pytest.mark.parametrize("command", [[], ["vgg-hand"], ["check"], ["anchors"], ["synthetic-hands"]])
+def test_every_command_has_help(command: list[str]) -> None:
+    result = run("data", *command, "--help")
+    assert result.exit_code == 0
+    assert "Usage" in result.stdout

@@ -1,0 +1,128 @@
+"""`train` and `finetune` as a user types them."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from cli.commands import refused, run
+from training.painted import paint
+
+from yoloprune.cost import cost
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.weights import read_weights
+from yoloprune.model.network import Network
+
+SETTINGS = ["--epochs", 1, "--batch-size", 4, "--workers", 0, "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set and a trained run."""
+    root = tmp_path_factory.mktemp("train")
+    paint(root / "data", train=16, test=4)
+    anchors = "8,8, 12,12, 16,16, 10,20, 20,10, 20,20"
+    run("zoo", "yolov3-tiny", "--classes", 1, "--width", 0.125, "--size", 64,
+        "--anchors", anchors, "--out", root / "net.cfg")  # fmt: skip
+    result = run(
+        "train", root / "net.cfg", "--data", root / "data", "--out", root / "run", *SETTINGS
+    )
+    assert result.exit_code == 0, (result.output, result.exception)
+    return root
+
+
+def test_a_trained_pair_runs_in_opencv_and_gives_our_heads(folder: Path) -> None:
+    cfg, weights = folder / "run" / "best.cfg", folder / "run" / "best.weights"
+    spec = read_cfg(cfg)
+    images = np.random.default_rng(0).random((1, 3, 64, 64)).astype(np.float32)
+    opencv = cv2.dnn.readNetFromDarknet(str(cfg), str(weights))
+    opencv.setInput(images)
+    theirs = opencv.forward([f"conv_{head.sources[0]}" for head in spec.heads])
+    with torch.inference_mode():
+        ours = Network.from_state(spec, read_weights(weights, spec))(torch.from_numpy(images))
+    for a, b in zip(ours, theirs, strict=True):
+        assert np.abs(a.numpy() - b).max() <= 1e-3 * np.abs(b).max()
+
+
+def test_prune_then_finetune_with_and_without_teacher(folder: Path, tmp_path: Path) -> None:
+    cfg, weights = folder / "run" / "best.cfg", folder / "run" / "best.weights"
+    run("prune", cfg, weights, "--out", tmp_path / "slim", "--keep-macs", 0.5)
+    for name, teacher in (("alone", []), ("taught", ["--teacher", cfg, weights])):
+        result = run(
+            "finetune", tmp_path / "slim", "--data", folder / "data", "--out", tmp_path / name,
+            *SETTINGS, *teacher,
+        )  # fmt: skip
+        assert result.exit_code == 0, (result.output, result.exception)
+        assert "1 epochs, best mAP@0.5" in result.stdout
+        slim = read_cfg(tmp_path / "slim" / "slim.cfg")
+        assert read_cfg(tmp_path / name / "best.cfg").digest() == slim.digest()
+    alone, taught = ((tmp_path / n / "last.weights").read_bytes() for n in ("alone", "taught"))
+    assert alone != taught
+
+
+def test_a_finished_run_resumes_to_nothing_more(folder: Path) -> None:
+    before = (folder / "run" / "last.weights").read_bytes()
+    result = run("train", folder / "net.cfg", "--data", folder / "data", "--out", folder / "run",
+                 *SETTINGS, "--resume")  # fmt: skip
+    assert result.exit_code == 0
+    assert (folder / "run" / "last.weights").read_bytes() == before
+
+
+def test_weights_and_backbones_are_starting_points(folder: Path, tmp_path: Path) -> None:
+    weights = folder / "run" / "best.weights"
+    whole = weights.read_bytes()
+    spec = read_cfg(folder / "net.cfg")
+    first = read_weights(weights, spec)[0]
+    (tmp_path / "first.conv.1").write_bytes(
+        whole[: 20 + 4 * sum(tensor.numel() for _, tensor in first.items())]
+    )
+    for option, path in (("--weights", weights), ("--backbone", tmp_path / "first.conv.1")):
+        result = run("train", folder / "net.cfg", "--data", folder / "data",
+                     "--out", tmp_path / option, option, path, *SETTINGS)  # fmt: skip
+        assert result.exit_code == 0, (result.output, result.exception)
+
+
+def test_bad_input_is_one_line(folder: Path, tmp_path: Path) -> None:
+    cfg, data, out = folder / "net.cfg", folder / "data", tmp_path / "run"
+    start = ["train", cfg, "--data", data, "--out", out]
+    assert "fewer than one batch" in refused(*start, "--batch-size", 64)
+    assert "optimizer must be" in refused(*start, "--optimizer", "lion")
+    assert "no checkpoint" in refused(*start, *SETTINGS, "--resume")
+    assert "not both" in refused(*start, "--weights", cfg, "--backbone", cfg)
+    assert "nowhere" in refused("train", cfg, "--data", "nowhere", "--out", out)
+    assert not (out / "last.pt").exists()
+    label = next((data / "labels" / "train").iterdir())
+    text = label.read_text()
+    label.write_text("7 0.5 0.5 0.1 0.1\n")
+    assert f"{label}:1" in refused(*start, *SETTINGS)
+    label.write_text(text)
+
+
+def test_iterate_prunes_in_steps_and_goes_on_after_a_stop(folder: Path, tmp_path: Path) -> None:
+    cfg, weights = folder / "run" / "best.cfg", folder / "run" / "best.weights"
+    out = tmp_path / "steps"
+    command = ["iterate", cfg, weights, "--data", folder / "data", "--out", out, "--step", 0.25,
+               "--keep-macs", 0.5, "--epochs-per-step", 1, "--batch-size", 4, "--workers", 0,
+               "--quiet"]  # fmt: skip
+    result = run(*command)
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "those of step 2" in result.stdout
+    assert cost(read_cfg(out / "best.cfg")).macs <= 0.5 * cost(read_cfg(cfg)).macs
+    final = (out / "best.weights").read_bytes()
+    # As if killed in the second step, before its fine-tuning began.
+    for name in ("last.pt", "last.cfg", "last.weights"):
+        (out / "step-02" / name).unlink()
+    assert run(*command).exit_code == 0
+    assert (out / "best.weights").read_bytes() == final
+    assert "was started with" in refused(*command, "--layerwise")
+
+
+def test_iterate_keeps_the_last_good_network(folder: Path, tmp_path: Path) -> None:
+    cfg, weights = folder / "run" / "best.cfg", folder / "run" / "best.weights"
+    message = refused(
+        "iterate", cfg, weights, "--data", folder / "data", "--out", tmp_path / "x", "--step", 0.3,
+        "--keep-macs", 0.5, "--epochs-per-step", 1, "--batch-size", 4, "--workers", 0,
+        "--map-floor", 1.0, "--quiet",
+    )  # fmt: skip
+    assert "under --map-floor" in message

@@ -1,0 +1,63 @@
+"""The loop's decisions, with functions that do next to nothing."""
+
+import pytest
+import torch
+from random_networks import random_state
+
+from yoloprune.cost import cost
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import State
+from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.errors import PlanError
+from yoloprune.pruning.plan import Budget
+from yoloprune.pruning.pruner import prune
+from yoloprune.schedule import Pair, iterate, step_targets
+
+SPEC = yolov3_tiny(classes=1, width=0.25, size=(64, 64))
+STATE = random_state(SPEC, 1, torch.float32)
+
+
+def prune_to(spec: NetworkSpec, state: State, share: float, step: int) -> Pair:
+    pruned = prune(spec, state, budget=Budget(keep_macs=share))
+    return pruned.spec, pruned.state
+
+
+def leave(spec: NetworkSpec, state: State, step: int) -> Pair:
+    return spec, state
+
+
+def share_of_macs(spec: NetworkSpec, state: State) -> float:
+    return cost(spec).macs / cost(SPEC).macs
+
+
+def test_every_step_meets_its_share_of_the_dense_network() -> None:
+    networks = list(
+        iterate(SPEC, STATE, step=0.2, keep_macs=0.3, prune=prune_to, finetune=leave,
+                evaluate=share_of_macs)
+    )  # fmt: skip
+    assert [n.step for n in networks] == [0, 1, 2, 3, 4]
+    for network, target in zip(networks, (1.0, 0.8, 0.6, 0.4, 0.3), strict=True):
+        assert target - 0.03 <= network.keep_macs <= target
+        assert network.accuracy == network.keep_macs
+
+
+def test_it_stops_under_the_floor() -> None:
+    networks = list(
+        iterate(SPEC, STATE, step=0.2, keep_macs=0.2, prune=prune_to, finetune=leave,
+                evaluate=share_of_macs, floor=0.5)
+    )  # fmt: skip
+    assert [n.accuracy >= 0.5 for n in networks] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("step", "target", "expected"),
+    [(0.05, 0.9, [0.95, 0.9]), (0.5, 0.3, [0.5, 0.3]), (0.9, 0.3, [0.3]), (0.25, 0.5, [0.75, 0.5])],
+)
+def test_step_targets(step: float, target: float, expected: list[float]) -> None:
+    assert step_targets(step, target) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("step", "target"), [(0, 0.5), (1, 0.5), (0.1, 0), (0.1, 1)])
+def test_senseless_steps_are_refused(step: float, target: float) -> None:
+    with pytest.raises(PlanError):
+        step_targets(step, target)

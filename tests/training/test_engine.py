@@ -1,0 +1,215 @@
+"""Runs: they learn, they resume bit for bit, they stop cleanly, they refuse what does not fit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training.painted import paint
+
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.weights import read_weights
+from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.datasets.labels import read_dataset
+from yoloprune.errors import CheckpointError, DatasetError
+from yoloprune.model.initialization import training_state
+from yoloprune.training import engine
+from yoloprune.training.checkpoint import load_checkpoint
+from yoloprune.training.config import TrainingConfig
+from yoloprune.training.distributed import World
+from yoloprune.training.engine import train
+from yoloprune.training.rates import learning_rate, shrink_budget
+
+SPEC = yolov3_tiny(
+    classes=1, width=0.125, size=(64, 64), anchors=((12, 12), (14, 18), (18, 14)) * 2
+)
+ALONE = World(rank=0, size=1, device=torch.device("cpu"))
+CONFIG = TrainingConfig(
+    epochs=2, batch_size=8, image_size=64, workers=0, warmup=0.5, learning_rate=0.02
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return paint(tmp_path_factory.mktemp("painted"), train=48, test=16)
+
+
+def run(data: Path, out: Path, config: TrainingConfig = CONFIG, **options: Any) -> list[Any]:
+    return train(
+        SPEC,
+        training_state(SPEC),
+        training=read_dataset(data, classes=1, split="train"),
+        validation=read_dataset(data, classes=1, split="test"),
+        config=config,
+        run=out,
+        world=ALONE,
+        **options,
+    )
+
+
+def test_a_network_learns_to_see_rectangles(data: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, epochs=40, batch_size=4, augment=False, evaluate_every=40)
+    log = run(data, tmp_path, config)
+    assert log[-1]["loss"]["box"] < 0.5 * log[0]["loss"]["box"]
+    assert log[-1]["map50"] > 0.5
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {
+        "batch.jpg", "best.cfg", "best.weights", "config.json", "curves.png", "environment.json",
+        "last.cfg", "last.pt", "last.weights", "log.jsonl",
+    }  # fmt: skip
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == list(range(1, 41))
+
+
+def test_a_run_is_a_function_of_its_seed(data: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(data, tmp_path / name, replace(CONFIG, seed=seed))
+    a, b, c = ((tmp_path / name / "last.weights").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_loader_processes_do_not_change_the_result(data: Path, tmp_path: Path) -> None:
+    for workers in (0, 2):
+        run(data, tmp_path / str(workers), replace(CONFIG, workers=workers, epochs=1))
+    first, second = ((tmp_path / n / "last.weights").read_bytes() for n in ("0", "2"))
+    assert first == second
+
+
+KILLED = """
+import sys, torch
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+torch.set_num_threads(1)
+from dataclasses import replace
+from training.test_engine import CONFIG, run
+run(Path(sys.argv[1]), Path(sys.argv[2]), replace(CONFIG, checkpoint_minutes=1e-9),
+    resume=sys.argv[3] == "resume")
+"""
+
+
+def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bits(
+    data: Path, tmp_path: Path
+) -> None:
+    run(data, tmp_path / "whole")
+    code = KILLED.format(tests=str(Path(__file__).parents[1]))
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", code, str(data), str(out)]
+    mode = "start"
+    for kills in range(1, 4):
+        process = subprocess.Popen([*command, mode], stderr=subprocess.DEVNULL)
+        checkpoint = out / "last.pt"
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
+        # Checkpoints come after every step: kill after the next one or two.
+        while process.poll() is None:
+            now = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
+            if now != before:
+                time.sleep(0.05 * kills)
+                process.kill()
+            time.sleep(0.005)
+        mode = "resume"
+    subprocess.run([*command, mode], check=True, capture_output=True)
+    for name in ("last.weights", "best.weights", "log.jsonl"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_ctrl_c_stops_between_steps_and_keeps_a_checkpoint(data: Path, tmp_path: Path) -> None:
+    seen = []
+
+    def interrupt(step: engine.StepReport) -> None:
+        seen.append(step.step)
+        if len(seen) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(engine.InterruptedRunError):
+        run(data, tmp_path / "run", report=interrupt)
+    assert seen[-1] <= 3
+    run(data, tmp_path / "run", resume=True)
+    run(data, tmp_path / "whole")
+    for name in ("last.weights", "log.jsonl"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_loss_that_is_not_finite_stops_and_says_where(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path, replace(CONFIG, epochs=1))
+    before = (tmp_path / "last.pt").read_bytes()
+    broken = training_state(SPEC)
+    broken[0].kernel[0, 0, 0, 0] = float("nan")
+    with pytest.raises(CheckpointError, match="epoch 0, step 0"):
+        train(
+            SPEC,
+            broken,
+            training=read_dataset(data, classes=1, split="train"),
+            validation=None,
+            config=CONFIG,
+            run=tmp_path,
+            world=ALONE,
+        )
+    assert (tmp_path / "last.pt").read_bytes() == before
+
+
+def test_too_few_images_for_a_batch(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="fewer than one batch"):
+        run(data, tmp_path, replace(CONFIG, batch_size=64))
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path, replace(CONFIG, epochs=1))
+    with pytest.raises(CheckpointError, match="learning_rate"):
+        run(data, tmp_path, replace(CONFIG, epochs=1, learning_rate=0.5), resume=True)
+    other = yolov3_tiny(classes=2, width=0.125, size=(64, 64))
+    with pytest.raises(CheckpointError, match="another cfg"):
+        load_checkpoint(tmp_path / "last.pt", other, replace(CONFIG, epochs=1))
+    data_bytes = (tmp_path / "last.pt").read_bytes()
+    (tmp_path / "last.pt").write_bytes(data_bytes[: len(data_bytes) // 2])
+    with pytest.raises(CheckpointError, match="damaged"):
+        run(data, tmp_path, replace(CONFIG, epochs=1), resume=True)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        run(data, tmp_path / "nowhere", resume=True)
+
+
+def test_sparsity_makes_exact_zeros_and_a_hopeless_setting_warns(
+    data: Path, tmp_path: Path
+) -> None:
+    warnings: list[str] = []
+    config = replace(CONFIG, epochs=4, evaluate_every=4)
+    run(data, tmp_path / "weak", replace(config, sparsity=1e-6), warn=warnings.append)
+    assert len(warnings) == 1 and "none will become 0" in warnings[0]
+    log = run(data, tmp_path / "strong", replace(config, sparsity=1.0), warn=warnings.append)
+    assert len(warnings) == 1
+    assert log[-1]["zero_channels"] > 0.1
+    state = read_weights(
+        tmp_path / "strong" / "last.weights", read_cfg(tmp_path / "strong" / "last.cfg")
+    )
+    assert any((p.scale == 0).any() for p in state.values() if p.scale is not None)
+
+
+def test_the_shrink_budget_counts_every_step() -> None:
+    config = TrainingConfig(epochs=2, batch_size=8, warmup=0, final_rate=1.0, learning_rate=0.01,
+                            momentum=0.9, sparsity=0.5)  # fmt: skip
+    assert shrink_budget(config, 10) == pytest.approx(20 * 0.01 * 0.5 / 0.1)
+    decaying = replace(config, sparsity_schedule="decay")
+    assert shrink_budget(decaying, 10) == pytest.approx(20 * 0.01 * 0.5 / 0.1 * 10.5 / 20)
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    config = TrainingConfig(epochs=10, warmup=1, learning_rate=0.1, final_rate=0.1)
+    rates = [learning_rate(config, step, 10) for step in range(100)]
+    assert rates[0] < rates[5] < rates[10] == max(rates) == pytest.approx(0.1)
+    assert rates[-1] == pytest.approx(0.01, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"epochs": 0}, {"image_size": 100}, {"batch_size": 7, "accumulate": 2}, {"optimizer": "lion"},
+     {"sparsity": -1.0}, {"learning_rate": float("nan")}, {"precision": "int8"}],
+)  # fmt: skip
+def test_senseless_settings_cannot_be_made(options: dict[str, Any]) -> None:
+    with pytest.raises(DatasetError, match="training settings"):
+        TrainingConfig(**options)

@@ -1,0 +1,144 @@
+"""The loss: zero where it must be, equal however the batch is cut, and with the right gradients."""
+
+import math
+
+import pytest
+import torch
+from training.test_assign import GRIDS, SIZE, SPEC, random_objects
+
+from yoloprune.darknet.parser import parse_cfg
+from yoloprune.darknet.spec import with_input_size
+from yoloprune.detection.decode import decode
+from yoloprune.errors import CfgError
+from yoloprune.training.assign import Objects, assign
+from yoloprune.training.loss import ciou, count_positives, detection_loss, trainable_heads
+
+
+def perfect_maps(objects: Objects) -> list[torch.Tensor]:
+    """Maps whose positives decode to exactly their objects, with certain scores."""
+    maps = []
+    for head, (rows, columns), positives in zip(
+        SPEC.heads, GRIDS, assign(SPEC.heads, objects, GRIDS, SIZE), strict=True
+    ):
+        t = torch.zeros(3, 3, 7, rows, columns)
+        t[:, :, 4:] = -30.0
+        for i, a, r, c, n in zip(
+            *(
+                getattr(positives, x).tolist()
+                for x in ("image", "anchor", "row", "column", "target")
+            ),
+            strict=True,
+        ):
+            cx, cy, w, h = objects.boxes[n].tolist()
+            inside_x, inside_y = cx * columns / 128 - c, cy * rows / 96 - r
+            t[i, a, 0, r, c] = math.log(inside_x / (1 - inside_x))
+            t[i, a, 1, r, c] = math.log(inside_y / (1 - inside_y))
+            t[i, a, 2, r, c] = math.log(w / head.anchors[a][0])
+            t[i, a, 3, r, c] = math.log(h / head.anchors[a][1])
+            t[i, a, 4, r, c] = 30.0
+            t[i, a, 5 + int(objects.label[n]), r, c] = 30.0
+        maps.append(t.reshape(3, 21, rows, columns))
+    return maps
+
+
+def test_perfect_maps_have_no_loss_and_decode_to_the_objects() -> None:
+    objects = random_objects(10, 1)
+    maps = perfect_maps(objects)
+    loss = detection_loss(SPEC, maps, objects, SIZE, 1.0)
+    assert loss.box < 1e-4 and loss.objectness < 1e-4 and loss.classes < 1e-4
+    predictions = decode(SPEC, maps)
+    certain = predictions.objectness > 0.5
+    found = {tuple(round(v, 2) for v in box) for box in predictions.boxes[certain].tolist()}
+    truth = torch.cat(
+        (
+            objects.boxes[:, :2] - objects.boxes[:, 2:] / 2,
+            objects.boxes[:, :2] + objects.boxes[:, 2:] / 2,
+        ),
+        dim=1,
+    )
+    assert found <= {tuple(round(v, 2) for v in box) for box in truth.tolist()}
+
+
+def test_halves_of_a_batch_add_up() -> None:
+    objects = random_objects(20, 2)
+    maps = [torch.randn(3, 21, r, c, generator=torch.Generator().manual_seed(r)) for r, c in GRIDS]
+    count = count_positives(SPEC, objects, GRIDS, SIZE)
+    whole = detection_loss(SPEC, maps, objects, SIZE, count).total
+    parts = torch.zeros(())
+    for image in range(3):
+        own = objects.image == image
+        few = Objects(
+            image=objects.image[own] - image, label=objects.label[own], boxes=objects.boxes[own]
+        )
+        parts += detection_loss(SPEC, [m[image : image + 1] for m in maps], few, SIZE, count).total
+    assert parts.item() == pytest.approx(whole.item(), rel=1e-5)
+
+
+def test_predictions_that_overlap_an_object_but_do_not_answer_for_it_are_ignored() -> None:
+    objects = random_objects(1, 3)
+    maps = perfect_maps(objects)
+    positives = assign(SPEC.heads, objects, GRIDS, SIZE)
+    head = next(n for n, p in enumerate(positives) if len(p.target))
+    at = positives[head]
+    # A neighbouring anchor of the same cell predicts the same box, and is sure of it.
+    other = next(a for a in range(3) if a not in at.anchor.tolist())
+    t = maps[head].reshape(3, 3, 7, *GRIDS[head])
+    place = (int(at.image[0]), slice(None), int(at.row[0]), int(at.column[0]))
+    source = t[place[0], int(at.anchor[0]), :, place[2], place[3]].clone()
+    anchors = SPEC.heads[head].anchors
+    own, its = anchors[int(at.anchor[0])], anchors[other]
+    source[2] += math.log(own[0] / its[0])
+    source[3] += math.log(own[1] / its[1])
+    t[place[0], other, :, place[2], place[3]] = source
+    assert detection_loss(SPEC, maps, objects, SIZE, 1.0).objectness < 1e-4
+    # Elsewhere the same certainty is an error.
+    t[(place[0] + 1) % 3, other, 4, place[2], place[3]] = 30.0
+    assert detection_loss(SPEC, maps, objects, SIZE, 1.0).objectness > 10
+
+
+def test_ciou_by_hand() -> None:
+    a = torch.tensor([[0.0, 0, 10, 10]])
+    assert ciou(a, a).item() == pytest.approx(1.0, abs=1e-5)
+    # Same shape, moved by (10, 0): IoU 0, centres 10 apart, outer diagonal^2 = 20^2 + 10^2.
+    assert ciou(a, a + torch.tensor([10.0, 0, 10, 0])).item() == pytest.approx(-100 / 500, abs=1e-5)
+    # 10x10 in the middle of 20x10: IoU 0.5, no distance, v = 4/pi^2 (atan 2 - atan 1)^2.
+    wide = torch.tensor([[-5.0, 0, 15, 10]])
+    v = 4 / math.pi**2 * (math.atan(2) - math.atan(1)) ** 2
+    assert ciou(a, wide).item() == pytest.approx(0.5 - v * v / (0.5 + v), abs=1e-5)
+
+
+def test_gradients_of_ciou_are_right() -> None:
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(6, 2, generator=generator, dtype=torch.float64) * 10
+    boxes = torch.cat((corners, corners + 3), dim=1).requires_grad_()
+    truth = boxes.detach() + torch.rand(6, 4, generator=generator, dtype=torch.float64)
+
+    def without_weight_gradient(x: torch.Tensor) -> torch.Tensor:
+        return ciou(x, truth)
+
+    # The weight of the shape term is a constant to the gradient: compare along equal shapes only.
+    same = boxes.detach() + 0.5
+    assert torch.autograd.gradcheck(lambda x: ciou(x + 0.0, same).sum() * 1.0, boxes, atol=5e-3)
+    assert without_weight_gradient(boxes).shape == (6,)
+
+
+def test_an_empty_batch_only_quietens() -> None:
+    nothing = Objects(
+        image=torch.zeros(0, dtype=torch.int64),
+        label=torch.zeros(0, dtype=torch.int64),
+        boxes=torch.zeros(0, 4),
+    )
+    maps = [torch.zeros(2, 21, r, c, requires_grad=True) for r, c in GRIDS]
+    loss = detection_loss(SPEC, maps, nothing, SIZE, 1.0)
+    assert loss.box == 0 and loss.classes == 0
+    assert loss.objectness.item() == pytest.approx(2 * 3 * (12 + 48) * math.log(2), rel=1e-5)
+
+
+def test_heads_of_other_kinds_cannot_be_trained() -> None:
+    region = parse_cfg(
+        "[net]\nheight=32\nwidth=32\nchannels=3\n[convolutional]\nfilters=7\nactivation=linear\n"
+        "[region]\nanchors=1,1\nnum=1\nclasses=2\nsoftmax=1\n"
+    )
+    with pytest.raises(CfgError, match=r"only \[yolo\] heads"):
+        trainable_heads(region)
+    assert trainable_heads(with_input_size(SPEC, 64, 64)) == SPEC.heads

@@ -1,0 +1,374 @@
+"""`yoloprune data`: prepare, check and make labelled data sets."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from yoloprune.cli.console import Json, Quiet, errors, output, print_json, print_table, stage, track
+
+if TYPE_CHECKING:
+    from yoloprune.darknet.spec import NetworkSpec
+    from yoloprune.datasets.anchors import AnchorFit, Shapes
+    from yoloprune.datasets.annotations import RawImage
+    from yoloprune.datasets.check import Check
+    from yoloprune.datasets.vgg_hand import Conversion
+
+data_app = typer.Typer(
+    no_args_is_help=True, help="Prepare, check and make labelled data sets.", add_completion=False
+)
+
+DataPath = Annotated[
+    Path,
+    typer.Argument(metavar="PATH", help="Folder (YOLO text, VOC, COCO), .data or COCO .json file."),
+]
+ImagesPath = Annotated[
+    Path | None, typer.Option("--images", metavar="DIR", help="Where images of VOC or COCO are.")
+]
+AnchorCfg = Annotated[
+    Path | None,
+    typer.Option("--cfg", metavar="CFG", help="Network whose anchors and input size to use."),
+]
+
+_DEFAULT_SIZE = 416
+_SHOWN_FINDINGS = 5
+_SIDES = (8, 16, 32, 64, 128, 256)
+
+
+@data_app.command("vgg-hand")
+def vgg_hand(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")],
+    source: Annotated[
+        Path | None,
+        typer.Argument(metavar="SRC", help="hand_dataset.tar.gz, or its unpacked folder."),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--download", metavar="URL", help="Download the archive first, to SRC."),
+    ] = None,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", help="SHA-256 that the download must have.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option("--size", min=1, help="Bytes that the download must have.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn the original VGG Hand data set into YOLO text: images, labels, hand.data."""
+    from dataclasses import asdict
+
+    from yoloprune.datasets.downloads import download
+    from yoloprune.datasets.folders import refuse_existing
+    from yoloprune.datasets.vgg_hand import convert_hand_dataset, opened_original
+
+    if source is None and url is None:
+        raise typer.BadParameter("give SRC, or --download URL")
+    if url is None and (sha256 is not None or size is not None):
+        raise typer.BadParameter("--sha256 and --size belong to --download")
+    # Before minutes of downloading and unpacking.
+    refuse_existing(out)
+    if source is None:
+        source = out.absolute().parent / "hand_dataset.tar.gz"
+    if url is not None:
+        with _byte_progress(f"downloading {source.name}", quiet) as progress:
+            download(url, source, sha256=sha256, size=size, progress=progress)
+
+    def converting(images: Sequence[Path]) -> Iterable[Path]:
+        return track(images, "converting", len(images), quiet)
+
+    with ExitStack() as stack:
+        with stage(f"opening {source.name}", quiet):
+            root = stack.enter_context(opened_original(source, out.absolute().parent))
+        conversion = convert_hand_dataset(root, out, progress=converting)
+    if as_json:
+        print_json(asdict(conversion))
+    else:
+        _print_conversion(conversion, out)
+
+
+@data_app.command("check")
+def check(
+    path: DataPath,
+    fix: Annotated[bool, typer.Option("--fix", help="Write a cleaned copy to --out.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the cleaned copy.")
+    ] = None,
+    cfg: AnchorCfg = None,
+    images: ImagesPath = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Report what is wrong with images and labels; the data set itself is never changed."""
+    from yoloprune.datasets.anchors import anchor_fit, input_shapes
+    from yoloprune.datasets.check import check_dataset, write_clean_copy
+    from yoloprune.datasets.folders import refuse_existing
+    from yoloprune.datasets.formats import read_raw
+
+    if fix != (out is not None):
+        raise typer.BadParameter("--fix and --out DIR belong together")
+    if out is not None:
+        refuse_existing(out)
+    title, anchors, size, letterbox = _reference(cfg, None)
+
+    def checking(raws: "Sequence[RawImage]") -> "Iterable[RawImage]":
+        return track(raws, "checking", len(raws), quiet)
+
+    checked = check_dataset(read_raw(path, images), progress=checking)
+    shapes = input_shapes(
+        (image.labelled.boxes for image in checked.images),
+        (image.size for image in checked.images),
+        size,
+        letterbox=letterbox,
+    )
+    fit = anchor_fit(shapes, anchors) if len(shapes) else None
+    if out is not None:
+        write_clean_copy(checked, out, path.stem or "data")
+    if as_json:
+        print_json(_check_report(checked, shapes, fit))
+        return
+    _print_check(checked)
+    _print_shapes(shapes, size, title, fit)
+    if out is not None:
+        output.print(f"{out}: {len(checked.images)} images, cleaned")
+
+
+@data_app.command("anchors")
+def anchors(
+    path: DataPath,
+    count: Annotated[int, typer.Option("--n", min=1, max=100, help="Number of anchors.")] = 9,
+    size: Annotated[
+        int | None,
+        typer.Option("--size", min=1, help="Input side in pixels.", show_default="416, or --cfg's"),
+    ] = None,
+    cfg: AnchorCfg = None,
+    letterbox: Annotated[
+        bool, typer.Option("--letterbox", help="Images keep their aspect ratio in the network.")
+    ] = False,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Split to use.", show_default="train, or all")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random numbers.")] = 0,
+    images: ImagesPath = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit anchors to the boxes by k-means, and print them as `zoo --anchors` takes them."""
+    import numpy as np
+
+    from yoloprune.datasets.anchors import (
+        anchor_fit,
+        fit_anchors,
+        format_anchors,
+        input_shapes,
+    )
+    from yoloprune.datasets.annotations import choose_split, sound_boxes
+    from yoloprune.datasets.formats import read_raw
+    from yoloprune.datasets.inspection import image_size
+
+    title, before, (height, width), letterboxed = _reference(cfg, size)
+    raw = read_raw(path, images)
+    if split is None and "train" in raw.splits:
+        split = "train"
+    chosen = [raw.splits[choose_split(raw.splits, split, path)]] if split else raw.splits.values()
+    used = [image for images in chosen for image in images if len(image.boxes)]
+    keep_aspect = letterbox or letterboxed
+    # Stretched, every image fills the input, whatever its size.
+    sizes: Iterable[tuple[int, int]] = [(1, 1)] * len(used)
+    if keep_aspect:
+        sizes = [
+            image_size(image.path.read_bytes(), image.path)
+            for image in track(used, "reading sizes", len(used), quiet)
+        ]
+    boxes = (sound_boxes(image) for image in used)
+    shapes = input_shapes(boxes, sizes, (height, width), letterbox=keep_aspect)
+    found = np.maximum(np.round(fit_anchors(shapes, count, seed=seed), 1), 0.1)
+    old, new = anchor_fit(shapes, before), anchor_fit(shapes, found)
+    if as_json:
+        print_json(
+            {
+                "anchors": found.tolist(),
+                "boxes": len(shapes),
+                "size": [height, width],
+                "before": {"mean_iou": old.mean_iou, "recall": old.recall},
+                "after": {"mean_iou": new.mean_iou, "recall": new.recall},
+            }
+        )
+        return
+    rows = [
+        (name, len(anchors), f"{fit.mean_iou:.4f}", f"{fit.recall:.4f}")
+        for name, anchors, fit in ((title, before, old), ("fitted", found, new))
+    ]
+    print_table(
+        f"{len(shapes)} boxes at {width}x{height}{' (letterbox)' if keep_aspect else ''}",
+        ("anchors", "number", "mean best IoU", "recall at IoU 0.5"),
+        rows,
+    )
+    output.print(f"anchors = {format_anchors(found)}", soft_wrap=True)
+
+
+@data_app.command("synthetic-hands")
+def synthetic_hands(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")],
+    train: Annotated[int, typer.Option("--train", help="Images for training and validation.")],
+    test: Annotated[int, typer.Option("--test", help="Images for testing.")],
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random numbers.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Draw a hand data set in the original's form, for `vgg-hand` to convert."""
+    from yoloprune.datasets.synthetic_hands import write_synthetic_hands
+
+    def drawing(jobs: Sequence[tuple[str, int]]) -> Iterable[tuple[str, int]]:
+        return track(jobs, "drawing", len(jobs), quiet)
+
+    write_synthetic_hands(out, train=train, test=test, seed=seed, progress=drawing)
+    output.print(
+        f"{out}: {train} images for training, {test} for testing; "
+        f"next: yoloprune data vgg-hand {out} --out hands",
+        soft_wrap=True,
+    )
+
+
+def _reference(cfg: Path | None, size: int | None) -> "tuple[str, Shapes, tuple[int, int], bool]":
+    """Title and anchors to compare with, input (height, width), and whether it letterboxes."""
+    import numpy as np
+
+    from yoloprune.darknet.parser import read_cfg
+    from yoloprune.darknet.zoo import COCO_ANCHORS
+    from yoloprune.datasets.anchors import network_anchors
+    from yoloprune.datasets.images import darknet_resize
+    from yoloprune.datasets.images import letterbox as letterbox_images
+
+    spec: NetworkSpec | None = None if cfg is None else read_cfg(cfg)
+    side = _DEFAULT_SIZE if size is None else size
+    if spec is None:
+        return "COCO's", np.array(COCO_ANCHORS, np.float64), (side, side), False
+    _, height, width = spec.input_shape
+    letterbox = darknet_resize(spec) is letterbox_images
+    own = (height, width) if size is None else (side, side)
+    return str(cfg), network_anchors(spec), own, letterbox
+
+
+@contextmanager
+def _byte_progress(what: str, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar in bytes on stderr; silent with `quiet` or outside a terminal."""
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    hidden = quiet or not errors.is_terminal
+    with Progress(*columns, console=errors, transient=True, disable=hidden) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _warn(text: str) -> None:
+    errors.print(Text(f"warning: {text}"), soft_wrap=True)
+
+
+def _print_conversion(conversion: "Conversion", out: Path) -> None:
+    from yoloprune.datasets.vgg_hand import EXPECTED, PARTS
+
+    for line in conversion.skipped:
+        _warn(f"{line}: skipped")
+    for part in conversion.absent:
+        _warn(f"the {part} part ({PARTS[part]}) is not there")
+    found = {
+        "train images": conversion.images["train"],
+        "test images": conversion.images["test"],
+        "hands": sum(conversion.hands.values()),
+    }
+    rows = [(what, found[what], expected) for what, expected in EXPECTED.items()]
+    print_table("VGG Hand", ("what", "found", "full data set"), rows)
+    output.print(
+        f"{conversion.negatives} images without hands; {conversion.clipped} boxes cut at the "
+        f"border, {conversion.dropped} dropped as they show nothing; "
+        f"{len(conversion.skipped)} files skipped"
+    )
+    if any(found[what] != expected for what, expected in EXPECTED.items()):
+        _warn("the numbers differ from those of the full data set: this is not all of it")
+    output.print(f"{out / 'hand.data'}: {found['hands']} hands", soft_wrap=True)
+
+
+def _check_report(checked: "Check", shapes: "Shapes", fit: "AnchorFit | None") -> dict[str, object]:
+    return {
+        "names": checked.names,
+        "splits": {
+            split: {"images": listed, "usable": usable, "objects": objects, "empty": empty}
+            for split, listed, usable, objects, empty in _split_rows(checked)
+        },
+        "findings": [
+            {"fault": finding.fault.value, "where": finding.where, "text": finding.text}
+            for finding in checked.findings
+        ],
+        "box_sides": dict(_side_rows(shapes)),
+        "anchors": None if fit is None else {"mean_iou": fit.mean_iou, "recall": fit.recall},
+    }
+
+
+def _print_check(checked: "Check") -> None:
+    header = ("split", "images", "usable", "objects", "without objects")
+    print_table(f"Classes: {len(checked.names)}", header, list(_split_rows(checked)))
+    by_fault: dict[str, list[str]] = {}
+    for finding in checked.findings:
+        line = f"  {finding.where}: {finding.text}"
+        by_fault.setdefault(finding.fault.value, []).append(line)
+    for fault, lines in by_fault.items():
+        output.print(f"{fault}: {len(lines)}", style="bold")
+        for line in lines[:_SHOWN_FINDINGS]:
+            output.print(line, soft_wrap=True)
+        if len(lines) > _SHOWN_FINDINGS:
+            output.print(f"  and {len(lines) - _SHOWN_FINDINGS} more (--json lists all)")
+    if not by_fault:
+        output.print("nothing is wrong")
+
+
+def _print_shapes(
+    shapes: "Shapes", size: tuple[int, int], title: str, fit: "AnchorFit | None"
+) -> None:
+    if fit is None:
+        output.print("no boxes")
+        return
+    rows = [(side, count, f"{count / len(shapes):.1%}") for side, count in _side_rows(shapes)]
+    header = ("side, pixels", "boxes", "share")
+    print_table(f"Box sides (root of the area) at {size[1]}x{size[0]}", header, rows)
+    output.print(
+        f"{title} anchors: mean best IoU {fit.mean_iou:.4f}, best possible recall at IoU 0.5 "
+        f"{fit.recall:.4f}"
+    )
+
+
+def _split_rows(checked: "Check") -> Iterator[tuple[str, int, int, int, int]]:
+    """Split, images, usable ones, objects in them, and usable images without objects."""
+    for split, images in checked.splits.items():
+        counts = [len(image.labelled.labels) for image in images]
+        yield split, checked.listed[split], len(images), sum(counts), counts.count(0)
+
+
+def _side_rows(shapes: "Shapes") -> Iterator[tuple[str, int]]:
+    """How many boxes have sides in each range of pixels."""
+    import numpy as np
+
+    bins = np.bincount(
+        np.searchsorted(_SIDES, np.sqrt(shapes.prod(axis=1)), side="right"),
+        minlength=len(_SIDES) + 1,
+    )
+    edges = [0, *_SIDES]
+    titles = [f"{low} to {high}" for low, high in pairwise(edges)]
+    yield from zip([*titles, f"from {edges[-1]}"], bins.tolist(), strict=True)

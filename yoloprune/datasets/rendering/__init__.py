@@ -1,0 +1,1 @@
+"""Drawing the scenes of the synthetic hand data set."""

@@ -1,0 +1,106 @@
+"""One file that holds everything a run needs to go on, written whole or not at all."""
+
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.errors import CheckpointError
+from yoloprune.files import write_atomically
+from yoloprune.training.config import TrainingConfig
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where a run is: `step` steps of epoch `epoch` are done, with these sums of their losses."""
+
+    epoch: int
+    step: int
+    sums: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Checkpoint:
+    """A run between two steps.
+
+    `model`, `average` (EMA) and `optimizer` are state dicts; `log` the finished epochs' lines;
+    `best` the best mAP so far; `steps` all optimizer steps so far; `random` torch's generator.
+    """
+
+    position: Position
+    steps: int
+    model: dict[str, Any]
+    average: dict[str, Any]
+    optimizer: dict[str, Any]
+    log: list[dict[str, Any]]
+    best: float
+    random: torch.Tensor
+
+
+def save_checkpoint(
+    path: Path, spec: NetworkSpec, config: TrainingConfig, checkpoint: Checkpoint
+) -> None:
+    """Write a checkpoint; the previous one stays until the new one is complete."""
+    document = {
+        "version": VERSION,
+        "spec_digest": spec.digest(),
+        "config": asdict(config),
+        "epoch": checkpoint.position.epoch,
+        "step": checkpoint.position.step,
+        "sums": list(checkpoint.position.sums),
+        "steps": checkpoint.steps,
+        "model": checkpoint.model,
+        "average": checkpoint.average,
+        "optimizer": checkpoint.optimizer,
+        "log": checkpoint.log,
+        "best": checkpoint.best,
+        "random": checkpoint.random,
+    }
+    with write_atomically(path) as temporary:
+        torch.save(document, temporary)
+
+
+def load_checkpoint(path: Path, spec: NetworkSpec, config: TrainingConfig) -> Checkpoint:
+    """Read a checkpoint of this network and these settings.
+
+    Raises `CheckpointError` when the file is missing, damaged, of another network, or was made with
+    other settings (the message names them). Nothing in the file is executed.
+    """
+    try:
+        document = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no checkpoint to resume from") from None
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path}: damaged checkpoint ({type(error).__name__})") from error
+    try:
+        if document["version"] != VERSION:
+            raise CheckpointError(f"{path}: checkpoint version {document['version']} is unknown")
+        if document["spec_digest"] != spec.digest():
+            raise CheckpointError(f"{path}: the checkpoint belongs to another cfg")
+        other = {k: v for k, v in asdict(config).items() if document["config"].get(k) != v}
+        # These change where the work is done, not what is computed.
+        for name in ("workers", "checkpoint_minutes"):
+            other.pop(name, None)
+        if other:
+            was = {name: document["config"].get(name) for name in other}
+            raise CheckpointError(f"{path}: made with {was}, now {other}: cannot be resumed")
+        position = Position(
+            epoch=document["epoch"], step=document["step"], sums=tuple(document["sums"])
+        )
+        return Checkpoint(
+            position=position,
+            steps=document["steps"],
+            model=document["model"],
+            average=document["average"],
+            optimizer=document["optimizer"],
+            log=document["log"],
+            best=document["best"],
+            random=document["random"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint of this program ({error!r})") from error

@@ -1,0 +1,127 @@
+"""The loss of YOLOv3-style heads, in darknet's own parametrisation.
+
+Legend: B images, A anchors, C classes, h x w cells, P positives, M objects.
+
+Box: 1 - CIoU of each positive's decoded box (Z. Zheng et al., "Distance-IoU Loss", 2020).
+Objectness and classes: binary cross-entropy; a prediction that is no positive but overlaps some
+object with IoU above the ignore threshold counts neither way (J. Redmon and A. Farhadi, "YOLOv3",
+2018). All three are sums over the batch divided by the number of positives of the whole batch, so
+that micro-batches and processes add up to exactly the loss of one large batch.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from yoloprune.darknet.spec import NetworkSpec, Yolo
+from yoloprune.detection.boxes import box_cxcywh_to_xyxy, box_iou
+from yoloprune.detection.decode import decode_yolo_boxes
+from yoloprune.errors import CfgError
+from yoloprune.training.assign import Objects, assign
+
+IGNORE_IOU = 0.7
+BOX_WEIGHT = 3.0
+CLASS_WEIGHT = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Loss:
+    """The three terms, weighted: scalars."""
+
+    box: Tensor
+    objectness: Tensor
+    classes: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """What is minimised."""
+        return self.box + self.objectness + self.classes
+
+
+def trainable_heads(spec: NetworkSpec) -> tuple[Yolo, ...]:
+    """The heads of a network that can be trained; raises `CfgError` for any other kind of head."""
+    for head in spec.heads:
+        if not isinstance(head, Yolo):
+            raise CfgError(f"{head.title}: only [yolo] heads can be trained")
+    heads = tuple(head for head in spec.heads if isinstance(head, Yolo))
+    if not heads:
+        raise CfgError("the network has no [yolo] head to train")
+    return heads
+
+
+def count_positives(
+    spec: NetworkSpec, objects: Objects, grids: Sequence[tuple[int, int]], size: tuple[int, int]
+) -> int:
+    """How many positives a batch has; what its losses are divided by."""
+    return sum(len(p.target) for p in assign(trainable_heads(spec), objects, grids, size))
+
+
+def detection_loss(
+    spec: NetworkSpec,
+    maps: Sequence[Tensor],
+    objects: Objects,
+    size: tuple[int, int],
+    normaliser: float,
+) -> Loss:
+    """Loss of raw head maps (B, A (5 + C), h, w) against objects, for (height, width) inputs."""
+    heads = trainable_heads(spec)
+    grids = [(m.shape[2], m.shape[3]) for m in maps]
+    zero = maps[0].new_zeros(())
+    box, objectness, classes = zero, zero, zero
+    for head, raw, positives in zip(heads, maps, assign(heads, objects, grids, size), strict=True):
+        split = raw.float().reshape(len(raw), len(head.anchors), -1, *raw.shape[2:])
+        t = split.permute(0, 1, 3, 4, 2)  # (B, A, h, w, 5 + C)
+        boxes = decode_yolo_boxes(head, t, size)  # (B, A, h, w, 4) xyxy
+        at = (positives.image, positives.anchor, positives.row, positives.column)
+        truth = box_cxcywh_to_xyxy(objects.boxes[positives.target])
+        box = box + (1 - ciou(boxes[at], truth)).sum()
+        wanted = torch.zeros_like(t[..., 4])
+        wanted[at] = 1
+        weight = _objectness_weight(boxes.detach(), objects, wanted)
+        objectness = objectness + _cross_entropy(head, t[..., 4], wanted, weight)
+        labels = F.one_hot(objects.label[positives.target], head.classes).to(t)
+        classes = classes + _cross_entropy(head, t[at][:, 5:], labels, torch.ones_like(labels))
+    return Loss(
+        box=BOX_WEIGHT * box / normaliser,
+        objectness=objectness / normaliser,
+        classes=CLASS_WEIGHT * classes / normaliser,
+    )
+
+
+def ciou(boxes: Tensor, truth: Tensor) -> Tensor:  # (P, 4), (P, 4) xyxy -> (P,)
+    """Complete IoU: IoU less penalties for the distance of centres and the difference of shapes."""
+    size, true_size = boxes[:, 2:] - boxes[:, :2], truth[:, 2:] - truth[:, :2]
+    corner = torch.maximum(boxes[:, :2], truth[:, :2])
+    overlap = (torch.minimum(boxes[:, 2:], truth[:, 2:]) - corner).clamp(min=0).prod(dim=1)
+    iou = overlap / (size.prod(dim=1) + true_size.prod(dim=1) - overlap + 1e-7)
+    outer = torch.maximum(boxes[:, 2:], truth[:, 2:]) - torch.minimum(boxes[:, :2], truth[:, :2])
+    distance = ((boxes[:, :2] + boxes[:, 2:] - truth[:, :2] - truth[:, 2:]) / 2).square().sum(dim=1)
+    angle = torch.atan2(true_size[:, 0], true_size[:, 1]) - torch.atan2(size[:, 0], size[:, 1])
+    shape = 4 / math.pi**2 * angle.square()
+    with torch.no_grad():
+        weight = shape / (1 - iou + shape + 1e-7)
+    return iou - distance / (outer.square().sum(dim=1) + 1e-7) - weight * shape
+
+
+def _objectness_weight(boxes: Tensor, objects: Objects, wanted: Tensor) -> Tensor:
+    """1, but 0 for predictions (B, A, h, w) that overlap an object and are no positives."""
+    weight = torch.ones_like(wanted)
+    truth = box_cxcywh_to_xyxy(objects.boxes)
+    for image in range(len(boxes)):
+        own = truth[objects.image == image]
+        if len(own):
+            overlap = box_iou(boxes[image].reshape(-1, 4), own).amax(dim=1)
+            weight[image][overlap.reshape(weight[image].shape) > IGNORE_IOU] = 0
+    return torch.where(wanted > 0, 1.0, weight)
+
+
+def _cross_entropy(head: Yolo, values: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """Weighted sum; with new_coords the network has applied the logistic function itself."""
+    if head.new_coords:
+        safe = values.clamp(1e-6, 1 - 1e-6)
+        return F.binary_cross_entropy(safe, wanted, weight, reduction="sum")
+    return F.binary_cross_entropy_with_logits(values, wanted, weight, reduction="sum")

@@ -1,0 +1,91 @@
+"""What a training run leaves behind: networks, log, curves, a picture of a batch."""
+
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from yoloprune.darknet.parser import write_cfg
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import State
+from yoloprune.darknet.weights import write_weights
+from yoloprune.datasets.loader import Batch
+from yoloprune.files import write_atomically, write_text
+from yoloprune.training.config import TrainingConfig
+
+CHECKPOINT = "last.pt"
+
+
+def write_settings(run: Path, config: TrainingConfig, settings: dict[str, Any]) -> None:
+    """config.json and environment.json."""
+    write_text(run / "config.json", json.dumps(asdict(config) | settings, indent=1) + "\n")
+    packages = ("yoloprune", "torch", "numpy", "opencv-python-headless", "albumentations")
+    environment = {
+        "python": platform.python_version(),
+        "processor": platform.machine(),
+        "cuda": torch.version.cuda,
+        "threads": torch.get_num_threads(),
+        "packages": {name: version(name) for name in packages},
+    }
+    write_text(run / "environment.json", json.dumps(environment, indent=1) + "\n")
+
+
+def write_network(run: Path, name: str, spec: NetworkSpec, state: State, seen: int) -> None:
+    """`name`.cfg and `name`.weights; the weights first, so that a pair is never half new."""
+    write_weights(run / f"{name}.weights", spec, state, seen=seen)
+    write_cfg(run / f"{name}.cfg", spec)
+
+
+def write_log(run: Path, log: list[dict[str, Any]]) -> None:
+    """log.jsonl, one line an epoch, and curves.png."""
+    write_text(run / "log.jsonl", "".join(json.dumps(line) + "\n" for line in log))
+    if log:
+        _draw_curves(run / "curves.png", log)
+
+
+def write_batch_picture(run: Path, batch: Batch, limit: int = 16) -> None:
+    """batch.jpg: the first samples of a training batch with their boxes."""
+    tiles = []
+    for number in range(min(limit, len(batch.images))):
+        image = np.ascontiguousarray(batch.images[number].permute(1, 2, 0).numpy()[..., ::-1])
+        for cx, cy, w, h in batch.boxes[batch.image == number].tolist():
+            first, last = (
+                (round(cx - w / 2), round(cy - h / 2)),
+                (round(cx + w / 2), round(cy + h / 2)),
+            )
+            cv2.rectangle(image, first, last, (0, 255, 0), 2)
+        tiles.append(image)
+    columns = 4
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
+    with write_atomically(run / "batch.jpg") as temporary:
+        cv2.imwrite(str(temporary), np.vstack(rows))
+
+
+def _draw_curves(path: Path, log: list[dict[str, Any]]) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, accuracy = figure.subplots(1, 2)
+    epochs = [line["epoch"] for line in log]
+    for name in ("box", "objectness", "classes", "distillation"):
+        values = [line["loss"][name] for line in log]
+        if any(values):
+            losses.plot(epochs, values, label=name)
+    losses.set(title="Loss", xlabel="epoch")
+    losses.legend()
+    evaluated = [line for line in log if line.get("map50") is not None]
+    accuracy.plot([line["epoch"] for line in evaluated], [line["map50"] for line in evaluated])
+    accuracy.set(title="mAP@0.5 (case-study)", xlabel="epoch", ylim=(0, 1))
+    for axes in (losses, accuracy):
+        axes.grid(alpha=0.3)
+    with write_atomically(path) as temporary:
+        figure.savefig(temporary, dpi=120)
