@@ -23,9 +23,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        make_public(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -54,6 +52,13 @@ def write_folder(folder: Path, obsolete: Sequence[str] = ()) -> Iterator[Path]:
             (folder / old).unlink(missing_ok=True)
         for path in written:
             path.replace(folder / path.name)
+
+
+def make_public(path: Path) -> None:
+    """Give a temporary file or folder, which is private, the mode that an ordinary one has."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,24 +4,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from colour_detector import BLUE_OBJECT, GREEN_OBJECT, colour_spec, colour_state, paint
+from colour_detector import BLUE_OBJECT, GREEN_OBJECT, paint
 from commands import refused, run
 
 from yoloprune.cli.detect import annotated_paths
-from yoloprune.darknet.parser import write_cfg
-from yoloprune.darknet.weights import write_weights
 from yoloprune.datasets.images import read_image
 from yoloprune.errors import DatasetError
 
 SIZE = (256, 256)
-
-
-@pytest.fixture
-def network(tmp_path: Path) -> tuple[Path, Path]:
-    cfg, weights = tmp_path / "net.cfg", tmp_path / "net.weights"
-    write_cfg(cfg, colour_spec())
-    write_weights(weights, colour_spec(), colour_state())
-    return cfg, weights
 
 
 @pytest.fixture

@@ -5,25 +5,12 @@ import pytest
 from colour_detector import (
     BLUE_OBJECT,
     GREEN_OBJECT,
-    colour_spec,
-    colour_state,
     paint,
     write_labels,
 )
 from commands import refused, run
 
-from yoloprune.darknet.parser import write_cfg
-from yoloprune.darknet.weights import write_weights
-
 SIZE = (32, 32)
-
-
-@pytest.fixture
-def network(tmp_path: Path) -> tuple[Path, Path]:
-    cfg, weights = tmp_path / "net.cfg", tmp_path / "net.weights"
-    write_cfg(cfg, colour_spec())
-    write_weights(weights, colour_spec(), colour_state())
-    return cfg, weights
 
 
 @pytest.fixture

@@ -10,7 +10,14 @@ from typing import Annotated, Any, TextIO, TypeVar
 import typer
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -50,10 +57,10 @@ def track(items: Iterable[_Item], what: str, total: int | None, quiet: bool) -> 
 @contextmanager
 def stage(what: str, quiet: bool) -> Iterator[None]:
     """Show on stderr what is going on while it lasts; silent with `quiet` or outside a terminal."""
-    if quiet or not errors.is_terminal:
-        yield
-        return
-    with errors.status(what):
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    hidden = quiet or not errors.is_terminal
+    with Progress(*columns, console=errors, transient=True, disable=hidden) as progress:
+        progress.add_task(what, total=None)
         yield
 
 
