@@ -216,7 +216,7 @@ def test_a_damaged_onnx_file_fails_verification(pair: "Pair", tmp_path: Path, da
         (["--keep-macs", "0.0001"], "smallest reachable"),
         (["--keep-macs", "1.5"], "must be in"),
         (["--keep-macs", "0.5", "--criterion", "magic"], "unknown"),
-        (["--keep-macs", "0.5", "--min-channels", "0"], "at least 1"),
+        (["--keep-macs", "0.5", "--min-channels", "0"], "--min-channels"),
         (["--keep-macs", "0.5", "--images", "nowhere"], "nowhere"),
         (["--keep-macs", "abc"], "valid number"),
         (["--keep-macs", "0.5", "--criterion", "random", "--seed", "-1"], "--seed"),

@@ -136,22 +136,23 @@ def test_ctrl_c_stops_between_steps_and_keeps_a_checkpoint(data: Path, tmp_path:
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_a_loss_that_is_not_finite_stops_and_says_where(data: Path, tmp_path: Path) -> None:
-    run(data, tmp_path, replace(CONFIG, epochs=1))
-    before = (tmp_path / "last.pt").read_bytes()
-    broken = training_state(SPEC)
-    broken[0].kernel[0, 0, 0, 0] = float("nan")
-    with pytest.raises(CheckpointError, match="epoch 0, step 0"):
-        train(
-            SPEC,
-            broken,
-            training=read_dataset(data, classes=1, split="train"),
-            validation=None,
-            config=CONFIG,
-            run=tmp_path,
-            world=ALONE,
-        )
-    assert (tmp_path / "last.pt").read_bytes() == before
+def test_a_loss_that_is_not_finite_stops_and_says_where(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses, calls = engine._losses, []
+
+    def breaking(*arguments: Any) -> torch.Tensor:
+        calls.append(1)
+        return losses(*arguments) * (float("nan") if len(calls) == 3 else 1)
+
+    monkeypatch.setattr(engine, "_losses", breaking)
+    config = replace(CONFIG, checkpoint_minutes=1e-9)
+    with pytest.raises(CheckpointError, match="epoch 0, step 2"):
+        run(data, tmp_path, config)
+    # The checkpoint is that of the step before, and the run goes on from it.
+    assert load_checkpoint(tmp_path / "last.pt", SPEC, config).position.step == 2
+    monkeypatch.setattr(engine, "_losses", losses)
+    assert len(run(data, tmp_path, config, resume=True)) == 2
 
 
 def test_too_few_images_for_a_batch(data: Path, tmp_path: Path) -> None:
@@ -161,6 +162,8 @@ def test_too_few_images_for_a_batch(data: Path, tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_does_not_fit_is_refused(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path, replace(CONFIG, epochs=1))
+    with pytest.raises(CheckpointError, match="holds a run"):
+        run(data, tmp_path, replace(CONFIG, epochs=1))
     with pytest.raises(CheckpointError, match="learning_rate"):
         run(data, tmp_path, replace(CONFIG, epochs=1, learning_rate=0.5), resume=True)
     other = yolov3_tiny(classes=2, width=0.125, size=(64, 64))

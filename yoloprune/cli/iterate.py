@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table
-from yoloprune.cli.train import BatchSize, DataPath, ImageSize, LearningRate, RunPath, Seed, Workers
+from yoloprune.cli.train import (
+    BatchSize,
+    DataPath,
+    ImageSize,
+    LearningRate,
+    RunPath,
+    Seed,
+    Workers,
+    training_side,
+)
 from yoloprune.cli.train import shown_training as train_shown
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec, with_input_size
@@ -61,7 +70,7 @@ def iterate(
     """Prune in small steps with fine-tuning between them; run again to go on after a stop."""
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
-    size = image_size or spec.input_shape[1]
+    size = training_side(spec, image_size)
     config = TrainingConfig(
         epochs=epochs_per_step,
         batch_size=batch_size,
@@ -109,6 +118,7 @@ def iterate(
                 here=here,
                 resume=(run / CHECKPOINT).exists(),
                 quiet=quiet,
+                how_to_go_on="run the same command again",
             )
         tuned = read_cfg(run / "last.cfg")
         return tuned, read_weights(run / "last.weights", tuned)

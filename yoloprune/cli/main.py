@@ -29,10 +29,14 @@ class _OneLineErrors(TyperGroup):
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
-        except (YoloPruneError, OSError) as error:
+        except YoloPruneError as error:
             if ctx.params.get("debug"):
                 raise
             _refuse(str(error))
+        except OSError as error:
+            if ctx.params.get("debug"):
+                raise
+            _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         except typer.TyperException as error:
             message = error.format_message()
             if "\n" in message:

@@ -48,10 +48,10 @@ def prune(
         float | None, typer.Option("--keep-channels", help="Largest share of the channels.")
     ] = None,
     min_channels: Annotated[
-        int, typer.Option("--min-channels", help="Fewest channels that a group keeps.")
+        int, typer.Option("--min-channels", min=1, help="Fewest channels that a group keeps.")
     ] = 1,
     round_to: Annotated[
-        int, typer.Option("--round-to", help="Round kept channels up to multiples of this.")
+        int, typer.Option("--round-to", min=1, help="Round kept channels up to multiples of this.")
     ] = 1,
     max_layer_cut: Annotated[
         float, typer.Option("--max-layer-cut", help="Largest share that a group may lose.")
@@ -92,8 +92,7 @@ def prune(
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     batch = verification_images(spec, images)
-    if cross_check:
-        _print_cross_check(spec, quiet)
+    opinion = _second_opinion(spec, quiet) if cross_check else "not asked for"
     with stage("pruning and verifying in float64", quiet):
         pruned = prune_network(
             spec,
@@ -111,6 +110,7 @@ def prune(
         "compensation": compensate.value,
         "seed": seed,
         "verification_images": len(batch),
+        "cross_check": opinion,
     }
     with write_folder(out, obsolete=FILES) as folder:
         if onnx:
@@ -131,17 +131,21 @@ def _write(
     write_cfg(folder / "slim.cfg", pruned.spec)
     write_plan(folder / "plan.json", analyse(dense), pruned.plan)
     command = shlex.join(["yoloprune", *sys.argv[1:]])
-    write_text(folder / "report.md", pruning_markdown(dense, pruned, command))
+    write_text(folder / "report.md", pruning_markdown(dense, pruned, command, settings))
     document = pruning_report(dense, pruned, settings)
     write_text(folder / "report.json", json.dumps(document, indent=1) + "\n")
 
 
-def _print_cross_check(spec: NetworkSpec, quiet: bool) -> None:
-    """Compare groups with Torch-Pruning's and print every difference."""
+def _second_opinion(spec: NetworkSpec, quiet: bool) -> str:
+    """Compare groups with Torch-Pruning's, print every difference, and say it in one line."""
     with stage("tracing with Torch-Pruning", quiet):
         check = compare_groups(analyse(spec))
-    output.print(f"cross-check: {len(check.agreed)} groups agree with Torch-Pruning's trace")
+    opinion = f"{len(check.agreed)} groups agree with Torch-Pruning's trace"
+    if not check.passed:
+        opinion += f", {len(check.only_ours)} of ours and {len(check.only_traced)} traced differ"
+    output.print(f"cross-check: {opinion}")
     for name, groups in (("only ours", check.only_ours), ("only traced", check.only_traced)):
         for producers, consumers in groups:
             filters = ", ".join(f"{count} of layer {layer}" for layer, count in producers)
             output.print(f"  {name}: filters {filters}; read by layers {list(consumers)}")
+    return opinion

@@ -27,10 +27,10 @@ DataPath = Annotated[
     Path, typer.Option("--data", help="Folder with splits, or a darknet .data file.")
 ]
 RunPath = Annotated[Path, typer.Option("--out", help="Run folder: checkpoint, networks, log.")]
-Epochs = Annotated[int, typer.Option("--epochs", help="Passes over the training images.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", help="Images per optimizer step.")]
+Epochs = Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training images.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per optimizer step.")]
 Accumulate = Annotated[
-    int, typer.Option("--accumulate", help="Micro-batches per step, over all processes.")
+    int, typer.Option("--accumulate", min=1, help="Micro-batches per step, over all processes.")
 ]
 ImageSize = Annotated[
     int | None, typer.Option("--image-size", help="Input side, pixels (the cfg's own).")
@@ -79,7 +79,7 @@ def train(
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a network with [yolo] heads; `--resume` goes on where a run was stopped."""
+    """Train a network with YOLO heads; `--resume` goes on where a run was stopped."""
     spec = read_cfg(cfg)
     if weights is not None and backbone is not None:
         raise DatasetError("give --weights or --backbone, not both")
@@ -92,7 +92,7 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         accumulate=accumulate,
-        image_size=image_size or spec.input_shape[1],
+        image_size=training_side(spec, image_size),
         multi_scale=multi_scale,
         optimizer=optimizer,  # type: ignore[arg-type]
         learning_rate=learning_rate,
@@ -127,7 +127,7 @@ def finetune(
     """Train a pruned network further, with or without its dense teacher."""
     spec = read_cfg(folder / "slim.cfg")
     state = read_weights(folder / "slim.weights", spec)
-    size = image_size or spec.input_shape[1]
+    size = training_side(spec, image_size)
     config = TrainingConfig(
         epochs=epochs,
         batch_size=batch_size,
@@ -141,6 +141,17 @@ def finetune(
     teaching = None if teacher is None else _teacher(*teacher, spec, size)
     with world() as here:
         _run(spec, state, data, out, config, here, teaching, resume, quiet)
+
+
+def training_side(spec: NetworkSpec, image_size: int | None) -> int:
+    """Side of the square input to train with: as asked, or the cfg's own if that is square."""
+    _, height, width = spec.input_shape
+    if image_size is None and height != width:
+        raise DatasetError(
+            f"the cfg reads {width}x{height} images, but training needs square ones: "
+            "give --image-size"
+        )
+    return image_size or height
 
 
 def _teacher(cfg: Path, weights: Path, student: NetworkSpec, size: int) -> Network:
@@ -191,6 +202,7 @@ def shown_training(
     teacher: Network | None = None,
     resume: bool,
     quiet: bool,
+    how_to_go_on: str = "run the same command with --resume",
 ) -> list[dict[str, Any]]:
     """Train with a progress bar; Ctrl-C ends the program with code 130, the run resumable."""
     with _progress(quiet or not here.is_first, config) as report:
@@ -210,7 +222,7 @@ def shown_training(
             )
         except InterruptedRunError:
             if here.is_first:
-                errors.print(f"stopped; the same command goes on from {run} (train: --resume)")
+                errors.print(f"stopped: {how_to_go_on} to go on from {run}")
             raise typer.Exit(130) from None
 
 

@@ -57,11 +57,13 @@ def proof_lines(pruned: Pruned) -> list[str]:
         "(before any fine-tuning)",
     ]
     residues = ", ".join(f"{n} {r.relative_error:.2g}" for n, r in pruned.residues.items())
-    lines.append(f"residue of each compensation at this budget: {residues}")
+    lines.append(f"the same with each --compensate at this budget: {residues}")
     return lines
 
 
-def pruning_markdown(dense: NetworkSpec, pruned: Pruned, command: str) -> str:
+def pruning_markdown(
+    dense: NetworkSpec, pruned: Pruned, command: str, settings: dict[str, Any]
+) -> str:
     """The content of report.md."""
     layers = [
         (index, row["dense"], row["slim"], change(row["dense"], row["slim"]))
@@ -77,6 +79,7 @@ def pruning_markdown(dense: NetworkSpec, pruned: Pruned, command: str) -> str:
         "the .weights file.\n\n"
         f"## Proof\n\n{proof}\n\n"
         f"## Selection\n\n{_selection(pruned.plan)}\n\n"
+        f"{markdown_table(('Setting', 'Value'), list(settings.items()))}\n"
         "## Output channels of each convolution\n\n"
         f"{markdown_table(('Layer', 'Dense', 'Slim', 'Change'), layers)}"
     )

@@ -18,7 +18,7 @@ class TrainingConfig:
         epochs: passes over the training images.
         batch_size: images per optimizer step, over all processes and accumulated micro-batches.
         accumulate: micro-batches that a step is split into, over all processes.
-        image_size: height and width of the network's input, pixels, a multiple of 32.
+        image_size: height and width of the network's input, pixels, a multiple of 8.
         multi_scale: share by which the input size varies from step to step, e.g. 0.25; 0 for none.
         mosaic: share of the samples that are put together from four images.
         augment: whether samples are augmented at all.
@@ -71,7 +71,9 @@ class TrainingConfig:
             "batch_size must be a positive multiple of accumulate": (
                 self.accumulate < 1 or self.batch_size < 1 or self.batch_size % self.accumulate != 0
             ),
-            "image_size must be a multiple of 32": self.image_size < 32 or self.image_size % 32,
+            "image_size must be a multiple of 8, and of 32 with multi_scale": (
+                self.image_size < 8 or self.image_size % (32 if self.multi_scale else 8) != 0
+            ),
             "multi_scale must be in [0, 0.5]": not 0 <= self.multi_scale <= 0.5,
             "mosaic must be in [0, 1]": not 0 <= self.mosaic <= 1,
             "learning_rate must be positive": not 0 < self.learning_rate < 10,

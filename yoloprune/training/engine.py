@@ -99,6 +99,9 @@ def train(
         raise DatasetError(
             f"accumulate={config.accumulate} must be a multiple of the {world.size} processes"
         )
+    if not resume and (run / CHECKPOINT).exists():
+        raise CheckpointError(f"{run} holds a run: give --resume to go on, or another --out")
+    layer_shapes(run_spec)
     loop = _Loop(run_spec, state, config, world, steps, teacher)
     if resume:
         loop.restore(load_checkpoint(run / CHECKPOINT, run_spec, config))
