@@ -54,7 +54,7 @@ def test_an_archive_converts_as_its_folder_does(mode: str, tmp_path: Path) -> No
         (entry("../evil", size=1), "leads out of the folder"),
         (entry("hand_dataset/../../evil", size=1), "leads out of the folder"),
         (entry("..\\evil", size=1), "leads out of the folder"),
-        (entry("/tmp/evil", size=1), "leads out of the folder"),
+        (entry("/evil", size=1), "leads out of the folder"),
         (entry("C:\\evil", size=1), "leads out of the folder"),
         (entry("..", tarfile.DIRTYPE), "leads out of the folder"),
         (entry("link", tarfile.SYMTYPE, "/etc/passwd"), "is a link or a device"),

@@ -34,7 +34,8 @@ class _OneLineErrors(TyperGroup):
                 raise
             _refuse(str(error))
         except OSError as error:
-            if ctx.params.get("debug"):
+            # A reader that has seen enough (`| head`) is no error; the framework ends quietly.
+            if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
                 raise
             _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         except typer.TyperException as error:
