@@ -21,7 +21,7 @@ from yoloprune.cli.console import (
     track,
 )
 from yoloprune.errors import DatasetError
-from yoloprune.files import write_atomically
+from yoloprune.files import write_atomically, write_text
 
 if TYPE_CHECKING:
     from yoloprune.datasets.images import Image
@@ -80,8 +80,7 @@ def detect(
         "names": class_names,
         "frames" if is_video else "images": pictures,
     }
-    with write_atomically(out / "detections.json") as temporary:
-        temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_text(out / "detections.json", json.dumps(report, indent=1) + "\n")
     if as_json:
         print_json(report)
     else:

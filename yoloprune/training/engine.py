@@ -144,6 +144,7 @@ class _Loop:
         self.optimizer = _optimizer(self.network, config)
         self.forward = parallel(self.network, world)
         self.scales = coupled_scales(self.network)
+        self.average_scales = coupled_scales(self.average)
         self.position = Position(epoch=0, step=0, sums=(0.0,) * len(TERMS))
         self.steps = 0
         self.log: list[dict[str, Any]] = []
@@ -340,9 +341,7 @@ def _update_average(loop: _Loop) -> None:
                 average.copy_(current)
     if loop.config.sparsity:
         # What is exactly 0 now stays 0 in the average too: only an exact 0 can be removed exactly.
-        for current_group, average_group in zip(
-            loop.scales, coupled_scales(loop.average), strict=True
-        ):
+        for current_group, average_group in zip(loop.scales, loop.average_scales, strict=True):
             for a, b in zip(current_group.parameters, average_group.parameters, strict=True):
                 b[a == 0] = 0
 

@@ -15,6 +15,7 @@ from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import write_weights
+from yoloprune.datasets.images import write_image
 from yoloprune.datasets.loader import Batch
 from yoloprune.files import write_atomically, write_text
 from yoloprune.training.config import TrainingConfig
@@ -53,7 +54,7 @@ def write_batch_picture(run: Path, batch: Batch, limit: int = 16) -> None:
     """batch.jpg: the first samples of a training batch with their boxes."""
     tiles = []
     for number in range(min(limit, len(batch.images))):
-        image = np.ascontiguousarray(batch.images[number].permute(1, 2, 0).numpy()[..., ::-1])
+        image = np.ascontiguousarray(batch.images[number].permute(1, 2, 0).numpy())
         for cx, cy, w, h in batch.boxes[batch.image == number].tolist():
             first, last = (
                 (round(cx - w / 2), round(cy - h / 2)),
@@ -64,8 +65,7 @@ def write_batch_picture(run: Path, batch: Batch, limit: int = 16) -> None:
     columns = 4
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
-    with write_atomically(run / "batch.jpg") as temporary:
-        cv2.imwrite(str(temporary), np.vstack(rows))
+    write_image(run / "batch.jpg", np.vstack(rows))
 
 
 def _draw_curves(path: Path, log: list[dict[str, Any]]) -> None:
