@@ -25,6 +25,11 @@ def write_atomically(path: Path) -> Iterator[Path]:
         yield temporary
         make_public(temporary)
         temporary.replace(path)
+    except OSError as error:
+        # A full disk is noticed while writing, when the system no longer names the file.
+        if error.filename is None and error.strerror:
+            raise type(error)(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

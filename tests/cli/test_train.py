@@ -1,5 +1,8 @@
 """`train` and `finetune` as a user types them."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -83,13 +86,40 @@ def test_weights_and_backbones_are_starting_points(folder: Path, tmp_path: Path)
         assert result.exit_code == 0, (result.output, result.exception)
 
 
+def test_other_classes_start_from_all_but_the_heads(folder: Path, tmp_path: Path) -> None:
+    anchors = "8,8, 12,12, 16,16, 10,20, 20,10, 20,20"
+    run("zoo", "yolov3-tiny", "--classes", 3, "--width", 0.125, "--size", 64,
+        "--anchors", anchors, "--out", tmp_path / "three.cfg")  # fmt: skip
+    run("init", tmp_path / "three.cfg", "--out", tmp_path / "three.weights")
+    result = run("train", folder / "net.cfg", "--data", folder / "data", "--out", tmp_path / "run",
+                 "--transfer", tmp_path / "three.cfg", tmp_path / "three.weights",
+                 *SETTINGS, "--learning-rate", 1e-9)  # fmt: skip
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "11 of 13 convolutions" in result.stderr
+    theirs = read_cfg(tmp_path / "three.cfg")
+    start = read_weights(tmp_path / "three.weights", theirs)
+    trained = read_weights(tmp_path / "run" / "last.weights", read_cfg(folder / "net.cfg"))
+    heads = {head.sources[0] for head in theirs.heads}
+    for index, parameters in trained.items():
+        if index not in heads:
+            assert torch.allclose(parameters.kernel, start[index].kernel, atol=1e-6), index
+    run("zoo", "yolov3", "--classes", 1, "--width", 0.125, "--out", tmp_path / "large.cfg")
+    run("init", tmp_path / "large.cfg", "--out", tmp_path / "large.weights")
+    assert "same architecture" in refused(
+        "train", folder / "net.cfg", "--data", folder / "data", "--out", tmp_path / "x",
+        "--transfer", tmp_path / "large.cfg", tmp_path / "large.weights",
+    )  # fmt: skip
+
+
 def test_bad_input_is_one_line(folder: Path, tmp_path: Path) -> None:
     cfg, data, out = folder / "net.cfg", folder / "data", tmp_path / "run"
     start = ["train", cfg, "--data", data, "--out", out]
     assert "fewer than one batch" in refused(*start, "--batch-size", 64)
     assert "optimizer must be" in refused(*start, "--optimizer", "lion")
     assert "no checkpoint" in refused(*start, *SETTINGS, "--resume")
-    assert "not both" in refused(*start, "--weights", cfg, "--backbone", cfg)
+    assert "only one of" in refused(*start, "--weights", cfg, "--backbone", cfg)
+    assert "hold out" in refused(*start, "--hold-out", 1.5)
+    assert "precision must be" in refused(*start, "--precision", "int8")
     assert "nowhere" in refused("train", cfg, "--data", "nowhere", "--out", out)
     assert not (out / "last.pt").exists()
     oblong = tmp_path / "oblong.cfg"
@@ -119,6 +149,28 @@ def test_iterate_prunes_in_steps_and_goes_on_after_a_stop(folder: Path, tmp_path
     assert run(*command).exit_code == 0
     assert (out / "best.weights").read_bytes() == final
     assert "was started with" in refused(*command, "--layerwise")
+
+
+def test_two_processes_prune_and_stop_as_one_does(folder: Path, tmp_path: Path) -> None:
+    cfg, weights = folder / "run" / "best.cfg", folder / "run" / "best.weights"
+    command = ["iterate", cfg, weights, "--data", folder / "data", "--hold-out", 0.25, "--step",
+               0.3, "--keep-macs", 0.5, "--epochs-per-step", 1, "--batch-size", 4, "--accumulate",
+               2, "--workers", 0, "--out"]  # fmt: skip
+    assert run(*command, tmp_path / "one").exit_code == 0
+    found = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "yoloprune", *map(str, command), str(tmp_path / "two")],
+        capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr[-2000:]
+    assert found.stdout.count("those of step 2") == 1  # Only the first process prints.
+    for step in ("step-01", "step-02"):
+        plans = [(tmp_path / name / step / "plan.json").read_bytes() for name in ("one", "two")]
+        assert plans[0] == plans[1], step
+    spec = read_cfg(tmp_path / "one" / "best.cfg")
+    states = [read_weights(tmp_path / name / "best.weights", spec) for name in ("one", "two")]
+    for layer, parameters in states[0].items():
+        assert torch.allclose(parameters.kernel, states[1][layer].kernel, atol=1e-4), layer
 
 
 def test_iterate_keeps_the_last_good_network(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +15,14 @@ import pytest
 import torch
 from training.painted import paint
 
-from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.parser import parse_cfg, read_cfg
+from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.datasets.labels import read_dataset
 from yoloprune.errors import CheckpointError, DatasetError
 from yoloprune.model.initialization import training_state
-from yoloprune.training import engine
+from yoloprune.training import engine, step
 from yoloprune.training.checkpoint import load_checkpoint
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
@@ -41,10 +43,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return paint(tmp_path_factory.mktemp("painted"), train=48, test=16)
 
 
-def run(data: Path, out: Path, config: TrainingConfig = CONFIG, **options: Any) -> list[Any]:
+def run(
+    data: Path,
+    out: Path,
+    config: TrainingConfig = CONFIG,
+    spec: NetworkSpec = SPEC,
+    **options: Any,
+) -> list[Any]:
     return train(
-        SPEC,
-        training_state(SPEC),
+        spec,
+        training_state(spec),
         training=read_dataset(data, classes=1, split="train"),
         validation=read_dataset(data, classes=1, split="test"),
         config=config,
@@ -136,22 +144,71 @@ def test_ctrl_c_stops_between_steps_and_keeps_a_checkpoint(data: Path, tmp_path:
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_learns_as_well_and_resumes_bit_for_bit(
+    data: Path, tmp_path: Path, precision: Any
+) -> None:
+    whole = run(data, tmp_path / "single")
+    config = replace(CONFIG, precision=precision)
+    log = run(data, tmp_path / "whole", config)
+    for single, half in zip(whole, log, strict=True):
+        assert sum(half["loss"].values()) == pytest.approx(sum(single["loss"].values()), rel=0.05)
+
+    def stop(line: dict[str, Any]) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        run(data, tmp_path / "parts", config, after_epoch=stop)
+    run(data, tmp_path / "parts", config, resume=True)
+    for name in ("last.weights", "log.jsonl"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+# torch's compiler uses what torch itself has deprecated.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_kernels_give_the_same_curve(data: Path, tmp_path: Path) -> None:
+    # Each layer more takes the compiler seconds.
+    conv = "[convolutional]\nfilters={}\nsize=3\nstride=4\npad=1\nactivation={}\n"
+    spec = parse_cfg(
+        "[net]\nwidth=64\nheight=64\nchannels=3\n"
+        + conv.format(8, "leaky\nbatch_normalize=1")
+        + conv.format(6, "linear")
+        + "[yolo]\nmask=0\nanchors=14,14\nclasses=1\nnum=1\n"
+    )
+    config = replace(CONFIG, epochs=1, augment=False)
+    plain = run(data, tmp_path / "plain", config, spec=spec)
+    compiled = run(data, tmp_path / "compiled", replace(config, compiled=True), spec=spec)
+    assert compiled[0]["loss"] == pytest.approx(plain[0]["loss"], rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_without_a_compiler(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch._inductor.config
+
+    torch.compiler.reset()
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/nowhere/g++",))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(CheckpointError, match=r"torch\.compile failed .*without --compile"):
+        run(data, tmp_path / "run", replace(CONFIG, compiled=True))
+
+
 def test_a_loss_that_is_not_finite_stops_and_says_where(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    losses, calls = engine._losses, []
+    losses, calls = step._losses, []
 
     def breaking(*arguments: Any) -> torch.Tensor:
         calls.append(1)
         return losses(*arguments) * (float("nan") if len(calls) == 3 else 1)
 
-    monkeypatch.setattr(engine, "_losses", breaking)
+    monkeypatch.setattr(step, "_losses", breaking)
     config = replace(CONFIG, checkpoint_minutes=1e-9)
     with pytest.raises(CheckpointError, match="epoch 0, step 2"):
         run(data, tmp_path, config)
     # The checkpoint is that of the step before, and the run goes on from it.
     assert load_checkpoint(tmp_path / "last.pt", SPEC, config).position.step == 2
-    monkeypatch.setattr(engine, "_losses", losses)
+    monkeypatch.setattr(step, "_losses", losses)
     assert len(run(data, tmp_path, config, resume=True)) == 2
 
 

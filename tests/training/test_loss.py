@@ -11,7 +11,13 @@ from yoloprune.darknet.spec import with_input_size
 from yoloprune.detection.decode import decode
 from yoloprune.errors import CfgError
 from yoloprune.training.assign import Objects, assign
-from yoloprune.training.loss import ciou, count_positives, detection_loss, trainable_heads
+from yoloprune.training.loss import Loss, ciou, detection_loss, trainable_heads
+
+
+def loss_of(maps: list[torch.Tensor], objects: Objects, normaliser: float = 1.0) -> Loss:
+    heads = trainable_heads(SPEC)
+    positives = assign(heads, objects, GRIDS, SIZE)
+    return detection_loss(heads, maps, objects, positives, SIZE, normaliser)
 
 
 def perfect_maps(objects: Objects) -> list[torch.Tensor]:
@@ -44,7 +50,7 @@ def perfect_maps(objects: Objects) -> list[torch.Tensor]:
 def test_perfect_maps_have_no_loss_and_decode_to_the_objects() -> None:
     objects = random_objects(10, 1)
     maps = perfect_maps(objects)
-    loss = detection_loss(SPEC, maps, objects, SIZE, 1.0)
+    loss = loss_of(maps, objects)
     assert loss.box < 1e-4 and loss.objectness < 1e-4 and loss.classes < 1e-4
     predictions = decode(SPEC, maps)
     certain = predictions.objectness > 0.5
@@ -62,15 +68,15 @@ def test_perfect_maps_have_no_loss_and_decode_to_the_objects() -> None:
 def test_halves_of_a_batch_add_up() -> None:
     objects = random_objects(20, 2)
     maps = [torch.randn(3, 21, r, c, generator=torch.Generator().manual_seed(r)) for r, c in GRIDS]
-    count = count_positives(SPEC, objects, GRIDS, SIZE)
-    whole = detection_loss(SPEC, maps, objects, SIZE, count).total
+    count = sum(len(p.target) for p in assign(SPEC.heads, objects, GRIDS, SIZE))
+    whole = loss_of(maps, objects, count).total
     parts = torch.zeros(())
     for image in range(3):
         own = objects.image == image
         few = Objects(
             image=objects.image[own] - image, label=objects.label[own], boxes=objects.boxes[own]
         )
-        parts += detection_loss(SPEC, [m[image : image + 1] for m in maps], few, SIZE, count).total
+        parts += loss_of([m[image : image + 1] for m in maps], few, count).total
     assert parts.item() == pytest.approx(whole.item(), rel=1e-5)
 
 
@@ -90,10 +96,10 @@ def test_predictions_that_overlap_an_object_but_do_not_answer_for_it_are_ignored
     source[2] += math.log(own[0] / its[0])
     source[3] += math.log(own[1] / its[1])
     t[place[0], other, :, place[2], place[3]] = source
-    assert detection_loss(SPEC, maps, objects, SIZE, 1.0).objectness < 1e-4
+    assert loss_of(maps, objects).objectness < 1e-4
     # Elsewhere the same certainty is an error.
     t[(place[0] + 1) % 3, other, 4, place[2], place[3]] = 30.0
-    assert detection_loss(SPEC, maps, objects, SIZE, 1.0).objectness > 10
+    assert loss_of(maps, objects).objectness > 10
 
 
 def test_ciou_by_hand() -> None:
@@ -129,7 +135,7 @@ def test_an_empty_batch_only_quietens() -> None:
         boxes=torch.zeros(0, 4),
     )
     maps = [torch.zeros(2, 21, r, c, requires_grad=True) for r, c in GRIDS]
-    loss = detection_loss(SPEC, maps, nothing, SIZE, 1.0)
+    loss = loss_of(maps, nothing)
     assert loss.box == 0 and loss.classes == 0
     assert loss.objectness.item() == pytest.approx(2 * 3 * (12 + 48) * math.log(2), rel=1e-5)
 

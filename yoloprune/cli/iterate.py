@@ -8,23 +8,25 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table
-from yoloprune.cli.train import (
+from yoloprune.cli.training import (
+    Accumulate,
     BatchSize,
     DataPath,
+    HoldOut,
     ImageSize,
     LearningRate,
+    Precision,
     RunPath,
     Seed,
     Workers,
+    shown_training,
+    training_data,
     training_side,
 )
-from yoloprune.cli.train import shown_training as train_shown
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
-from yoloprune.datasets.labels import read_dataset
-from yoloprune.detection.decode import class_count
 from yoloprune.errors import PlanError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_folder, write_text
@@ -60,9 +62,12 @@ def iterate(
     map_floor: Annotated[
         float | None, typer.Option("--map-floor", help="Stop when mAP@0.5 falls under this.")
     ] = None,
+    hold_out: HoldOut = 0.0,
     batch_size: BatchSize = 16,
+    accumulate: Accumulate = 1,
     image_size: ImageSize = None,
     learning_rate: LearningRate = 0.005,
+    precision: Precision = "float32",
     workers: Workers = 1,
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -74,41 +79,44 @@ def iterate(
     config = TrainingConfig(
         epochs=epochs_per_step,
         batch_size=batch_size,
+        accumulate=accumulate,
         image_size=size,
         learning_rate=learning_rate,
         warmup=0.2,
         evaluate_every=epochs_per_step,
+        precision=precision,  # type: ignore[arg-type]
         workers=workers,
         seed=seed,
     )
     asked = {"keep_macs": keep_macs, "step": step, "layerwise": layerwise, "criterion": criterion}
-    _same_run(out / "schedule.json", asked | {"digest": spec.digest()})
-    classes = class_count(spec)
-    training = read_dataset(data, classes=classes, split="train")
-    validation = read_dataset(data, classes=classes)
+    training, validation = training_data(spec, data, hold_out)
+    with world() as here:
+        if here.is_first:
+            _same_run(out / "schedule.json", asked | {"digest": spec.digest()})
 
-    def prune_step(spec: NetworkSpec, state: State, share: float, number: int) -> Pair:
-        folder = out / f"step-{number:02}"
-        if (folder / "slim.cfg").exists():
+        def prune_step(spec: NetworkSpec, state: State, share: float, number: int) -> Pair:
+            folder = out / f"step-{number:02}"
+            if here.is_first and not (folder / "slim.cfg").exists():
+                pruned = prune(
+                    spec,
+                    state,
+                    budget=Budget(keep_macs=share),
+                    criterion=criterion,
+                    scope=Scope.LAYER if layerwise else Scope.GLOBAL,
+                    seed=seed + number,
+                )
+                with write_folder(folder) as temporary:
+                    write_network(temporary, "slim", pruned.spec, pruned.state, 0)
+                    write_plan(temporary / "plan.json", analyse(spec), pruned.plan)
+            # All processes read what the first one decided.
+            here.wait()
             slim = read_cfg(folder / "slim.cfg")
             return slim, read_weights(folder / "slim.weights", slim)
-        pruned = prune(
-            spec,
-            state,
-            budget=Budget(keep_macs=share),
-            criterion=criterion,
-            scope=Scope.LAYER if layerwise else Scope.GLOBAL,
-            seed=seed + number,
-        )
-        with write_folder(folder) as temporary:
-            write_network(temporary, "slim", pruned.spec, pruned.state, 0)
-            write_plan(temporary / "plan.json", analyse(spec), pruned.plan)
-        return pruned.spec, pruned.state
 
-    def finetune_step(spec: NetworkSpec, state: State, number: int) -> Pair:
-        run = out / f"step-{number:02}"
-        with world() as here:
-            train_shown(
+        def finetune_step(spec: NetworkSpec, state: State, number: int) -> Pair:
+            run = out / f"step-{number:02}"
+            resume = here.agree((run / CHECKPOINT).exists())
+            shown_training(
                 spec,
                 state,
                 training=training,
@@ -116,43 +124,53 @@ def iterate(
                 config=replace(config, seed=seed + number),
                 run=run,
                 here=here,
-                resume=(run / CHECKPOINT).exists(),
+                resume=resume,
                 quiet=quiet,
                 how_to_go_on="run the same command again",
             )
-        tuned = read_cfg(run / "last.cfg")
-        return tuned, read_weights(run / "last.weights", tuned)
+            here.wait()
+            tuned = read_cfg(run / "last.cfg")
+            return tuned, read_weights(run / "last.weights", tuned)
 
-    def accuracy(spec: NetworkSpec, state: State) -> float:
-        sized = with_input_size(spec, size, size)
-        return evaluate(Network.from_state(sized, state), validation, "case-study").map50
+        def accuracy(spec: NetworkSpec, state: State) -> float:
+            sized = with_input_size(spec, size, size)
+            found = 0.0
+            if here.is_first:
+                found = evaluate(Network.from_state(sized, state), validation, "case-study").map50
+            return here.from_first(found)
 
-    rows: list[tuple[int, str, str]] = []
-    last_good: int | None = None
-    for network in run_schedule(
-        spec,
-        state,
-        step=step,
-        keep_macs=keep_macs,
-        prune=prune_step,
-        finetune=finetune_step,
-        evaluate=accuracy,
-        floor=map_floor,
-    ):
-        rows.append((network.step, f"{network.keep_macs:.3f}", f"{network.accuracy:.4f}"))
-        good = map_floor is None or network.accuracy >= map_floor
-        if good:
-            last_good = network.step
-            write_network(out, "best", network.spec, network.state, 0)
-        if not quiet:
-            output.print(
-                f"step {network.step}: {network.keep_macs:.3f} of MACs, "
-                f"mAP@0.5 {network.accuracy:.4f}{'' if good else ', under the floor: stopped'}"
-            )
-    print_table("Iterative pruning", ("Step", "MACs kept", "mAP@0.5 (case-study)"), rows)
-    if last_good is None:
-        raise PlanError(f"the dense network itself is under --map-floor {map_floor:g}")
-    output.print(f"{out}: best.cfg and best.weights are those of step {last_good}")
+        rows: list[tuple[int, str, str]] = []
+        last_good: int | None = None
+        for network in run_schedule(
+            spec,
+            state,
+            step=step,
+            keep_macs=keep_macs,
+            prune=prune_step,
+            finetune=finetune_step,
+            evaluate=accuracy,
+            floor=map_floor,
+        ):
+            rows.append((network.step, f"{network.keep_macs:.3f}", f"{network.accuracy:.4f}"))
+            good = map_floor is None or network.accuracy >= map_floor
+            if good:
+                last_good = network.step
+            if not here.is_first:
+                continue
+            if good:
+                write_network(out, "best", network.spec, network.state, 0)
+            if not quiet:
+                output.print(
+                    f"step {network.step}: {network.keep_macs:.3f} of MACs, mAP@0.5 "
+                    f"{network.accuracy:.4f}{'' if good else ', under the floor: stopped'}"
+                )
+        if here.is_first:
+            columns = ("Step", "MACs kept", "mAP@0.5 (case-study)")
+            print_table("Iterative pruning", columns, rows)
+        if last_good is None:
+            raise PlanError(f"the dense network itself is under --map-floor {map_floor:g}")
+        if here.is_first:
+            output.print(f"{out}: best.cfg and best.weights are those of step {last_good}")
 
 
 Pair = tuple[NetworkSpec, State]

@@ -5,7 +5,8 @@ epoch). So a run can go on in the middle of an epoch, and any number of loader p
 processes sees the same samples.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,7 +118,7 @@ def micro_batches(
     base_size: int,
     multi_scale: float,
     workers: int,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """This process's micro-batches of an epoch from `first_step` on, `len(own_parts)` a step.
 
     A step's `batch_size` images are cut into `parts` micro-batches, of which this process makes
@@ -143,8 +144,7 @@ def micro_batches(
         collate_fn=collate,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        # Loader processes leave the cores' other threads to the training process.
-        worker_init_fn=_one_thread,
+        worker_init_fn=_stand_back,
     )
     yield from loader
 
@@ -163,8 +163,14 @@ def collate(samples: list[Sample]) -> Batch:
     )
 
 
-def _one_thread(worker: int) -> None:
+def _stand_back(worker: int) -> None:
+    """Leave the cores to the training process: one thread, and that only where there is room.
+
+    Where loaders and training share the cores, a training thread that is held up holds up all the
+    others.
+    """
     import cv2
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    os.nice(10)

@@ -1,10 +1,11 @@
-"""Random weights for any network, so that it can be pruned and timed before it is trained."""
+"""Weights to start from: random ones for any network, or those of a relative."""
 
 import torch
 
 from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import ConvParameters
+from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.darknet.weights import parameter_shapes
+from yoloprune.errors import WeightsError
 
 RARE_OBJECT = -4.6
 """Logit of a probability of 0.01."""
@@ -64,3 +65,25 @@ def training_state(spec: NetworkSpec, *, seed: int = 0) -> dict[int, ConvParamet
         entries[:, head.box_entries - 1] = RARE_OBJECT
         parameters.kernel.mul_(0.1)
     return state
+
+
+def transferred_state(
+    spec: NetworkSpec, source: NetworkSpec, weights: State, *, seed: int = 0
+) -> tuple[dict[int, ConvParameters], int]:
+    """Parameters to start from with another network's where the two agree, and how many layers.
+
+    The networks must have the same layers in the same order; convolutions whose parameters have
+    other shapes, as those before heads of other classes do, start as in `training_state`. Raises
+    `WeightsError` if the layers differ, or none can be taken over.
+    """
+    if [type(layer) for layer in spec.layers] != [type(layer) for layer in source.layers]:
+        raise WeightsError(
+            f"the networks differ in their layers ({len(source.layers)} against "
+            f"{len(spec.layers)}): only weights of the same architecture can be taken over"
+        )
+    state = training_state(spec, seed=seed)
+    shapes = parameter_shapes(spec)
+    taken = [index for index, own in parameter_shapes(source).items() if own == shapes[index]]
+    if not taken:
+        raise WeightsError("no layer of the networks has the same shape in both")
+    return state | {index: weights[index] for index in taken}, len(taken)

@@ -1,5 +1,6 @@
 """One file that holds everything a run needs to go on, written whole or not at all."""
 
+import io
 import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from yoloprune.errors import CheckpointError
 from yoloprune.files import write_atomically
 from yoloprune.training.config import TrainingConfig
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +29,9 @@ class Position:
 class Checkpoint:
     """A run between two steps.
 
-    `model`, `average` (EMA) and `optimizer` are state dicts; `log` the finished epochs' lines;
-    `best` the best mAP so far; `steps` all optimizer steps so far; `random` torch's generator.
+    `model`, `average` (EMA), `optimizer` and `scaler` (of float16 gradients) are state dicts; `log`
+    the finished epochs' lines; `best` the best mAP so far; `steps` all optimizer steps so far;
+    `random` torch's generator.
     """
 
     position: Position
@@ -37,6 +39,7 @@ class Checkpoint:
     model: dict[str, Any]
     average: dict[str, Any]
     optimizer: dict[str, Any]
+    scaler: dict[str, Any]
     log: list[dict[str, Any]]
     best: float
     random: torch.Tensor
@@ -45,7 +48,10 @@ class Checkpoint:
 def save_checkpoint(
     path: Path, spec: NetworkSpec, config: TrainingConfig, checkpoint: Checkpoint
 ) -> None:
-    """Write a checkpoint; the previous one stays until the new one is complete."""
+    """Write a checkpoint; the previous one stays until the new one is complete.
+
+    Raises `OSError` where it cannot be written, for want of space on the disk for instance.
+    """
     document = {
         "version": VERSION,
         "spec_digest": spec.digest(),
@@ -57,12 +63,16 @@ def save_checkpoint(
         "model": checkpoint.model,
         "average": checkpoint.average,
         "optimizer": checkpoint.optimizer,
+        "scaler": checkpoint.scaler,
         "log": checkpoint.log,
         "best": checkpoint.best,
         "random": checkpoint.random,
     }
     with write_atomically(path) as temporary:
-        torch.save(document, temporary)
+        # By way of memory: torch's own writing hides a full disk behind an internal error.
+        buffer = io.BytesIO()
+        torch.save(document, buffer)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(path: Path, spec: NetworkSpec, config: TrainingConfig) -> Checkpoint:
@@ -98,6 +108,7 @@ def load_checkpoint(path: Path, spec: NetworkSpec, config: TrainingConfig) -> Ch
             model=document["model"],
             average=document["average"],
             optimizer=document["optimizer"],
+            scaler=document["scaler"],
             log=document["log"],
             best=document["best"],
             random=document["random"],

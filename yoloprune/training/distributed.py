@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -48,6 +49,10 @@ class World:
         """Whether any process raised the flag."""
         return self.total([float(flag)])[0] > 0
 
+    def from_first(self, value: float) -> float:
+        """The first process's value, in all processes."""
+        return self.total([value if self.is_first else 0.0])[0]
+
     def wait(self) -> None:
         """Wait until all processes are here."""
         if self.size > 1:
@@ -64,7 +69,8 @@ def world() -> Iterator[World]:
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if cuda else "gloo")
+    # The others wait while the first one evaluates, which takes longer than NCCL's ten minutes.
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=12))
     try:
         yield World(rank=dist.get_rank(), size=dist.get_world_size(), device=device)
     finally:

@@ -21,7 +21,7 @@ from yoloprune.darknet.spec import NetworkSpec, Yolo
 from yoloprune.detection.boxes import box_cxcywh_to_xyxy, box_iou
 from yoloprune.detection.decode import decode_yolo_boxes
 from yoloprune.errors import CfgError
-from yoloprune.training.assign import Objects, assign
+from yoloprune.training.assign import Objects, Positives
 
 IGNORE_IOU = 0.7
 BOX_WEIGHT = 3.0
@@ -53,37 +53,33 @@ def trainable_heads(spec: NetworkSpec) -> tuple[Yolo, ...]:
     return heads
 
 
-def count_positives(
-    spec: NetworkSpec, objects: Objects, grids: Sequence[tuple[int, int]], size: tuple[int, int]
-) -> int:
-    """How many positives a batch has; what its losses are divided by."""
-    return sum(len(p.target) for p in assign(trainable_heads(spec), objects, grids, size))
-
-
 def detection_loss(
-    spec: NetworkSpec,
+    heads: Sequence[Yolo],
     maps: Sequence[Tensor],
     objects: Objects,
+    positives: Sequence[Positives],
     size: tuple[int, int],
     normaliser: float,
 ) -> Loss:
-    """Loss of raw head maps (B, A (5 + C), h, w) against objects, for (height, width) inputs."""
-    heads = trainable_heads(spec)
-    grids = [(m.shape[2], m.shape[3]) for m in maps]
+    """Loss of raw head maps (B, A (5 + C), h, w) against objects, for (height, width) inputs.
+
+    `positives` are `assign`'s; the terms are divided by `normaliser`, the positives of the whole
+    batch.
+    """
     zero = maps[0].new_zeros(())
     box, objectness, classes = zero, zero, zero
-    for head, raw, positives in zip(heads, maps, assign(heads, objects, grids, size), strict=True):
+    for head, raw, own in zip(heads, maps, positives, strict=True):
         split = raw.float().reshape(len(raw), len(head.anchors), -1, *raw.shape[2:])
         t = split.permute(0, 1, 3, 4, 2)  # (B, A, h, w, 5 + C)
         boxes = decode_yolo_boxes(head, t, size)  # (B, A, h, w, 4) xyxy
-        at = (positives.image, positives.anchor, positives.row, positives.column)
-        truth = box_cxcywh_to_xyxy(objects.boxes[positives.target])
+        at = (own.image, own.anchor, own.row, own.column)
+        truth = box_cxcywh_to_xyxy(objects.boxes[own.target])
         box = box + (1 - ciou(boxes[at], truth)).sum()
         wanted = torch.zeros_like(t[..., 4])
         wanted[at] = 1
         weight = _objectness_weight(boxes.detach(), objects, wanted)
         objectness = objectness + _cross_entropy(head, t[..., 4], wanted, weight)
-        labels = F.one_hot(objects.label[positives.target], head.classes).to(t)
+        labels = F.one_hot(objects.label[own.target], head.classes).to(t)
         classes = classes + _cross_entropy(head, t[at][:, 5:], labels, torch.ones_like(labels))
     return Loss(
         box=BOX_WEIGHT * box / normaliser,

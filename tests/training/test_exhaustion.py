@@ -1,0 +1,103 @@
+"""Runs that hit a wall: too little memory, a full disk. One line, and nothing is lost."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training.painted import paint
+from training.test_engine import SPEC, run
+
+from yoloprune.darknet.parser import write_cfg
+from yoloprune.training.config import TrainingConfig
+from yoloprune.training.memory import largest_fitting
+
+LIMITED = """
+import resource, sys, torch
+import yoloprune.datasets.augment
+from pathlib import Path
+from yoloprune.cli.main import app
+torch.set_num_threads(1)
+limit, amount = sys.argv[1], int(sys.argv[2])
+if limit == "RLIMIT_AS":
+    amount += int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(getattr(resource, limit), (amount, amount))
+sys.argv = ["yoloprune", *sys.argv[3:]]
+app()
+"""
+"""Runs the command line with so much memory more, or with files no larger than that, in bytes."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return paint(tmp_path_factory.mktemp("painted"), train=64, test=4)
+
+
+def limited(limit: str, amount: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", LIMITED, limit, str(amount), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_batch_that_memory_does_not_hold_names_one_that_it_does(
+    data: Path, tmp_path: Path
+) -> None:
+    write_cfg(tmp_path / "net.cfg", SPEC)
+    found = limited(
+        "RLIMIT_AS", 800 << 20, "train", tmp_path / "net.cfg", "--data", data, "--out",
+        tmp_path / "run", "--batch-size", 64, "--image-size", 512, "--workers", 0,
+    )  # fmt: skip
+    assert found.returncode == 2, found.stderr
+    (line,) = found.stderr.splitlines()
+    assert line.startswith("error: out of memory with 64 images of 512x512 at once; ")
+    fits = int(line.split("; ")[1].split()[0])
+    assert 1 <= fits < 64
+    assert f"--batch-size {fits}, or --accumulate {64 // fits} " in line
+
+
+def test_the_search_halves_until_it_fits() -> None:
+    def room_for(most: int) -> Callable[[int], None]:
+        def attempt(count: int) -> None:
+            if count > most:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        return attempt
+
+    assert largest_fitting(room_for(5), failed=16) == 4
+    assert largest_fitting(room_for(0), failed=16) == 0
+
+    def broken(count: int) -> None:
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        largest_fitting(broken, failed=16)
+
+
+def test_a_full_disk_is_one_line_and_the_checkpoint_before_it_stays(
+    data: Path, tmp_path: Path
+) -> None:
+    config = TrainingConfig(epochs=2, batch_size=16, image_size=64, workers=0)
+    out = tmp_path / "run"
+
+    def stop(line: dict[str, Any]) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        run(data, out, config, after_epoch=stop)
+    before = (out / "last.pt").read_bytes()
+    names = {path.name for path in out.iterdir()}
+    write_cfg(tmp_path / "net.cfg", SPEC)
+    found = limited(
+        "RLIMIT_FSIZE", len(before) // 2, "train", tmp_path / "net.cfg", "--data", data, "--out",
+        out, "--epochs", 2, "--batch-size", 16, "--workers", 0, "--resume",
+    )  # fmt: skip
+    assert found.returncode == 2, found.stderr
+    (line,) = found.stderr.splitlines()
+    assert line == f"error: {out / 'last.pt'}: {os.strerror(errno.EFBIG)}"
+    assert (out / "last.pt").read_bytes() == before
+    assert {path.name for path in out.iterdir()} <= names | {"last.cfg", "last.weights"}
+    assert len(run(data, out, config, resume=True)) == 2

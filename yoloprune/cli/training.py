@@ -1,0 +1,152 @@
+"""What the commands that train share: their options, their data, their progress bar."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from yoloprune.cli.console import errors
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import State
+from yoloprune.datasets.hold_out import hold_out
+from yoloprune.datasets.labels import Dataset, read_dataset
+from yoloprune.detection.decode import class_count
+from yoloprune.errors import DatasetError
+from yoloprune.model.network import Network
+from yoloprune.training.config import TrainingConfig
+from yoloprune.training.distributed import World
+from yoloprune.training.engine import InterruptedRunError, StepReport, train
+from yoloprune.training.tensorboard import tensorboard_log
+
+DataPath = Annotated[
+    Path, typer.Option("--data", help="Folder with splits, or a darknet .data file.")
+]
+RunPath = Annotated[Path, typer.Option("--out", help="Run folder: checkpoint, networks, log.")]
+HoldOut = Annotated[
+    float,
+    typer.Option(
+        "--hold-out",
+        help="Share of the training images to choose the best epoch by; 0: the evaluation split.",
+    ),
+]
+Epochs = Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training images.")]
+EvaluateEvery = Annotated[
+    int, typer.Option("--evaluate-every", min=1, help="Epochs between evaluations.")
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per optimizer step.")]
+Accumulate = Annotated[
+    int, typer.Option("--accumulate", min=1, help="Micro-batches per step, over all processes.")
+]
+ImageSize = Annotated[
+    int | None, typer.Option("--image-size", help="Input side, pixels (the cfg's own).")
+]
+LearningRate = Annotated[float, typer.Option("--learning-rate", help="Peak learning rate.")]
+Precision = Annotated[
+    str, typer.Option("--precision", help="Of the forward pass: float32, bfloat16 or float16.")
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Let torch.compile make the kernels.")]
+Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Loader processes.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")]
+
+
+def training_side(spec: NetworkSpec, image_size: int | None) -> int:
+    """Side of the square input to train with: as asked, or the cfg's own if that is square."""
+    _, height, width = spec.input_shape
+    if image_size is None and height != width:
+        raise DatasetError(
+            f"the cfg reads {width}x{height} images, but training needs square ones: "
+            "give --image-size"
+        )
+    return image_size or height
+
+
+def training_data(spec: NetworkSpec, data: Path, held_out: float) -> tuple[Dataset, Dataset]:
+    """(training, validation): the latter held out of the former, or the evaluation split."""
+    classes = class_count(spec)
+    training = read_dataset(data, classes=classes, split="train")
+    if held_out:
+        return hold_out(training, held_out)
+    return training, read_dataset(data, classes=classes)
+
+
+def shown_training(
+    spec: NetworkSpec,
+    state: State,
+    *,
+    training: Dataset,
+    validation: Dataset | None,
+    config: TrainingConfig,
+    run: Path,
+    here: World,
+    teacher: Network | None = None,
+    tensorboard: bool = False,
+    resume: bool,
+    quiet: bool,
+    how_to_go_on: str = "run the same command with --resume",
+) -> list[dict[str, Any]]:
+    """Train with a progress bar; Ctrl-C ends the program with code 130, the run resumable."""
+    with _progress(quiet or not here.is_first) as report:
+        try:
+            return train(
+                spec,
+                state,
+                training=training,
+                validation=validation,
+                config=config,
+                run=run,
+                world=here,
+                teacher=teacher,
+                resume=resume,
+                report=report,
+                after_epoch=tensorboard_log(run) if tensorboard and here.is_first else _nothing,
+                warn=lambda message: errors.print(f"warning: {message}"),
+            )
+        except InterruptedRunError:
+            if here.is_first:
+                errors.print(f"stopped: {how_to_go_on} to go on from {run}")
+            raise typer.Exit(130) from None
+
+
+def _nothing(line: dict[str, Any]) -> None:
+    pass
+
+
+@contextmanager
+def _progress(silent: bool) -> "Iterator[_Report]":
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=errors, disable=silent or not errors.is_terminal)
+    with bar:
+        task = bar.add_task("training", total=None, state="")
+        yield _Report(bar, task)
+
+
+class _Report:
+    """Shows loss, images a second and the best mAP so far."""
+
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self.bar, self.task = bar, task
+        self.smooth: float | None = None
+
+    def __call__(self, step: StepReport) -> None:
+        """Update the bar after a step."""
+        smooth = step.loss if self.smooth is None else 0.95 * self.smooth + 0.05 * step.loss
+        self.smooth = smooth
+        speed = self.bar.tasks[0].speed or 0.0
+        best = f"mAP {step.best:.3f}" if step.best >= 0 else ""
+        self.bar.update(
+            self.task,
+            description=f"epoch {step.epoch + 1}/{step.epochs}",
+            total=step.epochs * step.steps,
+            completed=step.epoch * step.steps + step.step,
+            state=f"loss {smooth:.2f} {best} {speed * step.images:.0f} images/s",
+        )

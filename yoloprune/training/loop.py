@@ -1,0 +1,137 @@
+"""A run's state between two steps: network, moving average, optimizer, position."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import State
+from yoloprune.model.network import Network
+from yoloprune.training.checkpoint import Checkpoint, Position, save_checkpoint
+from yoloprune.training.config import TrainingConfig
+from yoloprune.training.distributed import World, parallel
+from yoloprune.training.rates import learning_rate, shrink_budget, sparsity
+from yoloprune.training.regularize import coupled_scales, typical_scale
+from yoloprune.training.run_folder import CHECKPOINT
+
+TERMS = ("box", "objectness", "classes", "distillation")
+"""Names of the loss terms, in the order in which they are summed."""
+
+
+class Loop:
+    """What a step changes, and what it needs beside its batch."""
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        state: State,
+        config: TrainingConfig,
+        world: World,
+        steps_per_epoch: int,
+        teacher: Network | None,
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.spec, self.config, self.world = spec, config, world
+        self.steps_per_epoch = steps_per_epoch
+        self.network = Network.from_state(spec, state).to(world.device)
+        # mypy knows no overload of Module.to for a memory format alone.
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.train()
+        self.teacher = None if teacher is None else teacher.to(world.device).eval()
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.optimizer = _optimizer(self.network, config)
+        # float16 gradients vanish unless the loss is scaled up; for other types it does nothing.
+        self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "float16")
+        self.parallel = parallel(self.network, world)
+        self.forward = torch.compile(self.parallel) if config.compiled else self.parallel
+        self.scales = coupled_scales(self.network)
+        self.average_scales = coupled_scales(self.average)
+        self.position = Position(epoch=0, step=0, sums=(0.0,) * len(TERMS))
+        self.steps = 0
+        self.log: list[dict[str, Any]] = []
+        self.best = -1.0
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to where a checkpoint was written."""
+        self.network.load_state_dict(checkpoint.model)
+        self.average.load_state_dict(checkpoint.average)
+        self.optimizer.load_state_dict(checkpoint.optimizer)
+        self.scaler.load_state_dict(checkpoint.scaler)
+        self.position, self.steps = checkpoint.position, checkpoint.steps
+        self.log, self.best = checkpoint.log, checkpoint.best
+        torch.set_rng_state(checkpoint.random)
+
+    def save(self, run: Path) -> None:
+        """Write the checkpoint, in the first process."""
+        if not self.world.is_first:
+            return
+        checkpoint = Checkpoint(
+            position=self.position,
+            steps=self.steps,
+            model=self.network.state_dict(),
+            average=self.average.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            scaler=self.scaler.state_dict(),
+            log=self.log,
+            best=self.best,
+            random=torch.get_rng_state(),
+        )
+        save_checkpoint(run / CHECKPOINT, self.spec, self.config, checkpoint)
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the next step."""
+        return learning_rate(self.config, self.steps, self.steps_per_epoch)
+
+    @property
+    def sparsity(self) -> float:
+        """Strength of the group lasso in the next step."""
+        return sparsity(self.config, self.steps, self.steps_per_epoch)
+
+    def check_sparsity(self, warn: Callable[[str], None]) -> None:
+        """Warn if the whole run cannot shrink a typical scale to 0."""
+        budget = shrink_budget(self.config, self.steps_per_epoch)
+        scale = typical_scale(self.scales)
+        if budget < scale:
+            warn(
+                f"sparsity {self.config.sparsity:g} can shrink a batch-norm scale by {budget:.3g} "
+                f"over the whole run, but they are {scale:.3g}: none will become 0; try "
+                f"{2 * self.config.sparsity * scale / budget:.2g}"
+            )
+
+    def update_average(self) -> None:
+        """Let the moving average follow the network by one step."""
+        # A young average follows closely, or it would remember the random start for too long.
+        decay = min(self.config.ema_decay, (1 + self.steps) / (10 + self.steps))
+        with torch.no_grad():
+            pairs = zip(
+                self.average.state_dict().values(), self.network.state_dict().values(), strict=True
+            )
+            for average, current in pairs:
+                if average.is_floating_point():
+                    average.lerp_(current, 1 - decay)
+                else:
+                    average.copy_(current)
+        if self.config.sparsity:
+            # What is exactly 0 now stays 0 in the average: only an exact 0 can be removed exactly.
+            for current_group, average_group in zip(self.scales, self.average_scales, strict=True):
+                for a, b in zip(current_group.parameters, average_group.parameters, strict=True):
+                    b[a == 0] = 0
+
+
+def _optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Weight decay on kernels alone: parameters with more than one dimension."""
+    kernels = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": kernels, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
+    return torch.optim.SGD(
+        groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0
+    )

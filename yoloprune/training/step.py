@@ -1,0 +1,157 @@
+"""One step: micro-batches, their gradients averaged over all processes, one optimizer step.
+
+After the optimizer's step come the proximal step of the sparsity term and the moving average.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from yoloprune.darknet.shapes import layer_shapes
+from yoloprune.darknet.spec import with_input_size
+from yoloprune.datasets.loader import Batch
+from yoloprune.errors import CheckpointError
+from yoloprune.training.assign import Objects, Positives, assign
+from yoloprune.training.distill import distillation_loss
+from yoloprune.training.loop import TERMS, Loop
+from yoloprune.training.loss import detection_loss, trainable_heads
+from yoloprune.training.memory import is_out_of_memory, largest_fitting
+from yoloprune.training.regularize import shrink
+
+_HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Prepared:
+    """A micro-batch with its answers: the positives of each head."""
+
+    batch: Batch
+    objects: Objects
+    positives: list[Positives]
+
+
+def training_step(loop: Loop, batches: list[Batch]) -> tuple[float, ...]:
+    """Train on this process's micro-batches of a step; returns the loss terms of the whole batch.
+
+    Raises `CheckpointError` where the loss is not finite or memory does not suffice: then the
+    network is to be taken from the last checkpoint.
+    """
+    config, world = loop.config, loop.world
+    rate = loop.learning_rate
+    for group in loop.optimizer.param_groups:
+        group["lr"] = rate
+    prepared = [_prepare(loop, batch) for batch in batches]
+    count = sum(len(positives.target) for own in prepared for positives in own.positives)
+    normaliser = max(1.0, world.total([float(count)])[0])
+    loop.optimizer.zero_grad(set_to_none=True)
+    terms = torch.zeros(len(TERMS))
+    for number, own in enumerate(prepared):
+        last = number == len(prepared) - 1
+        # Processes exchange gradients once a step, after the last micro-batch.
+        with nullcontext() if last or world.size == 1 else loop.parallel.no_sync():  # type: ignore[operator]
+            terms += _backward(loop, own, normaliser)
+    totals = world.total(terms.tolist())
+    if not all(math.isfinite(value) for value in totals):
+        raise CheckpointError(
+            f"the loss is {totals} at epoch {loop.position.epoch}, step {loop.position.step}: "
+            "stopped; the last checkpoint is kept; try a lower --learning-rate"
+        )
+    loop.scaler.unscale_(loop.optimizer)
+    nn.utils.clip_grad_norm_(loop.network.parameters(), config.clip_norm)
+    loop.scaler.step(loop.optimizer)
+    loop.scaler.update()
+    if config.sparsity:
+        shrink(loop.scales, rate * loop.sparsity / (1 - config.momentum))
+    loop.update_average()
+    loop.steps += 1
+    return tuple(totals)
+
+
+def _backward(loop: Loop, own: _Prepared, normaliser: float) -> Tensor:
+    """Add a micro-batch's gradients; returns its loss terms."""
+    try:
+        losses = _losses(loop, loop.forward, own, normaliser)
+        # Gradients are averaged over the processes, the loss is a sum over them.
+        torch.autograd.backward(loop.scaler.scale(losses.sum() * loop.world.size))
+        return losses.detach().float().cpu()
+    except (MemoryError, RuntimeError) as error:
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = str(error).strip().splitlines()[0]
+            raise CheckpointError(
+                f"torch.compile failed ({reason}): run without --compile"
+            ) from error
+        if not is_out_of_memory(error):
+            raise
+    # Out of the handler, for the exception holds on to the memory that the trials need.
+    raise _out_of_memory(loop, own.batch)
+
+
+def _out_of_memory(loop: Loop, batch: Batch) -> CheckpointError:
+    """Says how many images would have fitted, found by trying."""
+    loop.optimizer.zero_grad(set_to_none=True)
+
+    def attempt(count: int) -> None:
+        own = batch.image < count
+        few = Batch(
+            images=batch.images[:count],
+            image=batch.image[own],
+            label=batch.label[own],
+            boxes=batch.boxes[own],
+        )
+        # Not through `parallel`: the other processes know nothing of this.
+        losses = _losses(loop, loop.network, _prepare(loop, few), 1.0)
+        torch.autograd.backward(losses.sum())
+        loop.optimizer.zero_grad(set_to_none=True)
+
+    failed, side = len(batch.images), batch.images.shape[2]
+    fits = largest_fitting(attempt, failed)
+    problem = f"out of memory with {failed} images of {side}x{side} at once"
+    if not fits:
+        return CheckpointError(f"{problem}, and with a single one: choose a smaller --image-size")
+    parts = loop.config.accumulate * -(-failed // fits)
+    while loop.config.batch_size % parts:
+        parts += 1
+    return CheckpointError(
+        f"{problem}; {fits} fit: give --batch-size {fits}, or --accumulate {parts} to split a "
+        f"batch of {loop.config.batch_size}; the last checkpoint is kept"
+    )
+
+
+def _prepare(loop: Loop, batch: Batch) -> _Prepared:
+    height, width = batch.images.shape[2:]
+    shapes = layer_shapes(with_input_size(loop.spec, height, width))
+    heads = trainable_heads(loop.spec)
+    grids = [shapes[head.index][1:] for head in heads]
+    objects = Objects(image=batch.image, label=batch.label, boxes=batch.boxes)
+    objects = objects.to(loop.world.device)
+    positives = assign(heads, objects, grids, (height, width))
+    return _Prepared(batch=batch, objects=objects, positives=positives)
+
+
+def _losses(
+    loop: Loop, network: Callable[[Tensor], Sequence[Tensor]], own: _Prepared, normaliser: float
+) -> Tensor:
+    """The loss terms of a micro-batch, in the order of `TERMS`."""
+    config, device = loop.config, loop.world.device
+    images = own.batch.images.to(device, non_blocking=True).float().div_(255)
+    images = images.contiguous(memory_format=torch.channels_last)
+    half = _HALF.get(config.precision)
+    with torch.autocast(device.type, dtype=half, enabled=half is not None):
+        maps = network(images)
+        teacher_maps = None
+        if loop.teacher is not None:
+            with torch.no_grad():
+                teacher_maps = loop.teacher(images)
+    size = (images.shape[2], images.shape[3])
+    heads = trainable_heads(loop.spec)
+    loss = detection_loss(heads, maps, own.objects, own.positives, size, normaliser)
+    distillation = maps[0].new_zeros((), dtype=torch.float32)
+    if teacher_maps is not None:
+        distillation = config.distillation * distillation_loss(
+            heads, maps, teacher_maps, normaliser
+        )
+    return torch.stack([loss.box, loss.objectness, loss.classes, distillation])

@@ -1,0 +1,32 @@
+"""The log of a run for TensorBoard, where that is installed."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from yoloprune.errors import YoloPruneError
+
+
+def tensorboard_log(run: Path) -> Callable[[dict[str, Any]], None]:
+    """A function that adds an epoch's line of the log to `run`/tensorboard.
+
+    Raises `YoloPruneError` if TensorBoard is not installed.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise YoloPruneError(
+            "--tensorboard needs tensorboard: pip install 'yoloprune[tensorboard]'"
+        )
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(run / "tensorboard")
+
+    def add(line: dict[str, Any]) -> None:
+        figures = {f"loss/{name}": value for name, value in line["loss"].items()}
+        figures |= {name: line[name] for name in ("learning_rate", "zero_channels", "map50")}
+        for name, value in figures.items():
+            if value is not None:
+                writer.add_scalar(name, value, line["epoch"])
+        writer.flush()
+
+    return add
