@@ -26,7 +26,7 @@ def leave(spec: NetworkSpec, state: State, step: int) -> Pair:
     return spec, state
 
 
-def share_of_macs(spec: NetworkSpec, state: State) -> float:
+def share_of_macs(spec: NetworkSpec, state: State, step: int) -> float:
     return cost(spec).macs / cost(SPEC).macs
 
 
@@ -47,6 +47,25 @@ def test_it_stops_under_the_floor() -> None:
                 evaluate=share_of_macs, floor=0.5)
     )  # fmt: skip
     assert [n.accuracy >= 0.5 for n in networks] == [True, True, True, False]
+
+
+def test_a_dense_network_under_the_floor_is_not_pruned() -> None:
+    def never(*_: object) -> Pair:
+        raise AssertionError
+
+    (dense,) = iterate(SPEC, STATE, step=0.2, keep_macs=0.2, prune=never, finetune=never,
+                       evaluate=share_of_macs, floor=1.5)  # fmt: skip
+    assert dense.step == 0 and dense.accuracy == 1.0
+
+
+def test_the_last_good_network_is_the_one_before_the_bad_one() -> None:
+    accuracies = [0.9, 0.8, 0.7, 0.95]
+    networks = list(
+        iterate(SPEC, STATE, step=0.2, keep_macs=0.4, prune=prune_to, finetune=leave,
+                evaluate=lambda spec, state, step: accuracies[step], floor=0.75)
+    )  # fmt: skip
+    assert [n.accuracy for n in networks] == [0.9, 0.8, 0.7]
+    assert networks[1].spec.digest() != networks[2].spec.digest()
 
 
 @pytest.mark.parametrize(

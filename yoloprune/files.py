@@ -2,28 +2,41 @@
 
 import errno
 import os
+import re
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+ABANDONED = 3600.0
+"""Seconds after the last change at which a temporary is taken for what a killed process left."""
 
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
     """Give a temporary file in `path`'s folder that replaces `path` when the block succeeds.
 
-    A crash or an exception leaves the old file, or none. Parent folders are created.
+    A crash or an exception leaves the old file, or none; so does a power failure, for the new one
+    is on the disk before it is renamed. Parent folders are created. Several processes may write the
+    same file: the last one to finish wins. What a killed one left goes with a later write, once it
+    has not changed for an hour.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays: writers such as cv2.imwrite choose the format by it.
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    prefix, suffix = f".{path.stem}-", f".tmp{path.suffix}"
+    _remove_abandoned(path.parent, prefix, suffix)
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         make_public(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         # A full disk is noticed while writing, when the system no longer names the file.
@@ -36,27 +49,60 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def write_folder(folder: Path, obsolete: Sequence[str] = ()) -> Iterator[Path]:
-    """Give a temporary folder whose files move into `folder` when the block succeeds.
+    """Give a temporary folder that becomes `folder` when the block succeeds.
 
-    Files of `folder` that are not written again stay, but for the `obsolete` ones, which belong to
-    what is being replaced. An exception leaves `folder` as it was.
+    An exception in the block leaves `folder` as it was. If there is none yet, or an empty one, it
+    appears whole or not at all. Otherwise the files are moved one by one, each whole: a crash
+    meanwhile leaves some of them old and some new. Files of `folder` that are not written again
+    stay, but for the `obsolete` ones, which belong to what is being replaced. Leftovers go as in
+    `write_atomically`.
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
-        temporary = Path(name)
+    prefix, suffix = f".{folder.name}-", ".tmp"
+    _remove_abandoned(folder.parent, prefix, suffix)
+    temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=folder.parent))
+    try:
         yield temporary
-        written = sorted(temporary.iterdir())
-        for path in written:
-            if (folder / path.name).is_dir():
-                taken = str(folder / path.name)
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), taken)
-        folder.mkdir(exist_ok=True)
-        for old in obsolete:
-            (folder / old).unlink(missing_ok=True)
-        for path in written:
-            path.replace(folder / path.name)
+        with suppress(OSError):
+            folder.rmdir()  # Which only an empty one lets happen.
+        if folder.exists():
+            _move_files(temporary, folder, obsolete)
+        else:
+            make_public(temporary)
+            temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move_files(temporary: Path, folder: Path, obsolete: Sequence[str]) -> None:
+    written = sorted(temporary.iterdir())
+    for path in written:
+        if (folder / path.name).is_dir():
+            taken = str(folder / path.name)
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), taken)
+    for old in obsolete:
+        (folder / old).unlink(missing_ok=True)
+    for path in written:
+        path.replace(folder / path.name)
+
+
+def _remove_abandoned(folder: Path, prefix: str, suffix: str) -> None:
+    """Remove temporaries that nobody has written to for so long that nobody will."""
+    # In between stands what `tempfile` chooses; a longer name is another target's.
+    ours = re.compile(f"{re.escape(prefix)}[a-z0-9_]{{8}}{re.escape(suffix)}")
+    with os.scandir(folder) as entries:
+        found = [entry for entry in entries if ours.fullmatch(entry.name)]
+    for entry in found:
+        # Another process may be removing it too.
+        with suppress(OSError):
+            if time.time() - entry.stat(follow_symlinks=False).st_mtime < ABANDONED:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                Path(entry.path).unlink()
 
 
 def make_public(path: Path) -> None:

@@ -37,7 +37,8 @@ Prune: TypeAlias = Callable[[NetworkSpec, State, float, int], Pair]
 Finetune: TypeAlias = Callable[[NetworkSpec, State, int], Pair]
 """(spec, state, step) to the fine-tuned pair."""
 
-Evaluate: TypeAlias = Callable[[NetworkSpec, State], float]
+Evaluate: TypeAlias = Callable[[NetworkSpec, State, int], float]
+"""(spec, state, step) to the accuracy; step 0 is the dense network."""
 
 
 def step_targets(step: float, target: float) -> list[float]:
@@ -65,18 +66,18 @@ def iterate(
 ) -> Iterator[ScheduledNetwork]:
     """Yield the dense network and then the network after each step.
 
-    Stops before the target when a fine-tuned network's accuracy is under `floor`; that network is
-    the last one yielded, and the one before it the last good one.
+    Stops before the target when an accuracy is under `floor`: that network is the last one yielded,
+    and the one before it the last good one. Raises `PlanError` unless 0 < step < 1 and
+    0 < keep_macs < 1.
     """
     dense = cost(spec).macs
-    yield ScheduledNetwork(
-        step=0, keep_macs=1.0, spec=spec, state=state, accuracy=evaluate(spec, state)
-    )
-    for number, share in enumerate(step_targets(step, keep_macs), start=1):
-        share_of_this = min(1.0, share * dense / cost(spec).macs)
-        spec, state = prune(spec, state, share_of_this, number)
-        spec, state = finetune(spec, state, number)
-        accuracy = evaluate(spec, state)
+    targets = step_targets(step, keep_macs)
+    for number, share in enumerate([1.0, *targets]):
+        if number:
+            share_of_this = min(1.0, share * dense / cost(spec).macs)
+            spec, state = prune(spec, state, share_of_this, number)
+            spec, state = finetune(spec, state, number)
+        accuracy = evaluate(spec, state, number)
         yield ScheduledNetwork(
             step=number,
             keep_macs=cost(spec).macs / dense,

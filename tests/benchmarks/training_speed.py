@@ -48,7 +48,7 @@ def main() -> None:
     images.fill_cache()
     with world() as here:
         steps = len(dataset.images) // batch_size
-        loop = Loop(spec, training_state(spec), config, here, steps, None)
+        loop = Loop(spec, training_state(spec), config, here, steps, None, {})
         ready = torch.rand(batch_size, 3, size, size).contiguous(memory_format=torch.channels_last)
 
         def bare() -> None:

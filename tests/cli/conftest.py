@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cli.commands import run
 from colour_detector import colour_spec, colour_state
+from training.painted import paint
 
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.weights import write_weights
@@ -33,3 +35,17 @@ def network(tmp_path: Path) -> tuple[Path, Path]:
     write_cfg(cfg, colour_spec())
     write_weights(weights, colour_spec(), colour_state())
     return cfg, weights
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set `data`, an untrained `net.cfg` and a trained `run`: to be read, not changed."""
+    root = tmp_path_factory.mktemp("train")
+    paint(root / "data", train=16, test=4)
+    anchors = "8,8, 12,12, 16,16, 10,20, 20,10, 20,20"
+    run("zoo", "yolov3-tiny", "--classes", 1, "--width", 0.125, "--size", 64,
+        "--anchors", anchors, "--out", root / "net.cfg")  # fmt: skip
+    result = run("train", root / "net.cfg", "--data", root / "data", "--out", root / "run",
+                 "--epochs", 1, "--batch-size", 4, "--workers", 0, "--quiet")  # fmt: skip
+    assert result.exit_code == 0, (result.output, result.exception)
+    return root

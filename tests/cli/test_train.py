@@ -1,38 +1,17 @@
 """`train` and `finetune` as a user types them."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 import torch
 from cli.commands import refused, run
-from training.painted import paint
 
-from yoloprune.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
 from yoloprune.model.network import Network
 
 SETTINGS = ["--epochs", 1, "--batch-size", 4, "--workers", 0, "--quiet"]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set and a trained run."""
-    root = tmp_path_factory.mktemp("train")
-    paint(root / "data", train=16, test=4)
-    anchors = "8,8, 12,12, 16,16, 10,20, 20,10, 20,20"
-    run("zoo", "yolov3-tiny", "--classes", 1, "--width", 0.125, "--size", 64,
-        "--anchors", anchors, "--out", root / "net.cfg")  # fmt: skip
-    result = run(
-        "train", root / "net.cfg", "--data", root / "data", "--out", root / "run", *SETTINGS
-    )
-    assert result.exit_code == 0, (result.output, result.exception)
-    return root
 
 
 def test_a_trained_pair_runs_in_opencv_and_gives_our_heads(folder: Path) -> None:
@@ -60,6 +39,12 @@ def test_prune_then_finetune_with_and_without_teacher(folder: Path, tmp_path: Pa
         assert "1 epochs, best mAP@0.5" in result.stdout
         slim = read_cfg(tmp_path / "slim" / "slim.cfg")
         assert read_cfg(tmp_path / name / "best.cfg").digest() == slim.digest()
+    moved = tmp_path / "moved.cfg"
+    moved.write_text(cfg.read_text().replace("8,8,", "9,9,"))
+    assert "teacher's heads differ" in refused(
+        "finetune", tmp_path / "slim", "--data", folder / "data", "--out", tmp_path / "no",
+        *SETTINGS, "--teacher", moved, weights,
+    )  # fmt: skip
     alone, taught = ((tmp_path / n / "last.weights").read_bytes() for n in ("alone", "taught"))
     assert alone != taught
 
@@ -130,54 +115,3 @@ def test_bad_input_is_one_line(folder: Path, tmp_path: Path) -> None:
     label.write_text("7 0.5 0.5 0.1 0.1\n")
     assert f"{label}:1" in refused(*start, *SETTINGS)
     label.write_text(text)
-
-
-def test_iterate_prunes_in_steps_and_goes_on_after_a_stop(folder: Path, tmp_path: Path) -> None:
-    cfg, weights = folder / "run" / "best.cfg", folder / "run" / "best.weights"
-    out = tmp_path / "steps"
-    command = ["iterate", cfg, weights, "--data", folder / "data", "--out", out, "--step", 0.25,
-               "--keep-macs", 0.5, "--epochs-per-step", 1, "--batch-size", 4, "--workers", 0,
-               "--quiet"]  # fmt: skip
-    result = run(*command)
-    assert result.exit_code == 0, (result.output, result.exception)
-    assert "those of step 2" in result.stdout
-    assert cost(read_cfg(out / "best.cfg")).macs <= 0.5 * cost(read_cfg(cfg)).macs
-    final = (out / "best.weights").read_bytes()
-    # As if killed in the second step, before its fine-tuning began.
-    for name in ("last.pt", "last.cfg", "last.weights"):
-        (out / "step-02" / name).unlink()
-    assert run(*command).exit_code == 0
-    assert (out / "best.weights").read_bytes() == final
-    assert "was started with" in refused(*command, "--layerwise")
-
-
-def test_two_processes_prune_and_stop_as_one_does(folder: Path, tmp_path: Path) -> None:
-    cfg, weights = folder / "run" / "best.cfg", folder / "run" / "best.weights"
-    command = ["iterate", cfg, weights, "--data", folder / "data", "--hold-out", 0.25, "--step",
-               0.3, "--keep-macs", 0.5, "--epochs-per-step", 1, "--batch-size", 4, "--accumulate",
-               2, "--workers", 0, "--out"]  # fmt: skip
-    assert run(*command, tmp_path / "one").exit_code == 0
-    found = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         "-m", "yoloprune", *map(str, command), str(tmp_path / "two")],
-        capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert found.returncode == 0, found.stderr[-2000:]
-    assert found.stdout.count("those of step 2") == 1  # Only the first process prints.
-    for step in ("step-01", "step-02"):
-        plans = [(tmp_path / name / step / "plan.json").read_bytes() for name in ("one", "two")]
-        assert plans[0] == plans[1], step
-    spec = read_cfg(tmp_path / "one" / "best.cfg")
-    states = [read_weights(tmp_path / name / "best.weights", spec) for name in ("one", "two")]
-    for layer, parameters in states[0].items():
-        assert torch.allclose(parameters.kernel, states[1][layer].kernel, atol=1e-4), layer
-
-
-def test_iterate_keeps_the_last_good_network(folder: Path, tmp_path: Path) -> None:
-    cfg, weights = folder / "run" / "best.cfg", folder / "run" / "best.weights"
-    message = refused(
-        "iterate", cfg, weights, "--data", folder / "data", "--out", tmp_path / "x", "--step", 0.3,
-        "--keep-macs", 0.5, "--epochs-per-step", 1, "--batch-size", 4, "--workers", 0,
-        "--map-floor", 1.0, "--quiet",
-    )  # fmt: skip
-    assert "under --map-floor" in message

@@ -1,46 +1,74 @@
 """Two processes do what one does with the same batches, and agree on everything."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from training.painted import paint
-from training.test_engine import CONFIG, run
+from training.test_engine import ALONE, CONFIG, SPEC
+
+from yoloprune.datasets.labels import read_dataset
+from yoloprune.errors import DatasetError
+from yoloprune.model.initialization import training_state
+from yoloprune.training import distributed
+from yoloprune.training.distributed import World, first_speaks, world
+from yoloprune.training.engine import train
 
 SCRIPT = """
-import hashlib, json, sys
-from dataclasses import replace
+import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 import torch
 torch.set_num_threads(1)
-from training.test_engine import CONFIG, SPEC
-from yoloprune.datasets.labels import read_dataset
-from yoloprune.model.initialization import training_state
+from training.test_distributed import trained
 from yoloprune.training import engine
 from yoloprune.training.distributed import world
 
-config = replace(CONFIG, accumulate=2, sparsity=0.5, evaluate_every=2)
 with world() as here:
     loops = []
     finish = engine._finish_epoch
     engine._finish_epoch = lambda loop, *rest: (loops.append(loop), finish(loop, *rest))
-    data = Path(sys.argv[1])
-    engine.train(
-        SPEC, training_state(SPEC), training=read_dataset(data, classes=1, split="train"),
-        validation=read_dataset(data, classes=1, split="test"), config=config,
-        run=Path(sys.argv[2]), world=here,
-    )
-    weights = torch.cat([p.detach().flatten() for p in loops[-1].network.parameters()])
-    low, high = weights.clone(), weights.clone()
+    trained(Path(sys.argv[1]), Path(sys.argv[2]), here)
+    tensors = [*loops[-1].network.state_dict().values(), *loops[-1].average.state_dict().values()]
+    values = torch.cat([tensor.double().flatten() for tensor in tensors])
+    low, high = values.clone(), values.clone()
     torch.distributed.all_reduce(low, torch.distributed.ReduceOp.MIN)
     torch.distributed.all_reduce(high, torch.distributed.ReduceOp.MAX)
     apart = float((high - low).abs().max())
     if here.is_first:
         print(json.dumps({"size": here.size, "apart": apart}))
+"""
+
+FIRST = """
+import sys
+from yoloprune.cli import main
+from yoloprune.errors import DatasetError
+from yoloprune.training.distributed import world
+
+def command() -> None:
+    with world() as here:
+        found = here.on_first(lambda: {"rank": here.rank})
+        assert found == {"rank": 0}, found
+        def fail() -> None:
+            assert here.is_first
+            raise DatasetError("the disk of the first process is full")
+        if sys.argv[1] == "first":
+            here.on_first(fail)
+        elif here.rank == 1:
+            raise DatasetError("second: found by 1")
+        here.wait()
+
+main.app.registered_commands.clear()
+main.app.command()(command)
+main.app.command("other")(command)
+main.app(["command"])
 """
 
 
@@ -49,23 +77,79 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return paint(tmp_path_factory.mktemp("painted"), train=48, test=16)
 
 
+def trained(data: Path, out: Path, here: World) -> list[dict[str, Any]]:
+    """Train from scales of 0 to 1, so that sparsity kills some channels, but not all."""
+    state = {
+        index: replace(p, scale=None if p.scale is None else torch.linspace(0, 1, len(p.scale)))
+        for index, p in training_state(SPEC).items()
+    }
+    return train(
+        SPEC,
+        state,
+        training=read_dataset(data, classes=1, split="train"),
+        validation=read_dataset(data, classes=1, split="test"),
+        config=replace(CONFIG, accumulate=2, sparsity=0.1, evaluate_every=2),
+        run=out,
+        world=here,
+    )
+
+
+def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a script in two processes."""
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         *map(str, arguments)],
+        capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
 def test_two_processes_have_the_loss_curve_of_one(data: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    tests = str(Path(__file__).parents[1])
-    found = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         str(script), str(data), str(tmp_path / "two"), tests],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    found = torchrun(script, data, tmp_path / "two", Path(__file__).parents[1])
     assert found.returncode == 0, found.stderr[-2000:]
+    assert "Warning" not in found.stderr
     result = json.loads(found.stdout.splitlines()[-1])
-    # Weights, and so the scales that are exactly 0 and any plan made of them, are the same bits.
+    # Weights, and so the scales that are exactly 0 and any plan made of them, are the same bits;
+    # so are the batch norms' statistics, of which the first process writes its own.
     assert result == {"size": 2, "apart": 0.0}
 
-    config = replace(CONFIG, accumulate=2, sparsity=0.5, evaluate_every=2)
-    log = run(data, tmp_path / "one", config)
+    log = trained(data, tmp_path / "one", ALONE)
+    assert 0 < log[-1]["zero_channels"] < 1
     lines = [json.loads(x) for x in (tmp_path / "two" / "log.jsonl").read_text().splitlines()]
     for one, two in zip(log, lines, strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
         assert two["zero_channels"] == pytest.approx(one["zero_channels"], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("who", "line"),
+    [("first", "the disk of the first process is full"), ("second", "second: found by 1")],
+)
+def test_an_error_is_told_once(tmp_path: Path, who: str, line: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(FIRST)
+    found = torchrun(script, who)
+    assert found.returncode != 0
+    told = [x for x in found.stderr.splitlines() if x.startswith("error: ")]
+    assert told == [f"error: {line}"]
+    assert found.stderr.count("Traceback") == 1  # torchrun's own.
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_others_hold_their_errors_back(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    monkeypatch.setenv("RANK", str(rank))
+    for size in (1, 2):
+        monkeypatch.setenv("WORLD_SIZE", str(size))
+        with pytest.raises(DatasetError), first_speaks():
+            raise DatasetError("bad data")
+    assert waited == [distributed.PATIENCE] * rank
+
+
+def test_alone_the_first_is_the_only_one() -> None:
+    with world() as here:
+        assert here.on_first(lambda: 3) == 3
+        with pytest.raises(DatasetError):
+            here.on_first(lambda: (_ for _ in ()).throw(DatasetError("bad data")))

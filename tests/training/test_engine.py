@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.datasets.labels import read_dataset
 from yoloprune.errors import CheckpointError, DatasetError
 from yoloprune.model.initialization import training_state
+from yoloprune.model.network import Network
 from yoloprune.training import engine, step
 from yoloprune.training.checkpoint import load_checkpoint
 from yoloprune.training.config import TrainingConfig
@@ -50,16 +52,12 @@ def run(
     spec: NetworkSpec = SPEC,
     **options: Any,
 ) -> list[Any]:
-    return train(
-        spec,
-        training_state(spec),
-        training=read_dataset(data, classes=1, split="train"),
-        validation=read_dataset(data, classes=1, split="test"),
-        config=config,
-        run=out,
-        world=ALONE,
-        **options,
-    )
+    everything: dict[str, Any] = {
+        "training": read_dataset(data, classes=1, split="train"),
+        "validation": read_dataset(data, classes=1, split="test"),
+        "world": ALONE,
+    }
+    return train(spec, training_state(spec), config=config, run=out, **(everything | options))
 
 
 def test_a_network_learns_to_see_rectangles(data: Path, tmp_path: Path) -> None:
@@ -125,6 +123,28 @@ def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bits(
     subprocess.run([*command, mode], check=True, capture_output=True)
     for name in ("last.weights", "best.weights", "log.jsonl"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_a_network_with_dropout_resumes_bit_for_bit(data: Path, tmp_path: Path) -> None:
+    spec = parse_cfg(
+        "[net]\nwidth=64\nheight=64\nchannels=3\n"
+        "[convolutional]\nfilters=8\nsize=3\nstride=8\npad=1\nactivation=leaky\n"
+        "[dropout]\nprobability=.5\n"
+        "[convolutional]\nfilters=6\nsize=1\nactivation=linear\n"
+        "[yolo]\nmask=0\nanchors=14,14\nclasses=1\nnum=1\n"
+    )
+    run(data, tmp_path / "whole", spec=spec)
+    taken = []
+
+    def stop() -> bool:
+        taken.append(1)
+        return len(taken) == 3
+
+    with pytest.raises(engine.InterruptedRunError):
+        run(data, tmp_path / "parts", spec=spec, stop=stop)
+    run(data, tmp_path / "parts", spec=spec, resume=True)
+    for name in ("last.weights", "log.jsonl"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_ctrl_c_stops_between_steps_and_keeps_a_checkpoint(data: Path, tmp_path: Path) -> None:
@@ -207,9 +227,52 @@ def test_a_loss_that_is_not_finite_stops_and_says_where(
     with pytest.raises(CheckpointError, match="epoch 0, step 2"):
         run(data, tmp_path, config)
     # The checkpoint is that of the step before, and the run goes on from it.
-    assert load_checkpoint(tmp_path / "last.pt", SPEC, config).position.step == 2
+    assert load_checkpoint(tmp_path / "last.pt", SPEC, config, {}).position.step == 2
     monkeypatch.setattr(step, "_losses", losses)
     assert len(run(data, tmp_path, config, resume=True)) == 2
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_weights_and_the_checkpoint_alone(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backward, calls = step._backward, []
+
+    def breaking(loop: Any, *arguments: Any) -> torch.Tensor:
+        terms = backward(loop, *arguments)
+        calls.append(1)
+        if len(calls) == 6:  # The last step of the first epoch.
+            next(loop.network.parameters()).grad[0] = float("nan")
+        return terms
+
+    monkeypatch.setattr(step, "_backward", breaking)
+    config = replace(CONFIG, checkpoint_minutes=1e-9)
+    with pytest.raises(CheckpointError, match="norm is nan at epoch 0, step 5"):
+        run(data, tmp_path, config)
+    kept = load_checkpoint(tmp_path / "last.pt", SPEC, config, {})
+    for tensor in (*kept.model.values(), *kept.average.values()):
+        assert tensor.isfinite().all()
+
+
+def test_float16_leaves_out_a_step_whose_gradients_overflow(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shrunk: list[bool] = []
+    update = step._optimizer_step
+
+    def counting(loop: Any) -> bool:
+        changed = update(loop)
+        shrunk.append(changed)
+        return changed
+
+    monkeypatch.setattr(step, "_optimizer_step", counting)
+    monkeypatch.setattr(step, "shrink", lambda scales, amount: shrunk.append(True))
+    # 2 ** 22 times the gradients overflow in float16, until the scale has come down.
+    scaler = partial(torch.amp.GradScaler, init_scale=2.0**22)
+    monkeypatch.setattr(torch.amp, "GradScaler", scaler)
+    run(data, tmp_path, replace(CONFIG, precision="float16", sparsity=1e-3))
+    left_out = shrunk.count(False)
+    assert 0 < left_out < 12
+    assert len(shrunk) == 2 * (12 - left_out) + left_out
 
 
 def test_too_few_images_for_a_batch(data: Path, tmp_path: Path) -> None:
@@ -223,13 +286,23 @@ def test_a_checkpoint_that_does_not_fit_is_refused(data: Path, tmp_path: Path) -
         run(data, tmp_path, replace(CONFIG, epochs=1))
     with pytest.raises(CheckpointError, match="learning_rate"):
         run(data, tmp_path, replace(CONFIG, epochs=1, learning_rate=0.5), resume=True)
+    half = read_dataset(data, classes=1, split="train", limit=24)
+    with pytest.raises(CheckpointError, match="another training set"):
+        run(data, tmp_path, replace(CONFIG, epochs=1), resume=True, training=half)
+    taught = Network.from_state(SPEC, training_state(SPEC))
+    with pytest.raises(CheckpointError, match="another teacher"):
+        run(data, tmp_path, replace(CONFIG, epochs=1), resume=True, teacher=taught)
     other = yolov3_tiny(classes=2, width=0.125, size=(64, 64))
     with pytest.raises(CheckpointError, match="another cfg"):
-        load_checkpoint(tmp_path / "last.pt", other, replace(CONFIG, epochs=1))
+        load_checkpoint(tmp_path / "last.pt", other, replace(CONFIG, epochs=1), {})
     data_bytes = (tmp_path / "last.pt").read_bytes()
     (tmp_path / "last.pt").write_bytes(data_bytes[: len(data_bytes) // 2])
     with pytest.raises(CheckpointError, match="damaged"):
         run(data, tmp_path, replace(CONFIG, epochs=1), resume=True)
+    for damage in (b"hello", b"\x80\x02.", data_bytes[:5000] + b"!" + data_bytes[5001:]):
+        (tmp_path / "last.pt").write_bytes(damage)
+        with pytest.raises(CheckpointError, match="damaged"):
+            run(data, tmp_path, replace(CONFIG, epochs=1), resume=True)
     with pytest.raises(CheckpointError, match="no checkpoint"):
         run(data, tmp_path / "nowhere", resume=True)
 
@@ -254,6 +327,8 @@ def test_the_shrink_budget_counts_every_step() -> None:
     config = TrainingConfig(epochs=2, batch_size=8, warmup=0, final_rate=1.0, learning_rate=0.01,
                             momentum=0.9, sparsity=0.5)  # fmt: skip
     assert shrink_budget(config, 10) == pytest.approx(20 * 0.01 * 0.5 / 0.1)
+    # What Adam makes of a gradient does not add up with its momentum.
+    assert shrink_budget(replace(config, optimizer="adamw"), 10) == pytest.approx(20 * 0.01 * 0.5)
     decaying = replace(config, sparsity_schedule="decay")
     assert shrink_budget(decaying, 10) == pytest.approx(20 * 0.01 * 0.5 / 0.1 * 10.5 / 20)
 
@@ -263,12 +338,16 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
     rates = [learning_rate(config, step, 10) for step in range(100)]
     assert rates[0] < rates[5] < rates[10] == max(rates) == pytest.approx(0.1)
     assert rates[-1] == pytest.approx(0.01, rel=0.05)
+    # A warm-up longer than the run would be all of it.
+    short = [learning_rate(replace(config, epochs=1, warmup=2), step, 10) for step in range(10)]
+    assert max(short) == pytest.approx(0.1) and short[-1] < 0.02
 
 
 @pytest.mark.parametrize(
     "options",
     [{"epochs": 0}, {"image_size": 100}, {"batch_size": 7, "accumulate": 2}, {"optimizer": "lion"},
-     {"sparsity": -1.0}, {"learning_rate": float("nan")}, {"precision": "int8"}],
+     {"sparsity": -1.0}, {"learning_rate": float("nan")}, {"precision": "int8"},
+     {"sparsity": float("nan")}, {"weight_decay": float("inf")}],
 )  # fmt: skip
 def test_senseless_settings_cannot_be_made(options: dict[str, Any]) -> None:
     with pytest.raises(DatasetError, match="training settings"):

@@ -11,7 +11,7 @@ from yoloprune.darknet.spec import with_input_size
 from yoloprune.detection.decode import decode
 from yoloprune.errors import CfgError
 from yoloprune.training.assign import Objects, assign
-from yoloprune.training.loss import Loss, ciou, detection_loss, trainable_heads
+from yoloprune.training.loss import Loss, ciou, detection_loss, ignore_iou, trainable_heads
 
 
 def loss_of(maps: list[torch.Tensor], objects: Objects, normaliser: float = 1.0) -> Loss:
@@ -102,6 +102,20 @@ def test_predictions_that_overlap_an_object_but_do_not_answer_for_it_are_ignored
     assert loss_of(maps, objects).objectness > 10
 
 
+def test_the_cfg_says_from_which_overlap_on_predictions_are_ignored() -> None:
+    text = (
+        "[net]\nheight=32\nwidth=32\nchannels=3\n[convolutional]\nfilters=6\nactivation=linear\n"
+        "[yolo]\nanchors=1,1\nnum=1\nmask=0\nclasses=1\n"
+    )
+    (head,) = trainable_heads(parse_cfg(text))
+    assert ignore_iou(head) == 0.5
+    (head,) = trainable_heads(parse_cfg(text + "ignore_thresh=.25\n"))
+    assert ignore_iou(head) == 0.25
+    (head,) = trainable_heads(parse_cfg(text + "ignore_thresh=2\n"))
+    with pytest.raises(CfgError, match=r"ignore_thresh=2 must be in \[0, 1\]"):
+        ignore_iou(head)
+
+
 def test_ciou_by_hand() -> None:
     a = torch.tensor([[0.0, 0, 10, 10]])
     assert ciou(a, a).item() == pytest.approx(1.0, abs=1e-5)
@@ -114,18 +128,39 @@ def test_ciou_by_hand() -> None:
 
 
 def test_gradients_of_ciou_are_right() -> None:
+    """Against differences of the loss with the shape term's weight held, as the paper has it."""
     generator = torch.Generator().manual_seed(0)
     corners = torch.rand(6, 2, generator=generator, dtype=torch.float64) * 10
-    boxes = torch.cat((corners, corners + 3), dim=1).requires_grad_()
-    truth = boxes.detach() + torch.rand(6, 4, generator=generator, dtype=torch.float64)
+    boxes = torch.cat((corners, corners + 3), dim=1)
+    truth = boxes + torch.rand(6, 4, generator=generator, dtype=torch.float64)
+    leaf = boxes.clone().requires_grad_()
+    (found,) = torch.autograd.grad(ciou(leaf, truth).sum(), leaf)
 
-    def without_weight_gradient(x: torch.Tensor) -> torch.Tensor:
-        return ciou(x, truth)
+    def held(moved: torch.Tensor) -> torch.Tensor:
+        """IoU, distance and shape terms by the paper's formulas; the weight is of `boxes`."""
 
-    # The weight of the shape term is a constant to the gradient: compare along equal shapes only.
-    same = boxes.detach() + 0.5
-    assert torch.autograd.gradcheck(lambda x: ciou(x + 0.0, same).sum() * 1.0, boxes, atol=5e-3)
-    assert without_weight_gradient(boxes).shape == (6,)
+        def terms(b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            sides = torch.minimum(b[:, 2:], truth[:, 2:]) - torch.maximum(b[:, :2], truth[:, :2])
+            overlap = sides.clamp(min=0).prod(dim=1)
+            areas = [(x[:, 2:] - x[:, :2]).prod(dim=1) for x in (b, truth)]
+            iou = overlap / (areas[0] + areas[1] - overlap)
+            outer = torch.maximum(b[:, 2:], truth[:, 2:]) - torch.minimum(b[:, :2], truth[:, :2])
+            between = (b[:, :2] + b[:, 2:] - truth[:, :2] - truth[:, 2:]) / 2
+            angles = [torch.atan((x[:, 2] - x[:, 0]) / (x[:, 3] - x[:, 1])) for x in (truth, b)]
+            v = 4 / math.pi**2 * (angles[0] - angles[1]) ** 2
+            return iou, between.square().sum(dim=1) / outer.square().sum(dim=1), v
+
+        iou, _, v = terms(boxes)
+        alpha = v / (1 - iou + v)
+        iou, distance, v = terms(moved)
+        return iou - distance - alpha * v
+
+    step = 1e-6
+    for entry in range(4):
+        shift = torch.zeros(4, dtype=torch.float64)
+        shift[entry] = step
+        slope = (held(boxes + shift) - held(boxes - shift)) / (2 * step)
+        assert torch.allclose(found[:, entry], slope, rtol=1e-4, atol=1e-5)
 
 
 def test_an_empty_batch_only_quietens() -> None:

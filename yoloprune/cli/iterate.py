@@ -1,9 +1,11 @@
 """`yoloprune iterate`: prune a small step, fine-tune, until the target."""
 
+import hashlib
 import json
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +18,7 @@ from yoloprune.cli.training import (
     ImageSize,
     LearningRate,
     Precision,
+    Resume,
     RunPath,
     Seed,
     Workers,
@@ -27,18 +30,33 @@ from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
-from yoloprune.errors import PlanError
-from yoloprune.evaluation.evaluator import evaluate
+from yoloprune.datasets.fingerprint import fingerprint
+from yoloprune.datasets.labels import Dataset
+from yoloprune.errors import CheckpointError, DatasetError, PlanError
+from yoloprune.evaluation.evaluator import Protocol, evaluate
 from yoloprune.files import write_folder, write_text
 from yoloprune.model.network import Network
-from yoloprune.pruning.budget import Scope
+from yoloprune.pruning.budget import Scope, comparable, solve
 from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.importance import criterion_named, score
 from yoloprune.pruning.plan import Budget, write_plan
 from yoloprune.pruning.pruner import prune
+from yoloprune.schedule import Pair, ScheduledNetwork, step_targets
 from yoloprune.schedule import iterate as run_schedule
 from yoloprune.training.config import TrainingConfig
-from yoloprune.training.distributed import world
+from yoloprune.training.distributed import World, world
+from yoloprune.training.engine import trainable_spec
 from yoloprune.training.run_folder import CHECKPOINT, write_network
+
+SCHEDULE = "schedule.json"
+"""File of a run that says what it was started with."""
+
+ACCURACY = "accuracy.json"
+"""The last file of a step: its network's mAP, and what that was measured on."""
+
+PRUNED = ("slim.cfg", "slim.weights", "plan.json")
+FINISHED = ("last.cfg", "last.weights", ACCURACY)
+PROTOCOL: Protocol = "case-study"
 
 
 def iterate(
@@ -53,14 +71,15 @@ def iterate(
         float, typer.Option("--step", help="Share of the dense MACs that goes with each step.")
     ] = 0.05,
     epochs_per_step: Annotated[
-        int, typer.Option("--epochs-per-step", help="Fine-tuning epochs after each step.")
+        int, typer.Option("--epochs-per-step", min=1, help="Fine-tuning epochs after each step.")
     ] = 2,
     layerwise: Annotated[
         bool, typer.Option("--layerwise", help="The same share of every layer, not a global rank.")
     ] = False,
     criterion: Annotated[str, typer.Option("--criterion", help="As for `prune`.")] = "l2",
     map_floor: Annotated[
-        float | None, typer.Option("--map-floor", help="Stop when mAP@0.5 falls under this.")
+        float | None,
+        typer.Option("--map-floor", min=0, max=1, help="Stop when mAP@0.5 falls under this."),
     ] = None,
     hold_out: HoldOut = 0.0,
     batch_size: BatchSize = 16,
@@ -70,117 +89,222 @@ def iterate(
     precision: Precision = "float32",
     workers: Workers = 1,
     seed: Seed = 0,
+    resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prune in small steps with fine-tuning between them; run again to go on after a stop."""
+    """Prune in small steps with fine-tuning between them; `--resume` goes on after a stop."""
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
-    size = training_side(spec, image_size)
     config = TrainingConfig(
         epochs=epochs_per_step,
         batch_size=batch_size,
         accumulate=accumulate,
-        image_size=size,
+        image_size=training_side(spec, image_size),
         learning_rate=learning_rate,
         warmup=0.2,
-        evaluate_every=epochs_per_step,
         precision=precision,  # type: ignore[arg-type]
         workers=workers,
         seed=seed,
     )
-    asked = {"keep_macs": keep_macs, "step": step, "layerwise": layerwise, "criterion": criterion}
     training, validation = training_data(spec, data, hold_out)
+    asked = {
+        "keep_macs": keep_macs,
+        "step": step,
+        "layerwise": layerwise,
+        "criterion": criterion,
+        "cfg": spec.digest(),
+        "weights": _sha256(weights),
+        "hold_out": hold_out,
+        "training_images": fingerprint(training),
+        "validation_images": fingerprint(validation),
+    }
     with world() as here:
-        if here.is_first:
-            _same_run(out / "schedule.json", asked | {"digest": spec.digest()})
-
-        def prune_step(spec: NetworkSpec, state: State, share: float, number: int) -> Pair:
-            folder = out / f"step-{number:02}"
-            if here.is_first and not (folder / "slim.cfg").exists():
-                pruned = prune(
-                    spec,
-                    state,
-                    budget=Budget(keep_macs=share),
-                    criterion=criterion,
-                    scope=Scope.LAYER if layerwise else Scope.GLOBAL,
-                    seed=seed + number,
-                )
-                with write_folder(folder) as temporary:
-                    write_network(temporary, "slim", pruned.spec, pruned.state, 0)
-                    write_plan(temporary / "plan.json", analyse(spec), pruned.plan)
-            # All processes read what the first one decided.
-            here.wait()
-            slim = read_cfg(folder / "slim.cfg")
-            return slim, read_weights(folder / "slim.weights", slim)
-
-        def finetune_step(spec: NetworkSpec, state: State, number: int) -> Pair:
-            run = out / f"step-{number:02}"
-            resume = here.agree((run / CHECKPOINT).exists())
-            shown_training(
-                spec,
-                state,
-                training=training,
-                validation=None,
-                config=replace(config, seed=seed + number),
-                run=run,
-                here=here,
-                resume=resume,
-                quiet=quiet,
-                how_to_go_on="run the same command again",
-            )
-            here.wait()
-            tuned = read_cfg(run / "last.cfg")
-            return tuned, read_weights(run / "last.weights", tuned)
-
-        def accuracy(spec: NetworkSpec, state: State) -> float:
-            sized = with_input_size(spec, size, size)
-            found = 0.0
-            if here.is_first:
-                found = evaluate(Network.from_state(sized, state), validation, "case-study").map50
-            return here.from_first(found)
-
-        rows: list[tuple[int, str, str]] = []
-        last_good: int | None = None
-        for network in run_schedule(
+        steps = _Steps(
+            out=out,
+            weights=weights,
+            training=training,
+            validation=validation,
+            config=config,
+            criterion=criterion,
+            scope=Scope.LAYER if layerwise else Scope.GLOBAL,
+            here=here,
+            quiet=quiet,
+        )
+        steps.check(spec, state, step, keep_macs)
+        here.on_first(lambda: _begin(out, asked | config.decisive(), resume))
+        networks = run_schedule(
             spec,
             state,
             step=step,
             keep_macs=keep_macs,
-            prune=prune_step,
-            finetune=finetune_step,
-            evaluate=accuracy,
+            prune=steps.prune,
+            finetune=steps.finetune,
+            evaluate=steps.evaluate,
             floor=map_floor,
-        ):
-            rows.append((network.step, f"{network.keep_macs:.3f}", f"{network.accuracy:.4f}"))
-            good = map_floor is None or network.accuracy >= map_floor
-            if good:
-                last_good = network.step
-            if not here.is_first:
-                continue
-            if good:
-                write_network(out, "best", network.spec, network.state, 0)
-            if not quiet:
-                output.print(
-                    f"step {network.step}: {network.keep_macs:.3f} of MACs, mAP@0.5 "
-                    f"{network.accuracy:.4f}{'' if good else ', under the floor: stopped'}"
-                )
-        if here.is_first:
-            columns = ("Step", "MACs kept", "mAP@0.5 (case-study)")
-            print_table("Iterative pruning", columns, rows)
-        if last_good is None:
-            raise PlanError(f"the dense network itself is under --map-floor {map_floor:g}")
-        if here.is_first:
-            output.print(f"{out}: best.cfg and best.weights are those of step {last_good}")
+        )
+        _follow(networks, steps, map_floor, quiet)
 
 
-Pair = tuple[NetworkSpec, State]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Steps:
+    """The steps of a run, each in a folder of its own; what is finished is read, not made again.
+
+    Of several processes the first one prunes, evaluates and writes; the others read.
+    """
+
+    out: Path
+    weights: Path
+    training: Dataset
+    validation: Dataset
+    config: TrainingConfig
+    criterion: str
+    scope: Scope
+    here: World
+    quiet: bool
+
+    def check(self, spec: NetworkSpec, state: State, step: float, keep_macs: float) -> None:
+        """Raise what a step would raise, before anything is written."""
+        step_targets(step, keep_macs)
+        graph = analyse(spec)
+        scores = comparable(score(graph, state, criterion_named(self.criterion)), self.scope)
+        # Small steps reach as far as a single one, and no further.
+        solve(graph, scores, Budget(keep_macs=keep_macs), criterion=self.criterion)
+        trainable_spec(spec, self.training, self.config, self.here)
+        if not self.validation.object_count:
+            raise DatasetError(f"none of the {len(self.validation.images)} images has an object")
+
+    def prune(self, spec: NetworkSpec, state: State, share: float, number: int) -> Pair:
+        """The network pruned to a share of its MACs."""
+        folder = self._folder(number)
+
+        def work() -> None:
+            if _holds(folder, PRUNED):
+                return
+            pruned = prune(
+                spec,
+                state,
+                budget=Budget(keep_macs=share),
+                criterion=self.criterion,
+                scope=self.scope,
+                seed=self.config.seed + number,
+            )
+            with write_folder(folder) as temporary:
+                write_network(temporary, "slim", pruned.spec, pruned.state, 0)
+                write_plan(temporary / "plan.json", analyse(spec), pruned.plan)
+
+        self.here.on_first(work)
+        return _read(folder, "slim")
+
+    def finetune(self, spec: NetworkSpec, state: State, number: int) -> Pair:
+        """The pruned network trained further."""
+        folder = self._folder(number)
+        if not self.here.on_first(lambda: _holds(folder, FINISHED)):
+            shown_training(
+                spec,
+                state,
+                training=self.training,
+                validation=None,
+                config=replace(self.config, seed=self.config.seed + number),
+                run=folder,
+                here=self.here,
+                resume=self.here.on_first(lambda: _holds(folder, [CHECKPOINT])),
+                quiet=self.quiet,
+            )
+            self.here.wait()
+        return _read(folder, "last")
+
+    def evaluate(self, spec: NetworkSpec, state: State, number: int) -> float:
+        """The network's mAP@0.5 on the validation images."""
+        return self.here.on_first(lambda: self._accuracy(spec, state, number))
+
+    def keep(self, network: ScheduledNetwork) -> None:
+        """Write the last good network so far."""
+        self.here.on_first(lambda: write_network(self.out, "best", network.spec, network.state, 0))
+
+    def _accuracy(self, spec: NetworkSpec, state: State, number: int) -> float:
+        folder, size = self._folder(number), self.config.image_size
+        measured_on = {
+            "protocol": PROTOCOL,
+            "image_size": size,
+            "images": fingerprint(self.validation),
+            "weights": _sha256(folder / "last.weights" if number else self.weights),
+        }
+        if _holds(folder, [ACCURACY]):
+            known = _read_json(folder / ACCURACY)
+            if known.get("measured_on") == measured_on:
+                return float(known["map50"])
+        network = Network.from_state(with_input_size(spec, size, size), state)
+        map50 = evaluate(network, self.validation, PROTOCOL).map50
+        document = {"map50": map50, "measured_on": measured_on}
+        write_text(folder / ACCURACY, json.dumps(document, indent=1) + "\n")
+        return map50
+
+    def _folder(self, number: int) -> Path:
+        return self.out / f"step-{number:02}"
 
 
-def _same_run(path: Path, asked: dict[str, object]) -> None:
-    """Refuse to go on with a schedule that was started with other settings."""
-    if path.exists():
-        was = json.loads(path.read_text(encoding="utf-8"))
-        if was != asked:
-            raise PlanError(f"{path}: this run was started with {was}: choose another --out")
+def _follow(
+    networks: Iterable[ScheduledNetwork], steps: _Steps, floor: float | None, quiet: bool
+) -> None:
+    """Keep the last good network and print how it goes."""
+    here, out = steps.here, steps.out
+    rows: list[tuple[int, str, str]] = []
+    last_good: int | None = None
+    for network in networks:
+        accuracy = f"{network.accuracy:.4f}"
+        rows.append((network.step, f"{network.keep_macs:.3f}", accuracy))
+        good = floor is None or network.accuracy >= floor
+        if good:
+            last_good = network.step
+            steps.keep(network)
+        elif last_good is None:
+            raise PlanError(
+                f"the dense network's mAP@0.5 {accuracy} is under --map-floor {floor:g}"
+            )
+        if here.is_first and not quiet:
+            output.print(
+                f"step {network.step}: {network.keep_macs:.3f} of MACs, mAP@0.5 {accuracy}"
+                f"{'' if good else ', under the floor: stopped'}"
+            )
+    if here.is_first:
+        print_table("Iterative pruning", ("Step", "MACs kept", f"mAP@0.5 ({PROTOCOL})"), rows)
+        output.print(f"{out}: best.cfg and best.weights are those of step {last_good}")
+
+
+def _begin(out: Path, asked: Mapping[str, Any], resume: bool) -> None:
+    """Write down what a run is started with, or refuse to go on with another one."""
+    path = out / SCHEDULE
+    if not path.exists():
+        if (out / CHECKPOINT).exists():
+            raise CheckpointError(f"{out} holds a training run: choose another --out")
+        write_text(path, json.dumps(asked, indent=1) + "\n")
         return
-    write_text(path, json.dumps(asked) + "\n")
+    if not resume:
+        raise CheckpointError(f"{out} holds a run: give --resume to go on, or another --out")
+    was = _read_json(path)
+    changed = [name for name in {**was, **asked} if was.get(name) != asked.get(name)]
+    if changed:
+        raise PlanError(
+            f"{path}: this run was started with another {', '.join(changed)}: choose another --out"
+        )
+
+
+def _holds(folder: Path, names: Iterable[str]) -> bool:
+    return all((folder / name).exists() for name in names)
+
+
+def _read(folder: Path, name: str) -> Pair:
+    spec = read_cfg(folder / f"{name}.cfg")
+    return spec, read_weights(folder / f"{name}.weights", spec)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: damaged ({error})") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -27,13 +27,16 @@ from yoloprune.cli.training import (
     training_side,
 )
 from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.shapes import layer_shapes
 from yoloprune.darknet.spec import NetworkSpec, with_input_size
+from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
 from yoloprune.errors import DatasetError
 from yoloprune.model.initialization import training_state, transferred_state
 from yoloprune.model.network import Network
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import world
+from yoloprune.training.loss import trainable_heads
 
 
 def train(
@@ -109,22 +112,7 @@ def train(
         workers=workers,
         seed=seed,
     )
-    training, validation = training_data(spec, data, hold_out)
-    with world() as here:
-        log = shown_training(
-            spec,
-            state,
-            training=training,
-            validation=validation,
-            config=config,
-            run=out,
-            here=here,
-            tensorboard=tensorboard,
-            resume=resume,
-            quiet=quiet,
-        )
-        if here.is_first:
-            _print_end(out, log)
+    _run(spec, state, config, data, hold_out, out, None, tensorboard, resume, quiet)
 
 
 def finetune(
@@ -167,6 +155,22 @@ def finetune(
         workers=workers,
         seed=seed,
     )
+    taught_by = None if teacher is None else _teacher(*teacher, spec, size)
+    _run(spec, state, config, data, hold_out, out, taught_by, tensorboard, resume, quiet)
+
+
+def _run(
+    spec: NetworkSpec,
+    state: State,
+    config: TrainingConfig,
+    data: Path,
+    hold_out: float,
+    out: Path,
+    teacher: Network | None,
+    tensorboard: bool,
+    resume: bool,
+    quiet: bool,
+) -> None:
     training, validation = training_data(spec, data, hold_out)
     with world() as here:
         log = shown_training(
@@ -177,7 +181,7 @@ def finetune(
             config=config,
             run=out,
             here=here,
-            teacher=None if teacher is None else _teacher(*teacher, spec, size),
+            teacher=teacher,
             tensorboard=tensorboard,
             resume=resume,
             quiet=quiet,
@@ -188,9 +192,20 @@ def finetune(
 
 def _teacher(cfg: Path, weights: Path, student: NetworkSpec, size: int) -> Network:
     spec = with_input_size(read_cfg(cfg), size, size)
-    if [head.channels for head in spec.heads] != [head.channels for head in student.heads]:
-        raise DatasetError(f"{cfg}: the teacher's heads differ from the student's")
+    if _heads(spec) != _heads(with_input_size(student, size, size)):
+        raise DatasetError(
+            f"{cfg}: the teacher's heads differ from the student's (anchors, classes or grids)"
+        )
     return Network.from_state(spec, read_weights(weights, spec))
+
+
+def _heads(spec: NetworkSpec) -> list[object]:
+    """What the values of each head's map mean."""
+    shapes = layer_shapes(spec)
+    return [
+        (shapes[head.index], head.anchors, head.classes, head.scale_x_y, head.new_coords)
+        for head in trainable_heads(spec)
+    ]
 
 
 def _print_end(out: Path, log: list[dict[str, Any]]) -> None:

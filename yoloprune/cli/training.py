@@ -1,6 +1,6 @@
 """What the commands that train share: their options, their data, their progress bar."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,7 +41,7 @@ Accumulate = Annotated[
     int, typer.Option("--accumulate", min=1, help="Micro-batches per step, over all processes.")
 ]
 ImageSize = Annotated[
-    int | None, typer.Option("--image-size", help="Input side, pixels (the cfg's own).")
+    int | None, typer.Option("--image-size", min=32, help="Input side, pixels (the cfg's own).")
 ]
 LearningRate = Annotated[float, typer.Option("--learning-rate", help="Peak learning rate.")]
 Precision = Annotated[
@@ -62,7 +62,7 @@ def training_side(spec: NetworkSpec, image_size: int | None) -> int:
             f"the cfg reads {width}x{height} images, but training needs square ones: "
             "give --image-size"
         )
-    return image_size or height
+    return height if image_size is None else image_size
 
 
 def training_data(spec: NetworkSpec, data: Path, held_out: float) -> tuple[Dataset, Dataset]:
@@ -87,6 +87,7 @@ def shown_training(
     tensorboard: bool = False,
     resume: bool,
     quiet: bool,
+    stop: Callable[[], bool] = lambda: False,
     how_to_go_on: str = "run the same command with --resume",
 ) -> list[dict[str, Any]]:
     """Train with a progress bar; Ctrl-C ends the program with code 130, the run resumable."""
@@ -103,8 +104,11 @@ def shown_training(
                 teacher=teacher,
                 resume=resume,
                 report=report,
-                after_epoch=tensorboard_log(run) if tensorboard and here.is_first else _nothing,
+                after_epoch=_epoch_line(
+                    config, quiet, tensorboard_log(run) if tensorboard else None
+                ),
                 warn=lambda message: errors.print(f"warning: {message}"),
+                stop=stop,
             )
         except InterruptedRunError:
             if here.is_first:
@@ -112,8 +116,20 @@ def shown_training(
             raise typer.Exit(130) from None
 
 
-def _nothing(line: dict[str, Any]) -> None:
-    pass
+def _epoch_line(
+    config: TrainingConfig, quiet: bool, log: Callable[[dict[str, Any]], None] | None
+) -> Callable[[dict[str, Any]], None]:
+    """Logs an epoch; outside a terminal, where there is no bar, it prints a line too."""
+
+    def add(line: dict[str, Any]) -> None:
+        if log is not None:
+            log(line)
+        if not quiet and not errors.is_terminal:
+            accuracy = "" if line["map50"] is None else f", mAP@0.5 {line['map50']:.4f}"
+            loss = sum(line["loss"].values())
+            errors.print(f"epoch {line['epoch']}/{config.epochs}: loss {loss:.3f}{accuracy}")
+
+    return add
 
 
 @contextmanager
@@ -142,11 +158,16 @@ class _Report:
         smooth = step.loss if self.smooth is None else 0.95 * self.smooth + 0.05 * step.loss
         self.smooth = smooth
         speed = self.bar.tasks[0].speed or 0.0
-        best = f"mAP {step.best:.3f}" if step.best >= 0 else ""
+        parts = [f"loss {smooth:.2f}"]
+        if step.best >= 0:
+            parts.append(f"mAP {step.best:.3f}")
+        if step.zero_channels is not None:
+            parts.append(f"{step.zero_channels:.1%} of channels 0")
+        parts.append(f"{speed * step.images:.0f} images/s")
         self.bar.update(
             self.task,
             description=f"epoch {step.epoch + 1}/{step.epochs}",
             total=step.epochs * step.steps,
             completed=step.epoch * step.steps + step.step,
-            state=f"loss {smooth:.2f} {best} {speed * step.images:.0f} images/s",
+            state="  ".join(parts),
         )

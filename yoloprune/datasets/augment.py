@@ -1,8 +1,8 @@
 """Training samples: images with boxes, augmented, at the network's input size.
 
-Images are RGB uint8 (H, W, 3); boxes are xyxy in pixels. Every random choice comes from one
-generator a sample, so a sample depends on its seed alone, not on the order or the process in which
-it is made.
+Images are RGB uint8 (H, W, 3); boxes are xyxy in pixels, (0, 0) being the outer corner of the first
+pixel. Every random choice comes from one generator a sample, so a sample depends on its seed alone,
+not on the order or the process in which it is made.
 """
 
 import os
@@ -19,7 +19,7 @@ from yoloprune.datasets.images import Image
 
 GREY = 128
 SMALLEST_SIDE = 2.0
-"""Boxes cut to less than this many pixels are dropped."""
+"""Boxes with a side of less than this many pixels, after scaling and cutting, are dropped."""
 
 SMALLEST_SHARE = 0.2
 """Boxes of which less than this share of the area is left are dropped."""
@@ -39,7 +39,10 @@ Fetch: TypeAlias = Callable[[int], Sample]
 
 
 def plain_sample(sample: Sample, size: tuple[int, int]) -> Sample:
-    """The sample fitted into (height, width), aspect ratio kept, centred on grey."""
+    """The sample fitted into (height, width), aspect ratio kept, centred on grey.
+
+    Boxes with too small a side are dropped.
+    """
     height, width = size
     own_height, own_width = sample.image.shape[:2]
     scale = min(width / own_width, height / own_height)
@@ -50,9 +53,11 @@ def plain_sample(sample: Sample, size: tuple[int, int]) -> Sample:
 def augmented_sample(
     fetch: Fetch, index: int, count: int, size: tuple[int, int], mosaic: float, seed: Sequence[int]
 ) -> Sample:
-    """An augmented training sample of (height, width).
+    """An augmented training sample of (height, width), a function of its arguments alone.
 
-    `count` is the number of samples that a mosaic may draw from, `mosaic` its probability.
+    One image at a random scale and place, or with probability `mosaic` four of them, the other
+    three drawn from the first `count` samples; then flipped and recoloured at random. Boxes are cut
+    at the border of the image or of their tile; those of which too little is left are dropped.
     """
     generator = np.random.default_rng(tuple(seed))
     if generator.random() < mosaic:
@@ -68,13 +73,18 @@ def _placed(
 ) -> Sample:
     """The sample scaled and moved by `shift` = (x, y) onto grey of (height, width), then cut."""
     height, width = size
-    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    image, scales = sample.image, np.array([scale, scale])
     # Area-like results when shrinking need a blur first; INTER_AREA does not exist for warps.
-    image = sample.image
     if scale < 0.75:
-        smaller = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        image = np.asarray(cv2.resize(image, smaller, interpolation=cv2.INTER_AREA), np.uint8)
-        matrix[0, 0], matrix[1, 1] = 1.0, 1.0
+        before = np.array([image.shape[1], image.shape[0]])
+        smaller = np.maximum(1, np.rint(before * scale).astype(int))
+        shrunk = cv2.resize(image, smaller.tolist(), interpolation=cv2.INTER_AREA)
+        image = np.asarray(shrunk, np.uint8)
+        # What rounding to whole pixels has left over.
+        scales = before * scale / smaller
+    # Boxes count from the edge of the first pixel, the warp from its centre.
+    offset = np.array(shift) + 0.5 * scales - 0.5
+    matrix = np.column_stack((np.diag(scales), offset))
     warped = cv2.warpAffine(
         image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=(GREY, GREY, GREY)
     )
@@ -128,7 +138,7 @@ def _mosaic(
 
 
 def _recoloured(sample: Sample, seed: int) -> Sample:
-    """The sample after albumentations: flip, small rotation, HSV, blur, JPEG."""
+    """The sample after albumentations: flip, hue, saturation and value, blur, JPEG."""
     pipeline = _pipeline()
     pipeline.set_random_seed(seed)
     result = pipeline(
@@ -152,7 +162,14 @@ def _pipeline() -> Any:
                 hue_shift_limit=8, sat_shift_limit=60, val_shift_limit=45, p=0.8
             ),
             albumentations.OneOf(
-                [albumentations.Blur(blur_limit=3), albumentations.MotionBlur(blur_limit=5)], p=0.1
+                [
+                    albumentations.Blur(blur_limit=3),
+                    # Symmetric: otherwise it moves the image to one side under its boxes.
+                    albumentations.MotionBlur(
+                        blur_limit=5, allow_shifted=False, direction_range=(0.0, 0.0)
+                    ),
+                ],
+                p=0.1,
             ),
             albumentations.ImageCompression(quality_range=(40, 90), p=0.1),
         ],

@@ -20,6 +20,7 @@ from yoloprune.datasets.augment import Sample, augmented_sample, plain_sample
 from yoloprune.datasets.images import Image, read_image
 from yoloprune.datasets.labels import Dataset
 from yoloprune.detection.boxes import box_cxcywh_to_xyxy
+from yoloprune.errors import DatasetError
 
 CACHE_BYTES = 3 << 30
 """Decoded images are kept in memory as long as they take less than this."""
@@ -45,8 +46,11 @@ class Batch:
     boxes: Tensor
 
 
-class TrainingImages(TorchDataset[Sample]):
-    """Makes samples from keys; decoded images are cached in memory while they fit."""
+class TrainingImages:
+    """Makes samples from keys; decoded images are cached in memory while they fit.
+
+    A key whose image, or one of whose mosaic's images, cannot be read raises `DatasetError`.
+    """
 
     def __init__(self, dataset: Dataset, *, augment: bool, mosaic: float, seed: int) -> None:
         self.dataset = dataset
@@ -57,9 +61,14 @@ class TrainingImages(TorchDataset[Sample]):
         self._cached_bytes = 0
 
     def fill_cache(self) -> None:
-        """Decode all images that fit, so that loader processes share them from the start."""
-        for index in range(len(self.dataset.images)):
+        """Decode images until one does not fit, so that loader processes share them.
+
+        Raises `DatasetError` if one of them cannot be read.
+        """
+        for index in range(len(self)):
             self._image(index)
+            if index not in self._cache:
+                return
 
     def __len__(self) -> int:
         return len(self.dataset.images)
@@ -93,6 +102,19 @@ class TrainingImages(TorchDataset[Sample]):
         return image
 
 
+class _Batches(TorchDataset[Batch | DatasetError]):
+    """Batches of keys; an error is a value, for torch would wrap it in the worker's traceback."""
+
+    def __init__(self, images: TrainingImages) -> None:
+        self.images = images
+
+    def __getitem__(self, keys: list[SampleKey]) -> Batch | DatasetError:
+        try:
+            return collate([self.images[key] for key in keys])
+        except DatasetError as error:
+            return error
+
+
 def epoch_order(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
     """The order in which an epoch goes through `count` images."""
     return np.random.default_rng((seed, epoch)).permutation(count)
@@ -122,7 +144,8 @@ def micro_batches(
     """This process's micro-batches of an epoch from `first_step` on, `len(own_parts)` a step.
 
     A step's `batch_size` images are cut into `parts` micro-batches, of which this process makes
-    those that `own_parts` names. The last images of an epoch that fill no step wait for the next.
+    those that `own_parts` names. The last images of an epoch that fill no step are left out.
+    torch's global random state stays as it is. Raises `DatasetError` where an image cannot be read.
     """
     order = epoch_order(len(images), seed=images.seed, epoch=epoch)
     size = batch_size // parts
@@ -138,19 +161,24 @@ def micro_batches(
                     for p in places
                 ]
             )
-    loader: DataLoader[Sample] = DataLoader(
-        images,
-        batch_sampler=keys,
-        collate_fn=collate,
+    loader: DataLoader[Batch | DatasetError] = DataLoader(
+        _Batches(images),
+        batch_size=None,
+        sampler=keys,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_stand_back,
+        # Otherwise it draws from torch's global generator, and a resumed run from another state.
+        generator=torch.Generator(),
     )
-    yield from loader
+    for batch in loader:
+        if isinstance(batch, DatasetError):
+            raise batch
+        yield batch
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack samples of one size into a batch."""
+    """Stack samples of one size into a batch; their xyxy boxes become cxcywh."""
     images = torch.from_numpy(np.stack([sample.image for sample in samples]))
     corners = torch.from_numpy(np.concatenate([sample.boxes for sample in samples]))
     centre = (corners[:, :2] + corners[:, 2:]) / 2

@@ -1,7 +1,8 @@
 """One file that holds everything a run needs to go on, written whole or not at all."""
 
 import io
-import pickle
+import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from yoloprune.errors import CheckpointError
 from yoloprune.files import write_atomically
 from yoloprune.training.config import TrainingConfig
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +47,15 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    path: Path, spec: NetworkSpec, config: TrainingConfig, checkpoint: Checkpoint
+    path: Path,
+    spec: NetworkSpec,
+    config: TrainingConfig,
+    checkpoint: Checkpoint,
+    inputs: Mapping[str, str],
 ) -> None:
     """Write a checkpoint; the previous one stays until the new one is complete.
+
+    `inputs` are hashes of what a run depends on beside its settings: its images, its teacher.
 
     Raises `OSError` where it cannot be written, for want of space on the disk for instance.
     """
@@ -56,6 +63,7 @@ def save_checkpoint(
         "version": VERSION,
         "spec_digest": spec.digest(),
         "config": asdict(config),
+        "inputs": dict(inputs),
         "epoch": checkpoint.position.epoch,
         "step": checkpoint.position.step,
         "sums": list(checkpoint.position.sums),
@@ -75,30 +83,38 @@ def save_checkpoint(
         temporary.write_bytes(buffer.getbuffer())
 
 
-def load_checkpoint(path: Path, spec: NetworkSpec, config: TrainingConfig) -> Checkpoint:
-    """Read a checkpoint of this network and these settings.
+def load_checkpoint(
+    path: Path, spec: NetworkSpec, config: TrainingConfig, inputs: Mapping[str, str]
+) -> Checkpoint:
+    """Read a checkpoint of this network, these settings and these inputs.
 
     Raises `CheckpointError` when the file is missing, damaged, of another network, or was made with
-    other settings (the message names them). Nothing in the file is executed.
+    other settings or inputs (the message names them). Nothing in the file is executed.
     """
     try:
+        _check_sums(path)
         document = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no checkpoint to resume from") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot read the checkpoint: {error.strerror}") from error
+    except Exception as error:
+        # A damaged file can make the unpickler fail in any way.
         raise CheckpointError(f"{path}: damaged checkpoint ({type(error).__name__})") from error
     try:
         if document["version"] != VERSION:
             raise CheckpointError(f"{path}: checkpoint version {document['version']} is unknown")
         if document["spec_digest"] != spec.digest():
             raise CheckpointError(f"{path}: the checkpoint belongs to another cfg")
-        other = {k: v for k, v in asdict(config).items() if document["config"].get(k) != v}
-        # These change where the work is done, not what is computed.
-        for name in ("workers", "checkpoint_minutes"):
-            other.pop(name, None)
+        other = {k: v for k, v in config.decisive().items() if document["config"].get(k) != v}
         if other:
             was = {name: document["config"].get(name) for name in other}
             raise CheckpointError(f"{path}: made with {was}, now {other}: cannot be resumed")
+        changed = [n for n in inputs if document["inputs"].get(n) != inputs[n]]
+        if changed:
+            raise CheckpointError(
+                f"{path}: made with another {' and another '.join(changed)}: cannot be resumed"
+            )
         position = Position(
             epoch=document["epoch"], step=document["step"], sums=tuple(document["sums"])
         )
@@ -115,3 +131,11 @@ def load_checkpoint(path: Path, spec: NetworkSpec, config: TrainingConfig) -> Ch
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: not a checkpoint of this program ({error!r})") from error
+
+
+def _check_sums(path: Path) -> None:
+    """Raise `zipfile.BadZipFile` where the checksums do not fit: torch does not look at them."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(damaged)

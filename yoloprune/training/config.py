@@ -1,7 +1,8 @@
 """The settings of a training run; an invalid one cannot exist."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 from yoloprune.errors import DatasetError
 
@@ -26,7 +27,7 @@ class TrainingConfig:
         learning_rate: peak, reached after the warm-up, then cosine down to `final_rate` of it.
         momentum: of SGD, and beta1 of AdamW.
         weight_decay: on kernels only, never on biases or batch norms.
-        warmup: length of the linear warm-up, epochs.
+        warmup: length of the linear warm-up, epochs; at most a fifth of the run.
         final_rate: last learning rate as a share of the peak.
         ema_decay: of the exponential moving average of the weights, which is what is evaluated and
             written; 0 for none.
@@ -68,6 +69,11 @@ class TrainingConfig:
     workers: int = 1
     seed: int = 0
 
+    def decisive(self) -> dict[str, Any]:
+        """The settings that decide what is computed, not where or when."""
+        others = ("workers", "checkpoint_minutes")
+        return {name: value for name, value in asdict(self).items() if name not in others}
+
     def __post_init__(self) -> None:
         problems = {
             "epochs must be at least 1": self.epochs < 1,
@@ -85,6 +91,9 @@ class TrainingConfig:
                 min(self.weight_decay, self.sparsity, self.distillation) < 0
             ),
             "warmup must not be negative": self.warmup < 0,
+            "every number must be finite": not all(
+                math.isfinite(value) for value in asdict(self).values() if isinstance(value, float)
+            ),
             "final_rate must be in (0, 1]": not 0 < self.final_rate <= 1,
             "ema_decay must be in [0, 1)": not 0 <= self.ema_decay < 1,
             "clip_norm must be positive": not self.clip_norm > 0,

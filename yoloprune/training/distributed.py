@@ -4,15 +4,24 @@ Started by `torchrun`, processes find each other by its environment variables; g
 on GPUs. Alone, everything here is the identity.
 """
 
+import atexit
+import inspect
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+PATIENCE = 5.0
+"""Seconds for which an error is held back that another process may explain better."""
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +58,23 @@ class World:
         """Whether any process raised the flag."""
         return self.total([float(flag)])[0] > 0
 
-    def from_first(self, value: float) -> float:
-        """The first process's value, in all processes."""
-        return self.total([value if self.is_first else 0.0])[0]
+    def on_first(self, work: Callable[[], _Found]) -> _Found:
+        """What `work` returns in the first process, which does it alone, in all processes.
+
+        If it raises, the first process does, and the others end quietly with code 2.
+        """
+        if self.size == 1:
+            return work()
+        outcome: list[Any] = [False, None]
+        try:
+            if self.is_first:
+                outcome = [True, work()]
+        finally:
+            dist.broadcast_object_list(outcome, device=self.device)
+        done, found = outcome
+        if not done:
+            raise SystemExit(2)
+        return found  # type: ignore[no-any-return]
 
     def wait(self) -> None:
         """Wait until all processes are here."""
@@ -63,7 +86,7 @@ class World:
 def world() -> Iterator[World]:
     """Join the processes that torchrun started, or be alone."""
     cuda = torch.cuda.is_available()
-    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if not _among_others():
         yield World(rank=0, size=1, device=torch.device("cuda" if cuda else "cpu"))
         return
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
@@ -73,12 +96,40 @@ def world() -> Iterator[World]:
     dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=12))
     try:
         yield World(rank=dist.get_rank(), size=dist.get_world_size(), device=device)
-    finally:
-        dist.destroy_process_group()
+    except BaseException:
+        # After the error has been told: the others take a lost connection for an error too.
+        atexit.register(dist.destroy_process_group)
+        raise
+    dist.destroy_process_group()
+
+
+@contextmanager
+def first_speaks() -> Iterator[None]:
+    """Hold an error back for `PATIENCE` seconds unless it is the first process's own.
+
+    Bad input fails in all processes alike, and one that ends takes the connection from the others,
+    the first included. torchrun ends those that wait as soon as one has failed, so that the user
+    reads one error, the one that began it; that of another process alone is told after the wait.
+    """
+    try:
+        yield
+    except BaseException as error:
+        lost = type(error) is RuntimeError or isinstance(error, dist.DistError)
+        if _among_others() and (lost or os.environ["RANK"] != "0"):
+            time.sleep(PATIENCE)
+        raise
+
+
+def _among_others() -> bool:
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def parallel(network: nn.Module, world: World) -> nn.Module:
     """The network with gradients averaged over all processes."""
     if world.size == 1:
         return network
-    return nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
+    # torch 2.13 gave the option a new name and warns of the old one.
+    known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
+    new = "forward_sync_buffers" in known
+    own_buffers: dict[str, Any] = {"forward_sync_buffers" if new else "broadcast_buffers": False}
+    return nn.parallel.DistributedDataParallel(network, **own_buffers)

@@ -5,6 +5,7 @@ weights as one that was not.
 """
 
 import copy
+import hashlib
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +18,10 @@ from typing import Any
 from yoloprune.darknet.shapes import layer_shapes
 from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.darknet.state import State
+from yoloprune.datasets.fingerprint import fingerprint
 from yoloprune.datasets.labels import Dataset
 from yoloprune.datasets.loader import TrainingImages, micro_batches
-from yoloprune.errors import CheckpointError, DatasetError
+from yoloprune.errors import CfgError, CheckpointError, DatasetError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.model.network import Network
 from yoloprune.training.checkpoint import Position, load_checkpoint
@@ -40,7 +42,7 @@ from yoloprune.training.step import training_step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
-    """What a progress bar shows after a step."""
+    """What a progress bar shows after a step; `zero_channels` is None without sparsity."""
 
     epoch: int
     epochs: int
@@ -49,6 +51,7 @@ class StepReport:
     loss: float
     images: int
     best: float
+    zero_channels: float | None
 
 
 class InterruptedRunError(Exception):
@@ -69,35 +72,31 @@ def train(
     report: Callable[[StepReport], None] = lambda step: None,
     after_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
     warn: Callable[[str], None] = lambda message: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
     """Train a network and write its run folder; returns the log, one entry an epoch.
 
     `best.cfg/.weights` is the moving average with the best mAP on `validation` (of the last epoch
     if there is none), `last.cfg/.weights` that of the last epoch. Raises `DatasetError` for data
     that cannot train this network, `CheckpointError` for a checkpoint that does not fit or a loss
-    that is not finite, and `InterruptedRunError` when stopped by the user, once the checkpoint is
-    written.
+    that is not finite, and `InterruptedRunError` when stopped by Ctrl-C or `stop`, which is asked
+    after every step, once the checkpoint is written.
     """
-    run_spec = with_input_size(spec, config.image_size, config.image_size)
-    trainable_heads(run_spec)
+    run_spec = trainable_spec(spec, training, config, world)
     steps = len(training.images) // config.batch_size
-    if not steps:
-        raise DatasetError(
-            f"{len(training.images)} training images are fewer than one batch of "
-            f"{config.batch_size}: choose a smaller --batch-size"
-        )
-    if config.accumulate % world.size:
-        raise DatasetError(
-            f"accumulate={config.accumulate} must be a multiple of the {world.size} processes"
-        )
     if not resume and (run / CHECKPOINT).exists():
         raise CheckpointError(f"{run} holds a run: give --resume to go on, or another --out")
-    layer_shapes(run_spec)
-    loop = Loop(run_spec, state, config, world, steps, teacher)
+    inputs = {
+        "training set": fingerprint(training),
+        "validation set": "none" if validation is None else fingerprint(validation),
+        "teacher": "none" if teacher is None else _digest(teacher),
+    }
+    loop = Loop(run_spec, state, config, world, steps, teacher, inputs)
     if resume:
-        loop.restore(load_checkpoint(run / CHECKPOINT, run_spec, config))
+        loop.restore(load_checkpoint(run / CHECKPOINT, run_spec, config, inputs))
     elif world.is_first:
-        write_settings(run, config, {"training_images": len(training.images)})
+        counts = {"training_images": len(training.images)}
+        write_settings(run, config, counts | {"inputs": inputs})
     if config.sparsity and not resume:
         loop.check_sparsity(warn)
     images = TrainingImages(
@@ -106,11 +105,46 @@ def train(
     images.fill_cache()
     with _stop_flag() as stopped:
         while loop.position.epoch < config.epochs:
-            _train_epoch(loop, images, run, report, stopped)
+            _train_epoch(loop, images, run, report, lambda: stopped() or stop())
             _finish_epoch(loop, validation, run)
             if world.is_first:
                 after_epoch(loop.log[-1])
     return loop.log
+
+
+def trainable_spec(
+    spec: NetworkSpec, training: Dataset, config: TrainingConfig, world: World
+) -> NetworkSpec:
+    """The network at the run's input size; raises what `train` says if it cannot be trained."""
+    run_spec = with_input_size(spec, config.image_size, config.image_size)
+    trainable_heads(run_spec)
+    if len(training.images) < config.batch_size:
+        raise DatasetError(
+            f"{len(training.images)} training images are fewer than one batch of "
+            f"{config.batch_size}: choose a smaller --batch-size"
+        )
+    if config.accumulate % world.size:
+        raise DatasetError(
+            f"accumulate={config.accumulate} must be a multiple of the {world.size} processes"
+        )
+    if not training.object_count:
+        raise DatasetError(f"none of the {len(training.images)} training images has an object")
+    try:
+        layer_shapes(run_spec)
+    except CfgError as error:
+        raise DatasetError(
+            f"the network cannot read images of {config.image_size}x{config.image_size} ({error}): "
+            "choose an --image-size that is a multiple of 32"
+        ) from error
+    return run_spec
+
+
+def _digest(network: Network) -> str:
+    """SHA-256 over a network's layers and weights."""
+    digest = hashlib.sha256(network.spec.digest().encode())
+    for tensor in network.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _train_epoch(
@@ -150,6 +184,7 @@ def _train_epoch(
                 loss=sum(losses),
                 images=config.batch_size,
                 best=loop.best,
+                zero_channels=zero_share(loop.scales) if config.sparsity else None,
             )
         )
         if world.agree(stopped()):
@@ -163,6 +198,7 @@ def _train_epoch(
 def _finish_epoch(loop: Loop, validation: Dataset | None, run: Path) -> None:
     config, world, position = loop.config, loop.world, loop.position
     world.average_buffers(loop.network)
+    world.average_buffers(loop.average)
     epoch = position.epoch + 1
     line: dict[str, Any] = {
         "epoch": epoch,
@@ -174,26 +210,28 @@ def _finish_epoch(loop: Loop, validation: Dataset | None, run: Path) -> None:
         "zero_channels": zero_share(loop.scales),
         "map50": None,
     }
-    due = epoch % config.evaluate_every == 0 or epoch == config.epochs
-    better = validation is None
-    if due and validation is not None and world.is_first:
-        found = evaluate(loop.average.cpu(), validation, "case-study")
-        loop.average.to(world.device)
-        line["map50"] = found.map50
-        better = found.map50 > loop.best
-        loop.best = max(loop.best, found.map50)
-    world.wait()
+    if validation is not None and (epoch % config.evaluate_every == 0 or epoch == config.epochs):
+        line["map50"] = world.on_first(
+            lambda: evaluate(loop.average, validation, "case-study").map50
+        )
+    accuracy = -1.0 if line["map50"] is None else line["map50"]
+    better = validation is None or accuracy > loop.best
+    loop.best = max(loop.best, accuracy)
     loop.log.append(line)
     loop.position = Position(epoch=epoch, step=0, sums=(0.0,) * len(TERMS))
-    if world.is_first:
-        state = copy.deepcopy(loop.average).cpu().state()
-        seen = loop.steps * config.batch_size
-        if better:
-            write_network(run, "best", loop.spec, state, seen)
-        if epoch == config.epochs:
-            write_network(run, "last", loop.spec, state, seen)
-        loop.save(run)
-        write_log(run, loop.log)
+    world.on_first(lambda: _write_epoch(loop, run, better))
+
+
+def _write_epoch(loop: Loop, run: Path, better: bool) -> None:
+    state = copy.deepcopy(loop.average).cpu().state()
+    seen = loop.steps * loop.config.batch_size
+    if better:
+        write_network(run, "best", loop.spec, state, seen)
+    if loop.position.epoch == loop.config.epochs:
+        write_network(run, "last", loop.spec, state, seen)
+    # The log first: a finished run would not write it again.
+    write_log(run, loop.log)
+    loop.save(run)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """A run's state between two steps: network, moving average, optimizer, position."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from yoloprune.model.network import Network
 from yoloprune.training.checkpoint import Checkpoint, Position, save_checkpoint
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World, parallel
-from yoloprune.training.rates import learning_rate, shrink_budget, sparsity
+from yoloprune.training.rates import learning_rate, shrink_budget, shrinkage
 from yoloprune.training.regularize import coupled_scales, typical_scale
 from yoloprune.training.run_folder import CHECKPOINT
 
@@ -32,9 +32,10 @@ class Loop:
         world: World,
         steps_per_epoch: int,
         teacher: Network | None,
+        inputs: Mapping[str, str],
     ) -> None:
         torch.manual_seed(config.seed)
-        self.spec, self.config, self.world = spec, config, world
+        self.spec, self.config, self.world, self.inputs = spec, config, world, inputs
         self.steps_per_epoch = steps_per_epoch
         self.network = Network.from_state(spec, state).to(world.device)
         # mypy knows no overload of Module.to for a memory format alone.
@@ -79,7 +80,7 @@ class Loop:
             best=self.best,
             random=torch.get_rng_state(),
         )
-        save_checkpoint(run / CHECKPOINT, self.spec, self.config, checkpoint)
+        save_checkpoint(run / CHECKPOINT, self.spec, self.config, checkpoint, self.inputs)
 
     @property
     def learning_rate(self) -> float:
@@ -87,12 +88,15 @@ class Loop:
         return learning_rate(self.config, self.steps, self.steps_per_epoch)
 
     @property
-    def sparsity(self) -> float:
-        """Strength of the group lasso in the next step."""
-        return sparsity(self.config, self.steps, self.steps_per_epoch)
+    def shrinkage(self) -> float:
+        """By how much the next proximal step shortens a scale."""
+        return shrinkage(self.config, self.steps, self.steps_per_epoch)
 
     def check_sparsity(self, warn: Callable[[str], None]) -> None:
-        """Warn if the whole run cannot shrink a typical scale to 0."""
+        """Warn if the whole run cannot shrink a typical scale to 0, or there is none."""
+        if not self.scales:
+            warn("no prunable group has batch norm in all its producers: --sparsity has no effect")
+            return
         budget = shrink_budget(self.config, self.steps_per_epoch)
         scale = typical_scale(self.scales)
         if budget < scale:

@@ -4,9 +4,12 @@ Legend: B images, A anchors, C classes, h x w cells, P positives, M objects.
 
 Box: 1 - CIoU of each positive's decoded box (Z. Zheng et al., "Distance-IoU Loss", 2020).
 Objectness and classes: binary cross-entropy; a prediction that is no positive but overlaps some
-object with IoU above the ignore threshold counts neither way (J. Redmon and A. Farhadi, "YOLOv3",
-2018). All three are sums over the batch divided by the number of positives of the whole batch, so
-that micro-batches and processes add up to exactly the loss of one large batch.
+object with IoU above the head's `ignore_thresh` counts neither way (J. Redmon and A. Farhadi,
+"YOLOv3", 2018). The balance of the heads is that every prediction counts alike: a head weighs by
+its cells, 16 : 4 : 1 for strides of 8, 16 and 32, which is close to the 10 : 2.5 : 1 that others
+give to their means. All three are sums over the batch divided by the number of positives of the
+whole batch (or of its images, if those are more), so that micro-batches and processes add up
+to exactly the loss of one large batch.
 """
 
 import math
@@ -17,13 +20,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from yoloprune.darknet.options import Options
 from yoloprune.darknet.spec import NetworkSpec, Yolo
 from yoloprune.detection.boxes import box_cxcywh_to_xyxy, box_iou
 from yoloprune.detection.decode import decode_yolo_boxes
 from yoloprune.errors import CfgError
 from yoloprune.training.assign import Objects, Positives
 
-IGNORE_IOU = 0.7
+IGNORE_IOU = 0.5
+"""Where the cfg's head gives no `ignore_thresh`; darknet's own."""
+
 BOX_WEIGHT = 3.0
 CLASS_WEIGHT = 1.0
 
@@ -63,8 +69,7 @@ def detection_loss(
 ) -> Loss:
     """Loss of raw head maps (B, A (5 + C), h, w) against objects, for (height, width) inputs.
 
-    `positives` are `assign`'s; the terms are divided by `normaliser`, the positives of the whole
-    batch.
+    `positives` are `assign`'s; the terms are divided by `normaliser`.
     """
     zero = maps[0].new_zeros(())
     box, objectness, classes = zero, zero, zero
@@ -77,7 +82,7 @@ def detection_loss(
         box = box + (1 - ciou(boxes[at], truth)).sum()
         wanted = torch.zeros_like(t[..., 4])
         wanted[at] = 1
-        weight = _objectness_weight(boxes.detach(), objects, wanted)
+        weight = _objectness_weight(boxes.detach(), objects, wanted, ignore_iou(head))
         objectness = objectness + _cross_entropy(head, t[..., 4], wanted, weight)
         labels = F.one_hot(objects.label[own.target], head.classes).to(t)
         classes = classes + _cross_entropy(head, t[at][:, 5:], labels, torch.ones_like(labels))
@@ -103,7 +108,16 @@ def ciou(boxes: Tensor, truth: Tensor) -> Tensor:  # (P, 4), (P, 4) xyxy -> (P,)
     return iou - distance / (outer.square().sum(dim=1) + 1e-7) - weight * shape
 
 
-def _objectness_weight(boxes: Tensor, objects: Objects, wanted: Tensor) -> Tensor:
+def ignore_iou(head: Yolo) -> float:
+    """The head's `ignore_thresh`; raises `CfgError` if that is no number in [0, 1]."""
+    options = Options(head.section, head.index, "cfg")
+    value = options.real("ignore_thresh", IGNORE_IOU)
+    if not 0 <= value <= 1:
+        raise options.error(f"ignore_thresh={value:g} must be in [0, 1]", "ignore_thresh")
+    return value
+
+
+def _objectness_weight(boxes: Tensor, objects: Objects, wanted: Tensor, ignored: float) -> Tensor:
     """1, but 0 for predictions (B, A, h, w) that overlap an object and are no positives."""
     weight = torch.ones_like(wanted)
     truth = box_cxcywh_to_xyxy(objects.boxes)
@@ -111,7 +125,7 @@ def _objectness_weight(boxes: Tensor, objects: Objects, wanted: Tensor) -> Tenso
         own = truth[objects.image == image]
         if len(own):
             overlap = box_iou(boxes[image].reshape(-1, 4), own).amax(dim=1)
-            weight[image][overlap.reshape(weight[image].shape) > IGNORE_IOU] = 0
+            weight[image][overlap.reshape(weight[image].shape) > ignored] = 0
     return torch.where(wanted > 0, 1.0, weight)
 
 

@@ -4,9 +4,9 @@ Legend: a channel of a coupled group has one scale in each of its producers; the
 together, by the norm of their vector, so that the channel dies in all of them or in none.
 
 The penalty is not differentiated: after each optimizer step its proximal operator shrinks every
-vector by learning rate x strength, and sets it to exactly 0 where it is shorter (N. Parikh and
-S. Boyd, "Proximal Algorithms", 2014; network slimming: Z. Liu et al., 2017). A gradient of the L1
-norm alone would leave small values that oscillate around 0.
+vector by an amount (`training.rates.shrinkage`), and sets it to exactly 0 where it is shorter
+(N. Parikh and S. Boyd, "Proximal Algorithms", 2014; network slimming: Z. Liu et al., 2017). A
+gradient of the L1 norm alone would leave small values that oscillate around 0.
 """
 
 from collections.abc import Sequence

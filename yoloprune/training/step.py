@@ -22,6 +22,9 @@ from yoloprune.training.loss import detection_loss, trainable_heads
 from yoloprune.training.memory import is_out_of_memory, largest_fitting
 from yoloprune.training.regularize import shrink
 
+SMALLEST_SCALE = 2.0**-10
+"""Of a float16 loss: where gradients overflow even so, they are not finite."""
+
 _HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -46,7 +49,8 @@ def training_step(loop: Loop, batches: list[Batch]) -> tuple[float, ...]:
         group["lr"] = rate
     prepared = [_prepare(loop, batch) for batch in batches]
     count = sum(len(positives.target) for own in prepared for positives in own.positives)
-    normaliser = max(1.0, world.total([float(count)])[0])
+    # No fewer than the images: a batch with hardly an object would outweigh all others.
+    normaliser = max(float(config.batch_size), world.total([float(count)])[0])
     loop.optimizer.zero_grad(set_to_none=True)
     terms = torch.zeros(len(TERMS))
     for number, own in enumerate(prepared):
@@ -56,19 +60,35 @@ def training_step(loop: Loop, batches: list[Batch]) -> tuple[float, ...]:
             terms += _backward(loop, own, normaliser)
     totals = world.total(terms.tolist())
     if not all(math.isfinite(value) for value in totals):
-        raise CheckpointError(
-            f"the loss is {totals} at epoch {loop.position.epoch}, step {loop.position.step}: "
-            "stopped; the last checkpoint is kept; try a lower --learning-rate"
-        )
+        raise _diverged(loop, f"the loss is {totals}")
     loop.scaler.unscale_(loop.optimizer)
-    nn.utils.clip_grad_norm_(loop.network.parameters(), config.clip_norm)
-    loop.scaler.step(loop.optimizer)
-    loop.scaler.update()
-    if config.sparsity:
-        shrink(loop.scales, rate * loop.sparsity / (1 - config.momentum))
+    norm = nn.utils.clip_grad_norm_(loop.network.parameters(), config.clip_norm)
+    if not loop.scaler.is_enabled() and not torch.isfinite(norm):
+        # Before the optimizer's step, which would make every weight NaN.
+        raise _diverged(loop, f"the gradient's norm is {float(norm)}")
+    if _optimizer_step(loop) and config.sparsity:
+        shrink(loop.scales, loop.shrinkage)
     loop.update_average()
     loop.steps += 1
     return tuple(totals)
+
+
+def _optimizer_step(loop: Loop) -> bool:
+    """Whether the weights were changed: float16 leaves out a step whose gradients overflowed."""
+    before = loop.scaler.get_scale()
+    loop.scaler.step(loop.optimizer)
+    loop.scaler.update()
+    after = loop.scaler.get_scale()
+    if after < SMALLEST_SCALE:
+        raise _diverged(loop, "float16 gradients overflow at every scale (bfloat16 does not)")
+    return after >= before
+
+
+def _diverged(loop: Loop, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{what} at epoch {loop.position.epoch}, step {loop.position.step}: stopped; the last "
+        "checkpoint is kept; try a lower --learning-rate"
+    )
 
 
 def _backward(loop: Loop, own: _Prepared, normaliser: float) -> Tensor:
@@ -112,12 +132,13 @@ def _out_of_memory(loop: Loop, batch: Batch) -> CheckpointError:
     problem = f"out of memory with {failed} images of {side}x{side} at once"
     if not fits:
         return CheckpointError(f"{problem}, and with a single one: choose a smaller --image-size")
-    parts = loop.config.accumulate * -(-failed // fits)
-    while loop.config.batch_size % parts:
+    accumulate, batch_size = loop.config.accumulate, loop.config.batch_size
+    parts = accumulate * -(-failed // fits)
+    while batch_size % parts or parts % loop.world.size:
         parts += 1
     return CheckpointError(
-        f"{problem}; {fits} fit: give --batch-size {fits}, or --accumulate {parts} to split a "
-        f"batch of {loop.config.batch_size}; the last checkpoint is kept"
+        f"{problem}; {fits} fit: give --batch-size {fits * accumulate}, or --accumulate {parts} to "
+        f"split a batch of {batch_size}; the last checkpoint is kept"
     )
 
 

@@ -19,14 +19,17 @@ def tensorboard_log(run: Path) -> Callable[[dict[str, Any]], None]:
         )
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(run / "tensorboard")
+    writers: list[SummaryWriter] = []
 
     def add(line: dict[str, Any]) -> None:
+        if not writers:
+            # Not before there is something to write: a run that is refused leaves nothing.
+            writers.append(SummaryWriter(run / "tensorboard"))
         figures = {f"loss/{name}": value for name, value in line["loss"].items()}
         figures |= {name: line[name] for name in ("learning_rate", "zero_channels", "map50")}
         for name, value in figures.items():
             if value is not None:
-                writer.add_scalar(name, value, line["epoch"])
-        writer.flush()
+                writers[0].add_scalar(name, value, line["epoch"])
+        writers[0].flush()
 
     return add

@@ -1,0 +1,159 @@
+"""`iterate` as a user types it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from cli.commands import refused, run
+
+from yoloprune.cost import cost
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.weights import read_weights
+
+
+def command(folder: Path, out: Path, *more: object) -> list[object]:
+    """Two steps; of options that are given twice the last one counts."""
+    cfg, weights = folder / "run" / "best.cfg", folder / "run" / "best.weights"
+    return ["iterate", cfg, weights, "--data", folder / "data", "--out", out, "--step", 0.25,
+            "--keep-macs", 0.5, "--epochs-per-step", 1, "--batch-size", 4, "--workers", 0,
+            "--quiet", *more]  # fmt: skip
+
+
+def accuracies(monkeypatch: pytest.MonkeyPatch, *values: float) -> Iterator[float]:
+    """Let the next evaluations give these values."""
+    following = iter(values)
+
+    def evaluate(*_: Any) -> SimpleNamespace:
+        return SimpleNamespace(map50=next(following))
+
+    monkeypatch.setattr("yoloprune.cli.iterate.evaluate", evaluate)
+    return following
+
+
+def test_it_prunes_in_steps_and_goes_on_after_a_stop(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "steps"
+    result = run(*command(folder, out, "--resume"))  # Nothing there yet: it starts.
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "those of step 2" in result.stdout
+    dense = cost(read_cfg(folder / "run" / "best.cfg")).macs
+    assert cost(read_cfg(out / "best.cfg")).macs <= 0.5 * dense
+    final = (out / "best.weights").read_bytes()
+    assert "give --resume" in refused(*command(folder, out))
+    # As if killed in the second step, before its fine-tuning began.
+    for name in ("last.pt", "last.cfg", "last.weights", "accuracy.json"):
+        (out / "step-02" / name).unlink()
+    assert run(*command(folder, out, "--resume")).exit_code == 0
+    assert (out / "best.weights").read_bytes() == final
+    # As if killed while the pruned network of the second step was written.
+    shutil.rmtree(out / "step-02")
+    (out / "step-02").mkdir()
+    shutil.copy(out / "step-01" / "slim.cfg", out / "step-02")
+    assert run(*command(folder, out, "--resume")).exit_code == 0
+    assert (out / "best.weights").read_bytes() == final
+    # What is finished is neither trained nor evaluated again.
+    accuracies(monkeypatch)
+    monkeypatch.setattr("yoloprune.cli.iterate.shown_training", None)
+    again = run(*command(folder, out, "--resume"))
+    assert (again.exit_code, again.stdout) == (0, result.stdout)
+
+
+def test_a_run_that_was_started_otherwise_is_refused(folder: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "steps"
+    shutil.copytree(folder / "data", data)
+    started = command(folder, out, "--data", data, "--resume", "--hold-out", 0.25)
+    assert run(*started).exit_code == 0
+    for option, changed in (
+        (["--layerwise"], "layerwise"),
+        (["--criterion", "l1"], "criterion"),
+        (["--step", 0.3], "step"),
+        (["--learning-rate", 0.001], "learning_rate"),
+        (["--seed", 1], "seed"),
+        (["--hold-out", 0.3], "hold_out"),
+    ):
+        message = refused(*started, *option)
+        assert "was started with another" in message and changed in message
+    other = tmp_path / "other.weights"
+    run("init", folder / "run" / "best.cfg", "--out", other)
+    message = refused(*started[:2], other, *started[3:])
+    assert "was started with another weights" in message
+    assert run(*started, "--workers", 1).exit_code == 0  # Changes nothing in the result.
+    label = next((data / "labels" / "train").iterdir())
+    label.write_text("0 0.5 0.5 0.25 0.25\n")
+    assert "another training_images" in refused(*started)
+
+
+def test_what_cannot_work_is_refused_before_anything_is_written(
+    folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "steps"
+    for options, words in (
+        (["--criterion", "magic"], "criterion 'magic' is unknown"),
+        (["--step", 1.5], "must both be in (0, 1)"),
+        (["--keep-macs", 0.0001], "smallest reachable"),
+        (["--batch-size", 64], "fewer than one batch"),
+        (["--image-size", 40], "cannot join"),
+    ):
+        assert words in refused(*command(folder, out, *options))
+        assert not out.exists()
+    assert "holds a training run" in refused(*command(folder, folder / "run"))
+
+
+def test_a_dense_network_under_the_floor_is_not_pruned(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "steps"
+    message = refused(*command(folder, out, "--map-floor", 1.0))
+    assert "the dense network" in message and "under --map-floor 1" in message
+    assert not (out / "step-01").exists() and not (out / "best.cfg").exists()
+
+
+def test_it_keeps_the_last_good_network(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "steps"
+    accuracies(monkeypatch, 0.9, 0.8, 0.6)
+    result = run(*command(folder, out, "--map-floor", 0.7))
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "those of step 1" in result.stdout
+    for name, header in (("cfg", 0), ("weights", 20)):  # Which counts the images that were seen.
+        kept = (out / f"best.{name}").read_bytes()
+        assert kept[header:] == (out / "step-01" / f"last.{name}").read_bytes()[header:]
+
+
+def test_an_accuracy_counts_only_for_what_it_was_measured_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "steps"
+    accuracies(monkeypatch, 0.9, 0.8, 0.7)
+    assert run(*command(folder, out)).exit_code == 0
+    for name in ("last.cfg", "last.weights"):
+        shutil.copy(out / "step-01" / name, out / "step-02" / name)
+    following = accuracies(monkeypatch, 0.75, 0.5)
+    assert "0.7500" in run(*command(folder, out, "--resume")).stdout
+    assert list(following) == [0.5]
+
+
+def test_two_processes_prune_and_stop_as_one_does(folder: Path, tmp_path: Path) -> None:
+    both = ["--hold-out", 0.25, "--step", 0.3, "--accumulate", 2]
+    assert run(*command(folder, tmp_path / "one", *both)).exit_code == 0
+    found = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "yoloprune", *map(str, command(folder, tmp_path / "two", *both))],
+        capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr[-2000:]
+    assert found.stdout.count("those of step 2") == 1  # Only the first process prints.
+    for step in ("step-01", "step-02"):
+        plans = [(tmp_path / name / step / "plan.json").read_bytes() for name in ("one", "two")]
+        assert plans[0] == plans[1], step
+    spec = read_cfg(tmp_path / "one" / "best.cfg")
+    states = [read_weights(tmp_path / name / "best.weights", spec) for name in ("one", "two")]
+    for layer, parameters in states[0].items():
+        assert torch.allclose(parameters.kernel, states[1][layer].kernel, atol=1e-4), layer
