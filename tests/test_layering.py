@@ -26,10 +26,12 @@ LEVELS = {
     "datasets": 5,
     "evaluation": 6,
     "training": 7,
-    "schedule": 8,
+    "schedule": 7,
+    "sweep": 7,
     "export": 8,
     "report": 8,
-    "cli": 9,
+    "case_study": 9,
+    "cli": 10,
 }
 NO_TORCH = (
     "cost",

@@ -117,8 +117,14 @@ def _report(
         "images": len(dataset.images),
         "unlabelled": dataset.unlabelled,
         "objects": dataset.object_count,
-        "evaluations": [dataclasses.asdict(evaluation) for evaluation in evaluations],
+        "evaluations": [_figures(evaluation) for evaluation in evaluations],
     }
+
+
+def _figures(evaluation: "Evaluation") -> dict[str, object]:
+    figures = dataclasses.asdict(evaluation)
+    del figures["curve"]
+    return figures
 
 
 def _print(dataset: "Dataset", evaluations: "list[Evaluation]") -> None:

@@ -7,6 +7,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from yoloprune.cli.benchmark import benchmark
+from yoloprune.cli.case_study import case_study, report
 from yoloprune.cli.console import errors
 from yoloprune.cli.data import data_app
 from yoloprune.cli.detect import detect
@@ -16,10 +17,12 @@ from yoloprune.cli.init import init
 from yoloprune.cli.inspect import inspect
 from yoloprune.cli.iterate import iterate
 from yoloprune.cli.prune import prune
+from yoloprune.cli.sweep import sweep
 from yoloprune.cli.train import finetune, train
 from yoloprune.cli.verify import verify
 from yoloprune.cli.zoo import zoo
 from yoloprune.errors import YoloPruneError
+from yoloprune.training.distributed import first_speaks
 
 
 class _OneLineErrors(TyperGroup):
@@ -28,7 +31,8 @@ class _OneLineErrors(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            with first_speaks():
+                return super().invoke(ctx)
         except YoloPruneError as error:
             if ctx.params.get("debug"):
                 raise
@@ -69,6 +73,7 @@ def _global(
 
 for _command in (
     inspect,
+    sweep,
     prune,
     verify,
     evaluate,
@@ -76,6 +81,8 @@ for _command in (
     train,
     finetune,
     iterate,
+    case_study,
+    report,
     export,
     benchmark,
     zoo,

@@ -9,6 +9,7 @@ Source: A. Mittal, A. Zisserman and P. Torr, "Hand detection using multiple prop
 """
 
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -63,6 +64,13 @@ class Conversion:
     dropped: int
     skipped: tuple[str, ...]
     absent: tuple[str, ...]
+
+
+def is_original(source: Path) -> bool:
+    """Whether a path is an archive, or a folder with a part of the original data set in it."""
+    if source.is_file():
+        return tarfile.is_tarfile(source)
+    return any((root / part).is_dir() for root in _roots(source) for part in PARTS.values())
 
 
 @contextmanager
@@ -145,8 +153,12 @@ class _Tally:
         self.skipped: list[str] = []
 
 
+def _roots(folder: Path) -> tuple[Path, Path]:
+    return folder, folder / "hand_dataset"
+
+
 def _root(folder: Path, source: Path | None = None) -> Path:
-    for root in (folder, folder / "hand_dataset"):
+    for root in _roots(folder):
         if any((root / part).is_dir() for part in PARTS.values()):
             return root
     raise DatasetError(

@@ -37,6 +37,14 @@ class Ranking:
     objects: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PrecisionRecall:
+    """A precision-recall curve: both (T,) in [0, 1], detections ranked by falling score."""
+
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+
+
 def precision_recall(correct: Flags, objects: int) -> tuple[Floats, Floats]:
     """Precision and recall (T,) after each of the ranked detections; `objects` is above 0."""
     hits = np.cumsum(correct, dtype=np.float64)

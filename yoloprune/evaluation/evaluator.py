@@ -12,7 +12,7 @@ The two give different numbers for the same network: compare only within one of 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -33,6 +33,7 @@ from yoloprune.detection.nms import merge_detections, select_detections
 from yoloprune.errors import CfgError, DatasetError
 from yoloprune.evaluation.average_precision import (
     GroundTruth,
+    PrecisionRecall,
     Ranking,
     average_precisions,
     best_f1,
@@ -72,7 +73,8 @@ class Evaluation:
 
     `map50` is the mean AP at IoU 0.5 over the classes with objects, `map50_95` that over IoU 0.5 to
     0.95 (None in `case-study`). `precision` and `recall` at IoU 0.5, over all classes together, are
-    those at the score threshold with the best F1.
+    those at the score threshold with the best F1; `curve` has them at every threshold where recall
+    rises.
     """
 
     protocol: Protocol
@@ -81,6 +83,7 @@ class Evaluation:
     per_class: tuple[ClassEvaluation, ...]
     precision: float
     recall: float
+    curve: PrecisionRecall = field(repr=False, compare=False)
 
 
 def evaluate(
@@ -196,7 +199,8 @@ def _evaluation(
     ap50_95: NDArray[np.float64] | None,
 ) -> Evaluation:
     objects = ranking.objects
-    precision, recall = best_f1(*precision_recall(ranking.correct, int(objects.sum())))
+    precisions, recalls = precision_recall(ranking.correct, int(objects.sum()))
+    precision, recall = best_f1(precisions, recalls)
     return Evaluation(
         protocol=protocol,
         map50=float(np.nanmean(ap50)),
@@ -213,4 +217,7 @@ def _evaluation(
         ),
         precision=precision,
         recall=recall,
+        curve=PrecisionRecall(
+            precision=precisions[ranking.correct], recall=recalls[ranking.correct]
+        ),
     )

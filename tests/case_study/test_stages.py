@@ -1,0 +1,70 @@
+"""Finished stages are skipped; changed settings and inputs are noticed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from yoloprune.case_study.stages import Stage, is_finished, run_stage
+from yoloprune.errors import PlanError
+from yoloprune.training.distributed import World
+
+ALONE = World(rank=0, size=1, device=torch.device("cpu"))
+
+
+def writes(name: str, text: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_text(text) and None
+
+
+def first(text: str = "a", share: float = 0.5) -> Stage:
+    return Stage(
+        name="first", needs=(), settings={"share": share, "pair": (1, 2)}, outputs=("x",),
+        work=writes("x", text),
+    )  # fmt: skip
+
+
+def second() -> Stage:
+    return Stage(name="second", needs=("first",), settings={}, outputs=("y",), work=writes("y", ""))
+
+
+def test_a_finished_stage_stays_finished(tmp_path: Path) -> None:
+    assert not is_finished(first(), tmp_path)
+    run_stage(first(), tmp_path, ALONE)
+    assert is_finished(first(), tmp_path)
+    run_stage(second(), tmp_path, ALONE)
+    assert is_finished(second(), tmp_path)
+
+
+def test_a_stage_that_failed_is_not_finished(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").write_text("")
+        raise RuntimeError("stopped")
+
+    broken = Stage(name="first", needs=(), settings={}, outputs=("x",), work=fail)
+    with pytest.raises(RuntimeError, match="stopped"):
+        run_stage(broken, tmp_path, ALONE)
+    assert not is_finished(broken, tmp_path)
+
+
+def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    run_stage(first(), tmp_path, ALONE)
+    with pytest.raises(PlanError, match=r"other settings \(share\)"):
+        is_finished(first(share=0.4), tmp_path)
+
+
+def test_an_input_made_anew_is_noticed(tmp_path: Path) -> None:
+    run_stage(first(), tmp_path, ALONE)
+    run_stage(second(), tmp_path, ALONE)
+    run_stage(first("b"), tmp_path, ALONE)
+    with pytest.raises(PlanError, match="changed since"):
+        is_finished(second(), tmp_path)
+
+
+def test_a_missing_input_and_a_damaged_manifest(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="needs first, which is not finished"):
+        run_stage(second(), tmp_path, ALONE)
+    run_stage(first(), tmp_path, ALONE)
+    (tmp_path / "first" / "manifest.json").write_text("{")
+    with pytest.raises(PlanError, match="damaged"):
+        is_finished(first(), tmp_path)

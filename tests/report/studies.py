@@ -1,0 +1,136 @@
+"""A filled study of a small network, made without training anything."""
+
+import numpy as np
+import torch
+from random_networks import random_state
+
+from yoloprune.cost import cost
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.zoo import yolov3
+from yoloprune.detection.decode import Detections
+from yoloprune.evaluation.average_precision import GroundTruth
+from yoloprune.pruning.budget import normalised, solve
+from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.importance import l2, score
+from yoloprune.pruning.plan import Budget
+from yoloprune.pruning.slimming import slim_spec
+from yoloprune.report.latency import Latency
+from yoloprune.report.study import (
+    Accuracy,
+    Check,
+    Command,
+    DatasetSummary,
+    Example,
+    ExportedFiles,
+    Measurement,
+    PrecisionRecall,
+    Selection,
+    Study,
+)
+
+NETWORK = yolov3(classes=1, width=0.0625, size=(64, 64))
+
+
+def filled_study(dense: NetworkSpec = NETWORK) -> Study:
+    """A study with something in every section."""
+    graph = analyse(dense)
+    scores = normalised(score(graph, random_state(dense, 1, torch.float32), l2))
+    plan = solve(graph, scores, Budget(keep_macs=0.3), criterion="l2")
+    slim = slim_spec(graph, graph.kept(plan.keep))
+    networks = {"Original": dense, "Pruned": slim, "Fine-tuned": slim, "Scratch": slim}
+    strength = {"Original": 0.77, "Pruned": 0.21, "Fine-tuned": 0.76, "Scratch": 0.70}
+    notes = {"Scratch": "the slim architecture, trained from random weights."}
+    return Study(
+        title="Hands at a third of the cost",
+        dataset=DatasetSummary(
+            name="VGG Hand",
+            images={"training": 4807, "test": 821},
+            boxes=13050,
+            classes=("hand",),
+        ),
+        measurements=[
+            measurement(name, networks[name], strength[name], notes.get(name, ""))
+            for name in networks
+        ],
+        dense=dense,
+        slim=slim,
+        selection=Selection(plan=plan, scores=scores),
+        training={"Original": log(30, 0.77), "Fine-tuned": log(12, 0.76), "Scratch": log(30, 0.7)},
+        examples=[example(seed) for seed in range(2)],
+        checks=[
+            Check(
+                statement="slim = masked dense",
+                relative_error=3.2e-15,
+                allowed=1e-12,
+                basis="float64, 4 images of noise",
+            ),
+            Check(statement="49 groups agree with Torch-Pruning's trace"),
+        ],
+        commands=[
+            Command(stage="the original", line="yoloprune train net.cfg --seed 0", seed=0),
+            Command(stage="prune", line="yoloprune prune net.cfg net.weights --keep-macs 0.3"),
+        ],
+        settings={"epochs": 30, "budget": {"keep_macs": 0.3, "keep_params": None}},
+        environment={"python": "3.11.2", "packages": {"torch": "2.13.0"}},
+        exported=ExportedFiles(
+            cfg="slim.cfg", weights="slim.weights", names="hand.names", onnx="slim.onnx"
+        ),
+    )
+
+
+def measurement(name: str, spec: NetworkSpec, strength: float, note: str) -> Measurement:
+    total = cost(spec)
+    milliseconds = 2.0 + 13.0 * total.macs / cost(NETWORK).macs
+    return Measurement(
+        name=name,
+        params=total.params,
+        macs=total.macs,
+        weight_bytes=total.weight_bytes,
+        latency={
+            "torch eager": Latency(median=milliseconds, p95=1.3 * milliseconds, runs=50),
+            "ONNX Runtime": Latency(median=milliseconds / 2, p95=milliseconds / 1.7, runs=50),
+        },
+        accuracy={
+            "case-study": Accuracy(map50=strength, curve=curve(strength)),
+            "coco": Accuracy(map50=strength - 0.02, map50_95=strength / 2),
+        },
+        note=note,
+    )
+
+
+def curve(strength: float) -> PrecisionRecall:
+    """Precision falls as recall comes near a limit."""
+    recall = np.linspace(0.001, min(1.0, 1.08 * strength), 400)
+    return PrecisionRecall(precision=1 - 0.9 * (recall / recall[-1]) ** 6, recall=recall)
+
+
+def log(epochs: int, best: float) -> list[dict[str, object]]:
+    """The lines of a log.jsonl; every third epoch was evaluated."""
+    return [
+        {
+            "epoch": epoch,
+            "loss": {"box": 1 / epoch, "objectness": 2 / epoch, "classes": 0.0},
+            "map50": best * (1 - 0.5**epoch) if epoch % 3 == 0 else None,
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+def example(seed: int) -> Example:
+    """An image of noise, two objects, the first of which the slim network misses."""
+    generator = np.random.default_rng(seed)
+    boxes = torch.tensor([[10.0, 20.0, 60.0, 80.0], [70.0, 30.0, 140.0, 95.0]])
+    return Example(
+        image=generator.integers(0, 256, (120, 160, 3), np.uint8),
+        truth=GroundTruth(boxes_xyxy=boxes, labels=torch.zeros(2, dtype=torch.int64)),
+        dense=detections(boxes + 2),
+        slim=detections(boxes[1:] - 3),
+    )
+
+
+def detections(boxes: torch.Tensor) -> Detections:
+    return Detections(
+        boxes_xyxy=boxes,
+        scores=torch.linspace(0.9, 0.6, len(boxes)),
+        labels=torch.zeros(len(boxes), dtype=torch.int64),
+    )

@@ -1,0 +1,1 @@
+"""The case study: from a data set to a report, in stages that can be stopped and resumed."""

@@ -1,0 +1,162 @@
+"""The stages that measure and hand out: evaluate, export, time."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from yoloprune.case_study.data import read_study_data
+from yoloprune.darknet.parser import read_cfg, write_cfg
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import State
+from yoloprune.darknet.weights import read_weights, write_weights
+from yoloprune.evaluation.average_precision import PrecisionRecall
+from yoloprune.evaluation.evaluator import Evaluation, Protocol, evaluate
+from yoloprune.export.onnx import export_onnx
+from yoloprune.files import write_text
+from yoloprune.model.network import Network
+from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.tracing import cross_check
+from yoloprune.report.latency import Latency, benchmark
+from yoloprune.report.study import Accuracy, Check
+
+PROTOCOLS: tuple[Protocol, ...] = ("case-study", "coco")
+
+RUNS, WARMUP = 20, 3
+"""Timed runs of each network, and those before them."""
+
+Pair = tuple[NetworkSpec, State]
+
+
+def read_pair(folder: Path, name: str) -> Pair:
+    """A network of a run: `name`.cfg and `name`.weights."""
+    spec = read_cfg(folder / f"{name}.cfg")
+    return spec, read_weights(folder / f"{name}.weights", spec)
+
+
+def make_evaluations(run: Path, folder: Path, networks: dict[str, tuple[str, str]]) -> None:
+    """Evaluate networks, (stage, file name) by row, on the test images; one JSON file a row.
+
+    Rows that a stopped attempt has finished are not evaluated again.
+    """
+    test = read_study_data(run).test()
+    for row, (stage, name) in networks.items():
+        path = folder / evaluation_file(row)
+        if path.exists():
+            continue
+        network = Network.from_state(*read_pair(run / stage, name))
+        found = {protocol: _figures(evaluate(network, test, protocol)) for protocol in PROTOCOLS}
+        write_text(path, json.dumps(found, indent=1) + "\n")
+
+
+def evaluation_file(row: str) -> str:
+    """Name of the file with a row's evaluations."""
+    return f"{row.lower()}.json"
+
+
+def read_accuracy(path: Path) -> dict[Protocol, Accuracy]:
+    """Evaluations of one row by protocol."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    found: dict[Protocol, Accuracy] = {}
+    for protocol in PROTOCOLS:
+        figures = document[protocol]
+        curve = PrecisionRecall(
+            precision=np.array(figures["curve"]["precision"]),
+            recall=np.array(figures["curve"]["recall"]),
+        )
+        found[protocol] = Accuracy(
+            map50=figures["map50"],
+            map50_95=figures["map50_95"],
+            # The report shows the case study's curve alone: the protocols are not to be mixed.
+            curve=curve if protocol == "case-study" else None,
+        )
+    return found
+
+
+def make_export(run: Path, folder: Path) -> None:
+    """Write the outcome as slim.cfg, .weights, .names and .onnx, checked in other engines."""
+    spec, state = read_pair(run / "finetuned", "best")
+    write_weights(folder / "slim.weights", spec, state)
+    write_cfg(folder / "slim.cfg", spec)
+    names = read_study_data(run).names
+    write_text(folder / "slim.names", "".join(f"{name}\n" for name in names))
+    onnx = export_onnx(spec, state, folder / "slim.onnx", decoded=True)
+    pruning = json.loads((run / "pruned" / "report.json").read_text(encoding="utf-8"))
+    exactness = pruning["slim"]["verification"]
+    groups = cross_check(analyse(read_cfg(run / "dense" / "best.cfg")))
+    checks = [
+        Check(
+            statement="The pruned network equals the dense one with the removed channels silenced",
+            relative_error=exactness["relative_error"],
+            allowed=exactness["tolerance"],
+            basis=f"{exactness['dtype']}, seeded noise",
+        ),
+        Check(
+            statement="slim.onnx in ONNX Runtime gives what torch gives",
+            relative_error=onnx.relative_error,
+            allowed=1e-3,
+            basis="float32, seeded noise",
+        ),
+        Check(
+            statement="slim.cfg and slim.weights in OpenCV give what torch gives",
+            relative_error=_opencv_error(spec, state, folder),
+            basis="float32, seeded noise; OpenCV has another batch-norm epsilon",
+        ),
+        Check(
+            statement=f"{len(groups.agreed)} channel groups agree with Torch-Pruning's trace, "
+            f"{len(groups.only_ours) + len(groups.only_traced)} do not",
+            basis="traced on the dense network",
+        ),
+    ]
+    document = [asdict(check) for check in checks]
+    write_text(folder / "checks.json", json.dumps(document, indent=1) + "\n")
+
+
+def make_benchmark(run: Path, folder: Path, networks: dict[str, tuple[str, str]]) -> None:
+    """Time networks, (stage, file name) by row, against each other in every installed engine."""
+    pairs = [read_pair(run / stage, name) for stage, name in networks.values()]
+    results = benchmark(pairs, runs=RUNS, warmup=WARMUP, track=lambda items, what: items)
+    document = {
+        "threads": torch.get_num_threads(),
+        "latency": {
+            row: {result.engine: asdict(result.latencies[number]) for result in results}
+            for number, row in enumerate(networks)
+        },
+    }
+    write_text(folder / "latency.json", json.dumps(document, indent=1) + "\n")
+
+
+def read_latency(path: Path) -> dict[str, dict[str, Latency]]:
+    """Latencies by row and engine."""
+    document = json.loads(path.read_text(encoding="utf-8"))["latency"]
+    return {
+        row: {engine: Latency(**figures) for engine, figures in engines.items()}
+        for row, engines in document.items()
+    }
+
+
+def _figures(evaluation: Evaluation) -> dict[str, Any]:
+    return asdict(evaluation) | {
+        "curve": {
+            "precision": evaluation.curve.precision.tolist(),
+            "recall": evaluation.curve.recall.tolist(),
+        }
+    }
+
+
+def _opencv_error(spec: NetworkSpec, state: State, folder: Path) -> float:
+    """Largest difference of OpenCV's head maps from ours, relative to the largest value."""
+    images = np.random.default_rng(0).random((1, *spec.input_shape)).astype(np.float32)
+    network = cv2.dnn.readNetFromDarknet(str(folder / "slim.cfg"), str(folder / "slim.weights"))
+    network.setInput(images)
+    theirs = network.forward([f"conv_{head.sources[0]}" for head in spec.heads])
+    with torch.inference_mode():
+        ours = Network.from_state(spec, state)(torch.from_numpy(images))
+    return max(
+        float(np.abs(a.numpy() - b).max() / np.abs(b).max())
+        for a, b in zip(ours, theirs, strict=True)
+    )

@@ -1,0 +1,188 @@
+"""The stages that make networks: train, sparsify, prune, fine-tune, and the controls."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from yoloprune.case_study.data import StudyData, read_study_data
+from yoloprune.case_study.settings import StudySettings
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import State
+from yoloprune.darknet.weights import read_weights
+from yoloprune.darknet.zoo import yolov3
+from yoloprune.datasets.labels import Dataset
+from yoloprune.detection.decode import class_count
+from yoloprune.errors import DatasetError
+from yoloprune.files import write_folder, write_text
+from yoloprune.model.initialization import training_state
+from yoloprune.model.network import Network
+from yoloprune.pruning.budget import Scope, comparable, solve
+from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.importance import criterion_named, score
+from yoloprune.pruning.plan import Budget, Compensation, write_plan
+from yoloprune.pruning.pruner import prune
+from yoloprune.pruning.surgery import surgery
+from yoloprune.report.pruning import pruning_report
+from yoloprune.training.config import TrainingConfig
+from yoloprune.training.run_folder import CHECKPOINT, write_network
+
+Pair = tuple[NetworkSpec, State]
+
+
+class Trainer(Protocol):
+    """Trains a network into a run folder, going on from the checkpoint that is there, if any."""
+
+    def __call__(
+        self,
+        spec: NetworkSpec,
+        state: State,
+        *,
+        training: Dataset,
+        validation: Dataset,
+        config: TrainingConfig,
+        run: Path,
+        teacher: Network | None,
+        resume: bool,
+    ) -> None:
+        """Train; raises whatever stops a run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Workshop:
+    """What the stages that make networks have in common; each method fills a stage's folder."""
+
+    run: Path
+    settings: StudySettings
+    train: Trainer
+    dense: tuple[Path, Path] | None = None
+    backbone: Path | None = None
+
+    def make_dense(self, folder: Path) -> None:
+        """Train the dense network, or take over the given one."""
+        data = read_study_data(self.run)
+        if self.dense is not None:
+            spec = read_cfg(self.dense[0])
+            if class_count(spec) != len(data.names):
+                raise DatasetError(
+                    f"{self.dense[0]}: the network has {class_count(spec)} classes, the data "
+                    f"{len(data.names)}"
+                )
+            write_network(folder, "best", spec, read_weights(self.dense[1], spec), 0)
+            return
+        size = self.settings.image_size
+        spec = yolov3(
+            classes=len(data.names),
+            width=self.settings.width,
+            size=(size, size),
+            anchors=data.anchors,
+        )
+        state = training_state(spec, seed=self.settings.seed)
+        if self.backbone is not None:
+            state |= read_weights(self.backbone, spec, backbone=True)
+        self._fit(folder, data, spec, state, self.settings.training())
+
+    def make_sparse(self, folder: Path) -> None:
+        """Train the dense network further with the group lasso."""
+        spec, state = self._network("dense")
+        data = read_study_data(self.run)
+        self._fit(folder, data, spec, state, self.settings.sparse_training())
+
+    def make_pruned(self, folder: Path) -> None:
+        """Remove the lowest-scoring channels, proven; with sparsity, leave their constants."""
+        spec, state = self._network(self.source)
+        self._prune(folder, spec, state, self.settings.criterion, self.compensation)
+
+    def make_finetuned(self, folder: Path) -> None:
+        """Fine-tune the pruned network, with the dense one as teacher."""
+        self._finetune(folder, *self._network("pruned", "slim"))
+
+    def make_scratch(self, folder: Path) -> None:
+        """Train the slim architecture from random weights."""
+        spec, _ = self._network("pruned", "slim")
+        self._from_nothing(folder, spec)
+
+    def make_uniform(self, folder: Path) -> None:
+        """Train a network that keeps the same share of every group, at the same MACs."""
+        spec, state = self._network("dense")
+        graph = analyse(spec)
+        scores = comparable(score(graph, state, criterion_named("l2")), Scope.LAYER)
+        plan = solve(graph, scores, self._budget, criterion="l2")
+        self._from_nothing(folder, surgery(spec, state, plan)[0])
+
+    def make_random(self, folder: Path) -> None:
+        """Remove random channels instead, and fine-tune as the pruned network is."""
+        # The last file to be written.
+        if not (folder / "slim.weights").exists():
+            spec, state = self._network(self.source)
+            self._prune(folder, spec, state, "random", self.compensation)
+        slim = read_cfg(folder / "slim.cfg")
+        self._finetune(folder, slim, read_weights(folder / "slim.weights", slim))
+
+    @property
+    def source(self) -> str:
+        """The stage whose network is pruned."""
+        return "sparse" if self.settings.sparsity else "dense"
+
+    @property
+    def compensation(self) -> Compensation:
+        """Sparsity training leaves channels with scales of 0, whose constants can be kept."""
+        return Compensation.CARRIER if self.settings.sparsity else Compensation.NONE
+
+    @property
+    def _budget(self) -> Budget:
+        return Budget(keep_macs=self.settings.keep_macs)
+
+    def _network(self, stage: str, name: str = "best") -> Pair:
+        spec = read_cfg(self.run / stage / f"{name}.cfg")
+        return spec, read_weights(self.run / stage / f"{name}.weights", spec)
+
+    def _prune(
+        self, folder: Path, spec: NetworkSpec, state: State, criterion: str, method: Compensation
+    ) -> None:
+        pruned = prune(
+            spec,
+            state,
+            budget=self._budget,
+            criterion=criterion,
+            compensation=method,
+            seed=self.settings.seed,
+        )
+        settings = {"criterion": criterion, "compensation": method.value}
+        with write_folder(folder) as temporary:
+            write_network(temporary, "slim", pruned.spec, pruned.state, 0)
+            write_plan(temporary / "plan.json", analyse(spec), pruned.plan)
+            document = pruning_report(spec, pruned, settings)
+            write_text(temporary / "report.json", json.dumps(document, indent=1) + "\n")
+
+    def _finetune(self, folder: Path, spec: NetworkSpec, state: State) -> None:
+        teacher = Network.from_state(*self._network("dense"))
+        data = read_study_data(self.run)
+        self._fit(folder, data, spec, state, self.settings.finetuning(), teacher)
+
+    def _from_nothing(self, folder: Path, spec: NetworkSpec) -> None:
+        state = training_state(spec, seed=self.settings.seed)
+        data = read_study_data(self.run)
+        self._fit(folder, data, spec, state, self.settings.training())
+
+    def _fit(
+        self,
+        folder: Path,
+        data: StudyData,
+        spec: NetworkSpec,
+        state: State,
+        config: TrainingConfig,
+        teacher: Network | None = None,
+    ) -> None:
+        training, validation = data.training(self.settings.hold_out)
+        self.train(
+            spec,
+            state,
+            training=training,
+            validation=validation,
+            config=config,
+            run=folder,
+            teacher=teacher,
+            resume=(folder / CHECKPOINT).exists(),
+        )

@@ -1,0 +1,118 @@
+"""What a case study does: sizes, lengths, budgets; three presets."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from yoloprune.errors import PlanError
+from yoloprune.training.config import Precision, TrainingConfig
+
+Control = Literal["scratch", "uniform", "random"]
+"""What an expert asks for beside the pruned network.
+
+`scratch`: the slim architecture trained from random weights, as long as the dense network was.
+`uniform`: a network with the same share of channels in every group and the same MACs, trained so.
+`random`: random channels removed instead of the low-scoring ones, then fine-tuned alike.
+"""
+
+CONTROLS: tuple[Control, ...] = get_args(Control)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySettings:
+    """Everything that decides the outcome of a study, but for the data and a given dense network.
+
+    Attributes:
+        width: multiplies the filter counts of the YOLOv3 that is trained.
+        image_size: side of its input, pixels.
+        epochs: of training the dense network, and the controls that start from nothing.
+        finetune_epochs: of every fine-tuning.
+        sparsity: strength of the group lasso between training and pruning; 0 leaves that stage out.
+        sparsity_epochs: its length.
+        keep_macs: share of the dense network's MACs that is kept.
+        criterion: of the channels' scores, as for `yoloprune prune`.
+        batch_size: images per optimizer step.
+        accumulate: micro-batches that a step is split into.
+        learning_rate: peak, of training from nothing.
+        finetune_rate: peak, of fine-tuning and sparsity training.
+        precision: of the forward pass in training.
+        evaluate_every: epochs between evaluations on the validation images.
+        hold_out: share of the training images that is set aside as validation images.
+        controls: which controls are made.
+        rendered: images for training and for testing that are drawn where no data is given.
+        workers: loader processes.
+        seed: of everything random.
+    """
+
+    width: float
+    image_size: int
+    epochs: int
+    finetune_epochs: int
+    sparsity: float = 0.0
+    sparsity_epochs: int = 0
+    keep_macs: float = 0.3
+    criterion: str = "l2"
+    batch_size: int = 16
+    accumulate: int = 1
+    learning_rate: float = 0.01
+    finetune_rate: float = 0.005
+    precision: Precision = "float32"
+    evaluate_every: int = 1
+    hold_out: float = 0.1
+    controls: tuple[Control, ...] = ()
+    rendered: tuple[int, int] | None = None
+    workers: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep_macs < 1:
+            raise PlanError(f"the share of MACs to keep must be in (0, 1), not {self.keep_macs:g}")
+        unknown = [name for name in self.controls if name not in CONTROLS]
+        if unknown:
+            raise PlanError(f"control {unknown[0]!r} is unknown (known: {', '.join(CONTROLS)})")
+        if bool(self.sparsity) != bool(self.sparsity_epochs):
+            raise PlanError("sparsity and sparsity_epochs must both be given, or neither")
+
+    def training(self) -> TrainingConfig:
+        """Of a network from random weights, or from a backbone's."""
+        return self._config(self.epochs, self.learning_rate)
+
+    def sparse_training(self) -> TrainingConfig:
+        """Of the dense network with the group lasso."""
+        return self._config(self.sparsity_epochs, self.finetune_rate, sparsity=self.sparsity)
+
+    def finetuning(self) -> TrainingConfig:
+        """Of a pruned network."""
+        return self._config(self.finetune_epochs, self.finetune_rate, warmup=0.5)
+
+    def _config(
+        self, epochs: int, rate: float, *, warmup: float = 2.0, sparsity: float = 0.0
+    ) -> TrainingConfig:
+        return TrainingConfig(
+            epochs=epochs,
+            learning_rate=rate,
+            warmup=warmup,
+            sparsity=sparsity,
+            image_size=self.image_size,
+            batch_size=self.batch_size,
+            accumulate=self.accumulate,
+            precision=self.precision,
+            evaluate_every=min(self.evaluate_every, epochs),
+            workers=self.workers,
+            seed=self.seed,
+        )
+
+
+PRESETS: dict[str, StudySettings] = {
+    "full": StudySettings(
+        width=1.0, image_size=416, epochs=100, finetune_epochs=40, batch_size=32,
+        precision="bfloat16", evaluate_every=5, workers=8,
+    ),
+    "cpu": StudySettings(
+        width=0.25, image_size=320, epochs=40, finetune_epochs=15, evaluate_every=5,
+    ),
+    "demo": StudySettings(
+        width=0.125, image_size=160, epochs=60, finetune_epochs=8, rendered=(480, 120),
+    ),
+}  # fmt: skip
+"""`full`: the published setting, for a GPU. `cpu`: a narrow YOLOv3, overnight on a laptop. `demo`:
+minutes, on rendered hands."""

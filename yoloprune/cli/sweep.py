@@ -1,0 +1,132 @@
+"""`yoloprune sweep`: mAP against MACs for several criteria, before any training."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yoloprune.cli.console import (
+    CfgPath,
+    Json,
+    Quiet,
+    WeightsPath,
+    output,
+    print_json,
+    print_table,
+    track,
+)
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import State
+from yoloprune.darknet.weights import read_weights
+from yoloprune.datasets.labels import read_dataset
+from yoloprune.detection.decode import class_count
+from yoloprune.errors import PlanError
+from yoloprune.evaluation.evaluator import evaluate
+from yoloprune.files import write_text
+from yoloprune.model.network import Network
+from yoloprune.pruning.budget import Scope
+from yoloprune.pruning.importance import CRITERIA
+from yoloprune.pruning.plan import Compensation
+from yoloprune.report.sweep_plot import write_sweep_picture
+from yoloprune.sweep import SweepPoint
+from yoloprune.sweep import sweep as sweep_network
+
+SHARES = (0.9, 0.8, 0.7, 0.6, 0.5)
+
+
+def sweep(
+    cfg: CfgPath,
+    weights: WeightsPath,
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder with splits, or a darknet .data file.")
+    ],
+    more: Annotated[
+        list[float] | None, typer.Argument(metavar="[SHARE]...", help="Further shares.")
+    ] = None,
+    keep_macs: Annotated[
+        list[float] | None,
+        typer.Option("--keep-macs", help="Shares of the MACs to keep.", show_default="0.9 to 0.5"),
+    ] = None,
+    criterion: Annotated[
+        list[str] | None,
+        typer.Option("--criterion", help=", ".join(CRITERIA), show_default="all"),
+    ] = None,
+    scope: Annotated[
+        Scope, typer.Option("--scope", help="Rank over the whole network, or cut layers alike.")
+    ] = Scope.GLOBAL,
+    compensate: Annotated[
+        Compensation,
+        typer.Option("--compensate", help="Where the constants of removed channels go."),
+    ] = Compensation.NONE,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Split to evaluate on.", show_default="test, val or valid"),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Evaluate on the first N images only.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random criterion.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for sweep.json and sweep.png.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show how mAP@0.5 (coco) falls with the MACs, for each criterion, without fine-tuning."""
+    shares = sorted({*(keep_macs or ()), *(more or ())} or set(SHARES), reverse=True)
+    if not all(0 < share < 1 for share in shares):
+        raise PlanError(f"shares of MACs to keep must be in (0, 1), not {shares}")
+    spec = read_cfg(cfg)
+    state = read_weights(weights, spec)
+    dataset = read_dataset(data, classes=class_count(spec), split=split, limit=limit)
+
+    def accuracy(spec: NetworkSpec, state: State) -> float:
+        return evaluate(Network.from_state(spec, state), dataset, "coco").map50
+
+    criteria = list(dict.fromkeys(criterion or CRITERIA))
+    dense = accuracy(spec, state)
+    found = sweep_network(
+        spec,
+        state,
+        criteria=criteria,
+        shares=shares,
+        evaluate=accuracy,
+        scope=scope,
+        compensation=compensate,
+        seed=seed,
+    )
+    points = list(track(found, "sweeping", len(criteria) * len(shares), quiet or as_json))
+    document = {
+        "images": len(dataset.images),
+        "dense": dense,
+        "points": [asdict(point) for point in points],
+    }
+    if out is not None:
+        write_text(out / "sweep.json", json.dumps(document, indent=1) + "\n")
+        write_sweep_picture(out / "sweep.png", points, dense)
+    if as_json:
+        print_json(document)
+        return
+    print_table(
+        f"mAP@0.5 (coco) on {len(dataset.images)} images as pruned; dense {dense:.4f}",
+        ("MACs kept", *criteria),
+        _rows(points, criteria, len(shares)),
+    )
+    if out is not None:
+        output.print(f"wrote {out / 'sweep.json'}, {out / 'sweep.png'}")
+
+
+def _rows(points: list[SweepPoint], criteria: list[str], shares: int) -> list[tuple[str, ...]]:
+    """A row a share, a column a criterion: the points come criterion by criterion."""
+    columns = [points[number * shares : (number + 1) * shares] for number in range(len(criteria))]
+    return [
+        (
+            # Each criterion meets the budget by another hair.
+            f"{max(point.keep_macs for point in row):.3f}",
+            *(f"{point.accuracy:.4f}" for point in row),
+        )
+        for row in zip(*columns, strict=True)
+    ]

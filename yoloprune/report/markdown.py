@@ -1,0 +1,143 @@
+"""report.md and report.json: the study without its plots and pictures."""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from yoloprune.darknet.spec import Conv
+from yoloprune.report.results import (
+    PROTOCOLS_NOTE,
+    Table,
+    accuracy_tables,
+    checks_table,
+    latency_table,
+    results_table,
+)
+from yoloprune.report.study import Command, Study
+from yoloprune.report.table import markdown_table
+from yoloprune.report.usage import snippets
+from yoloprune.report.wording import dataset_sentence, flattened, headline, notes
+
+
+def report_markdown(study: Study) -> str:
+    """The content of report.md."""
+    parts = [f"# {_cell(study.title)}", headline(study), _cell(dataset_sentence(study))]
+    parts += [_section(results_table(study)), "\n".join(f"- {_cell(n)}" for n in notes(study))]
+    if accuracy := accuracy_tables(study):
+        parts += ["## Accuracy by protocol", PROTOCOLS_NOTE]
+        parts += [_section(table, level=3) for table in accuracy]
+    parts += [_section(table) for table in (latency_table(study), checks_table(study)) if table]
+    if study.exported is not None and study.slim is not None:
+        parts.append("## Run the exported files")
+        for snippet in snippets(study.slim, study.exported):
+            parts += [f"### {snippet.title}", _code(snippet.code, snippet.language)]
+    if study.commands:
+        parts += ["## Repeat it", _code(command_script(study.commands), "sh")]
+    for name, values in (("Settings", study.settings), ("Environment", study.environment)):
+        if values:
+            table = Table(title=name, header=("Name", "Value"), rows=tuple(flattened(values)))
+            parts.append(_section(table))
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def report_json(study: Study) -> dict[str, Any]:
+    """The content of report.json; null stands for what was not measured.
+
+    `rows` has the table: params, MACs, bytes, milliseconds (median, first engine), AP in [0, 1].
+    """
+    return {
+        "title": study.title,
+        "headline": headline(study),
+        "rows": [
+            {
+                "name": row.name,
+                "params": row.params,
+                "macs": row.macs,
+                "weight_bytes": row.weight_bytes,
+                "latency_ms": _number(row.median_ms(study.engine)),
+                "map50": _number(row.map50("case-study")),
+                "map50_coco": _number(row.map50("coco")),
+                "map50_95": _number(row.map50_95),
+            }
+            for row in study.measurements
+        ],
+        "latency": {
+            row.name: {
+                engine: {
+                    "median_ms": _number(latency.median),
+                    "p95_ms": _number(latency.p95),
+                    "runs": latency.runs,
+                }
+                for engine, latency in row.latency.items()
+            }
+            for row in study.measurements
+        },
+        "notes": {row.name: row.note for row in study.measurements if row.note},
+        "dataset": {
+            "name": study.dataset.name,
+            "images": dict(study.dataset.images),
+            "boxes": study.dataset.boxes,
+            "classes": list(study.dataset.classes),
+        },
+        "channels": _channels(study),
+        "checks": [
+            {
+                "statement": check.statement,
+                "relative_error": _number(check.relative_error),
+                "allowed": check.allowed,
+                "basis": check.basis,
+            }
+            for check in study.checks
+        ],
+        "commands": [
+            {"stage": command.stage, "line": command.line, "seed": command.seed}
+            for command in study.commands
+        ],
+        "settings": dict(study.settings),
+        "environment": dict(study.environment),
+    }
+
+
+def command_script(commands: Sequence[Command]) -> str:
+    """Command lines under a comment each, that says the stage and the seed."""
+    blocks = []
+    for command in commands:
+        seed = "" if command.seed is None else f" (seed {command.seed})"
+        stage = " ".join(command.stage.split())
+        blocks.append(f"# {stage}{seed}\n{command.line}\n")
+    return "\n".join(blocks)
+
+
+def _channels(study: Study) -> dict[str, dict[str, int]]:
+    """Output channels of each convolution before and after, by layer index."""
+    if study.dense is None or study.slim is None:
+        return {}
+    pairs = zip(study.dense.layers, study.slim.layers, strict=True)
+    return {
+        str(before.index): {"dense": before.filters, "slim": after.filters}
+        for before, after in pairs
+        if isinstance(before, Conv) and isinstance(after, Conv)
+    }
+
+
+def _section(table: Table, level: int = 2) -> str:
+    rows = [tuple(map(_cell, row)) for row in table.rows]
+    text = f"{'#' * level} {table.title}\n\n{markdown_table(table.header, rows)}"
+    return f"{text}\n{table.note}" if table.note else text.rstrip()
+
+
+def _code(text: str, language: str) -> str:
+    """A code block whose fence is longer than any in the text."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}{fence}"
+
+
+def _cell(text: str) -> str:
+    """Text from outside that stays in its cell and is no markup."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

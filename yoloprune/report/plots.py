@@ -1,0 +1,232 @@
+"""The report's plots, each a function from data to an `<svg>` element.
+
+Two widths: plots of one curve fit a phone; plots with something for each layer grow with the
+network, and the page lets them scroll. No plot tells things apart by colour alone.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yoloprune.cost import cost
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.plan import PruningPlan
+from yoloprune.report.study import FINE_TUNED, ORIGINAL, PRUNED, Measurement, Selection
+from yoloprune.report.svg import COLOURS, NARROW, render
+from yoloprune.report.wording import average
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+def layer_chart_width(layers: int) -> float:
+    """Width in CSS pixels at which so many layers stay apart."""
+    return max(NARROW[0], 64 + 9.6 * layers)
+
+
+def channel_chart(dense: NetworkSpec, slim: NetworkSpec) -> str:
+    """Output channels of each convolution, before and after."""
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        before = [conv.filters for conv in dense.convs]
+        after = [conv.filters for conv in slim.convs]
+        _before_after(axes, _indices(dense), before, after)
+        axes.set(ylabel="output channels", xlabel="layer of the cfg")
+        _legend_above(axes)
+
+    description = "Bar chart: output channels of each convolution, original and pruned"
+    return render("channels", description, (layer_chart_width(len(dense.convs)), 240), draw)
+
+
+def cost_chart(dense: NetworkSpec, slim: NetworkSpec) -> str:
+    """MACs and parameters of each convolution, before and after."""
+
+    def draw(figure: "Figure") -> None:
+        indices = _indices(dense)
+        costs = [{layer.index: layer for layer in cost(spec).per_layer} for spec in (dense, slim)]
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        for axes, name, label in ((upper, "macs", "MACs"), (lower, "params", "parameters")):
+            values = [[getattr(layers[i], name) / 1e6 for i in indices] for layers in costs]
+            _before_after(axes, indices, *values)
+            axes.set(ylabel=f"{label} (millions)")
+        lower.set(xlabel="layer of the cfg")
+        figure.align_ylabels()
+        _legend_above(upper)
+
+    description = "Bar charts: MACs and parameters of each convolution, original and pruned"
+    return render("cost", description, (layer_chart_width(len(dense.convs)), 380), draw)
+
+
+def score_histogram(selection: Selection) -> str:
+    """How many channels have which score, and which of them were removed."""
+    kept, removed = selection.split()
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        # Outliers would squeeze everybody else into a few bars: they share the outer ones.
+        low, high = np.quantile(np.concatenate((kept, removed)), (0.002, 0.998))
+        edges = np.linspace(low, max(high, low + 1e-9), 41)
+        axes.hist(
+            [np.clip(scores, edges[0], edges[-1]) for scores in (removed, kept)],
+            bins=edges.tolist(),
+            stacked=True,
+            color=[COLOURS["removed"], COLOURS["after"]],
+            label=[f"{len(removed):,} removed", f"{len(kept):,} kept"],
+        )
+        # matplotlib takes a hatch for each of the stacked series from 3.10 on only.
+        for bar in axes.containers[0]:
+            bar.set_hatch("//////")
+        if len(removed):
+            cut = float(removed.max())
+            axes.axvline(cut, color=COLOURS["ink"], linewidth=1, linestyle="--")
+            axes.annotate(
+                f"cut {cut:.2f}",
+                (cut, 1),
+                xytext=(4 if cut < edges.mean() else -4, 0),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                ha="left" if cut < edges.mean() else "right",
+                va="top",
+            )
+        axes.margins(y=0.14)
+        axes.set(xlabel=f"score ({selection.plan.criterion})", ylabel="channels")
+        _legend_above(axes)
+
+    return render("scores", "Histogram of channel scores with the cut", NARROW, draw)
+
+
+def keep_chart(dense: NetworkSpec, plan: PruningPlan) -> str:
+    """The share of its channels that each prunable group keeps, in the order of the network."""
+    groups = analyse(dense).prunable
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        kinds = (("coupled group", True, "after", "////"), ("one producer", False, "series-3", ""))
+        for label, coupled, colour, hatch in kinds:
+            shares = {
+                place: len(plan.keep.get(group.id, group.channels)) / group.size
+                for place, group in enumerate(groups)
+                if group.coupled is coupled
+            }
+            if shares:
+                places, heights = list(shares), list(shares.values())
+                axes.bar(places, heights, color=COLOURS[colour], hatch=hatch, label=label)
+        axes.set(ylim=(0, 1), xlabel="prunable groups, first to last", ylabel="share kept")
+        axes.set_xticks([])
+        axes.margins(x=0.01)
+        _legend_above(axes)
+
+    return render("kept", "Bar chart: share of its channels that each group keeps", NARROW, draw)
+
+
+def training_chart(training: Mapping[str, Sequence[Mapping[str, Any]]]) -> str | None:
+    """mAP on the validation images over the epochs of all stages; None if none was evaluated."""
+    stages = {
+        name: [(line["epoch"], line["map50"]) for line in log if line.get("map50") is not None]
+        for name, log in training.items()
+    }
+    if not any(stages.values()):
+        return None
+    styles = _styles(stages)
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        past = 0
+        for number, (name, points) in enumerate(stages.items()):
+            if points:
+                axes.plot(
+                    [past + epoch for epoch, _ in points],
+                    [value for _, value in points],
+                    label=name,
+                    **styles[name],
+                    markevery=max(1, len(points) // 12),
+                )
+            past += max((line["epoch"] for line in training[name]), default=0)
+            if number < len(stages) - 1:
+                axes.axvline(past + 0.5, color=COLOURS["line"], linewidth=0.8)
+        axes.set(xlabel="epochs, stage after stage", ylabel="mAP@0.5, validation")
+        axes.set_ylim(bottom=0)
+        _legend_above(axes)
+
+    return render("training", "mAP over the epochs of each stage", NARROW, draw)
+
+
+def precision_recall_chart(measurements: Sequence[Measurement]) -> str | None:
+    """Precision over recall of every network by `case-study`; None if no curve is known."""
+    curves = {
+        row.name: (row.accuracy["case-study"].curve, row.accuracy["case-study"].map50)
+        for row in measurements
+        if "case-study" in row.accuracy
+    }
+    drawn = {name: (curve, area) for name, (curve, area) in curves.items() if curve is not None}
+    if not drawn:
+        return None
+    styles = _styles(drawn)
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        for name, (curve, area) in drawn.items():
+            recall, precision = envelope(curve.recall, curve.precision)
+            line = styles[name] | {"marker": "none"}
+            axes.plot(recall, precision, label=f"{name} {average(area)}", **line)
+        axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="recall", ylabel="precision")
+        _legend_above(axes)
+
+    return render("precision-recall", "Precision-recall curves of every network", NARROW, draw)
+
+
+def envelope(
+    recall: NDArray[np.float64], precision: NDArray[np.float64], points: int = 200
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # (T,), (T,) -> (P,), (P,)
+    """The best precision at each recall or above, which is what AP is the area under."""
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    at = np.linspace(0, recall[-1] if len(recall) else 0, points)
+    heights = best[np.searchsorted(recall, at)] if len(recall) else np.zeros(points)
+    # No detection goes further: the curve falls to the axis.
+    return np.append(at, at[-1]), np.append(heights, 0.0)
+
+
+def _indices(spec: NetworkSpec) -> list[int]:
+    return [conv.index for conv in spec.convs]
+
+
+def _before_after(
+    axes: "Axes", indices: Sequence[int], before: Sequence[float], after: Sequence[float]
+) -> None:
+    """A hollow bar for what was, a filled one inside it for what is."""
+    places = np.arange(len(indices))
+    axes.bar(places, before, width=0.8, color="none", edgecolor=COLOURS["before"], label="original")
+    axes.bar(places, after, width=0.8, color=COLOURS["after"], label="pruned")
+    shown = places[:: 1 if len(places) <= 20 else 5]
+    axes.set_xticks(shown, [str(indices[i]) for i in shown])
+    axes.margins(x=8 / layer_chart_width(len(indices)))
+
+
+def _styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """How each series is drawn: the study's own rows alike in every plot, others after them."""
+    rows = (ORIGINAL, PRUNED, FINE_TUNED)
+    others = [name for name in names if name not in rows]
+    return {name: _series(number) for number, name in enumerate((*rows, *others))}
+
+
+def _series(number: int) -> dict[str, Any]:
+    return {
+        "color": COLOURS[f"series-{number % 6}"],
+        "linestyle": _LINES[number % 6],
+        "marker": _MARKERS[number % 6],
+    }
+
+
+def _legend_above(axes: "Axes") -> None:
+    """A legend over the plot, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 2 if max(map(len, labels)) > 12 else 3
+    axes.figure.legend(handles, labels, loc="outside upper left", ncols=min(columns, len(labels)))

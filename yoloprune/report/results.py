@@ -1,0 +1,194 @@
+"""The study's tables as text, the same on every page."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from yoloprune.evaluation.average_precision import best_f1
+from yoloprune.report.latency import what_binds
+from yoloprune.report.study import ORIGINAL, Measurement, Study
+from yoloprune.report.table import change
+from yoloprune.report.wording import MISSING, average, counted, difference, sized, timed
+
+MACS_NOTE = (
+    "MACs are the multiply-accumulates of the convolutions for one image (B: billions); FLOPs are "
+    "2 \N{MULTIPLICATION SIGN} MACs. Size is that of the .weights file. In brackets: the change "
+    "from the original."
+)
+CASE_STUDY_NOTE = (
+    "Image padded to a square with black, resized by nearest neighbour; objectness at least 0.01; "
+    "suppression at IoU 0.5 that merges boxes; AP over all points of the curve at IoU 0.5, ranked "
+    "by objectness. Precision and recall are those at the best F1."
+)
+COCO_NOTE = (
+    "Image resized as darknet does; pycocotools' AP at IoU 0.5 (mAP@0.5) and averaged over IoU 0.5 "
+    "to 0.95 (mAP@0.5:0.95), in the pixels of the original images."
+)
+PROTOCOLS_NOTE = (
+    "The two protocols give different numbers for the same network: compare only within one of "
+    "them."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A heading, column names, rows of cells, and what a reader must know to read them."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def results_table(study: Study) -> Table:
+    """The table of the case study: cost, latency and mAP of every network."""
+    columns: list[tuple[str, _Read, _Show, _Change | None]] = [
+        ("Params", lambda row: row.params, counted, change),
+        ("Size", lambda row: row.weight_bytes, sized, change),
+        ("MACs", lambda row: row.macs, counted, change),
+        ("FLOPs", lambda row: None if row.macs is None else 2 * row.macs, counted, None),
+        ("Inference", lambda row: row.median_ms(study.engine), timed, change),
+        ("mAP@0.5 (case-study)", lambda row: row.map50("case-study"), average, difference),
+    ]
+    cells = [_column(study, *column[1:]) for column in columns]
+    note = MACS_NOTE
+    if study.engine is not None:
+        note += f" Inference is the median of one image in {study.engine}."
+    return Table(
+        title="Results",
+        header=("Network", *(column[0] for column in columns)),
+        rows=tuple(
+            (row.name, *line)
+            for row, line in zip(study.measurements, zip(*cells, strict=True), strict=True)
+        ),
+        note=note,
+    )
+
+
+def accuracy_tables(study: Study) -> list[Table]:
+    """One table for each protocol that any network was evaluated by."""
+    tables = []
+    if any("case-study" in row.accuracy for row in study.measurements):
+        columns = (
+            _column(study, lambda row: row.map50("case-study"), average, difference),
+            _column(study, lambda row: _best(row, 0), average, None),
+            _column(study, lambda row: _best(row, 1), average, None),
+        )
+        tables.append(
+            Table(
+                title="Protocol case-study",
+                header=("Network", "mAP@0.5", "Precision", "Recall"),
+                rows=_named(study, columns),
+                note=CASE_STUDY_NOTE,
+            )
+        )
+    if any("coco" in row.accuracy for row in study.measurements):
+        averages = (
+            _column(study, lambda row: row.map50("coco"), average, difference),
+            _column(study, lambda row: row.map50_95, average, difference),
+        )
+        tables.append(
+            Table(
+                title="Protocol coco",
+                header=("Network", "mAP@0.5", "mAP@0.5:0.95"),
+                rows=_named(study, averages),
+                note=COCO_NOTE,
+            )
+        )
+    return tables
+
+
+def latency_table(study: Study) -> Table | None:
+    """Median and 95th percentile of every network in every engine; None if nothing was timed."""
+    if not study.engines:
+        return None
+    header, columns = ["Network"], []
+    for engine in study.engines:
+        header += [f"{engine}, median", f"{engine}, p95"]
+        columns += [
+            _column(study, partial(Measurement.median_ms, engine=engine), timed, change),
+            _column(study, partial(_p95_ms, engine=engine), timed, None),
+        ]
+    return Table(
+        title="Latency",
+        header=tuple(header),
+        rows=_named(study, tuple(columns)),
+        note=" ".join(["Milliseconds for one image, without suppression.", *_what_binds(study)]),
+    )
+
+
+def checks_table(study: Study) -> Table | None:
+    """What was verified; None if nothing was."""
+    if not study.checks:
+        return None
+    return Table(
+        title="What was verified",
+        header=("Statement", "Largest relative error", "Allowed", "On"),
+        rows=tuple(
+            (
+                check.statement,
+                MISSING if check.relative_error is None else f"{check.relative_error:.2g}",
+                MISSING if check.allowed is None else f"{check.allowed:g}",
+                check.basis or MISSING,
+            )
+            for check in study.checks
+        ),
+    )
+
+
+_Read = Callable[[Measurement], float | None]
+_Show = Callable[[float], str]
+_Change = Callable[[float, float], str]
+
+
+def _column(study: Study, read: _Read, show: _Show, compare: _Change | None) -> list[str]:
+    """A column's cells: the original's value, and the others' with the change from it."""
+    reference = None if study.original is None else read(study.original)
+    cells = []
+    for row in study.measurements:
+        value = read(row)
+        if value is None or not math.isfinite(value):
+            cells.append(MISSING)
+        elif compare is None or reference is None or row.name == ORIGINAL:
+            cells.append(show(value))
+        else:
+            cells.append(f"{show(value)} ({compare(reference, value)})")
+    return cells
+
+
+def _named(study: Study, columns: tuple[list[str], ...]) -> tuple[tuple[str, ...], ...]:
+    names = [row.name for row in study.measurements]
+    return tuple(zip(names, *columns, strict=True))
+
+
+def _best(row: Measurement, which: int) -> float | None:
+    """Precision (0) or recall (1) at the best F1 of the case study's curve."""
+    accuracy = row.accuracy.get("case-study")
+    if accuracy is None or accuracy.curve is None:
+        return None
+    return best_f1(accuracy.curve.precision, accuracy.curve.recall)[which]
+
+
+def _p95_ms(row: Measurement, engine: str) -> float | None:
+    latency = row.latency.get(engine)
+    return None if latency is None else latency.p95
+
+
+def _what_binds(study: Study) -> list[str]:
+    """For each engine, a sentence on what the slim network's time follows."""
+    before, after = study.original, study.outcome
+    if before is None or after is None or not before.macs or not after.macs:
+        return []
+    sentences = []
+    for engine in study.engines:
+        first, second = before.median_ms(engine), after.median_ms(engine)
+        if first and second:
+            fewer = before.macs / after.macs
+            bound_by = what_binds(first / second, fewer)
+            if bound_by is not None:
+                sentences.append(
+                    f"{engine}: {first / second:.1f} times as fast with {fewer:.1f} times fewer "
+                    f"MACs, so time follows the {bound_by}."
+                )
+    return sentences

@@ -1,0 +1,192 @@
+"""A case study in memory: everything that its report is made from.
+
+Whatever was not measured is absent (None, or a missing key) and shown as such; nothing here is
+filled in.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.datasets.images import Image
+from yoloprune.detection.decode import Detections
+from yoloprune.evaluation.average_precision import GroundTruth, PrecisionRecall
+from yoloprune.evaluation.evaluator import Protocol
+from yoloprune.pruning.plan import PruningPlan
+from yoloprune.report.latency import Latency
+
+ORIGINAL, PRUNED, FINE_TUNED = "Original", "Pruned", "Fine-tuned"
+"""The rows of the case study, in their order; controls follow under names of their own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Accuracy:
+    """What one protocol found on the test images, in [0, 1]; `map50_95` belongs to `coco` alone."""
+
+    map50: float
+    map50_95: float | None = None
+    curve: PrecisionRecall | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measurement:
+    """One network: a row of the table.
+
+    `latency` by engine, the one that the table shows first; `accuracy` by protocol; `note` says in
+    a sentence what the network is, where the name does not.
+    """
+
+    name: str
+    params: int | None = None
+    macs: int | None = None
+    weight_bytes: int | None = None
+    latency: Mapping[str, Latency] = field(default_factory=dict)
+    accuracy: Mapping[Protocol, Accuracy] = field(default_factory=dict)
+    note: str = ""
+
+    def median_ms(self, engine: str | None) -> float | None:
+        """Median latency in an engine, if it was measured."""
+        latency = None if engine is None else self.latency.get(engine)
+        return None if latency is None else latency.median
+
+    def map50(self, protocol: Protocol) -> float | None:
+        """mAP@0.5 by a protocol, if it was evaluated."""
+        found = self.accuracy.get(protocol)
+        return None if found is None else found.map50
+
+    @property
+    def map50_95(self) -> float | None:
+        """mAP@0.5:0.95, which the `coco` protocol alone has."""
+        found = self.accuracy.get("coco")
+        return None if found is None else found.map50_95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSummary:
+    """The data: numbers of images by split ("training", ...), labelled boxes in all of them."""
+
+    name: str
+    images: Mapping[str, int]
+    boxes: int
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Selection:
+    """What was pruned by: the plan and, by group id, the comparable scores it was made from."""
+
+    plan: PruningPlan
+    scores: Mapping[int, NDArray[np.float64]]
+
+    def split(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scores of all channels that were kept, and of all that were removed."""
+        kept, removed = [np.zeros(0)], [np.zeros(0)]
+        for group_id, scores in self.scores.items():
+            stays = np.zeros(len(scores), np.bool_)
+            stays[list(self.plan.keep.get(group_id, range(len(scores))))] = True
+            kept.append(scores[stays])
+            removed.append(scores[~stays])
+        return np.concatenate(kept), np.concatenate(removed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Example:
+    """A test image with what is in it and what two networks detect; boxes in its pixels.
+
+    Detections are those worth showing: those above the study's `example_threshold`.
+    """
+
+    image: Image
+    truth: GroundTruth
+    dense: Detections
+    slim: Detections
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """Something that was verified, and to which error.
+
+    `relative_error` is the largest that was found, `allowed` the tolerance it passed; both are None
+    for what holds or does not (equal groups). `basis` says on what: "float64, 4 images".
+    """
+
+    statement: str
+    relative_error: float | None = None
+    allowed: float | None = None
+    basis: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command line that repeats a stage, with the seed it used, where it draws numbers."""
+
+    stage: str
+    line: str
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedFiles:
+    """Paths of the slim network's files as a user would type them.
+
+    `names` is the text file of class names; `onnx` the network with its outputs decoded (`boxes`
+    and `scores`, see `yoloprune.export.onnx`).
+    """
+
+    cfg: str
+    weights: str
+    names: str
+    onnx: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Study:
+    """Everything that the report shows.
+
+    `measurements` begin with the original network, to which the others are compared; `training` has
+    the lines of log.jsonl by the name of the stage, in order; `example_threshold` is the score from
+    which on detections are in `examples`. Sections without data are left out.
+    """
+
+    title: str
+    dataset: DatasetSummary
+    measurements: Sequence[Measurement]
+    dense: NetworkSpec | None = None
+    slim: NetworkSpec | None = None
+    selection: Selection | None = None
+    training: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    examples: Sequence[Example] = ()
+    example_threshold: float | None = None
+    checks: Sequence[Check] = ()
+    commands: Sequence[Command] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    exported: ExportedFiles | None = None
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Engines that any network was timed in."""
+        return tuple(dict.fromkeys(name for row in self.measurements for name in row.latency))
+
+    @property
+    def engine(self) -> str | None:
+        """The engine of the results table."""
+        return next(iter(self.engines), None)
+
+    @property
+    def original(self) -> Measurement | None:
+        """The network that the others are compared to."""
+        return self.named(ORIGINAL)
+
+    @property
+    def outcome(self) -> Measurement | None:
+        """The network that the study ends with: fine-tuned or, where it stops there, pruned."""
+        return self.named(FINE_TUNED) or self.named(PRUNED)
+
+    def named(self, name: str) -> Measurement | None:
+        """The row with this name, if there is one."""
+        return next((row for row in self.measurements if row.name == name), None)

@@ -1,0 +1,32 @@
+"""A picture of mAP against MACs, a line a criterion."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from yoloprune.files import write_atomically
+from yoloprune.sweep import SweepPoint
+
+_MARKERS = "os^Dv*"
+
+
+def write_sweep_picture(path: Path, points: Sequence[SweepPoint], dense: float) -> None:
+    """Write a PNG; `dense` is the accuracy with all MACs, from which every line starts."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for number, criterion in enumerate(dict.fromkeys(point.criterion for point in points)):
+        own = [point for point in points if point.criterion == criterion]
+        shares = [1.0, *(point.keep_macs for point in own)]
+        accuracies = [dense, *(point.accuracy for point in own)]
+        marker = _MARKERS[number % len(_MARKERS)]
+        axes.plot(shares, accuracies, marker=marker, label=criterion)
+    axes.invert_xaxis()
+    axes.set(xlabel="share of MACs kept", ylabel="mAP@0.5 (coco)", ylim=(0, None))
+    axes.set_title("As pruned, without training", loc="left")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    with write_atomically(path) as temporary:
+        figure.savefig(temporary, dpi=120)

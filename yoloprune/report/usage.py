@@ -1,0 +1,81 @@
+"""How to run the exported files elsewhere: short programs, as a reader would paste them."""
+
+import shlex
+from dataclasses import dataclass
+
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.report.study import ExportedFiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snippet:
+    """A program or some command lines: where they run, in which language, the text."""
+
+    title: str
+    language: str
+    code: str
+
+
+_DARKNET = """\
+printf 'classes = {classes}\\nnames = %s\\n' {names} > slim.data
+./darknet detector test slim.data {cfg} {weights} photo.jpg -thresh 0.25
+"""
+
+_OPENCV = """\
+import cv2
+
+model = cv2.dnn.DetectionModel({weights}, {cfg})
+model.setInputParams(size=({width}, {height}), scale=1 / 255, swapRB=True)
+photo = cv2.imread("photo.jpg")
+labels, scores, boxes = model.detect(photo, confThreshold=0.25, nmsThreshold=0.45)
+for label, score, (x, y, w, h) in zip(labels, scores, boxes):
+    print(label, round(float(score), 3), x, y, x + w, y + h)
+"""
+
+_ONNX_RUNTIME = """\
+import cv2
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession({onnx}, providers=["CPUExecutionProvider"])
+photo = cv2.imread("photo.jpg")
+resized = cv2.cvtColor(cv2.resize(photo, ({width}, {height})), cv2.COLOR_BGR2RGB)
+images = resized.transpose(2, 0, 1)[None].astype(np.float32) / 255
+boxes, scores = (found[0] for found in session.run(["boxes", "scores"], {{"images": images}}))
+
+rows, columns = photo.shape[:2]
+boxes *= np.float32([columns / {width}, rows / {height}] * 2)  # corners in the photo's pixels
+labels, best = scores.argmax(axis=1), scores.max(axis=1)
+corner_and_size = np.hstack((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]))
+for i in cv2.dnn.NMSBoxesBatched(corner_and_size, best, labels, 0.25, 0.45):
+    print(labels[i], round(float(best[i]), 3), *boxes[i].round().astype(int))
+"""
+
+
+def snippets(spec: NetworkSpec, files: ExportedFiles) -> list[Snippet]:
+    """Programs that detect with the exported files in `photo.jpg`, for each format there is.
+
+    All three stretch the photo to the input size and drop scores up to 0.25.
+    """
+    _, height, width = spec.input_shape
+    fields = {"width": width, "height": height}
+    darknet = _DARKNET.format(
+        classes=spec.heads[0].classes,
+        names=shlex.quote(files.names),
+        cfg=shlex.quote(files.cfg),
+        weights=shlex.quote(files.weights),
+    )
+    opencv = _OPENCV.format(weights=_text(files.weights), cfg=_text(files.cfg), **fields)
+    programs = [
+        Snippet(title="darknet", language="sh", code=darknet),
+        Snippet(title="OpenCV", language="python", code=opencv),
+    ]
+    if files.onnx is not None:
+        code = _ONNX_RUNTIME.format(onnx=_text(files.onnx), **fields)
+        programs.append(Snippet(title="ONNX Runtime", language="python", code=code))
+    return programs
+
+
+def _text(path: str) -> str:
+    """A Python string literal, in double quotes where it can be."""
+    return f'"{path}"' if path.isprintable() and not {'"', "\\"} & set(path) else repr(path)

@@ -1,0 +1,91 @@
+"""The study's figures in words: numbers as the tables print them, and sentences."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from yoloprune.report.study import Study
+
+MISSING = "\N{EN DASH}"
+"""Stands for what was not measured."""
+
+
+def counted(value: float) -> str:
+    """A count with one decimal and its unit: 61523734 is "61.5M", 32.8e9 is "32.8B"."""
+    for factor, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        # 999,950 rounds to 1.0M, not to 1000.0K.
+        if value >= 0.99995 * factor:
+            return f"{value / factor:.1f}{unit}"
+    return f"{value:g}"
+
+
+def sized(count: float) -> str:
+    """Bytes: 246400000 is "246.4MB"; thousands of millions are GB."""
+    return counted(count).replace("B", "G") + "B"
+
+
+def timed(milliseconds: float) -> str:
+    """Milliseconds: "7.7ms"; two decimals under one millisecond."""
+    return f"{milliseconds:.{1 if milliseconds >= 1 else 2}f}ms"
+
+
+def average(value: float) -> str:
+    """An AP with up to four decimals: "0.7722", "0.775"."""
+    return f"{value:.4f}".removesuffix("0")
+
+
+def difference(before: float, after: float) -> str:
+    """Change of an AP with its sign and three decimals: "+0.003"."""
+    # Adding 0 makes a negative zero positive.
+    return f"{round(after - before, 3) + 0.0:+.3f}"
+
+
+def headline(study: Study) -> str:
+    """The outcome in one sentence, from what was measured."""
+    before = study.original
+    after = study.outcome
+    if before is None or after is None:
+        return "The study has not come to its pruned network yet."
+    parts = []
+    if before.params and after.params is not None:
+        parts.append(f"has {counted(after.params)} of {counted(before.params)} parameters")
+    if before.macs and after.macs is not None:
+        share = after.macs / before.macs
+        parts.append(f"needs {counted(after.macs)} of {counted(before.macs)} MACs ({share:.0%})")
+    times = before.median_ms(study.engine), after.median_ms(study.engine)
+    if times[0] is not None and times[1] is not None:
+        parts.append(f"takes {timed(times[1])} instead of {timed(times[0])} for an image")
+    maps = before.map50("case-study"), after.map50("case-study")
+    if maps[0] is not None and maps[1] is not None:
+        parts.append(
+            f"reaches mAP@0.5 {average(maps[1])} (protocol case-study) where the original has "
+            f"{average(maps[0])}"
+        )
+    if not parts:
+        return "Nothing was measured yet."
+    joined = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"The {after.name.lower()} network {joined}."
+
+
+def notes(study: Study) -> list[str]:
+    """What the rows are, where their names do not say it."""
+    return [f"{row.name}: {row.note}" for row in study.measurements if row.note]
+
+
+def dataset_sentence(study: Study) -> str:
+    """Name and size of the data."""
+    data = study.dataset
+    images = ", ".join(f"{count:,} {split}" for split, count in data.images.items())
+    names = ", ".join(data.classes[:8]) + (", ..." if len(data.classes) > 8 else "")
+    classes = f"{len(data.classes)} class{'es' if len(data.classes) != 1 else ''}: {names}"
+    return f"{data.name}: {images} images, {data.boxes:,} boxes ({classes})."
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as rows of (dotted name, value)."""
+    rows: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            rows += flattened(value, f"{prefix}{name}.")
+        else:
+            rows.append((f"{prefix}{name}", MISSING if value is None else str(value)))
+    return rows

@@ -1,0 +1,63 @@
+"""Accuracy against MACs for several criteria, without training: what to look at first.
+
+What evaluating means comes in as a function.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from yoloprune.cost import cost
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import State
+from yoloprune.pruning.budget import Scope, comparable, solve
+from yoloprune.pruning.compensation import compensate
+from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.importance import criterion_named, score
+from yoloprune.pruning.plan import Budget, Compensation
+from yoloprune.pruning.surgery import surgery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPoint:
+    """A slim network as pruned: its share of the dense network's MACs, and its accuracy."""
+
+    criterion: str
+    keep_macs: float
+    accuracy: float
+
+
+def sweep(
+    spec: NetworkSpec,
+    state: State,
+    *,
+    criteria: Sequence[str],
+    shares: Sequence[float],
+    evaluate: Callable[[NetworkSpec, State], float],
+    scope: Scope = Scope.GLOBAL,
+    compensation: Compensation = Compensation.NONE,
+    seed: int = 0,
+) -> Iterator[SweepPoint]:
+    """Yield a point for each criterion and share, criteria first, shares in the order given.
+
+    Nothing is proven here: `pruning.pruner.prune` does that for the budget that is chosen. Raises
+    `PlanError` for an unknown criterion, or a share that cannot be met.
+    """
+    graph = analyse(spec)
+    dense = cost(spec).macs
+    scores = {
+        name: comparable(score(graph, state, criterion_named(name, seed)), scope)
+        for name in criteria
+    }
+    plans = [
+        solve(graph, scores[name], Budget(keep_macs=share), criterion=name,
+              compensation=compensation)
+        for name in criteria
+        for share in shares
+    ]  # fmt: skip
+    for plan in plans:
+        slim_spec, slim_state = surgery(spec, compensate(spec, state, plan), plan)
+        yield SweepPoint(
+            criterion=plan.criterion,
+            keep_macs=cost(slim_spec).macs / dense,
+            accuracy=evaluate(slim_spec, slim_state),
+        )
