@@ -313,9 +313,14 @@ def test_sparsity_makes_exact_zeros_and_a_hopeless_setting_warns(
     warnings: list[str] = []
     config = replace(CONFIG, epochs=4, evaluate_every=4)
     run(data, tmp_path / "weak", replace(config, sparsity=1e-6), warn=warnings.append)
-    assert len(warnings) == 1 and "none will become 0" in warnings[0]
-    log = run(data, tmp_path / "strong", replace(config, sparsity=1.0), warn=warnings.append)
+    assert len(warnings) == 1 and "hardly any will become 0" in warnings[0]
+    advice = float(warnings[0].rsplit("try ", 1)[1])
+    log = run(data, tmp_path / "strong", replace(config, sparsity=1.5 * advice),
+              warn=warnings.append)  # fmt: skip
     assert len(warnings) == 1
+    short = replace(config, epochs=1, sparsity=40 * advice)
+    run(data, tmp_path / "excessive", short, warn=warnings.append)
+    assert len(warnings) == 2 and "nearly all will become 0" in warnings[1]
     assert log[-1]["zero_channels"] > 0.1
     state = read_weights(
         tmp_path / "strong" / "last.weights", read_cfg(tmp_path / "strong" / "last.cfg")

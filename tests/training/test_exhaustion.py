@@ -14,6 +14,7 @@ from training.painted import paint
 from training.test_engine import SPEC, run
 
 from yoloprune.darknet.parser import write_cfg
+from yoloprune.errors import CheckpointError
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.memory import largest_fitting
 
@@ -75,6 +76,17 @@ def test_the_search_halves_until_it_fits() -> None:
 
     with pytest.raises(RuntimeError, match="shapes differ"):
         largest_fitting(broken, failed=16)
+
+
+def test_an_optimizer_that_memory_does_not_hold(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: torch.optim.SGD, closure: None = None) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch.optim.SGD, "step", fail)
+    with pytest.raises(CheckpointError, match="out of memory for the optimizer"):
+        run(data, tmp_path, TrainingConfig(epochs=1, batch_size=16, image_size=64, workers=0))
 
 
 def test_a_full_disk_is_one_line_and_the_checkpoint_before_it_stays(

@@ -21,6 +21,13 @@ TERMS = ("box", "objectness", "classes", "distillation")
 """Names of the loss terms, in the order in which they are summed."""
 
 
+SENSIBLE = (0.5, 2.0)
+"""By how many typical scales a run with sparsity shrinks what nothing holds up.
+
+Measured: with 2.5 on a trained YOLOv3, 93% of its channels were 0 after a quarter of the run.
+"""
+
+
 class Loop:
     """What a step changes, and what it needs beside its batch."""
 
@@ -93,18 +100,20 @@ class Loop:
         return shrinkage(self.config, self.steps, self.steps_per_epoch)
 
     def check_sparsity(self, warn: Callable[[str], None]) -> None:
-        """Warn if the whole run cannot shrink a typical scale to 0, or there is none."""
+        """Warn if the whole run cannot shrink a typical scale to 0, or leaves none above it."""
         if not self.scales:
             warn("no prunable group has batch norm in all its producers: --sparsity has no effect")
             return
         budget = shrink_budget(self.config, self.steps_per_epoch)
         scale = typical_scale(self.scales)
-        if budget < scale:
-            warn(
-                f"sparsity {self.config.sparsity:g} can shrink a batch-norm scale by {budget:.3g} "
-                f"over the whole run, but they are {scale:.3g}: none will become 0; try "
-                f"{2 * self.config.sparsity * scale / budget:.2g}"
-            )
+        if SENSIBLE[0] * scale <= budget <= SENSIBLE[1] * scale:
+            return
+        outcome = "hardly any" if budget < scale else "nearly all"
+        warn(
+            f"sparsity {self.config.sparsity:g} can shrink a batch-norm scale by {budget:.3g} over "
+            f"the whole run, and they are {scale:.3g}: {outcome} will become 0; try "
+            f"{self.config.sparsity * scale / budget:.2g}"
+        )
 
     def update_average(self) -> None:
         """Let the moving average follow the network by one step."""

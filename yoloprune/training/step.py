@@ -76,7 +76,15 @@ def training_step(loop: Loop, batches: list[Batch]) -> tuple[float, ...]:
 def _optimizer_step(loop: Loop) -> bool:
     """Whether the weights were changed: float16 leaves out a step whose gradients overflowed."""
     before = loop.scaler.get_scale()
-    loop.scaler.step(loop.optimizer)
+    try:
+        loop.scaler.step(loop.optimizer)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        # The first step makes the optimizer's own tensors.
+        raise CheckpointError(
+            "out of memory for the optimizer: choose a smaller --batch-size, or more --accumulate"
+        ) from error
     loop.scaler.update()
     after = loop.scaler.get_scale()
     if after < SMALLEST_SCALE:
