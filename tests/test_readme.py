@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from case_study.tiny import TINY
+from case_study.tiny import TINY, torch_alone
 from cli.commands import run
 from training.painted import paint
 
@@ -18,6 +18,7 @@ from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.datasets.synthetic_hands import write_synthetic_hands
 from yoloprune.model.initialization import training_state
+from yoloprune.report import latency
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -46,6 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with everything that the README's commands start from."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(PRESETS, "full", TINY)
+    monkeypatch.setattr(latency, "_engines", torch_alone)
     paint(tmp_path / "painted", train=12, test=4)
     spec = yolov3(classes=1, width=0.0625, size=(64, 64))
     write_cfg(tmp_path / "yolo.cfg", spec)

@@ -117,14 +117,23 @@ def make_export(run: Path, folder: Path) -> None:
 
 
 def make_benchmark(run: Path, folder: Path, networks: dict[str, tuple[str, str]]) -> None:
-    """Time networks, (stage, file name) by row, against each other in every installed engine."""
-    pairs = [read_pair(run / stage, name) for stage, name in networks.values()]
-    results = benchmark(pairs, runs=RUNS, warmup=WARMUP, track=lambda items, what: items)
+    """Time networks, (stage, file name) by row, against each other in every installed engine.
+
+    Rows of one architecture, such as the pruned and the fine-tuned network, share one measurement.
+    """
+    pairs = {row: read_pair(run / stage, name) for row, (stage, name) in networks.items()}
+    different = {spec.digest(): (spec, state) for spec, state in pairs.values()}
+    timed = list(different.values())
+    results = benchmark(timed, runs=RUNS, warmup=WARMUP, track=lambda items, what: items)
+    places = list(different)
     document = {
         "threads": torch.get_num_threads(),
         "latency": {
-            row: {result.engine: asdict(result.latencies[number]) for result in results}
-            for number, row in enumerate(networks)
+            row: {
+                result.engine: asdict(result.latencies[places.index(spec.digest())])
+                for result in results
+            }
+            for row, (spec, _) in pairs.items()
         },
     }
     write_text(folder / "latency.json", json.dumps(document, indent=1) + "\n")
