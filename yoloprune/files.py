@@ -1,6 +1,7 @@
 """Writing files, and folders of files, whole or not at all."""
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -110,6 +111,12 @@ def make_public(path: Path) -> None:
     umask = os.umask(0)
     os.umask(umask)
     path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

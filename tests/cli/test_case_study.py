@@ -110,6 +110,10 @@ def test_a_time_limit_stops_after_a_checkpoint(tmp_path: Path, tiny: None) -> No
     assert result.exit_code == 3 and "run the same command again" in result.stderr
     assert run("case-study", "--preset", "demo", "--out", out, "--stage", "data").exit_code == 0
     assert (out / "data" / "manifest.json").exists() and not (out / "dense").exists()
+    assert run("case-study", "--preset", "demo", "--out", out, "--stage", "data",
+               "--sparsity", 0.25, 2).exit_code == 0  # fmt: skip
+    document = json.loads((out / "report.json").read_text())
+    assert "--sparsity 0.25 2" in document["commands"][0]["line"]
 
 
 def test_bad_input_is_one_line(study: Path, tmp_path: Path, tiny: None) -> None:

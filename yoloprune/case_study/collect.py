@@ -12,7 +12,6 @@ from yoloprune.case_study.measurements import (
     evaluation_file,
     read_accuracy,
     read_latency,
-    read_pair,
 )
 from yoloprune.case_study.pipeline import SETTINGS, rows
 from yoloprune.case_study.settings import StudySettings
@@ -23,7 +22,7 @@ from yoloprune.datasets.anchors import format_anchors
 from yoloprune.datasets.images import darknet_resize, read_image
 from yoloprune.datasets.labels import LabelledImage
 from yoloprune.errors import PlanError
-from yoloprune.evaluation.evaluator import ground_truth
+from yoloprune.evaluation.evaluator import NMS_THRESHOLD, ground_truth
 from yoloprune.evaluation.inference import detect_objects
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Scope, comparable
@@ -42,14 +41,14 @@ from yoloprune.report.study import (
     Selection,
     Study,
 )
+from yoloprune.training.config import TrainingConfig
+from yoloprune.training.run_folder import read_network
 
 EXAMPLES = 6
 """Test images that the report shows."""
 
 THRESHOLD = 0.25
 """Score from which on a detection is shown."""
-
-NMS_THRESHOLD = 0.45
 
 NOTES = {
     "Scratch": "the slim architecture, trained from random weights as long as the original was.",
@@ -142,7 +141,7 @@ def _measurements(run: Path, settings: StudySettings) -> list[Measurement]:
 
 
 def _selection(run: Path, settings: StudySettings) -> Selection:
-    spec, state = read_pair(run / ("sparse" if settings.sparsity else "dense"), "best")
+    spec, state = read_network(run / ("sparse" if settings.sparsity else "dense"), "best")
     graph = analyse(spec)
     scores = score(graph, state, criterion_named(settings.criterion, settings.seed))
     plan = read_plan(run / "pruned" / "plan.json", graph)
@@ -165,7 +164,7 @@ def _examples(run: Path) -> list[Example]:
     images = [image for image in read_study_data(run).test().images if len(image.labels)]
     chosen = np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).round().astype(int)
     networks = [
-        Network.from_state(*read_pair(run / stage, "best")) for stage in ("dense", "finetuned")
+        Network.from_state(*read_network(run / stage, "best")) for stage in ("dense", "finetuned")
     ]
     return [_example(images[number], *networks) for number in chosen]
 
@@ -207,7 +206,9 @@ def _commands(run: Path, begun: dict[str, Any], settings: StudySettings) -> list
     whole += [] if begun["data"] is None else ["--data", begun["data"]]
     whole += [] if begun["dense"] is None else ["--dense", *begun["dense"]]
     whole += [] if begun["backbone"] is None else ["--backbone", begun["backbone"]]
-    whole += ["--keep-macs", f"{settings.keep_macs:g}", "--seed", str(settings.seed)]
+    whole += ["--keep-macs", str(settings.keep_macs), "--seed", str(settings.seed)]
+    if settings.sparsity:
+        whole += ["--sparsity", str(settings.sparsity), str(settings.sparsity_epochs)]
     for control in settings.controls:
         whole += ["--control", control]
     lines = {"everything": whole} | _stage_commands(run, begun, settings)
@@ -221,49 +222,60 @@ def _stage_commands(
     run: Path, begun: dict[str, Any], settings: StudySettings
 ) -> dict[str, list[str]]:
     data = read_study_data(run)
-    shared = ["--data", str(data.path), "--hold-out", f"{settings.hold_out:g}"]
-    shared += ["--batch-size", str(settings.batch_size), "--accumulate", str(settings.accumulate)]
-    shared += ["--precision", settings.precision, "--seed", str(settings.seed)]
-    dense = [str(run / "dense" / f"best.{kind}") for kind in ("cfg", "weights")]
+    shared = ["--data", str(data.path), "--hold-out", str(settings.hold_out)]
+    dense = _paths(run / "dense")
     found = {}
     if begun["dense"] is None:
         cfg = str(run / "dense.cfg")
         found["the network"] = [
             "yoloprune", "zoo", "yolov3", "--classes", str(len(data.names)),
-            "--width", f"{settings.width:g}", "--size", str(settings.image_size),
+            "--width", str(settings.width), "--size", str(settings.image_size),
             "--anchors", format_anchors(data.anchors), "--out", cfg,
         ]  # fmt: skip
         found["the original"] = [
-            "yoloprune", "train", cfg, *shared, "--out", str(run / "dense"),
-            "--epochs", str(settings.epochs), "--learning-rate", f"{settings.learning_rate:g}",
-            "--evaluate-every", str(min(settings.evaluate_every, settings.epochs)),
+            "yoloprune", "train", cfg, *shared, *_options(settings.training()),
+            "--out", str(run / "dense"),
         ]  # fmt: skip
         if begun["backbone"] is not None:
             found["the original"] += ["--backbone", begun["backbone"]]
     source = dense
     if settings.sparsity:
-        source = [str(run / "sparse" / f"best.{kind}") for kind in ("cfg", "weights")]
+        source = _paths(run / "sparse")
         found["sparsity training"] = [
             "yoloprune", "train", dense[0], "--weights", dense[1], *shared,
-            "--out", str(run / "sparse"), "--epochs", str(settings.sparsity_epochs),
-            "--learning-rate", f"{settings.finetune_rate:g}",
-            "--evaluate-every", str(min(settings.evaluate_every, settings.sparsity_epochs)),
-            "--sparsity", f"{settings.sparsity:g}",
+            *_options(settings.sparse_training()), "--sparsity", str(settings.sparsity),
+            "--out", str(run / "sparse"),
         ]  # fmt: skip
     found["pruning"] = [
-        "yoloprune", "prune", *source, "--keep-macs", f"{settings.keep_macs:g}",
+        "yoloprune", "prune", *source, "--keep-macs", str(settings.keep_macs),
         "--criterion", settings.criterion, "--seed", str(settings.seed),
         "--compensate", "carrier" if settings.sparsity else "none", "--out", str(run / "pruned"),
     ]  # fmt: skip
     found["fine-tuning"] = [
-        "yoloprune", "finetune", str(run / "pruned"), *shared, "--teacher", *dense,
-        "--out", str(run / "finetuned"), "--epochs", str(settings.finetune_epochs),
-        "--learning-rate", f"{settings.finetune_rate:g}",
-        "--evaluate-every", str(min(settings.evaluate_every, settings.finetune_epochs)),
+        "yoloprune", "finetune", str(run / "pruned"), *shared, *_options(settings.finetuning()),
+        "--teacher", *dense, "--out", str(run / "finetuned"),
     ]  # fmt: skip
-    best = [str(run / "finetuned" / f"best.{kind}") for kind in ("cfg", "weights")]
+    best = _paths(run / "finetuned")
     found["evaluation"] = [
         "yoloprune", "evaluate", *best, "--data", str(data.path), "--protocol", "both"
     ]  # fmt: skip
     found["latency"] = ["yoloprune", "benchmark", *dense, *best]
     return found
+
+
+def _paths(folder: Path) -> list[str]:
+    return [str(folder / f"best.{kind}") for kind in ("cfg", "weights")]
+
+
+def _options(config: TrainingConfig) -> list[str]:
+    """The options of `train` and `finetune` that make these settings."""
+    options = {
+        "--epochs": config.epochs,
+        "--evaluate-every": config.evaluate_every,
+        "--batch-size": config.batch_size,
+        "--accumulate": config.accumulate,
+        "--learning-rate": config.learning_rate,
+        "--precision": config.precision,
+        "--seed": config.seed,
+    }
+    return [str(word) for option in options.items() for word in option]

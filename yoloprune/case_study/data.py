@@ -4,10 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from yoloprune.case_study.settings import StudySettings
-from yoloprune.datasets.anchors import fit_anchors, input_shapes
+from yoloprune.datasets.anchors import cfg_anchors, input_shapes
 from yoloprune.datasets.fingerprint import fingerprint
 from yoloprune.datasets.formats import read_raw
 from yoloprune.datasets.hold_out import hold_out
@@ -74,7 +72,7 @@ def prepare_data(folder: Path, source: Path | None, settings: StudySettings) -> 
     boxes = [image.boxes for image in training.images]
     size = (settings.image_size, settings.image_size)
     shapes = input_shapes(boxes, [(1, 1)] * len(boxes), size, letterbox=False)
-    anchors = np.maximum(np.round(fit_anchors(shapes, ANCHORS, seed=settings.seed), 1), 0.1)
+    anchors = cfg_anchors(shapes, ANCHORS, seed=settings.seed)
     parts = {"training": training, "validation": validation, "test": test}
     document = {
         "path": str(path),

@@ -10,32 +10,24 @@ import numpy as np
 import torch
 
 from yoloprune.case_study.data import read_study_data
-from yoloprune.darknet.parser import read_cfg, write_cfg
+from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
-from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.evaluation.average_precision import PrecisionRecall
 from yoloprune.evaluation.evaluator import Evaluation, Protocol, evaluate
-from yoloprune.export.onnx import export_onnx
+from yoloprune.export.onnx import TOLERANCE, export_onnx
 from yoloprune.files import write_text
 from yoloprune.model.network import Network
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.tracing import cross_check
 from yoloprune.report.latency import Latency, benchmark
 from yoloprune.report.study import Accuracy, Check
+from yoloprune.training.run_folder import read_network, write_network
 
 PROTOCOLS: tuple[Protocol, ...] = ("case-study", "coco")
 
 RUNS, WARMUP = 20, 3
 """Timed runs of each network, and those before them."""
-
-Pair = tuple[NetworkSpec, State]
-
-
-def read_pair(folder: Path, name: str) -> Pair:
-    """A network of a run: `name`.cfg and `name`.weights."""
-    spec = read_cfg(folder / f"{name}.cfg")
-    return spec, read_weights(folder / f"{name}.weights", spec)
 
 
 def make_evaluations(run: Path, folder: Path, networks: dict[str, tuple[str, str]]) -> None:
@@ -48,7 +40,7 @@ def make_evaluations(run: Path, folder: Path, networks: dict[str, tuple[str, str
         path = folder / evaluation_file(row)
         if path.exists():
             continue
-        network = Network.from_state(*read_pair(run / stage, name))
+        network = Network.from_state(*read_network(run / stage, name))
         found = {protocol: _figures(evaluate(network, test, protocol)) for protocol in PROTOCOLS}
         write_text(path, json.dumps(found, indent=1) + "\n")
 
@@ -79,9 +71,8 @@ def read_accuracy(path: Path) -> dict[Protocol, Accuracy]:
 
 def make_export(run: Path, folder: Path) -> None:
     """Write the outcome as slim.cfg, .weights, .names and .onnx, checked in other engines."""
-    spec, state = read_pair(run / "finetuned", "best")
-    write_weights(folder / "slim.weights", spec, state)
-    write_cfg(folder / "slim.cfg", spec)
+    spec, state = read_network(run / "finetuned", "best")
+    write_network(folder, "slim", spec, state, 0)
     names = read_study_data(run).names
     write_text(folder / "slim.names", "".join(f"{name}\n" for name in names))
     onnx = export_onnx(spec, state, folder / "slim.onnx", decoded=True)
@@ -98,7 +89,7 @@ def make_export(run: Path, folder: Path) -> None:
         Check(
             statement="slim.onnx in ONNX Runtime gives what torch gives",
             relative_error=onnx.relative_error,
-            allowed=1e-3,
+            allowed=TOLERANCE,
             basis="float32, seeded noise",
         ),
         Check(
@@ -121,7 +112,7 @@ def make_benchmark(run: Path, folder: Path, networks: dict[str, tuple[str, str]]
 
     Rows of one architecture, such as the pruned and the fine-tuned network, share one measurement.
     """
-    pairs = {row: read_pair(run / stage, name) for row, (stage, name) in networks.items()}
+    pairs = {row: read_network(run / stage, name) for row, (stage, name) in networks.items()}
     different = {spec.digest(): (spec, state) for spec, state in pairs.values()}
     timed = list(different.values())
     results = benchmark(timed, runs=RUNS, warmup=WARMUP, track=lambda items, what: items)

@@ -26,9 +26,7 @@ from yoloprune.pruning.pruner import prune
 from yoloprune.pruning.surgery import surgery
 from yoloprune.report.pruning import pruning_report
 from yoloprune.training.config import TrainingConfig
-from yoloprune.training.run_folder import CHECKPOINT, write_network
-
-Pair = tuple[NetworkSpec, State]
+from yoloprune.training.run_folder import CHECKPOINT, read_network, write_network
 
 
 class Trainer(Protocol):
@@ -117,8 +115,7 @@ class Workshop:
         if not (folder / "slim.weights").exists():
             spec, state = self._network(self.source)
             self._prune(folder, spec, state, "random", self.compensation)
-        slim = read_cfg(folder / "slim.cfg")
-        self._finetune(folder, slim, read_weights(folder / "slim.weights", slim))
+        self._finetune(folder, *read_network(folder, "slim"))
 
     @property
     def source(self) -> str:
@@ -134,9 +131,8 @@ class Workshop:
     def _budget(self) -> Budget:
         return Budget(keep_macs=self.settings.keep_macs)
 
-    def _network(self, stage: str, name: str = "best") -> Pair:
-        spec = read_cfg(self.run / stage / f"{name}.cfg")
-        return spec, read_weights(self.run / stage / f"{name}.weights", spec)
+    def _network(self, stage: str, name: str = "best") -> tuple[NetworkSpec, State]:
+        return read_network(self.run / stage, name)
 
     def _prune(
         self, folder: Path, spec: NetworkSpec, state: State, criterion: str, method: Compensation

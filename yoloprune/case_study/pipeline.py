@@ -1,7 +1,7 @@
 """The stages of a study in their order, and running them."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -170,8 +170,8 @@ def begin(workshop: Workshop, preset: str, data: Path | None) -> None:
 
 def run_stages(
     todo: list[Stage], run: Path, here: World, shown: Callable[[str], AbstractContextManager[None]]
-) -> Iterator[str]:
-    """Do what is not finished yet, in order; yields the name of each stage that was worked on.
+) -> None:
+    """Do what is not finished yet, in order.
 
     `shown` is entered with the name of a stage while it is worked on.
     """
@@ -180,4 +180,3 @@ def run_stages(
             continue
         with shown(stage.name):
             run_stage(stage, run, here)
-        yield stage.name

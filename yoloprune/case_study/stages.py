@@ -5,21 +5,17 @@ the hashes of its inputs, the settings, the environment, and the hashes of what 
 whose manifest stands is finished, and one whose inputs have changed since is noticed.
 """
 
-import hashlib
 import json
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from yoloprune.errors import PlanError
-from yoloprune.files import write_text
+from yoloprune.files import file_sha256, write_text
 from yoloprune.training.distributed import World
+from yoloprune.training.run_folder import environment
 
 MANIFEST = "manifest.json"
 
@@ -40,18 +36,6 @@ class Stage:
     outputs: tuple[str, ...]
     work: Callable[[Path], None]
     collective: bool = False
-
-
-def environment() -> dict[str, Any]:
-    """What a stage was made with: versions and processor."""
-    packages = ("yoloprune", "torch", "numpy", "opencv-python-headless", "albumentations")
-    return {
-        "python": platform.python_version(),
-        "processor": platform.machine(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "threads": torch.get_num_threads(),
-        "packages": {name: version(name) for name in packages},
-    }
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -118,7 +102,7 @@ def _write_manifest(
 
 def hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
     """SHA-256 of files in a folder."""
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    return {name: file_sha256(folder / name) for name in names}
 
 
 def _inputs(stage: Stage, run: Path) -> dict[str, dict[str, str]]:

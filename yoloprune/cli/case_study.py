@@ -103,8 +103,7 @@ def case_study(
             with shown_stage(name, quiet or training or not here.is_first):
                 yield
 
-        for _ in run_stages(chosen, out, here, shown):
-            pass
+        run_stages(chosen, out, here, shown)
         if here.is_first:
             _report(out)
 

@@ -158,11 +158,10 @@ def anchors(
     quiet: Quiet = False,
 ) -> None:
     """Fit anchors to the boxes by k-means, and print them as `zoo --anchors` takes them."""
-    import numpy as np
 
     from yoloprune.datasets.anchors import (
         anchor_fit,
-        fit_anchors,
+        cfg_anchors,
         format_anchors,
         input_shapes,
     )
@@ -186,7 +185,7 @@ def anchors(
         ]
     boxes = (sound_boxes(image) for image in used)
     shapes = input_shapes(boxes, sizes, (height, width), letterbox=keep_aspect)
-    found = np.maximum(np.round(fit_anchors(shapes, count, seed=seed), 1), 0.1)
+    found = cfg_anchors(shapes, count, seed=seed)
     old, new = anchor_fit(shapes, before), anchor_fit(shapes, found)
     if as_json:
         print_json(

@@ -1,6 +1,5 @@
 """`yoloprune iterate`: prune a small step, fine-tune, until the target."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -34,7 +33,7 @@ from yoloprune.datasets.fingerprint import fingerprint
 from yoloprune.datasets.labels import Dataset
 from yoloprune.errors import CheckpointError, DatasetError, PlanError
 from yoloprune.evaluation.evaluator import Protocol, evaluate
-from yoloprune.files import write_folder, write_text
+from yoloprune.files import file_sha256, write_folder, write_text
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Scope, comparable, solve
 from yoloprune.pruning.groups import analyse
@@ -46,7 +45,7 @@ from yoloprune.schedule import iterate as run_schedule
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World, world
 from yoloprune.training.engine import trainable_spec
-from yoloprune.training.run_folder import CHECKPOINT, write_network
+from yoloprune.training.run_folder import CHECKPOINT, read_network, write_network
 
 SCHEDULE = "schedule.json"
 """File of a run that says what it was started with."""
@@ -113,7 +112,7 @@ def iterate(
         "layerwise": layerwise,
         "criterion": criterion,
         "cfg": spec.digest(),
-        "weights": _sha256(weights),
+        "weights": file_sha256(weights),
         "hold_out": hold_out,
         "training_images": fingerprint(training),
         "validation_images": fingerprint(validation),
@@ -193,7 +192,7 @@ class _Steps:
                 write_plan(temporary / "plan.json", analyse(spec), pruned.plan)
 
         self.here.on_first(work)
-        return _read(folder, "slim")
+        return read_network(folder, "slim")
 
     def finetune(self, spec: NetworkSpec, state: State, number: int) -> Pair:
         """The pruned network trained further."""
@@ -211,7 +210,7 @@ class _Steps:
                 quiet=self.quiet,
             )
             self.here.wait()
-        return _read(folder, "last")
+        return read_network(folder, "last")
 
     def evaluate(self, spec: NetworkSpec, state: State, number: int) -> float:
         """The network's mAP@0.5 on the validation images."""
@@ -227,7 +226,7 @@ class _Steps:
             "protocol": PROTOCOL,
             "image_size": size,
             "images": fingerprint(self.validation),
-            "weights": _sha256(folder / "last.weights" if number else self.weights),
+            "weights": file_sha256(folder / "last.weights" if number else self.weights),
         }
         if _holds(folder, [ACCURACY]):
             known = _read_json(folder / ACCURACY)
@@ -293,18 +292,8 @@ def _holds(folder: Path, names: Iterable[str]) -> bool:
     return all((folder / name).exists() for name in names)
 
 
-def _read(folder: Path, name: str) -> Pair:
-    spec = read_cfg(folder / f"{name}.cfg")
-    return spec, read_weights(folder / f"{name}.weights", spec)
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: damaged ({error})") from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

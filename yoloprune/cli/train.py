@@ -37,6 +37,7 @@ from yoloprune.model.network import Network
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import world
 from yoloprune.training.loss import trainable_heads
+from yoloprune.training.run_folder import read_network
 
 
 def train(
@@ -139,8 +140,7 @@ def finetune(
     quiet: Quiet = False,
 ) -> None:
     """Train a pruned network further, with or without its dense teacher."""
-    spec = read_cfg(folder / "slim.cfg")
-    state = read_weights(folder / "slim.weights", spec)
+    spec, state = read_network(folder, "slim")
     size = training_side(spec, image_size)
     config = TrainingConfig(
         epochs=epochs,

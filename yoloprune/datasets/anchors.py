@@ -72,6 +72,11 @@ def fit_anchors(shapes: Shapes, count: int, *, seed: int = 0, restarts: int = 10
     return best[np.argsort(best.prod(axis=1), kind="stable")]
 
 
+def cfg_anchors(shapes: Shapes, count: int, *, seed: int = 0) -> Shapes:
+    """Fitted anchors as a cfg has them: with one decimal, and none of size 0."""
+    return np.maximum(np.round(fit_anchors(shapes, count, seed=seed), 1), 0.1)
+
+
 def network_anchors(spec: NetworkSpec) -> Shapes:  # -> (K, 2)
     """The anchors of all heads in input pixels, each once; raises `DatasetError` without heads."""
     shapes = layer_shapes(spec)

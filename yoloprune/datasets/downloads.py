@@ -1,6 +1,5 @@
 """Downloads that go on where they stopped."""
 
-import hashlib
 import re
 import urllib.error
 import urllib.parse
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from yoloprune.errors import DatasetError
+from yoloprune.files import file_sha256
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 """Called with the bytes that are there, and with all there will be, if that is known."""
@@ -119,8 +119,7 @@ def _check(path: Path, url: str, sha256: str | None, size: int | None) -> None:
     if size is not None and found != size:
         raise DatasetError(f"{path.name} from {url}: {found} bytes, expected {size}")
     if sha256 is not None:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(path)
         if digest != sha256.lower():
             raise DatasetError(f"{path.name} from {url}: SHA-256 {digest}, expected {sha256}")
 

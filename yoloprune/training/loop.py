@@ -20,7 +20,6 @@ from yoloprune.training.run_folder import CHECKPOINT
 TERMS = ("box", "objectness", "classes", "distillation")
 """Names of the loss terms, in the order in which they are summed."""
 
-
 SENSIBLE, ADVISED = (1.0, 2.0), 1.3
 """By how many typical scales a run with sparsity shrinks what nothing holds up.
 

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import torch
 
-from yoloprune.darknet.parser import write_cfg
+from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
-from yoloprune.darknet.weights import write_weights
+from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.datasets.images import write_image
 from yoloprune.datasets.loader import Batch
 from yoloprune.files import write_atomically, write_text
@@ -26,19 +26,30 @@ CHECKPOINT = "last.pt"
 def write_settings(run: Path, config: TrainingConfig, settings: dict[str, Any]) -> None:
     """config.json and environment.json."""
     write_text(run / "config.json", json.dumps(asdict(config) | settings, indent=1) + "\n")
+    write_text(run / "environment.json", json.dumps(environment(), indent=1) + "\n")
+
+
+def environment() -> dict[str, Any]:
+    """What results depend on beside settings and data: versions, processor, threads."""
     packages = ("yoloprune", "torch", "numpy", "opencv-python-headless", "albumentations")
-    environment = {
+    return {
         "python": platform.python_version(),
         "processor": platform.machine(),
         "cuda": torch.version.cuda,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
         "packages": {name: version(name) for name in packages},
     }
-    write_text(run / "environment.json", json.dumps(environment, indent=1) + "\n")
+
+
+def read_network(folder: Path, name: str) -> tuple[NetworkSpec, State]:
+    """The network in `name`.cfg and `name`.weights."""
+    spec = read_cfg(folder / f"{name}.cfg")
+    return spec, read_weights(folder / f"{name}.weights", spec)
 
 
 def write_network(run: Path, name: str, spec: NetworkSpec, state: State, seen: int) -> None:
-    """`name`.cfg and `name`.weights; the weights first, so that a pair is never half new."""
+    """`name`.weights and then `name`.cfg, each whole or not at all."""
     write_weights(run / f"{name}.weights", spec, state, seen=seen)
     write_cfg(run / f"{name}.cfg", spec)
 
