@@ -14,17 +14,14 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/yoloprune zoo yolov3 --classes 1 --out $(DEMO)/hand.cfg
-	$(BIN)/yoloprune init $(DEMO)/hand.cfg --out $(DEMO)/hand.weights --seed 0
-	$(BIN)/yoloprune prune $(DEMO)/hand.cfg $(DEMO)/hand.weights --keep-macs 0.3 --out $(DEMO)/slim
-	$(BIN)/yoloprune benchmark $(DEMO)/hand.cfg $(DEMO)/hand.weights $(DEMO)/slim/slim.cfg $(DEMO)/slim/slim.weights --runs 5
-	@echo "The report is in $(DEMO)/slim/report.md"
+	$(BIN)/yoloprune case-study --preset demo --dense weights/hands.cfg weights/hands.weights --out $(DEMO)
+	@echo "The report is in $(DEMO)/report.html"
 
 test: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 clean:
 	rm -rf $(VENV) $(DEMO)

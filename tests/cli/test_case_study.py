@@ -111,9 +111,12 @@ def test_a_time_limit_stops_after_a_checkpoint(tmp_path: Path, tiny: None) -> No
     assert run("case-study", "--preset", "demo", "--out", out, "--stage", "data").exit_code == 0
     assert (out / "data" / "manifest.json").exists() and not (out / "dense").exists()
     assert run("case-study", "--preset", "demo", "--out", out, "--stage", "data",
-               "--sparsity", 0.25, 2).exit_code == 0  # fmt: skip
+               "--sparsity", 0.25, 2, "--precision", "bfloat16",
+               "--epochs", 5, "--finetune-epochs", 4).exit_code == 0  # fmt: skip
     document = json.loads((out / "report.json").read_text())
-    assert "--sparsity 0.25 2" in document["commands"][0]["line"]
+    line = document["commands"][0]["line"]
+    for options in ("--sparsity 0.25 2", "--precision bfloat16", "--epochs 5 --finetune-epochs 4"):
+        assert options in line
 
 
 def test_bad_input_is_one_line(study: Path, tmp_path: Path, tiny: None) -> None:
@@ -124,6 +127,7 @@ def test_bad_input_is_one_line(study: Path, tmp_path: Path, tiny: None) -> None:
     assert "unknown (known: scratch" in refused(*start, "--preset", "demo", "--control", "x")
     assert "not finished" in refused(*start, "--preset", "demo", "--stage", "pruned")
     assert "in (0, 1)" in refused(*start, "--preset", "demo", "--keep-macs", 3)
+    assert "precision must be" in refused(*start, "--preset", "demo", "--precision", "int8")
     again = ("case-study", "--preset", "demo", "--out", study, "--quiet")
     assert "keep_macs" in refused(*again, "--keep-macs", 0.5)
     assert "another data" in refused(*again, "--data", tmp_path)

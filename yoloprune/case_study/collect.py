@@ -206,7 +206,9 @@ def _commands(run: Path, begun: dict[str, Any], settings: StudySettings) -> list
     whole += [] if begun["data"] is None else ["--data", begun["data"]]
     whole += [] if begun["dense"] is None else ["--dense", *begun["dense"]]
     whole += [] if begun["backbone"] is None else ["--backbone", begun["backbone"]]
+    whole += ["--epochs", str(settings.epochs), "--finetune-epochs", str(settings.finetune_epochs)]
     whole += ["--keep-macs", str(settings.keep_macs), "--seed", str(settings.seed)]
+    whole += ["--precision", settings.precision]
     if settings.sparsity:
         whole += ["--sparsity", str(settings.sparsity), str(settings.sparsity_epochs)]
     for control in settings.controls:

@@ -108,7 +108,7 @@ PRESETS: dict[str, StudySettings] = {
         precision="bfloat16", evaluate_every=5, workers=8,
     ),
     "cpu": StudySettings(
-        width=0.25, image_size=320, epochs=40, finetune_epochs=15, evaluate_every=5,
+        width=0.25, image_size=320, epochs=30, finetune_epochs=10, evaluate_every=5,
     ),
     "demo": StudySettings(
         width=0.125, image_size=160, epochs=60, finetune_epochs=8, rendered=(480, 120),

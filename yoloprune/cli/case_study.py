@@ -15,7 +15,7 @@ from yoloprune.case_study.pipeline import begin, run_stages, stages
 from yoloprune.case_study.settings import CONTROLS, PRESETS, StudySettings
 from yoloprune.cli.console import Quiet, errors, output, print_table
 from yoloprune.cli.console import stage as shown_stage
-from yoloprune.cli.training import Seed, shown_training, training_side
+from yoloprune.cli.training import Precision, Seed, shown_training, training_side
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.errors import PlanError
 from yoloprune.report.html import REPORTS, write_report
@@ -40,6 +40,24 @@ def case_study(
     backbone: Annotated[
         Path | None, typer.Option("--backbone", help="Train from the first layers' weights.")
     ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs",
+            min=1,
+            help="Length of training from random weights.",
+            show_default="the preset's",
+        ),
+    ] = None,
+    finetune_epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--finetune-epochs",
+            min=1,
+            help="Length of fine-tuning.",
+            show_default="the preset's",
+        ),
+    ] = None,
     keep_macs: Annotated[
         float | None,
         typer.Option("--keep-macs", help="Share of the MACs to keep.", show_default="the preset's"),
@@ -56,6 +74,7 @@ def case_study(
         list[str] | None,
         typer.Option("--control", help=f"Make this control too: {', '.join(CONTROLS)}."),
     ] = None,
+    precision: Precision | None = None,
     stage: Annotated[
         str | None, typer.Option("--stage", metavar="NAME", help="Do this stage only.")
     ] = None,
@@ -67,7 +86,18 @@ def case_study(
     quiet: Quiet = False,
 ) -> None:
     """Train, prune, fine-tune, measure and report; run again to go on after a stop."""
-    settings = _settings(preset, keep_macs, sparsity, control or [], seed)
+    strength, sparsity_epochs = sparsity or (None, None)
+    settings = _settings(
+        preset,
+        epochs=epochs,
+        finetune_epochs=finetune_epochs,
+        keep_macs=keep_macs,
+        sparsity=strength,
+        sparsity_epochs=sparsity_epochs,
+        precision=precision,
+        controls=tuple(dict.fromkeys(control or [])),
+        seed=seed,
+    )
     if dense is not None:
         settings = replace(settings, image_size=training_side(read_cfg(dense[0]), None))
     if dense is not None and backbone is not None:
@@ -115,21 +145,13 @@ def report(
     _report(run)
 
 
-def _settings(
-    preset: str,
-    keep_macs: float | None,
-    sparsity: tuple[float, int] | None,
-    controls: list[str],
-    seed: int,
-) -> StudySettings:
+def _settings(preset: str, **chosen: Any) -> StudySettings:
+    """The preset, with what was chosen otherwise: all that is not None."""
     if preset not in PRESETS:
         raise PlanError(f"preset {preset!r} is unknown (known: {', '.join(PRESETS)})")
-    changes: dict[str, Any] = {"controls": tuple(dict.fromkeys(controls)), "seed": seed}
-    if keep_macs is not None:
-        changes["keep_macs"] = keep_macs
-    if sparsity is not None:
-        changes |= {"sparsity": sparsity[0], "sparsity_epochs": sparsity[1]}
-    return replace(PRESETS[preset], **changes)
+    return replace(
+        PRESETS[preset], **{name: value for name, value in chosen.items() if value is not None}
+    )
 
 
 class _Trainer:
