@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+from yoloprune.errors import YoloPruneError
 
 ABANDONED = 3600.0
 """Seconds after the last change at which a temporary is taken for what a killed process left."""
@@ -117,6 +121,14 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of ours holds; raises `YoloPruneError` if it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise YoloPruneError(f"{path}: damaged ({error})") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ from yoloprune.pruning.budget import Scope, comparable, solve
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.importance import criterion_named, score
-from yoloprune.pruning.plan import Budget, Compensation
+from yoloprune.pruning.plan import Budget, Compensation, PruningPlan
 from yoloprune.pruning.surgery import surgery
 
 
@@ -37,10 +37,11 @@ def sweep(
     compensation: Compensation = Compensation.NONE,
     seed: int = 0,
 ) -> Iterator[SweepPoint]:
-    """Yield a point for each criterion and share, criteria first, shares in the order given.
+    """A point for each criterion and share, criteria first, shares in the order given.
 
     Nothing is proven here: `pruning.pruner.prune` does that for the budget that is chosen. Raises
-    `PlanError` for an unknown criterion, or a share that cannot be met.
+    `PlanError`, before anything is evaluated, for an unknown criterion or a share that cannot be
+    met.
     """
     graph = analyse(spec)
     dense = cost(spec).macs
@@ -54,10 +55,13 @@ def sweep(
         for name in criteria
         for share in shares
     ]  # fmt: skip
-    for plan in plans:
+
+    def point(plan: PruningPlan) -> SweepPoint:
         slim_spec, slim_state = surgery(spec, compensate(spec, state, plan), plan)
-        yield SweepPoint(
+        return SweepPoint(
             criterion=plan.criterion,
             keep_macs=cost(slim_spec).macs / dense,
             accuracy=evaluate(slim_spec, slim_state),
         )
+
+    return map(point, plans)

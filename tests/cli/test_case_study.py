@@ -2,55 +2,71 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from case_study.tiny import TINY, torch_alone
 from cli.commands import refused, run
 
+from yoloprune.case_study import measurements
 from yoloprune.case_study.settings import PRESETS
 from yoloprune.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.report import latency
 
 SCRIPT = Path(__file__).parents[1] / "case_study" / "tiny.py"
-SAME = ("dense/best.weights", "pruned/plan.json", "finetuned/best.weights",
-        "evaluated/fine-tuned.json", "exported/slim.weights", "exported/slim.cfg")  # fmt: skip
+START = ("case-study", "--preset", "demo", "--quiet", "--out")
+CONTROLS = ("--control", "random", "--control", "uniform")
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "demo", TINY)
+    monkeypatch.setattr(latency, "_engines", torch_alone)
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished study with a control."""
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study with controls; not to be changed."""
     out = tmp_path_factory.mktemp("study") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "demo", TINY)
         patch.setattr(latency, "_engines", torch_alone)
-        result = run(
-            "case-study", "--preset", "demo", "--out", out, "--control", "random", "--quiet"
-        )
+        result = run(*START, out, *CONTROLS)
     assert result.exit_code == 0, (result.output, result.exception)
     return out
 
 
-def test_the_report_has_a_row_for_each_network(study: Path) -> None:
-    document = json.loads((study / "report.json").read_text())
+@pytest.fixture
+def study(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it, which also shows that a run can be moved."""
+    return Path(shutil.copytree(finished, tmp_path / "moved"))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All but what a killed process leaves, which goes when it is old."""
+    names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    visible = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    return {str(name): (folder / name).read_bytes() for name in visible}
+
+
+def test_the_report_has_a_row_for_each_network(finished: Path) -> None:
+    document = json.loads((finished / "report.json").read_text())
     rows = {row["name"]: row for row in document["rows"]}
-    assert list(rows) == ["Original", "Pruned", "Fine-tuned", "Random"]
+    assert list(rows) == ["Original", "Pruned", "Fine-tuned", "Random", "Uniform"]
     for name, path in (("Original", "dense/best"), ("Pruned", "pruned/slim")):
-        total = cost(read_cfg(study / f"{path}.cfg"))
+        total = cost(read_cfg(finished / f"{path}.cfg"))
         assert (rows[name]["params"], rows[name]["macs"]) == (total.params, total.macs)
     assert rows["Pruned"]["macs"] <= 0.3 * rows["Original"]["macs"]
-    best = study / "finetuned" / "best.cfg"
+    assert rows["Uniform"]["macs"] <= 0.3 * rows["Original"]["macs"]
+    best = finished / "finetuned" / "best.cfg"
     evaluated = run(
-        "evaluate", best, best.with_suffix(".weights"), "--data", study / "data" / "hands",
+        "evaluate", best, best.with_suffix(".weights"), "--data", finished / "data" / "hands",
         "--protocol", "both", "--json",
     )  # fmt: skip
     figures = json.loads(evaluated.stdout)["evaluations"]
@@ -58,68 +74,158 @@ def test_the_report_has_a_row_for_each_network(study: Path) -> None:
     assert rows["Fine-tuned"]["map50_coco"] == figures[1]["map50"]
     assert all(row["latency_ms"] > 0 for row in rows.values())
     assert rows["Pruned"]["latency_ms"] == rows["Fine-tuned"]["latency_ms"]
+    assert not any(check["problem"] for check in document["checks"])
 
 
 def test_finished_stages_are_not_done_again(study: Path, tiny: None) -> None:
     before = {path: path.stat().st_mtime_ns for path in study.rglob("manifest.json")}
-    assert (
-        run("case-study", "--preset", "demo", "--out", study, "--control", "random").exit_code == 0
-    )
+    assert run(*START, study).exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in study.rglob("manifest.json")} == before
     (study / "report.html").unlink()
     result = run("report", study)
-    assert result.exit_code == 0 and "| Fine-tuned" in result.stdout
-    assert (study / "report.html").exists()
+    assert result.exit_code == 0 and "| Fine-tuned" in result.stdout and "| Random" in result.stdout
+    assert "<img" in (study / "report.html").read_text()
 
 
-def test_the_commands_of_the_report_repeat_the_study(study: Path, tmp_path: Path) -> None:
-    document = json.loads((study / "report.json").read_text())
+def test_a_refused_run_changes_nothing(study: Path, tmp_path: Path, tiny: None) -> None:
+    before = files(study)
+    again = (*START, study)
+    assert "keep_macs" in refused(*again, "--keep-macs", 0.5)
+    assert "keep_macs" in refused(*again, "--keep-macs", 0.5, "--stage", "exported")
+    assert "epochs" in refused(*again, "--epochs", 7)
+    assert "another data" in refused(*again, "--data", tmp_path)
+    assert files(study) == before
+
+
+def test_changed_files_are_noticed(study: Path, tiny: None) -> None:
+    accuracy = study / "evaluated" / "original.json"
+    before = accuracy.read_text()
+    accuracy.write_text(before.replace("map50", "map51"))
+    assert "not the file that was made" in refused("report", study)
+    assert run(*START, study).exit_code == 0
+    assert accuracy.read_text() == before
+    weights = study / "finetuned" / "best.weights"
+    weights.write_bytes(bytes(weights.stat().st_size))
+    assert "finetuned/best.weights is not the file" in refused(*START, study)
+    shutil.rmtree(study / "finetuned")
+    label = next((study / "data" / "hands" / "labels" / "train").glob("*.txt"))
+    label.write_text("0 0.5 0.5 0.1 0.1\n")
+    assert "images or labels have changed" in refused(*START, study)
+
+
+def test_a_control_can_be_added_later(study: Path, tiny: None) -> None:
+    kept = (study / "finetuned" / "best.weights").stat().st_mtime_ns
+    assert run(*START, study, "--control", "scratch").exit_code == 0
+    rows = [row["name"] for row in json.loads((study / "report.json").read_text())["rows"]]
+    assert rows == ["Original", "Pruned", "Fine-tuned", "Random", "Uniform", "Scratch"]
+    assert (study / "finetuned" / "best.weights").stat().st_mtime_ns == kept
+
+
+def test_the_commands_of_the_report_repeat_the_study(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    document = json.loads((finished / "report.json").read_text())
     for command in document["commands"][1:]:
-        words = shlex.split(command["line"])
-        if words[1] in ("evaluate", "benchmark"):
-            continue
-        # Elsewhere, but with the study's own data.
-        moved = [
-            word.replace(str(study), str(tmp_path)) if "/data/" not in word else word
-            for word in words[1:]
-        ]
-        result = run(*moved, *(["--workers", 0] if "train" in words[1] else []))
-        assert result.exit_code == 0, (moved, result.output, result.exception)
-    for name in ("dense/best.weights", "pruned/plan.json", "finetuned/best.weights"):
-        assert (tmp_path / name).read_bytes() == (study / name).read_bytes(), name
+        words = shlex.split(command["line"])[1:]
+        quick = ["--workers", 0] if "--epochs" in words else []
+        quick += ["--runs", 1] if words[0] == "benchmark" else []
+        result = run(*words, *quick)
+        assert result.exit_code == 0, (words, result.output, result.exception)
+    for name in ("dense/best.weights", "pruned/plan.json", "finetuned/best.weights",
+                 "random/best.weights", "uniform/best.weights"):  # fmt: skip
+        assert (tmp_path / "repeat" / name).read_bytes() == (finished / name).read_bytes(), name
 
 
-def test_killed_in_any_stage_it_ends_with_the_same(study: Path, tmp_path: Path) -> None:
+def test_killed_it_ends_with_the_same(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, str(SCRIPT), "--out", str(out)]
-    for stage in ("dense", "finetuned", "exported"):
+    command = [sys.executable, str(SCRIPT), "--out", str(out), *CONTROLS]
+    for written in ("data/rendered", "dense/last.pt", "finetuned/last.pt", "random-pruned",
+                    "evaluated/original.json", "exported/slim.onnx"):  # fmt: skip
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None and not (out / stage).exists():
-            time.sleep(0.01)
-        time.sleep(0.1)
+        while process.poll() is None and not (out / written).exists():
+            time.sleep(0.005)
+        assert process.poll() is None, written
         process.kill()
         process.wait()
+        assert not (out / Path(written).parts[0] / "manifest.json").exists(), written
     assert subprocess.run(command, check=False, capture_output=True).returncode == 0
-    for name in SAME:
-        assert (out / name).read_bytes() == (study / name).read_bytes(), name
+    stopped, whole = files(out), files(finished)
+    timed = ("manifest.json", "latency.json", ".pt", ".onnx", "report.html", "report.md",
+             "report.json", ".png", "batch.jpg")  # fmt: skip
+    assert stopped.keys() == whole.keys()
+    for name, content in whole.items():
+        assert stopped[name] == content or name.endswith(timed), name
 
 
-def test_a_time_limit_stops_after_a_checkpoint(tmp_path: Path, tiny: None) -> None:
+def test_two_processes_make_a_study(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+            str(SCRIPT), "--out", str(tmp_path / "run")]  # fmt: skip
+    result = subprocess.run(line, check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_time_limit_stops_after_a_checkpoint(
+    finished: Path, tmp_path: Path, tiny: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "run"
-    result = run("case-study", "--preset", "demo", "--out", out, "--time-limit", 0)
+    result = run(*START, out, "--time-limit", 0)
     assert result.exit_code == 3 and "run the same command again" in result.stderr
-    assert run("case-study", "--preset", "demo", "--out", out, "--stage", "data").exit_code == 0
+    assert run(*START, out, "--stage", "data").exit_code == 0
     assert (out / "data" / "manifest.json").exists() and not (out / "dense").exists()
-    assert run("case-study", "--preset", "demo", "--out", out, "--stage", "data",
-               "--sparsity", 0.25, 2, "--precision", "bfloat16",
-               "--epochs", 5, "--finetune-epochs", 4).exit_code == 0  # fmt: skip
+    clock = iter([0.0, *[1.0] * 3, *[1e9] * 99])
+    monkeypatch.setattr(measurements, "RUNS", 1)
+    monkeypatch.setattr("yoloprune.cli.case_study.monotonic", lambda: next(clock))
+    result = run(*START, out, "--time-limit", 1, "--stage", "dense")
+    assert result.exit_code == 3, result.output
+    assert (out / "dense" / "last.pt").exists()
+    assert not (out / "dense" / "manifest.json").exists()
+    assert run(*START, out, "--stage", "dense").exit_code == 0
+    assert (out / "dense/best.weights").read_bytes() == (
+        finished / "dense/best.weights"
+    ).read_bytes()
+
+
+def test_a_given_network_is_made_sparse_first(finished: Path, tmp_path: Path, tiny: None) -> None:
+    out = tmp_path / "run"
+    given = (*START, out, "--dense", finished / "dense/best.cfg", finished / "dense/best.weights",
+             "--sparsity", 0.25, 1, "--precision", "bfloat16", "--finetune-epochs", 1)  # fmt: skip
+    for stage in ("data", "dense", "sparse", "pruned", "finetuned"):
+        assert run(*given, "--stage", stage).exit_code == 0, stage
     document = json.loads((out / "report.json").read_text())
     line = document["commands"][0]["line"]
-    for options in ("--sparsity 0.25 2", "--precision bfloat16", "--epochs 5 --finetune-epochs 4"):
+    for options in ("--sparsity 0.25 1", "--precision bfloat16", "--finetune-epochs 1"):
         assert options in line
+    assert "width" not in document["settings"] and "given" in document["notes"]["Original"]
+    assert json.loads((out / "pruned" / "report.json").read_text())["settings"] == {
+        "criterion": "bn-scale", "compensation": "carrier",
+    }  # fmt: skip
 
 
-def test_bad_input_is_one_line(study: Path, tmp_path: Path, tiny: None) -> None:
+def test_damaged_originals_are_told_of(tmp_path: Path, tiny: None) -> None:
+    original = tmp_path / "original"
+    assert run("data", "synthetic-hands", "--train", 12, "--test", 4, "--out", original,
+               "--quiet").exit_code == 0  # fmt: skip
+    broken = next(original.rglob("training_data/annotations/*.mat"))
+    broken.write_bytes(b"nothing")
+    result = run(*START, tmp_path / "run", "--data", original, "--stage", "data")
+    assert result.exit_code == 0 and broken.name in result.stderr
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert broken.name in report and "this is not all of it" in report
+
+
+def test_what_other_engines_compute_otherwise_is_told(
+    finished: Path, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurements, "OPENCV_TOLERANCE", 1e-12)
+    folder = study / "exported"
+    measurements.make_export(study, folder)
+    problems = [check["problem"] for check in json.loads((folder / "checks.json").read_text())]
+    assert np.count_nonzero(problems) == 1 and "OpenCV computes something else" in problems
+
+
+def test_bad_input_is_one_line(tmp_path: Path, tiny: None) -> None:
     start = ("case-study", "--out", tmp_path / "run", "--quiet")
     assert "needs --data" in refused(*start, "--preset", "cpu")
     assert "unknown (known: full, cpu, demo)" in refused(*start, "--preset", "huge")
@@ -127,8 +233,14 @@ def test_bad_input_is_one_line(study: Path, tmp_path: Path, tiny: None) -> None:
     assert "unknown (known: scratch" in refused(*start, "--preset", "demo", "--control", "x")
     assert "not finished" in refused(*start, "--preset", "demo", "--stage", "pruned")
     assert "in (0, 1)" in refused(*start, "--preset", "demo", "--keep-macs", 3)
+    assert "magic" in refused(*start, "--preset", "demo", "--criterion", "magic")
     assert "precision must be" in refused(*start, "--preset", "demo", "--precision", "int8")
-    again = ("case-study", "--preset", "demo", "--out", study, "--quiet")
-    assert "keep_macs" in refused(*again, "--keep-macs", 0.5)
-    assert "another data" in refused(*again, "--data", tmp_path)
     assert "not the folder of a case study" in refused("report", tmp_path)
+    (tmp_path / "mine" / "data").mkdir(parents=True)
+    (tmp_path / "mine" / "data" / "precious.txt").write_text("kept")
+    assert "not a folder of this study" in refused(*START, tmp_path / "mine")
+    assert (tmp_path / "mine" / "data" / "precious.txt").exists()
+    (tmp_path / "run" / "study.json").write_text("{}")
+    assert "damaged" in refused("report", tmp_path / "run")
+    (tmp_path / "run" / "study.json").write_text("{")
+    assert "damaged" in refused(*START, tmp_path / "run")

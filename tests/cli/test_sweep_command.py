@@ -1,6 +1,7 @@
 """`sweep` as a user types it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,17 +10,20 @@ from cli.commands import refused, run
 from cli.conftest import Pair
 from training.painted import paint
 
+from yoloprune.cli import sweep
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    root = paint(tmp_path / "data", train=1, test=4)
+    root = paint(tmp_path / "data", train=20, test=4)
     (root / "two.names").write_text("rectangle\nother\n")
     return root
 
 
 def test_a_table_a_document_and_a_picture(pair: Pair, data: Path, tmp_path: Path) -> None:
     result = run("sweep", pair.cfg, pair.weights, "--data", data, "--keep-macs", 0.9, 0.5, 0.7,
-                 "--criterion", "l2", "--criterion", "fpgm", "--out", tmp_path / "out")  # fmt: skip
+                 "--criterion", "l2", "--criterion", "fpgm", "--split", "test",
+                 "--out", tmp_path / "out")  # fmt: skip
     assert result.exit_code == 0, (result.output, result.exception)
     rows = [line.split("|")[1:-1] for line in result.stdout.splitlines() if line.startswith("| 0")]
     assert [len(row) for row in rows] == [3, 3, 3]
@@ -27,14 +31,30 @@ def test_a_table_a_document_and_a_picture(pair: Pair, data: Path, tmp_path: Path
     assert shares == sorted(shares, reverse=True) and shares[-1] <= 0.5
     document = json.loads((tmp_path / "out" / "sweep.json").read_text())
     assert len(document["points"]) == 6 and document["images"] == 4
+    assert document["split"] == "test"
     evaluated = run("evaluate", pair.cfg, pair.weights, "--data", data, "--json")
     figures = json.loads(evaluated.stdout)["evaluations"][0]
     assert document["dense"] == figures["map50"]
     assert cv2.imread(str(tmp_path / "out" / "sweep.png")).shape[0] > 300
 
 
-def test_senseless_shares_and_criteria_are_refused(pair: Pair, data: Path) -> None:
+def test_a_budget_is_not_chosen_by_the_test_images(pair: Pair, data: Path) -> None:
+    shutil.rmtree(data / "images" / "test")
+    result = run("sweep", pair.cfg, pair.weights, "--data", data, "--keep-macs", 0.7,
+                 "--criterion", "l2", "--json")  # fmt: skip
+    document = json.loads(result.stdout)
+    assert document["split"] == "validation" and document["images"] == 2
+
+
+def test_senseless_input_is_refused_before_evaluating(
+    pair: Pair, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated: list[object] = []
+    monkeypatch.setattr(sweep, "evaluate", lambda *arguments: evaluated.append(arguments))
     start = ("sweep", pair.cfg, pair.weights, "--data", data)
     assert "must be in (0, 1)" in refused(*start, "--keep-macs", 1.5)
     assert "unknown" in refused(*start, "--criterion", "magic")
     assert "smallest reachable" in refused(*start, "--keep-macs", 0.000001)
+    (data / "file").touch()
+    assert "is a file" in refused(*start, "--out", data / "file")
+    assert not evaluated

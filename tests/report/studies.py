@@ -26,6 +26,7 @@ from yoloprune.report.study import (
     PrecisionRecall,
     Selection,
     Study,
+    TrainingLog,
 )
 
 NETWORK = yolov3(classes=1, width=0.0625, size=(64, 64))
@@ -45,7 +46,7 @@ def filled_study(dense: NetworkSpec = NETWORK) -> Study:
         dataset=DatasetSummary(
             name="VGG Hand",
             images={"training": 4807, "test": 821},
-            boxes=13050,
+            objects={"training": 11019, "test": 2031},
             classes=("hand",),
         ),
         measurements=[
@@ -55,7 +56,11 @@ def filled_study(dense: NetworkSpec = NETWORK) -> Study:
         dense=dense,
         slim=slim,
         selection=Selection(plan=plan, scores=scores),
-        training={"Original": log(30, 0.77), "Fine-tuned": log(12, 0.76), "Scratch": log(30, 0.7)},
+        training={
+            "Original": TrainingLog(lines=log(30, 0.77)),
+            "Fine-tuned": TrainingLog(lines=log(12, 0.76), follows="Original"),
+            "Scratch": TrainingLog(lines=log(30, 0.7)),
+        },
         examples=[example(seed) for seed in range(2)],
         checks=[
             Check(

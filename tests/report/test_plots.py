@@ -14,7 +14,7 @@ from yoloprune.evaluation.average_precision import average_precision
 from yoloprune.pruning.groups import analyse
 from yoloprune.report import plots
 from yoloprune.report.group_graph import group_chart, packed
-from yoloprune.report.study import Measurement
+from yoloprune.report.study import Measurement, TrainingLog
 from yoloprune.report.svg import COLOURS
 
 STUDY = studies.filled_study()
@@ -53,7 +53,7 @@ def test_the_same_data_give_the_same_text() -> None:
 
 
 def test_no_plot_without_data() -> None:
-    assert plots.training_chart({"train": [{"epoch": 1, "map50": None}]}) is None
+    assert plots.training_chart({"train": TrainingLog(lines=[{"epoch": 1, "map50": None}])}) is None
     assert plots.precision_recall_chart([Measurement(name="Original")]) is None
 
 

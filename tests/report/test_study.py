@@ -33,7 +33,7 @@ def row(
 
 
 def study_of(*measurements: Measurement) -> Study:
-    data = DatasetSummary(name="data", images={"test": 821}, boxes=1, classes=("hand",))
+    data = DatasetSummary(name="data", images={"test": 821}, objects={"test": 1}, classes=("hand",))
     return Study(title="A study", dataset=data, measurements=measurements)
 
 
@@ -143,7 +143,7 @@ def test_every_latency_has_median_and_p95_and_what_binds() -> None:
 def test_markdown_has_the_whole_study() -> None:
     text = report_markdown(studies.filled_study())
     for part in (
-        "slim = masked dense | 3.2e-15 | 1e-12 | float64, 4 images of noise",
+        "slim = masked dense | holds | 3.2e-15 | 1e-12 | float64, 4 images of noise",
         "# the original (seed 0)\nyoloprune train net.cfg --seed 0\n",
         "./darknet detector test slim.data slim.cfg slim.weights photo.jpg",
         "cv2.dnn.DetectionModel",

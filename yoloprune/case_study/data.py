@@ -1,6 +1,8 @@
 """The data of a study: converted where it is the original, rendered where there is none."""
 
 import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +13,14 @@ from yoloprune.datasets.formats import read_raw
 from yoloprune.datasets.hold_out import hold_out
 from yoloprune.datasets.labels import Dataset, read_dataset
 from yoloprune.datasets.synthetic_hands import write_synthetic_hands
-from yoloprune.datasets.vgg_hand import convert_hand_dataset, is_original, opened_original
+from yoloprune.datasets.vgg_hand import (
+    convert_hand_dataset,
+    is_original,
+    opened_original,
+    warnings_of,
+)
 from yoloprune.errors import DatasetError
-from yoloprune.files import write_text
+from yoloprune.files import read_json, write_text
 
 SUMMARY = "data.json"
 
@@ -25,28 +32,48 @@ ANCHORS = 9
 class StudyData:
     """Where the data of a study is, its classes, and the anchors that fit its training boxes.
 
-    `anchors` are (width, height) in pixels of the study's input size.
+    `anchors` are (width, height) in pixels of the study's input size; `warnings` say what was wrong
+    with the original; `sha256` are the fingerprints of the parts when they were prepared.
     """
 
     path: Path
     names: tuple[str, ...]
     anchors: tuple[tuple[float, float], ...]
+    warnings: tuple[str, ...]
+    sha256: dict[str, str]
 
     def training(self, share: float) -> tuple[Dataset, Dataset]:
-        """The training images and, held out of them, the validation images."""
-        classes = len(self.names)
-        return hold_out(read_dataset(self.path, classes=classes, split="train"), share)
+        """The training images and, held out of them, the validation images.
+
+        Raises `DatasetError` if they are no longer those that the study was begun with.
+        """
+        training, validation = _training(self.path, self.names, share)
+        self._check("training", training)
+        self._check("validation", validation)
+        return training, validation
 
     def test(self) -> Dataset:
-        """The images that nothing is chosen by."""
-        return read_dataset(self.path, classes=len(self.names))
+        """The images that nothing is chosen by; raises `DatasetError` if they have changed."""
+        found = _test(self.path, self.names)
+        self._check("test", found)
+        return found
+
+    def _check(self, part: str, dataset: Dataset) -> None:
+        if fingerprint(dataset) != self.sha256[part]:
+            raise DatasetError(
+                f"{self.path}: the {part} images or labels have changed since the study was begun: "
+                "put them back, or choose another --out"
+            )
 
 
 def prepare_data(folder: Path, source: Path | None, settings: StudySettings) -> None:
     """Bring the data into the form that training reads, and fit anchors to it.
 
+    What was made is in `folder`, and data.json there says where the data is and what it holds.
     Raises `DatasetError` if there is no data, or no training and test images in it.
     """
+    warnings: Sequence[str] = ()
+    given = source is not None
     if source is None:
         if settings.rendered is None:
             raise DatasetError("there is no data, and none is to be rendered")
@@ -59,13 +86,15 @@ def prepare_data(folder: Path, source: Path | None, settings: StudySettings) -> 
     path = source.resolve()
     if is_original(source):
         path = (folder / "hands").resolve()
-        if not path.exists():
-            with opened_original(source, folder) as root:
-                convert_hand_dataset(root, path)
+        # What a conversion that was stopped afterwards had to say is not known any more.
+        shutil.rmtree(path, ignore_errors=True)
+        with opened_original(source, folder) as root:
+            conversion = convert_hand_dataset(root, path)
+        if given:
+            warnings = warnings_of(conversion)
     names = read_raw(path).names or ("object",)
-    data = StudyData(path=path, names=names, anchors=())
-    training, validation = data.training(settings.hold_out)
-    test = data.test()
+    training, validation = _training(path, names, settings.hold_out)
+    test = _test(path, names)
     if {image.path for image in test.images} & {image.path for image in training.images}:
         raise DatasetError(f"{path}: the training images are also the test images")
     # Stretched, every image fills the input, whatever its size.
@@ -74,22 +103,35 @@ def prepare_data(folder: Path, source: Path | None, settings: StudySettings) -> 
     shapes = input_shapes(boxes, [(1, 1)] * len(boxes), size, letterbox=False)
     anchors = cfg_anchors(shapes, ANCHORS, seed=settings.seed)
     parts = {"training": training, "validation": validation, "test": test}
+    inside = path.is_relative_to(folder.resolve())
     document = {
-        "path": str(path),
+        # So that a run can be moved, with what it made.
+        "path": str(path.relative_to(folder.resolve())) if inside else str(path),
         "names": names,
         "anchors": anchors.tolist(),
         "images": {name: len(part.images) for name, part in parts.items()},
-        "boxes": sum(part.object_count for part in parts.values()),
+        "objects": {name: part.object_count for name, part in parts.items()},
         "sha256": {name: fingerprint(part) for name, part in parts.items()},
+        "warnings": list(warnings),
     }
     write_text(folder / SUMMARY, json.dumps(document, indent=1) + "\n")
 
 
 def read_study_data(run: Path) -> StudyData:
     """What `prepare_data` found out for a study."""
-    document = json.loads((run / "data" / SUMMARY).read_text(encoding="utf-8"))
+    document = read_json(run / "data" / SUMMARY)
     return StudyData(
-        path=Path(document["path"]),
+        path=run / "data" / document["path"],
         names=tuple(document["names"]),
         anchors=tuple((width, height) for width, height in document["anchors"]),
+        warnings=tuple(document["warnings"]),
+        sha256=document["sha256"],
     )
+
+
+def _training(path: Path, names: Sequence[str], share: float) -> tuple[Dataset, Dataset]:
+    return hold_out(read_dataset(path, classes=len(names), split="train"), share)
+
+
+def _test(path: Path, names: Sequence[str]) -> Dataset:
+    return read_dataset(path, classes=len(names))

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from yoloprune.case_study.data import StudyData, read_study_data
 from yoloprune.case_study.settings import StudySettings
+from yoloprune.case_study.subject import Subject
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
@@ -21,7 +22,7 @@ from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Scope, comparable, solve
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.importance import criterion_named, score
-from yoloprune.pruning.plan import Budget, Compensation, write_plan
+from yoloprune.pruning.plan import Budget, write_plan
 from yoloprune.pruning.pruner import prune
 from yoloprune.pruning.surgery import surgery
 from yoloprune.report.pruning import pruning_report
@@ -52,23 +53,23 @@ class Workshop:
     """What the stages that make networks have in common; each method fills a stage's folder."""
 
     run: Path
-    settings: StudySettings
+    subject: Subject
     train: Trainer
-    dense: tuple[Path, Path] | None = None
-    backbone: Path | None = None
+
+    def take_dense(self, folder: Path) -> None:
+        """Take over the dense network that was given."""
+        assert self.subject.dense is not None
+        cfg, weights = self.subject.dense
+        spec, classes = read_cfg(cfg), len(read_study_data(self.run).names)
+        if class_count(spec) != classes:
+            raise DatasetError(
+                f"{cfg}: the network has {class_count(spec)} classes, the data {classes}"
+            )
+        write_network(folder, "best", spec, read_weights(weights, spec), 0)
 
     def make_dense(self, folder: Path) -> None:
-        """Train the dense network, or take over the given one."""
+        """Train the dense network."""
         data = read_study_data(self.run)
-        if self.dense is not None:
-            spec = read_cfg(self.dense[0])
-            if class_count(spec) != len(data.names):
-                raise DatasetError(
-                    f"{self.dense[0]}: the network has {class_count(spec)} classes, the data "
-                    f"{len(data.names)}"
-                )
-            write_network(folder, "best", spec, read_weights(self.dense[1], spec), 0)
-            return
         size = self.settings.image_size
         spec = yolov3(
             classes=len(data.names),
@@ -77,8 +78,8 @@ class Workshop:
             anchors=data.anchors,
         )
         state = training_state(spec, seed=self.settings.seed)
-        if self.backbone is not None:
-            state |= read_weights(self.backbone, spec, backbone=True)
+        if self.subject.backbone is not None:
+            state |= read_weights(self.subject.backbone, spec, backbone=True)
         self._fit(folder, data, spec, state, self.settings.training())
 
     def make_sparse(self, folder: Path) -> None:
@@ -88,9 +89,9 @@ class Workshop:
         self._fit(folder, data, spec, state, self.settings.sparse_training())
 
     def make_pruned(self, folder: Path) -> None:
-        """Remove the lowest-scoring channels, proven; with sparsity, leave their constants."""
+        """Remove the lowest-scoring channels, proven."""
         spec, state = self._network(self.source)
-        self._prune(folder, spec, state, self.settings.criterion, self.compensation)
+        self._prune(folder, spec, state, self.settings.criterion)
 
     def make_finetuned(self, folder: Path) -> None:
         """Fine-tune the pruned network, with the dense one as teacher."""
@@ -109,23 +110,24 @@ class Workshop:
         plan = solve(graph, scores, self._budget, criterion="l2")
         self._from_nothing(folder, surgery(spec, state, plan)[0])
 
+    def make_random_pruned(self, folder: Path) -> None:
+        """Remove random channels instead of low-scoring ones."""
+        spec, state = self._network(self.source)
+        self._prune(folder, spec, state, "random")
+
     def make_random(self, folder: Path) -> None:
-        """Remove random channels instead, and fine-tune as the pruned network is."""
-        # The last file to be written.
-        if not (folder / "slim.weights").exists():
-            spec, state = self._network(self.source)
-            self._prune(folder, spec, state, "random", self.compensation)
-        self._finetune(folder, *read_network(folder, "slim"))
+        """Fine-tune what random pruning left, as the pruned network is."""
+        self._finetune(folder, *self._network("random-pruned", "slim"))
+
+    @property
+    def settings(self) -> StudySettings:
+        """Of the study."""
+        return self.subject.settings
 
     @property
     def source(self) -> str:
         """The stage whose network is pruned."""
         return "sparse" if self.settings.sparsity else "dense"
-
-    @property
-    def compensation(self) -> Compensation:
-        """Sparsity training leaves channels with scales of 0, whose constants can be kept."""
-        return Compensation.CARRIER if self.settings.sparsity else Compensation.NONE
 
     @property
     def _budget(self) -> Budget:
@@ -134,9 +136,8 @@ class Workshop:
     def _network(self, stage: str, name: str = "best") -> tuple[NetworkSpec, State]:
         return read_network(self.run / stage, name)
 
-    def _prune(
-        self, folder: Path, spec: NetworkSpec, state: State, criterion: str, method: Compensation
-    ) -> None:
+    def _prune(self, folder: Path, spec: NetworkSpec, state: State, criterion: str) -> None:
+        method = self.settings.compensation
         pruned = prune(
             spec,
             state,

@@ -1,9 +1,7 @@
 """The stages of a study in their order, and running them."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +15,14 @@ from yoloprune.case_study.measurements import (
 from yoloprune.case_study.networks import Workshop
 from yoloprune.case_study.settings import StudySettings
 from yoloprune.case_study.stages import Stage, is_finished, read_manifest, run_stage
-from yoloprune.errors import PlanError
-from yoloprune.files import write_text
+from yoloprune.case_study.subject import Subject, check_same, read_subject, write_subject
+from yoloprune.files import file_sha256
 from yoloprune.report.study import FINE_TUNED, ORIGINAL, PRUNED
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
 
 TRAINED = ("best.cfg", "best.weights")
-CUT = ("slim.cfg", "slim.weights")
-
-SETTINGS = "study.json"
-"""File of a run that says what it is a study of; what `read_study` begins with."""
+CUT = ("slim.cfg", "slim.weights", "plan.json", "report.json")
 
 
 def rows(settings: StudySettings) -> dict[str, tuple[str, str]]:
@@ -41,131 +36,183 @@ def rows(settings: StudySettings) -> dict[str, tuple[str, str]]:
     }
 
 
-def stages(workshop: Workshop, data: Path | None) -> list[Stage]:
+def stages(workshop: Workshop) -> list[Stage]:
     """All stages, in an order in which each finds what it needs."""
-    run, settings = workshop.run, workshop.settings
-    networks = rows(settings)
-    cut = {
-        "keep_macs": settings.keep_macs,
-        "criterion": settings.criterion,
-        "compensation": workshop.compensation.value,
-        "seed": settings.seed,
-    }
-
-    def stage(
-        name: str,
-        needs: tuple[str, ...],
-        outputs: tuple[str, ...],
-        work: Callable[[Path], None],
-        decided: Mapping[str, Any] | None = None,
-    ) -> Stage:
-        return Stage(name=name, needs=needs, settings=decided or {}, outputs=outputs, work=work)
-
-    def training(
-        name: str,
-        needs: tuple[str, ...],
-        work: Callable[[Path], None],
-        config: TrainingConfig,
-        more: Mapping[str, Any] | None = None,
-        outputs: tuple[str, ...] = TRAINED,
-    ) -> Stage:
-        decided = config.decisive() | {"hold_out": settings.hold_out} | dict(more or {})
-        return Stage(
-            name=name,
-            needs=("data", *needs),
-            settings=decided,
-            outputs=outputs,
-            work=work,
-            collective=True,
-        )
-
-    found = [
-        stage(
-            "data",
-            (),
-            (SUMMARY,),
-            lambda folder: prepare_data(folder, data, settings),
-            {
-                "image_size": settings.image_size,
-                "hold_out": settings.hold_out,
-                "seed": settings.seed,
-                "rendered": settings.rendered if data is None else None,
-            },
-        ),
-        training("dense", (), workshop.make_dense, settings.training(), {"width": settings.width}),
+    return [
+        _data(workshop.subject),
+        *_making(workshop),
+        *_controls(workshop),
+        *_measuring(workshop.run, workshop.subject.settings),
     ]
+
+
+def _data(subject: Subject) -> Stage:
+    settings = subject.settings
+    return Stage(
+        name="data",
+        needs=(),
+        outputs=(SUMMARY,),
+        work=lambda folder: prepare_data(folder, subject.data, settings),
+        settings={
+            "image_size": settings.image_size,
+            "hold_out": settings.hold_out,
+            "seed": settings.seed,
+            "rendered": settings.rendered if subject.data is None else None,
+        },
+    )
+
+
+def _making(workshop: Workshop) -> list[Stage]:
+    """The stages between the data and the fine-tuned network."""
+    settings = workshop.subject.settings
+    found = [_dense(workshop)]
     if settings.sparsity:
-        config = settings.sparse_training()
-        found.append(training("sparse", ("dense",), workshop.make_sparse, config))
-    finetuning = settings.finetuning()
+        found.append(
+            _training(
+                settings, "sparse", ("dense",), workshop.make_sparse, settings.sparse_training()
+            )
+        )
     found += [
-        stage("pruned", (workshop.source,), (*CUT, "plan.json"), workshop.make_pruned, cut),
-        training("finetuned", ("dense", "pruned"), workshop.make_finetuned, finetuning),
-    ]
-    controls = {
-        "scratch": training("scratch", ("pruned",), workshop.make_scratch, settings.training()),
-        "uniform": training(
-            "uniform",
-            ("dense",),
-            workshop.make_uniform,
-            settings.training(),
-            {"keep_macs": settings.keep_macs},
-        ),
-        "random": training(
-            "random",
-            tuple(dict.fromkeys(("dense", workshop.source))),
-            workshop.make_random,
-            finetuning,
-            cut | {"criterion": "random"},
-            (*TRAINED, *CUT),
-        ),
-    }
-    found += [controls[name] for name in settings.controls]
-    made = tuple(dict.fromkeys(stage for stage, _ in networks.values()))
-    found += [
-        stage(
-            "evaluated",
-            ("data", *made),
-            tuple(evaluation_file(row) for row in networks),
-            lambda folder: make_evaluations(run, folder, networks),
-        ),
-        stage(
-            "exported",
-            ("data", "dense", "pruned", "finetuned"),
-            (*CUT, "slim.names", "slim.onnx", "checks.json"),
-            lambda folder: make_export(run, folder),
-        ),
-        stage(
-            "benchmark",
-            made,
-            ("latency.json",),
-            lambda folder: make_benchmark(run, folder, networks),
+        _cut(workshop, "pruned", settings.criterion, workshop.make_pruned),
+        _training(
+            settings,
+            "finetuned",
+            ("dense", "pruned"),
+            workshop.make_finetuned,
+            settings.finetuning(),
         ),
     ]
     return found
 
 
-def begin(workshop: Workshop, preset: str, data: Path | None) -> None:
-    """Write down what the run is a study of; raises `PlanError` if it is one of something else."""
-    path = workshop.run / SETTINGS
-    asked = {
-        "preset": preset,
-        "data": None if data is None else str(data),
-        "dense": None if workshop.dense is None else [str(path) for path in workshop.dense],
-        "backbone": None if workshop.backbone is None else str(workshop.backbone),
-        "settings": json.loads(json.dumps(asdict(workshop.settings))),
+def _dense(workshop: Workshop) -> Stage:
+    subject = workshop.subject
+    if subject.dense is not None:
+        return Stage(
+            name="dense",
+            needs=("data",),
+            settings={"dense": [file_sha256(path) for path in subject.dense]},
+            outputs=TRAINED,
+            work=workshop.take_dense,
+        )
+    return _training(
+        subject.settings,
+        "dense",
+        (),
+        workshop.make_dense,
+        subject.settings.training(),
+        width=subject.settings.width,
+        backbone=None if subject.backbone is None else file_sha256(subject.backbone),
+    )
+
+
+def _controls(workshop: Workshop) -> list[Stage]:
+    settings = workshop.subject.settings
+    whole, finetuning = settings.training(), settings.finetuning()
+    known = {
+        "scratch": [
+            _training(settings, "scratch", ("pruned",), workshop.make_scratch, whole),
+        ],
+        "uniform": [
+            _training(
+                settings,
+                "uniform",
+                ("dense",),
+                workshop.make_uniform,
+                whole,
+                keep_macs=settings.keep_macs,
+            ),
+        ],
+        "random": [
+            _cut(workshop, "random-pruned", "random", workshop.make_random_pruned),
+            _training(
+                settings, "random", ("dense", "random-pruned"), workshop.make_random, finetuning
+            ),
+        ],
     }
+    return [stage for name in settings.controls for stage in known[name]]
+
+
+def _training(
+    settings: StudySettings,
+    name: str,
+    needs: tuple[str, ...],
+    work: Callable[[Path], None],
+    config: TrainingConfig,
+    **more: Any,
+) -> Stage:
+    return Stage(
+        name=name,
+        needs=("data", *needs),
+        settings=config.decisive() | {"hold_out": settings.hold_out} | more,
+        outputs=TRAINED,
+        work=work,
+        kind="training",
+    )
+
+
+def _cut(workshop: Workshop, name: str, criterion: str, work: Callable[[Path], None]) -> Stage:
+    settings = workshop.subject.settings
+    return Stage(
+        name=name,
+        needs=(workshop.source,),
+        settings={
+            "keep_macs": settings.keep_macs,
+            "criterion": criterion,
+            "compensation": settings.compensation.value,
+            "seed": settings.seed,
+        },
+        outputs=CUT,
+        work=work,
+    )
+
+
+def _measuring(run: Path, settings: StudySettings) -> list[Stage]:
+    networks = rows(settings)
+    made = tuple(stage for stage, _ in networks.values())
+
+    def measuring(
+        name: str, needs: tuple[str, ...], outputs: tuple[str, ...], work: Callable[[Path], None]
+    ) -> Stage:
+        return Stage(
+            name=name, needs=needs, settings={}, outputs=outputs, work=work, kind="measuring"
+        )
+
+    return [
+        measuring(
+            "evaluated",
+            ("data", *made),
+            tuple(evaluation_file(row) for row in networks),
+            lambda folder: make_evaluations(run, folder, networks),
+        ),
+        measuring(
+            "benchmark",
+            made,
+            ("latency.json",),
+            lambda folder: make_benchmark(run, folder, networks),
+        ),
+        measuring(
+            "exported",
+            ("data", "dense", "pruned", "finetuned"),
+            ("slim.cfg", "slim.weights", "slim.names", "slim.onnx", "checks.json"),
+            lambda folder: make_export(run, folder),
+        ),
+    ]
+
+
+def begin(run: Path, subject: Subject, todo: list[Stage]) -> None:
+    """Write down what the run is a study of.
+
+    Raises `PlanError`, and leaves the run as it was, if it is one of something else or a finished
+    stage was made otherwise than it is asked for now.
+    """
+    was = read_subject(run)
     # Before its data is prepared a run is a study of nothing yet: what was wrong can be put right.
-    if path.exists() and read_manifest(workshop.run / "data") is not None:
-        was = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key in asked if key != "settings" and was.get(key) != asked[key]]
-        if changed:
-            raise PlanError(
-                f"{path}: this run was started with another {', '.join(changed)}: "
-                "choose another --out"
-            )
-    # Controls may be added later; each stage checks the settings that it was made with itself.
-    write_text(path, json.dumps(asked, indent=1) + "\n")
+    if was is not None and read_manifest(run / "data") is not None:
+        check_same(run, was, subject)
+        for stage in todo:
+            is_finished(stage, run)
+    write_subject(run, subject)
 
 
 def run_stages(

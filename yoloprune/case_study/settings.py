@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from yoloprune.errors import PlanError
+from yoloprune.pruning.importance import criterion_named
+from yoloprune.pruning.plan import Compensation
 from yoloprune.training.config import Precision, TrainingConfig
 
 Control = Literal["scratch", "uniform", "random"]
@@ -29,7 +31,8 @@ class StudySettings:
         sparsity: strength of the group lasso between training and pruning; 0 leaves that stage out.
         sparsity_epochs: its length.
         keep_macs: share of the dense network's MACs that is kept.
-        criterion: of the channels' scores, as for `yoloprune prune`.
+        criterion: of the channels' scores, as for `yoloprune prune`; "bn-scale" is for networks
+            that were trained with sparsity.
         batch_size: images per optimizer step.
         accumulate: micro-batches that a step is split into.
         learning_rate: peak, of training from nothing.
@@ -66,11 +69,17 @@ class StudySettings:
     def __post_init__(self) -> None:
         if not 0 < self.keep_macs < 1:
             raise PlanError(f"the share of MACs to keep must be in (0, 1), not {self.keep_macs:g}")
+        criterion_named(self.criterion)
         unknown = [name for name in self.controls if name not in CONTROLS]
         if unknown:
             raise PlanError(f"control {unknown[0]!r} is unknown (known: {', '.join(CONTROLS)})")
         if bool(self.sparsity) != bool(self.sparsity_epochs):
             raise PlanError("sparsity and sparsity_epochs must both be given, or neither")
+
+    @property
+    def compensation(self) -> Compensation:
+        """Channels with low batch-norm scales emit constants, which are kept."""
+        return Compensation.CARRIER if self.criterion == "bn-scale" else Compensation.NONE
 
     def training(self) -> TrainingConfig:
         """Of a network from random weights, or from a backbone's."""
@@ -111,7 +120,8 @@ PRESETS: dict[str, StudySettings] = {
         width=0.25, image_size=320, epochs=30, finetune_epochs=10, evaluate_every=5,
     ),
     "demo": StudySettings(
-        width=0.125, image_size=160, epochs=60, finetune_epochs=8, rendered=(480, 120),
+        width=0.125, image_size=160, epochs=60, finetune_epochs=8, criterion="bn-scale",
+        rendered=(480, 120),
     ),
 }  # fmt: skip
 """`full`: the published setting, for a GPU. `cpu`: a narrow YOLOv3, overnight on a laptop. `demo`:

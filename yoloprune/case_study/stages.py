@@ -1,23 +1,33 @@
 """Stages with a manifest each: finished ones are skipped, a stopped one goes on.
 
-A stage works in a folder of its own. Its manifest is written last and says what it was made from:
-the hashes of its inputs, the settings, the environment, and the hashes of what it made. So a stage
-whose manifest stands is finished, and one whose inputs have changed since is noticed.
+A stage works in a folder of its own. Before it begins it writes down what it is made from, the
+hashes of its inputs and its settings; so what a stopped attempt left is gone on with only by the
+same attempt. Its manifest is written last, with the hashes of what was made: a stage whose manifest
+stands is finished, and a file that is no longer what it was is noticed.
 """
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from yoloprune.errors import PlanError
-from yoloprune.files import file_sha256, write_text
+from yoloprune.files import file_sha256, read_json, write_text
 from yoloprune.training.distributed import World
 from yoloprune.training.run_folder import environment
 
-MANIFEST = "manifest.json"
+MANIFEST, ATTEMPT = "manifest.json", "attempt.json"
+
+Kind = Literal["making", "training", "measuring"]
+"""How a stage is worked on, and what becomes of what it was made from something else.
+
+`making`: by the first process; half of another attempt is thrown away, a finished one refused.
+`training`: by all processes together; takes too long to throw anything away, so that is refused.
+`measuring`: by the first process; made anew whenever what it was made from has changed.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +36,7 @@ class Stage:
 
     `needs` are the stages that it reads from, `settings` what else decides its outcome; `work`
     fills the stage's folder, going on from whatever a stopped attempt left there; `outputs` are the
-    files, relative to the folder, that later stages and the report read. A `collective` stage is
-    worked on by all processes together, the others by the first one alone.
+    files, relative to the folder, that later stages and the report read.
     """
 
     name: str
@@ -35,81 +44,126 @@ class Stage:
     settings: Mapping[str, Any]
     outputs: tuple[str, ...]
     work: Callable[[Path], None]
-    collective: bool = False
+    kind: Kind = "making"
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """A stage's manifest, or None if the stage is not finished."""
-    try:
-        document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not (folder / MANIFEST).exists():
         return None
-    except ValueError as error:
-        raise PlanError(f"{folder / MANIFEST}: damaged ({error}): delete the folder") from error
-    return dict(document)
+    document = read_json(folder / MANIFEST)
+    if not isinstance(document, dict) or not {"inputs", "settings", "outputs"} <= document.keys():
+        raise PlanError(f"{folder / MANIFEST}: damaged: delete the folder")
+    return document
+
+
+def intact(folder: Path) -> bool:
+    """Whether a stage is finished; raises `PlanError` if a file is not what the stage made."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return False
+    for name, sha256 in manifest["outputs"].items():
+        path = folder / name
+        if not path.is_file() or file_sha256(path) != sha256:
+            raise PlanError(
+                f"{path} is not the file that was made here: put it back, or delete {folder} and "
+                "the folders of later stages"
+            )
+    return True
 
 
 def is_finished(stage: Stage, run: Path) -> bool:
     """Whether a stage needs no more work.
 
-    Raises `PlanError` if it was finished with other settings, or its inputs have changed since.
+    Raises `PlanError` if it was made with other settings, from other inputs, or its files have
+    changed since; a measuring stage then needs work again.
     """
-    manifest = read_manifest(run / stage.name)
+    folder = run / stage.name
+    manifest = read_manifest(folder)
     if manifest is None:
         return False
-    was, now = manifest["settings"], json.loads(json.dumps(stage.settings))
-    if was != now:
-        changed = [key for key in {**was, **now} if was.get(key) != now.get(key)]
-        raise PlanError(
-            f"{run / stage.name} was made with other settings ({', '.join(sorted(changed))}): "
-            "choose another --out, or delete that folder and those of later stages"
-        )
-    if manifest["inputs"] != _inputs(stage, run):
-        raise PlanError(
-            f"{run / stage.name} was made from files that have changed since: delete that folder "
-            "and those of later stages to make them anew"
-        )
-    return True
+    try:
+        _compare(manifest, _attempt(stage, run), folder)
+        return intact(folder)
+    except PlanError:
+        if stage.kind == "measuring":
+            return False
+        raise
 
 
 def run_stage(stage: Stage, run: Path, here: World) -> None:
     """Do a stage's work and write its manifest; raises `PlanError` if an input is missing."""
-    inputs = _inputs(stage, run)
     folder = run / stage.name
-    folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    if stage.collective:
+    attempt = here.on_first(lambda: _claim(stage, run))
+    if stage.kind == "training":
         stage.work(folder)
     else:
         here.on_first(lambda: stage.work(folder))
-    here.on_first(lambda: _write_manifest(stage, folder, inputs, time.monotonic() - start))
+    here.on_first(lambda: _finish(stage, folder, attempt, time.monotonic() - start))
 
 
-def _write_manifest(
-    stage: Stage, folder: Path, inputs: dict[str, dict[str, str]], seconds: float
-) -> None:
-    document = {
-        "stage": stage.name,
-        "inputs": inputs,
-        "settings": dict(stage.settings),
+def _claim(stage: Stage, run: Path) -> dict[str, Any]:
+    """Make the folder this attempt's, without what another one left there."""
+    folder, attempt = run / stage.name, _attempt(stage, run)
+    # A kill may leave a hidden temporary and nothing else.
+    if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        _make_room(stage, folder, attempt)
+    write_text(folder / ATTEMPT, json.dumps(attempt, indent=1) + "\n")
+    return attempt
+
+
+def _make_room(stage: Stage, folder: Path, attempt: dict[str, Any]) -> None:
+    begun = folder / ATTEMPT
+    if not begun.exists():
+        if read_manifest(folder) is None:
+            raise PlanError(f"{folder} is not a folder of this study: choose another --out")
+    elif not (folder / MANIFEST).exists():
+        try:
+            _compare(read_json(begun), attempt, folder)
+            return
+        except PlanError:
+            if stage.kind == "training":
+                raise
+    shutil.rmtree(folder)
+
+
+def _finish(stage: Stage, folder: Path, attempt: dict[str, Any], seconds: float) -> None:
+    document = attempt | {
         "environment": environment(),
-        "outputs": hashes(folder, stage.outputs),
+        "outputs": _hashes(folder, stage.outputs),
         # Of the last attempt alone, where the stage was stopped before.
         "seconds": round(seconds, 1),
     }
     write_text(folder / MANIFEST, json.dumps(document, indent=1) + "\n")
 
 
-def hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
-    """SHA-256 of files in a folder."""
+def _hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
     return {name: file_sha256(folder / name) for name in names}
 
 
-def _inputs(stage: Stage, run: Path) -> dict[str, dict[str, str]]:
-    found = {}
+def _attempt(stage: Stage, run: Path) -> dict[str, Any]:
+    """What a stage would be made from now, as JSON has it."""
+    inputs = {}
     for name in stage.needs:
         manifest = read_manifest(run / name)
         if manifest is None:
             raise PlanError(f"stage {stage.name} needs {name}, which is not finished in {run}")
-        found[name] = dict(manifest["outputs"])
-    return found
+        inputs[name] = manifest["outputs"]
+    document = {"stage": stage.name, "inputs": inputs, "settings": dict(stage.settings)}
+    return dict(json.loads(json.dumps(document)))
+
+
+def _compare(was: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    # A setting that the run's version did not have yet had no effect on it.
+    changed = [key for key, value in was["settings"].items() if value != now["settings"].get(key)]
+    if changed:
+        raise PlanError(
+            f"{folder} was made with other settings ({', '.join(sorted(changed))}): "
+            "choose another --out, or delete that folder and those of later stages"
+        )
+    if was["inputs"] != now["inputs"]:
+        raise PlanError(
+            f"{folder} was made from files that have changed since: delete that folder "
+            "and those of later stages to make them anew"
+        )

@@ -1,23 +1,27 @@
 """`yoloprune case-study` and `report`: from a data set to a report in one command."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any
 
 import typer
 
 from yoloprune.case_study.collect import read_study
+from yoloprune.case_study.data import read_study_data
 from yoloprune.case_study.networks import Workshop
 from yoloprune.case_study.pipeline import begin, run_stages, stages
 from yoloprune.case_study.settings import CONTROLS, PRESETS, StudySettings
-from yoloprune.cli.console import Quiet, errors, output, print_table
+from yoloprune.case_study.subject import Subject, read_subject
+from yoloprune.cli.console import Quiet, errors, output, print_table, warn
 from yoloprune.cli.console import stage as shown_stage
-from yoloprune.cli.training import Precision, Seed, shown_training, training_side
+from yoloprune.cli.training import Precision, shown_training, training_side
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.errors import PlanError
+from yoloprune.export.onnx import require_onnx
+from yoloprune.pruning.importance import CRITERIA
 from yoloprune.report.html import REPORTS, write_report
 from yoloprune.report.results import results_table
 from yoloprune.training.distributed import World, world
@@ -62,6 +66,14 @@ def case_study(
         float | None,
         typer.Option("--keep-macs", help="Share of the MACs to keep.", show_default="the preset's"),
     ] = None,
+    criterion: Annotated[
+        str | None,
+        typer.Option(
+            "--criterion",
+            help=f"What channels are cut by: {', '.join(CRITERIA)}.",
+            show_default="the preset's, or bn-scale after --sparsity",
+        ),
+    ] = None,
     sparsity: Annotated[
         tuple[float, int] | None,
         typer.Option(
@@ -74,6 +86,15 @@ def case_study(
         list[str] | None,
         typer.Option("--control", help=f"Make this control too: {', '.join(CONTROLS)}."),
     ] = None,
+    accumulate: Annotated[
+        int | None,
+        typer.Option(
+            "--accumulate",
+            min=1,
+            help="Micro-batches per step, over all processes.",
+            show_default="one a process",
+        ),
+    ] = None,
     precision: Precision | None = None,
     stage: Annotated[
         str | None, typer.Option("--stage", metavar="NAME", help="Do this stage only.")
@@ -82,58 +103,73 @@ def case_study(
         float | None,
         typer.Option("--time-limit", metavar="MINUTES", min=0, help="Stop after a checkpoint."),
     ] = None,
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="Seed of everything random.", show_default="0"),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train, prune, fine-tune, measure and report; run again to go on after a stop."""
-    strength, sparsity_epochs = sparsity or (None, None)
-    settings = _settings(
-        preset,
-        epochs=epochs,
-        finetune_epochs=finetune_epochs,
-        keep_macs=keep_macs,
-        sparsity=strength,
-        sparsity_epochs=sparsity_epochs,
-        precision=precision,
-        controls=tuple(dict.fromkeys(control or [])),
-        seed=seed,
-    )
-    if dense is not None:
-        settings = replace(settings, image_size=training_side(read_cfg(dense[0]), None))
     if dense is not None and backbone is not None:
         raise PlanError("give --dense or --backbone, not both")
-    deadline = None if time_limit is None else time.monotonic() + 60 * time_limit
+    require_onnx()
+    strength, sparsity_epochs = sparsity or (None, None)
+    if sparsity is not None and criterion is None:
+        criterion = "bn-scale"
     with world() as here:
-        workshop = Workshop(
-            run=out,
-            settings=settings,
-            train=_Trainer(here, quiet, deadline),
-            dense=dense,
-            backbone=backbone,
+        before = read_subject(out)
+        # Every process takes a share of a step, unless the run was begun otherwise.
+        if before is None and accumulate is None and here.size > 1:
+            accumulate = here.size
+        settings = _settings(
+            PRESETS.get(preset) if before is None else before.settings,
+            preset,
+            control or [],
+            epochs=epochs,
+            finetune_epochs=finetune_epochs,
+            keep_macs=keep_macs,
+            criterion=criterion,
+            sparsity=strength,
+            sparsity_epochs=sparsity_epochs,
+            accumulate=accumulate,
+            precision=precision,
+            seed=seed,
         )
-        todo = stages(workshop, data)
-        names = [known.name for known in todo]
-        if stage is not None and stage not in names:
-            raise PlanError(f"stage {stage!r} is unknown (known: {', '.join(names)})")
+        if dense is not None:
+            settings = replace(settings, image_size=training_side(read_cfg(dense[0]), None))
         if data is None and settings.rendered is None:
             raise PlanError(
                 f"preset {preset} needs --data: a data set, or the original hand_dataset"
             )
-        here.on_first(lambda: begin(workshop, preset, data))
-        chosen = [known for known in todo if stage in (None, known.name)]
+        subject = Subject(
+            preset=preset,
+            settings=settings,
+            data=None if data is None else data.resolve(),
+            dense=None if dense is None else (dense[0].resolve(), dense[1].resolve()),
+            backbone=None if backbone is None else backbone.resolve(),
+        )
+        clock = _Clock(time_limit)
+        todo = stages(Workshop(run=out, subject=subject, train=_Trainer(here, quiet, clock)))
+        names = [known.name for known in todo]
+        if stage is not None and stage not in names:
+            raise PlanError(f"stage {stage!r} is unknown (known: {', '.join(names)})")
+        here.on_first(lambda: begin(out, subject, todo))
 
         @contextmanager
         def shown(name: str) -> Iterator[None]:
-            if deadline is not None and here.agree(time.monotonic() > deadline):
+            if here.agree(clock.is_late()):
                 _time_is_up(out, name)
             if here.is_first and not quiet:
                 errors.print(f"{names.index(name) + 1}/{len(names)} {name}")
             # Training has a bar of its own.
-            training = any(known.collective for known in todo if known.name == name)
+            training = any(known.kind == "training" for known in todo if known.name == name)
             with shown_stage(name, quiet or training or not here.is_first):
                 yield
+            if here.is_first and name == "data":
+                for line in read_study_data(out).warnings:
+                    warn(line)
 
-        run_stages(chosen, out, here, shown)
+        run_stages([known for known in todo if stage in (None, known.name)], out, here, shown)
         if here.is_first:
             _report(out)
 
@@ -145,20 +181,33 @@ def report(
     _report(run)
 
 
-def _settings(preset: str, **chosen: Any) -> StudySettings:
-    """The preset, with what was chosen otherwise: all that is not None."""
-    if preset not in PRESETS:
+def _settings(
+    base: StudySettings | None, preset: str, controls: list[str], **chosen: Any
+) -> StudySettings:
+    """The preset or what the run was begun with, and what was chosen otherwise: all but None."""
+    if base is None or preset not in PRESETS:
         raise PlanError(f"preset {preset!r} is unknown (known: {', '.join(PRESETS)})")
-    return replace(
-        PRESETS[preset], **{name: value for name, value in chosen.items() if value is not None}
-    )
+    changes = {name: value for name, value in chosen.items() if value is not None}
+    changes["controls"] = tuple(dict.fromkeys([*base.controls, *controls]))
+    return replace(base, **changes)
+
+
+class _Clock:
+    """Whether the time is up."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self.deadline = None if minutes is None else monotonic() + 60 * minutes
+
+    def is_late(self) -> bool:
+        """Whether the limit has passed."""
+        return self.deadline is not None and monotonic() > self.deadline
 
 
 class _Trainer:
     """Trains with a progress bar, until the time is up."""
 
-    def __init__(self, here: World, quiet: bool, deadline: float | None) -> None:
-        self.here, self.quiet, self.deadline = here, quiet, deadline
+    def __init__(self, here: World, quiet: bool, clock: _Clock) -> None:
+        self.here, self.quiet, self.clock = here, quiet, clock
 
     def __call__(self, *network: Any, **options: Any) -> None:
         """Train a network into its run folder."""
@@ -167,17 +216,15 @@ class _Trainer:
                 *network,
                 here=self.here,
                 quiet=self.quiet,
-                stop=self._is_late,
+                stop=self.clock.is_late,
                 how_to_go_on="run the same command again",
                 **options,
             )
         except typer.Exit:
-            if self._is_late():
+            # All processes have stopped together: the clock of one may have been the reason.
+            if self.here.agree(self.clock.is_late()):
                 raise typer.Exit(TIME_IS_UP) from None
             raise
-
-    def _is_late(self) -> bool:
-        return self.deadline is not None and time.monotonic() > self.deadline
 
 
 def _time_is_up(out: Path, name: str) -> None:

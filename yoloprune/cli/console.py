@@ -64,6 +64,11 @@ def stage(what: str, quiet: bool) -> Iterator[None]:
         yield
 
 
+def warn(text: str) -> None:
+    """Print a warning to stderr."""
+    errors.print(Text(f"warning: {text}"), soft_wrap=True)
+
+
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table: framed on a terminal, as Markdown in a pipe."""
     frame = box.HEAVY_HEAD if output.is_terminal else box.MARKDOWN

@@ -7,9 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
-from yoloprune.cli.console import Json, Quiet, errors, output, print_json, print_table, stage, track
+from yoloprune.cli.console import (
+    Json,
+    Quiet,
+    errors,
+    output,
+    print_json,
+    print_table,
+    stage,
+    track,
+    warn,
+)
 
 if TYPE_CHECKING:
     from yoloprune.darknet.spec import NetworkSpec
@@ -277,22 +286,12 @@ def _byte_progress(what: str, quiet: bool) -> Iterator[Callable[[int, int | None
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _warn(text: str) -> None:
-    errors.print(Text(f"warning: {text}"), soft_wrap=True)
-
-
 def _print_conversion(conversion: "Conversion", out: Path) -> None:
-    from yoloprune.datasets.vgg_hand import EXPECTED, PARTS
+    from yoloprune.datasets.vgg_hand import EXPECTED, warnings_of
 
-    for line in conversion.skipped:
-        _warn(f"{line}: skipped")
-    for part in conversion.absent:
-        _warn(f"the {part} part ({PARTS[part]}) is not there")
-    found = {
-        "train images": conversion.images["train"],
-        "test images": conversion.images["test"],
-        "hands": sum(conversion.hands.values()),
-    }
+    for line in warnings_of(conversion):
+        warn(line)
+    found = conversion.found
     rows = [(what, found[what], expected) for what, expected in EXPECTED.items()]
     print_table("VGG Hand", ("what", "found", "full data set"), rows)
     output.print(
@@ -300,8 +299,6 @@ def _print_conversion(conversion: "Conversion", out: Path) -> None:
         f"border, {conversion.dropped} dropped as they show nothing; "
         f"{len(conversion.skipped)} files skipped"
     )
-    if any(found[what] != expected for what, expected in EXPECTED.items()):
-        _warn("the numbers differ from those of the full data set: this is not all of it")
     output.print(f"{out / 'hand.data'}: {found['hands']} hands", soft_wrap=True)
 
 

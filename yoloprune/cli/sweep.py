@@ -1,7 +1,7 @@
 """`yoloprune sweep`: mAP against MACs for several criteria, before any training."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +21,8 @@ from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
-from yoloprune.datasets.labels import read_dataset
+from yoloprune.datasets.hold_out import hold_out
+from yoloprune.datasets.labels import Dataset, read_dataset
 from yoloprune.detection.decode import class_count
 from yoloprune.errors import PlanError
 from yoloprune.evaluation.evaluator import evaluate
@@ -35,6 +36,9 @@ from yoloprune.sweep import SweepPoint
 from yoloprune.sweep import sweep as sweep_network
 
 SHARES = (0.9, 0.8, 0.7, 0.6, 0.5)
+
+HELD_OUT = 0.1
+"""Share of the training images, as the case study holds out."""
 
 
 def sweep(
@@ -63,7 +67,11 @@ def sweep(
     ] = Compensation.NONE,
     split: Annotated[
         str | None,
-        typer.Option("--split", help="Split to evaluate on.", show_default="test, val or valid"),
+        typer.Option(
+            "--split",
+            help="Split to evaluate on.",
+            show_default="a tenth of train, which `--hold-out 0.1` sets aside",
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Evaluate on the first N images only.")
@@ -81,13 +89,14 @@ def sweep(
         raise PlanError(f"shares of MACs to keep must be in (0, 1), not {shares}")
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
-    dataset = read_dataset(data, classes=class_count(spec), split=split, limit=limit)
+    dataset = _images(data, class_count(spec), split, limit)
 
     def accuracy(spec: NetworkSpec, state: State) -> float:
         return evaluate(Network.from_state(spec, state), dataset, "coco").map50
 
     criteria = list(dict.fromkeys(criterion or CRITERIA))
-    dense = accuracy(spec, state)
+    if out is not None and out.exists() and not out.is_dir():
+        raise PlanError(f"{out} is a file: choose another --out")
     found = sweep_network(
         spec,
         state,
@@ -98,8 +107,11 @@ def sweep(
         compensation=compensate,
         seed=seed,
     )
+    dense = accuracy(spec, state)
     points = list(track(found, "sweeping", len(criteria) * len(shares), quiet or as_json))
+    split = split or "validation"
     document = {
+        "split": split,
         "images": len(dataset.images),
         "dense": dense,
         "points": [asdict(point) for point in points],
@@ -111,12 +123,20 @@ def sweep(
         print_json(document)
         return
     print_table(
-        f"mAP@0.5 (coco) on {len(dataset.images)} images as pruned; dense {dense:.4f}",
+        f"mAP@0.5 (coco) on {len(dataset.images)} {split} images as pruned; dense {dense:.4f}",
         ("MACs kept", *criteria),
         _rows(points, criteria, len(shares)),
     )
     if out is not None:
         output.print(f"wrote {out / 'sweep.json'}, {out / 'sweep.png'}")
+
+
+def _images(data: Path, classes: int, split: str | None, limit: int | None) -> Dataset:
+    """The split, or those training images by which a budget can be chosen without the test set."""
+    if split is not None:
+        return read_dataset(data, classes=classes, split=split, limit=limit)
+    held_out = hold_out(read_dataset(data, classes=classes, split="train"), HELD_OUT)[1]
+    return replace(held_out, images=held_out.images[:limit])
 
 
 def _rows(points: list[SweepPoint], criteria: list[str], shares: int) -> list[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from yoloprune.cli.console import errors
+from yoloprune.cli.console import errors, warn
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.datasets.hold_out import hold_out
@@ -107,7 +107,7 @@ def shown_training(
                 after_epoch=_epoch_line(
                     config, quiet, tensorboard_log(run) if tensorboard else None
                 ),
-                warn=lambda message: errors.print(f"warning: {message}"),
+                warn=warn,
                 stop=stop,
             )
         except InterruptedRunError:

@@ -65,6 +65,24 @@ class Conversion:
     skipped: tuple[str, ...]
     absent: tuple[str, ...]
 
+    @property
+    def found(self) -> dict[str, int]:
+        """The numbers that `EXPECTED` has of the full data set."""
+        return {
+            "train images": self.images["train"],
+            "test images": self.images["test"],
+            "hands": sum(self.hands.values()),
+        }
+
+
+def warnings_of(conversion: Conversion) -> list[str]:
+    """What is wrong with an original: files skipped, parts absent, not all of the full data set."""
+    found = [f"{line}: skipped" for line in conversion.skipped]
+    found += [f"the {part} part ({PARTS[part]}) is not there" for part in conversion.absent]
+    if conversion.found != EXPECTED:
+        found.append("the numbers differ from those of the full data set: this is not all of it")
+    return found
+
 
 def is_original(source: Path) -> bool:
     """Whether a path is an archive, or a folder with a part of the original data set in it."""

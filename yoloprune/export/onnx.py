@@ -53,7 +53,7 @@ def export_onnx(
     probability, before NMS. The file appears only after ONNX Runtime, run on seeded noise, agreed
     with torch; else `VerificationError`.
     """
-    _require_packages("onnx", "onnxscript", "onnxruntime")
+    require_onnx()
     network = Network.from_state(spec, state)
     if decoded and not spec.heads:
         raise YoloPruneError("the network has no head to decode")
@@ -88,6 +88,11 @@ def check_onnx(spec: NetworkSpec, state: State, path: Path, *, seed: int = 0) ->
         # onnxruntime has an exception of its own for everything that can be wrong with a file.
         reason = str(error).splitlines()[0]
         raise VerificationError(f"{path}: ONNX Runtime cannot run it: {reason}") from error
+
+
+def require_onnx() -> None:
+    """Raise `YoloPruneError` where the packages that `export_onnx` needs are missing."""
+    _require_packages("onnx", "onnxscript", "onnxruntime")
 
 
 def _noise(spec: NetworkSpec, seed: int) -> Tensor:

@@ -56,5 +56,5 @@ def figure(chart: str, caption: str, *, wide: bool = False) -> str:
 
 
 def code(text: str) -> str:
-    """A program or command lines, in a box that scrolls."""
-    return f'<pre tabindex="0"><code>{escape(text.rstrip())}</code></pre>'
+    """A program or command lines, in a box where long lines wrap."""
+    return f"<pre><code>{escape(text.rstrip())}</code></pre>"

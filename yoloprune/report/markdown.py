@@ -77,8 +77,9 @@ def report_json(study: Study) -> dict[str, Any]:
         "dataset": {
             "name": study.dataset.name,
             "images": dict(study.dataset.images),
-            "boxes": study.dataset.boxes,
+            "objects": dict(study.dataset.objects),
             "classes": list(study.dataset.classes),
+            "warnings": list(study.dataset.warnings),
         },
         "channels": _channels(study),
         "checks": [
@@ -87,6 +88,7 @@ def report_json(study: Study) -> dict[str, Any]:
                 "relative_error": _number(check.relative_error),
                 "allowed": check.allowed,
                 "basis": check.basis,
+                "problem": check.problem,
             }
             for check in study.checks
         ],

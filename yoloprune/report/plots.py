@@ -14,7 +14,7 @@ from yoloprune.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.plan import PruningPlan
-from yoloprune.report.study import FINE_TUNED, ORIGINAL, PRUNED, Measurement, Selection
+from yoloprune.report.study import FINE_TUNED, ORIGINAL, PRUNED, Measurement, Selection, TrainingLog
 from yoloprune.report.svg import COLOURS, NARROW, render
 from yoloprune.report.wording import average
 
@@ -127,36 +127,37 @@ def keep_chart(dense: NetworkSpec, plan: PruningPlan) -> str:
     return render("kept", "Bar chart: share of its channels that each group keeps", NARROW, draw)
 
 
-def training_chart(training: Mapping[str, Sequence[Mapping[str, Any]]]) -> str | None:
-    """mAP on the validation images over the epochs of all stages; None if none was evaluated."""
-    stages = {
-        name: [(line["epoch"], line["map50"]) for line in log if line.get("map50") is not None]
-        for name, log in training.items()
-    }
-    if not any(stages.values()):
+def training_chart(training: Mapping[str, TrainingLog]) -> str | None:
+    """mAP on the validation images over the epochs of all trainings; None if none was evaluated.
+
+    A training begins where the one that it follows has ended.
+    """
+    starts: dict[str, int] = {}
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for name, log in training.items():
+        before = None if log.follows is None else training.get(log.follows)
+        starts[name] = 0 if before is None else starts[str(log.follows)] + before.epochs
+        points = [(starts[name] + line["epoch"], line.get("map50")) for line in log.lines]
+        curves[name] = [(epoch, value) for epoch, value in points if value is not None]
+    if not any(curves.values()):
         return None
-    styles = _styles(stages)
+    styles = _styles(curves)
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
-        past = 0
-        for number, (name, points) in enumerate(stages.items()):
+        for name, points in curves.items():
             if points:
-                axes.plot(
-                    [past + epoch for epoch, _ in points],
-                    [value for _, value in points],
-                    label=name,
-                    **styles[name],
-                    markevery=max(1, len(points) // 12),
-                )
-            past += max((line["epoch"] for line in training[name]), default=0)
-            if number < len(stages) - 1:
-                axes.axvline(past + 0.5, color=COLOURS["line"], linewidth=0.8)
-        axes.set(xlabel="epochs, stage after stage", ylabel="mAP@0.5, validation")
+                epochs, values = zip(*points, strict=True)
+                markevery = max(1, len(points) // 12)
+                axes.plot(epochs, values, label=name, **styles[name], markevery=markevery)
+        for start in sorted(set(starts.values()) - {0}):
+            axes.axvline(start + 0.5, color=COLOURS["line"], linewidth=0.8)
+        axes.set(xlabel="epochs since random weights", ylabel="mAP@0.5, validation")
+        axes.locator_params(axis="x", integer=True)
         axes.set_ylim(bottom=0)
         _legend_above(axes)
 
-    return render("training", "mAP over the epochs of each stage", NARROW, draw)
+    return render("training", "mAP over the epochs of each training", NARROW, draw)
 
 
 def precision_recall_chart(measurements: Sequence[Measurement]) -> str | None:

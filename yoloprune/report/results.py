@@ -114,7 +114,15 @@ def latency_table(study: Study) -> Table | None:
         title="Latency",
         header=tuple(header),
         rows=_named(study, tuple(columns)),
-        note=" ".join(["Milliseconds for one image, without suppression.", *_what_binds(study)]),
+        note=" ".join([_how_timed(study), *_what_binds(study)]),
+    )
+
+
+def _how_timed(study: Study) -> str:
+    runs = {latency.runs for row in study.measurements for latency in row.latency.values()}
+    return (
+        f"Milliseconds for one image, without suppression; {min(runs)} runs of each network, in "
+        "turns."
     )
 
 
@@ -124,10 +132,11 @@ def checks_table(study: Study) -> Table | None:
         return None
     return Table(
         title="What was verified",
-        header=("Statement", "Largest relative error", "Allowed", "On"),
+        header=("Statement", "Result", "Largest relative error", "Allowed", "On"),
         rows=tuple(
             (
                 check.statement,
+                f"NOT VERIFIED: {check.problem}" if check.problem else "holds",
                 MISSING if check.relative_error is None else f"{check.relative_error:.2g}",
                 MISSING if check.allowed is None else f"{check.allowed:g}",
                 check.basis or MISSING,
@@ -182,13 +191,16 @@ def _what_binds(study: Study) -> list[str]:
         return []
     sentences = []
     for engine in study.engines:
-        first, second = before.median_ms(engine), after.median_ms(engine)
-        if first and second:
-            fewer = before.macs / after.macs
-            bound_by = what_binds(first / second, fewer)
-            if bound_by is not None:
-                sentences.append(
-                    f"{engine}: {first / second:.1f} times as fast with {fewer:.1f} times fewer "
-                    f"MACs, so time follows the {bound_by}."
-                )
+        first, second = before.latency.get(engine), after.latency.get(engine)
+        if first is None or second is None:
+            continue
+        times, fewer = first.median / second.median, before.macs / after.macs
+        bound_by = what_binds(times, fewer)
+        # Times that scatter by more than they differ tell nothing.
+        if bound_by is None or max(first.p95 / first.median, second.p95 / second.median) > fewer:
+            continue
+        speed = f"{times:.1f} times as fast" if times >= 1 else f"{1 / times:.1f} times slower"
+        sentences.append(
+            f"{engine}: {speed} with {fewer:.1f} times fewer MACs, so time follows the {bound_by}."
+        )
     return sentences

@@ -66,13 +66,30 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingLog:
+    """The lines of a log.jsonl; `follows` names the training that this one goes on from, if any."""
+
+    lines: Sequence[Mapping[str, Any]]
+    follows: str | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Length of this training alone."""
+        return max((line["epoch"] for line in self.lines), default=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSummary:
-    """The data: numbers of images by split ("training", ...), labelled boxes in all of them."""
+    """The data: numbers of images and of labelled objects by split ("training", ...).
+
+    `warnings` say what was missing or damaged.
+    """
 
     name: str
     images: Mapping[str, int]
-    boxes: int
+    objects: Mapping[str, int]
     classes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -108,16 +125,18 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """Something that was verified, and to which error.
+    """Something that was to be verified, and to which error it was.
 
-    `relative_error` is the largest that was found, `allowed` the tolerance it passed; both are None
-    for what holds or does not (equal groups). `basis` says on what: "float64, 4 images".
+    `relative_error` is the largest that was found, `allowed` the tolerance; both are None for what
+    holds or does not (equal groups). `basis` says on what: "float64, 4 images". `problem` says why
+    the statement does not hold, or could not be verified; it is empty where it was.
     """
 
     statement: str
     relative_error: float | None = None
     allowed: float | None = None
     basis: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +166,9 @@ class ExportedFiles:
 class Study:
     """Everything that the report shows.
 
-    `measurements` begin with the original network, to which the others are compared; `training` has
-    the lines of log.jsonl by the name of the stage, in order; `example_threshold` is the score from
-    which on detections are in `examples`. Sections without data are left out.
+    `measurements` begin with the original network, to which the others are compared; `training` is
+    by the name of the row, each after the one that it follows; `example_threshold` is the score
+    from which on detections are in `examples`. Sections without data are left out.
     """
 
     title: str
@@ -158,7 +177,7 @@ class Study:
     dense: NetworkSpec | None = None
     slim: NetworkSpec | None = None
     selection: Selection | None = None
-    training: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    training: Mapping[str, TrainingLog] = field(default_factory=dict)
     examples: Sequence[Example] = ()
     example_threshold: float | None = None
     checks: Sequence[Check] = ()

@@ -67,17 +67,31 @@ def headline(study: Study) -> str:
 
 
 def notes(study: Study) -> list[str]:
-    """What the rows are, where their names do not say it."""
-    return [f"{row.name}: {row.note}" for row in study.measurements if row.note]
+    """What the rows are, where their names do not say it, and how far their mAP can be trusted."""
+    found = [f"{row.name}: {row.note}" for row in study.measurements if row.note]
+    if any(row.accuracy for row in study.measurements):
+        objects = study.dataset.objects.get("test", 0)
+        found.append(
+            f"Each row is one training run with one seed, judged by {objects:,} objects: "
+            "differences in the third decimal of mAP are within noise."
+        )
+    return found
 
 
 def dataset_sentence(study: Study) -> str:
-    """Name and size of the data."""
+    """Name and size of the data, and what was wrong with it."""
     data = study.dataset
-    images = ", ".join(f"{count:,} {split}" for split, count in data.images.items())
+    parts = ", ".join(
+        f"{count:,} {split} ({data.objects.get(split, 0):,} objects)"
+        for split, count in data.images.items()
+    )
     names = ", ".join(data.classes[:8]) + (", ..." if len(data.classes) > 8 else "")
     classes = f"{len(data.classes)} class{'es' if len(data.classes) != 1 else ''}: {names}"
-    return f"{data.name}: {images} images, {data.boxes:,} boxes ({classes})."
+    return " ".join([f"{data.name}: images {parts}; {classes}.", *map(_warning, data.warnings)])
+
+
+def _warning(text: str) -> str:
+    return f"Warning: {text}."
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -87,5 +101,11 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, st
         if isinstance(value, Mapping):
             rows += flattened(value, f"{prefix}{name}.")
         else:
-            rows.append((f"{prefix}{name}", MISSING if value is None else str(value)))
+            rows.append((f"{prefix}{name}", _shown(value)))
     return rows
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value)) or MISSING
+    return MISSING if value is None else str(value)

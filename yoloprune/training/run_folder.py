@@ -2,6 +2,7 @@
 
 import json
 import platform
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -34,12 +35,22 @@ def environment() -> dict[str, Any]:
     packages = ("yoloprune", "torch", "numpy", "opencv-python-headless", "albumentations")
     return {
         "python": platform.python_version(),
-        "processor": platform.machine(),
+        "processor": _processor(),
         "cuda": torch.version.cuda,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
         "packages": {name: version(name) for name in packages},
     }
+
+
+def _processor() -> str:
+    """The processor's name where Linux tells it, else its architecture."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.machine()
 
 
 def read_network(folder: Path, name: str) -> tuple[NetworkSpec, State]:
