@@ -22,6 +22,7 @@ LEVELS = {
     "pruning.budget": 2,
     "model": 3,
     "pruning": 4,
+    "sparsity": 4,
     "detection": 4,
     "datasets": 5,
     "evaluation": 6,

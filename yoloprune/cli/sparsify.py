@@ -1,0 +1,90 @@
+"""`yoloprune sparsify` and `expand`: weight pruning, and the packed file back to .weights."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, stage
+from yoloprune.darknet.parser import read_cfg, write_cfg
+from yoloprune.darknet.weights import read_weights, write_weights
+from yoloprune.errors import PlanError
+from yoloprune.files import write_folder, write_text
+from yoloprune.pruning.budget import Scope
+from yoloprune.report.sparsity import HEADER, sparsity_report, sparsity_rows
+from yoloprune.sparsity.masks import (
+    EXCLUSIONS,
+    MaskSettings,
+    Pattern,
+    apply_masks,
+    magnitude_masks,
+    write_masks,
+)
+from yoloprune.sparsity.storage import read_packed, write_packed
+
+FILES = ("sparse.cfg", "sparse.weights", "sparse.packed", "masks.json", "report.json")
+
+
+def sparsify(
+    cfg: CfgPath,
+    weights: WeightsPath,
+    sparsity: Annotated[float, typer.Option("--sparsity", help="Share of the weights to zero.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the sparse network and report.")],
+    scope: Annotated[
+        Scope, typer.Option("--scope", help="Rank over the whole network, or in each layer.")
+    ] = Scope.GLOBAL,
+    pattern: Annotated[
+        Pattern, typer.Option("--pattern", help="Which weights go together.")
+    ] = Pattern.UNSTRUCTURED,
+    exclude: Annotated[
+        str,
+        typer.Option("--exclude", help=f"What stays dense, by commas: {','.join(EXCLUSIONS)}."),
+    ] = "",
+    quiet: Quiet = False,
+) -> None:
+    """Set the weights of smallest magnitude to zero; write .weights, masks and a packed file."""
+    settings = MaskSettings(
+        sparsity=sparsity,
+        scope=scope,
+        pattern=pattern,
+        exclude=tuple(name for name in exclude.split(",") if name),
+    )
+    taken = {path.resolve() for path in (cfg, weights)}
+    if taken & {(out / name).resolve() for name in FILES}:
+        raise PlanError(f"--out {out} would replace the dense network: choose another folder")
+    spec = read_cfg(cfg)
+    state = read_weights(weights, spec)
+    with stage("masking and packing", quiet), write_folder(out, obsolete=FILES) as folder:
+        masks = magnitude_masks(spec, state, settings)
+        sparse = apply_masks(spec, state, masks)
+        write_cfg(folder / "sparse.cfg", spec)
+        write_weights(folder / "sparse.weights", spec, sparse)
+        write_masks(folder / "masks.json", masks)
+        write_packed(folder / "sparse.packed", spec, sparse)
+        report = sparsity_report(
+            spec,
+            sparse,
+            (folder / "sparse.packed").stat().st_size,
+            {
+                "sparsity": sparsity,
+                "scope": scope.value,
+                "pattern": pattern.value,
+                "exclude": list(settings.exclude),
+            },
+        )
+        write_text(folder / "report.json", json.dumps(report, indent=1) + "\n")
+    print_table("Weight pruning", HEADER, sparsity_rows(report))
+    output.print("Size is that of sparse.packed; `yoloprune expand` makes .weights of it")
+    output.print(f"wrote {out}/: {', '.join(FILES)}")
+
+
+def expand(
+    cfg: CfgPath,
+    packed: Annotated[Path, typer.Argument(metavar="PACKED", help="File that `sparsify` wrote.")],
+    out: Annotated[Path, typer.Option("--out", help="The .weights file to write.")],
+) -> None:
+    """Make an ordinary .weights file of a packed one, bit for bit."""
+    spec = read_cfg(cfg)
+    write_weights(out, spec, read_packed(packed, spec))
+    output.print(f"wrote {out}")
