@@ -11,14 +11,15 @@ from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError
 from yoloprune.pruning.plan import Budget
 from yoloprune.pruning.pruner import prune
-from yoloprune.schedule import Pair, iterate, step_targets
+from yoloprune.schedule import Pair, Schedule, iterate, step_targets
 
 SPEC = yolov3_tiny(classes=1, width=0.25, size=(64, 64))
 STATE = random_state(SPEC, 1, torch.float32)
 
 
 def prune_to(spec: NetworkSpec, state: State, share: float, step: int) -> Pair:
-    pruned = prune(spec, state, budget=Budget(keep_macs=share))
+    share_of_this = min(1.0, share * cost(SPEC).macs / cost(spec).macs)
+    pruned = prune(spec, state, budget=Budget(keep_macs=share_of_this))
     return pruned.spec, pruned.state
 
 
@@ -26,24 +27,24 @@ def leave(spec: NetworkSpec, state: State, step: int) -> Pair:
     return spec, state
 
 
-def share_of_macs(spec: NetworkSpec, state: State, step: int) -> float:
+def share_of_macs(spec: NetworkSpec, state: State, step: int = 0) -> float:
     return cost(spec).macs / cost(SPEC).macs
 
 
 def test_every_step_meets_its_share_of_the_dense_network() -> None:
     networks = list(
-        iterate(SPEC, STATE, step=0.2, keep_macs=0.3, prune=prune_to, finetune=leave,
+        iterate(SPEC, STATE, step=0.2, keep=0.3, prune=prune_to, kept=share_of_macs, finetune=leave,
                 evaluate=share_of_macs)
     )  # fmt: skip
     assert [n.step for n in networks] == [0, 1, 2, 3, 4]
     for network, target in zip(networks, (1.0, 0.8, 0.6, 0.4, 0.3), strict=True):
-        assert target - 0.03 <= network.keep_macs <= target
-        assert network.accuracy == network.keep_macs
+        assert target - 0.03 <= network.kept <= target
+        assert network.accuracy == network.kept
 
 
 def test_it_stops_under_the_floor() -> None:
     networks = list(
-        iterate(SPEC, STATE, step=0.2, keep_macs=0.2, prune=prune_to, finetune=leave,
+        iterate(SPEC, STATE, step=0.2, keep=0.2, prune=prune_to, kept=share_of_macs, finetune=leave,
                 evaluate=share_of_macs, floor=0.5)
     )  # fmt: skip
     assert [n.accuracy >= 0.5 for n in networks] == [True, True, True, False]
@@ -53,15 +54,15 @@ def test_a_dense_network_under_the_floor_is_not_pruned() -> None:
     def never(*_: object) -> Pair:
         raise AssertionError
 
-    (dense,) = iterate(SPEC, STATE, step=0.2, keep_macs=0.2, prune=never, finetune=never,
-                       evaluate=share_of_macs, floor=1.5)  # fmt: skip
+    (dense,) = iterate(SPEC, STATE, step=0.2, keep=0.2, prune=never, kept=share_of_macs,
+                       finetune=never, evaluate=share_of_macs, floor=1.5)  # fmt: skip
     assert dense.step == 0 and dense.accuracy == 1.0
 
 
 def test_the_last_good_network_is_the_one_before_the_bad_one() -> None:
     accuracies = [0.9, 0.8, 0.7, 0.95]
     networks = list(
-        iterate(SPEC, STATE, step=0.2, keep_macs=0.4, prune=prune_to, finetune=leave,
+        iterate(SPEC, STATE, step=0.2, keep=0.4, prune=prune_to, kept=share_of_macs, finetune=leave,
                 evaluate=lambda spec, state, step: accuracies[step], floor=0.75)
     )  # fmt: skip
     assert [n.accuracy for n in networks] == [0.9, 0.8, 0.7]
@@ -74,6 +75,12 @@ def test_the_last_good_network_is_the_one_before_the_bad_one() -> None:
 )
 def test_step_targets(step: float, target: float, expected: list[float]) -> None:
     assert step_targets(step, target) == pytest.approx(expected)
+
+
+def test_a_cubic_schedule_takes_large_steps_first_and_as_many() -> None:
+    targets = step_targets(0.25, 0.2, Schedule.CUBIC)
+    assert targets == pytest.approx([0.5375, 0.3, 0.2125, 0.2])
+    assert len(targets) == len(step_targets(0.25, 0.2))
 
 
 @pytest.mark.parametrize(("step", "target"), [(0, 0.5), (1, 0.5), (0.1, 0), (0.1, 1)])

@@ -1,30 +1,41 @@
 """Iterative pruning: score, prune a small step, fine-tune, until the target.
 
 S. Han et al., "Learning both Weights and Connections for Efficient Neural Networks", 2015. What
-pruning, fine-tuning and evaluating mean comes in as functions; this module only decides how far
-each step goes and when to stop.
+pruning, fine-tuning and evaluating mean comes in as functions, and so does what there is a share of
+(MACs, weights); this module only decides how far each step goes and when to stop.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeAlias
 
-from yoloprune.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.errors import PlanError
 
 
+class Schedule(StrEnum):
+    """How much goes with each step.
+
+    `LINEAR`: equal shares of the dense network. `CUBIC`: much at first, little at the end, in as
+    many steps (M. Zhu and S. Gupta, "To prune, or not to prune", 2017).
+    """
+
+    LINEAR = "linear"
+    CUBIC = "cubic"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledNetwork:
-    """The network after a step: `keep_macs` is its share of the dense network's MACs.
+    """The network after a step: `kept` is its share of the dense network.
 
     Step 0 is the dense network; `accuracy` is what `evaluate` gave.
     """
 
     step: int
-    keep_macs: float
+    kept: float
     spec: NetworkSpec
     state: State
     accuracy: float
@@ -32,7 +43,10 @@ class ScheduledNetwork:
 
 Pair: TypeAlias = tuple[NetworkSpec, State]
 Prune: TypeAlias = Callable[[NetworkSpec, State, float, int], Pair]
-"""(spec, state, share of *this* network's MACs to keep, step) to the slim pair."""
+"""(spec, state, share of the *dense* network to keep, step) to the pruned pair."""
+
+Kept: TypeAlias = Callable[[NetworkSpec, State], float]
+"""The share of the dense network that a network is."""
 
 Finetune: TypeAlias = Callable[[NetworkSpec, State, int], Pair]
 """(spec, state, step) to the fine-tuned pair."""
@@ -41,15 +55,18 @@ Evaluate: TypeAlias = Callable[[NetworkSpec, State, int], float]
 """(spec, state, step) to the accuracy; step 0 is the dense network."""
 
 
-def step_targets(step: float, target: float) -> list[float]:
-    """Shares of the dense MACs after each step: `step` less each time, the last one `target`.
+def step_targets(step: float, target: float, schedule: Schedule = Schedule.LINEAR) -> list[float]:
+    """Shares of the dense network after each step, the last one `target`.
 
-    Raises `PlanError` unless 0 < step < 1 and 0 < target < 1.
+    There are as many steps as it takes with `step` less each time. Raises `PlanError` unless
+    0 < step < 1 and 0 < target < 1.
     """
     if not (0 < step < 1 and 0 < target < 1):
-        raise PlanError(f"step={step:g} and keep_macs={target:g} must both be in (0, 1)")
+        raise PlanError(f"step={step:g} and the share to keep, {target:g}, must both be in (0, 1)")
     # Less a little: 0.1 / 0.05 is a hair above 2 in binary, and must not make three steps.
     count = math.ceil((1 - target) / step - 1e-9)
+    if schedule is Schedule.CUBIC:
+        return [target + (1 - target) * (1 - number / count) ** 3 for number in range(1, count + 1)]
     return [max(target, 1 - step * number) for number in range(1, count + 1)]
 
 
@@ -58,8 +75,10 @@ def iterate(
     state: State,
     *,
     step: float,
-    keep_macs: float,
+    keep: float,
+    schedule: Schedule = Schedule.LINEAR,
     prune: Prune,
+    kept: Kept,
     finetune: Finetune,
     evaluate: Evaluate,
     floor: float | None = None,
@@ -68,22 +87,15 @@ def iterate(
 
     Stops before the target when an accuracy is under `floor`: that network is the last one yielded,
     and the one before it the last good one. Raises `PlanError` unless 0 < step < 1 and
-    0 < keep_macs < 1.
+    0 < keep < 1.
     """
-    dense = cost(spec).macs
-    targets = step_targets(step, keep_macs)
-    for number, share in enumerate([1.0, *targets]):
+    for number, share in enumerate([1.0, *step_targets(step, keep, schedule)]):
         if number:
-            share_of_this = min(1.0, share * dense / cost(spec).macs)
-            spec, state = prune(spec, state, share_of_this, number)
+            spec, state = prune(spec, state, share, number)
             spec, state = finetune(spec, state, number)
         accuracy = evaluate(spec, state, number)
         yield ScheduledNetwork(
-            step=number,
-            keep_macs=cost(spec).macs / dense,
-            spec=spec,
-            state=state,
-            accuracy=accuracy,
+            step=number, kept=kept(spec, state), spec=spec, state=state, accuracy=accuracy
         )
         if floor is not None and accuracy < floor:
             return

@@ -23,6 +23,7 @@ from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
 from yoloprune.errors import WeightsError
 from yoloprune.report.latency import benchmark as measure
+from yoloprune.report.sparse_latency import ENGINE, SparseResult, benchmark_sparse
 from yoloprune.report.table import amount
 
 
@@ -38,6 +39,9 @@ def benchmark(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="CPU threads (torch's own default).")
     ] = None,
+    sparse: Annotated[
+        bool, typer.Option("--sparse", help="Skip zero weights, against every dense engine.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -45,6 +49,8 @@ def benchmark(
 
     if (cfg2 is None) != (weights2 is None):
         raise WeightsError("a second network needs both CFG2 and WEIGHTS2")
+    if sparse and cfg2 is not None:
+        raise WeightsError("--sparse times one network: leave out CFG2 and WEIGHTS2")
     pairs = [(cfg, weights)] + ([(cfg2, weights2)] if cfg2 and weights2 else [])
     specs = [read_cfg(path) for path, _ in pairs]
     networks = [
@@ -57,6 +63,10 @@ def benchmark(
         steps = list(items)
         return track(steps, what, len(steps), quiet or json)
 
+    if sparse:
+        measured = benchmark_sparse(*networks[0], runs=runs, warmup=warmup, track=shown)
+        _print_sparse(cfg, measured, runs, json)
+        return
     results = measure(networks, runs=runs, warmup=warmup, track=shown)
     names = [str(path) for path, _ in pairs]
     macs = [cost(spec).macs for spec in specs]
@@ -85,3 +95,23 @@ def benchmark(
                 f"fewer MACs{bound}",
                 highlight=False,
             )
+
+
+def _print_sparse(cfg: Path, result: SparseResult, runs: int, json: bool) -> None:
+    threads = torch.get_num_threads()
+    if json:
+        layers = [asdict(layer) | {"skips_zeros": layer.is_sparse} for layer in result.layers]
+        print_json({"cfg": str(cfg), "threads": threads} | asdict(result) | {"layers": layers})
+        return
+    rows = [
+        (engine, f"{latency.median:.2f}", f"{latency.p95:.2f}")
+        for engine, latency in result.latencies.items()
+    ]
+    title = f"Latency of {cfg}, batch 1, {threads} CPU threads, {runs} runs each"
+    print_table(title, ("Engine", "Median (ms)", "p95 (ms)"), rows)
+    skipping = sum(layer.is_sparse for layer in result.layers)
+    output.print(
+        f"{ENGINE}: {result.speedup_vs_fastest_dense:.2f}x as fast as the fastest dense engine, "
+        f"{result.fastest_dense}; {skipping} of {len(result.layers)} convolutions skip zeros, the "
+        f"others are not faster so; outputs differ by {result.relative_error:.1g} relative"
+    )

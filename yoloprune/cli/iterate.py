@@ -3,12 +3,15 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table
+from yoloprune.cli.iteration import Channels, Method, Weights
+from yoloprune.cli.sparsify import Exclude, excluded
 from yoloprune.cli.training import (
     Accumulate,
     BatchSize,
@@ -25,6 +28,7 @@ from yoloprune.cli.training import (
     training_data,
     training_side,
 )
+from yoloprune.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.darknet.state import State
@@ -35,13 +39,10 @@ from yoloprune.errors import CheckpointError, DatasetError, PlanError
 from yoloprune.evaluation.evaluator import Protocol, evaluate
 from yoloprune.files import file_sha256, write_folder, write_text
 from yoloprune.model.network import Network
-from yoloprune.pruning.budget import Scope, comparable, solve
-from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.importance import criterion_named, score
-from yoloprune.pruning.plan import Budget, write_plan
-from yoloprune.pruning.pruner import prune
-from yoloprune.schedule import Pair, ScheduledNetwork, step_targets
+from yoloprune.pruning.budget import Scope
+from yoloprune.schedule import Pair, Schedule, ScheduledNetwork, step_targets
 from yoloprune.schedule import iterate as run_schedule
+from yoloprune.sparsity.masks import MaskSettings, Pattern
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World, world
 from yoloprune.training.engine import trainable_spec
@@ -53,9 +54,15 @@ SCHEDULE = "schedule.json"
 ACCURACY = "accuracy.json"
 """The last file of a step: its network's mAP, and what that was measured on."""
 
-PRUNED = ("slim.cfg", "slim.weights", "plan.json")
 FINISHED = ("last.cfg", "last.weights", ACCURACY)
 PROTOCOL: Protocol = "case-study"
+
+
+class MethodName(StrEnum):
+    """What goes with each step."""
+
+    CHANNELS = "channels"
+    WEIGHTS = "weights"
 
 
 def iterate(
@@ -63,19 +70,35 @@ def iterate(
     weights: WeightsPath,
     data: DataPath,
     out: RunPath,
+    method: Annotated[
+        MethodName, typer.Option("--method", help="Remove channels, or zero single weights.")
+    ] = MethodName.CHANNELS,
     keep_macs: Annotated[
-        float, typer.Option("--keep-macs", help="Share of the dense network's MACs at the end.")
-    ],
+        float | None,
+        typer.Option("--keep-macs", help="Channels: share of the dense MACs at the end."),
+    ] = None,
+    sparsity: Annotated[
+        float | None, typer.Option("--sparsity", help="Weights: share that is zero at the end.")
+    ] = None,
     step: Annotated[
-        float, typer.Option("--step", help="Share of the dense MACs that goes with each step.")
+        float, typer.Option("--step", help="Share of the dense network that goes with each step.")
     ] = 0.05,
+    schedule: Annotated[
+        Schedule, typer.Option("--schedule", help="Equal steps, or large ones first.")
+    ] = Schedule.LINEAR,
     epochs_per_step: Annotated[
         int, typer.Option("--epochs-per-step", min=1, help="Fine-tuning epochs after each step.")
     ] = 2,
     layerwise: Annotated[
         bool, typer.Option("--layerwise", help="The same share of every layer, not a global rank.")
     ] = False,
-    criterion: Annotated[str, typer.Option("--criterion", help="As for `prune`.")] = "l2",
+    criterion: Annotated[
+        str, typer.Option("--criterion", help="Of channels, as for `prune`.")
+    ] = "l2",
+    pattern: Annotated[
+        Pattern, typer.Option("--pattern", help="Of weights, as for `sparsify`.")
+    ] = Pattern.UNSTRUCTURED,
+    exclude: Exclude = "",
     map_floor: Annotated[
         float | None,
         typer.Option("--map-floor", min=0, max=1, help="Stop when mAP@0.5 falls under this."),
@@ -105,12 +128,29 @@ def iterate(
         workers=workers,
         seed=seed,
     )
+    scope = Scope.LAYER if layerwise else Scope.GLOBAL
+    pruning: Method
+    if method is MethodName.WEIGHTS and sparsity is not None and keep_macs is None:
+        settings = MaskSettings(
+            sparsity=sparsity, scope=scope, pattern=pattern, exclude=excluded(exclude)
+        )
+        keep, pruning = 1 - sparsity, Weights(settings=settings)
+    elif method is MethodName.CHANNELS and keep_macs is not None and sparsity is None:
+        keep = keep_macs
+        pruning = Channels(dense_macs=cost(spec).macs, criterion=criterion, scope=scope, seed=seed)
+    else:
+        raise PlanError("give --keep-macs with --method channels, --sparsity with --method weights")
     training, validation = training_data(spec, data, hold_out)
     asked = {
+        "method": method.value,
         "keep_macs": keep_macs,
+        "sparsity": sparsity,
         "step": step,
+        "schedule": schedule.value,
         "layerwise": layerwise,
         "criterion": criterion,
+        "pattern": pattern.value,
+        "exclude": exclude,
         "cfg": spec.digest(),
         "weights": file_sha256(weights),
         "hold_out": hold_out,
@@ -124,19 +164,21 @@ def iterate(
             training=training,
             validation=validation,
             config=config,
-            criterion=criterion,
-            scope=Scope.LAYER if layerwise else Scope.GLOBAL,
+            method=pruning,
             here=here,
             quiet=quiet,
         )
-        steps.check(spec, state, step, keep_macs)
+        step_targets(step, keep)
+        steps.check(spec, state, keep)
         here.on_first(lambda: _begin(out, asked | config.decisive(), resume))
         networks = run_schedule(
             spec,
             state,
             step=step,
-            keep_macs=keep_macs,
+            keep=keep,
+            schedule=schedule,
             prune=steps.prune,
+            kept=pruning.kept,
             finetune=steps.finetune,
             evaluate=steps.evaluate,
             floor=map_floor,
@@ -156,43 +198,29 @@ class _Steps:
     training: Dataset
     validation: Dataset
     config: TrainingConfig
-    criterion: str
-    scope: Scope
+    method: Method
     here: World
     quiet: bool
 
-    def check(self, spec: NetworkSpec, state: State, step: float, keep_macs: float) -> None:
+    def check(self, spec: NetworkSpec, state: State, keep: float) -> None:
         """Raise what a step would raise, before anything is written."""
-        step_targets(step, keep_macs)
-        graph = analyse(spec)
-        scores = comparable(score(graph, state, criterion_named(self.criterion)), self.scope)
-        # Small steps reach as far as a single one, and no further.
-        solve(graph, scores, Budget(keep_macs=keep_macs), criterion=self.criterion)
+        self.method.check(spec, state, keep)
         trainable_spec(spec, self.training, self.config, self.here)
         if not self.validation.object_count:
             raise DatasetError(f"none of the {len(self.validation.images)} images has an object")
 
     def prune(self, spec: NetworkSpec, state: State, share: float, number: int) -> Pair:
-        """The network pruned to a share of its MACs."""
+        """The network pruned to a share of the dense one."""
         folder = self._folder(number)
 
         def work() -> None:
-            if _holds(folder, PRUNED):
+            if _holds(folder, self.method.files):
                 return
-            pruned = prune(
-                spec,
-                state,
-                budget=Budget(keep_macs=share),
-                criterion=self.criterion,
-                scope=self.scope,
-                seed=self.config.seed + number,
-            )
             with write_folder(folder) as temporary:
-                write_network(temporary, "slim", pruned.spec, pruned.state, 0)
-                write_plan(temporary / "plan.json", analyse(spec), pruned.plan)
+                self.method.write(temporary, spec, state, share, number)
 
         self.here.on_first(work)
-        return read_network(folder, "slim")
+        return read_network(folder, self.method.name)
 
     def finetune(self, spec: NetworkSpec, state: State, number: int) -> Pair:
         """The pruned network trained further."""
@@ -206,6 +234,7 @@ class _Steps:
                 config=replace(self.config, seed=self.config.seed + number),
                 run=folder,
                 here=self.here,
+                masks=self.method.masks(folder, spec),
                 resume=self.here.on_first(lambda: _holds(folder, [CHECKPOINT])),
                 quiet=self.quiet,
             )
@@ -246,12 +275,12 @@ def _follow(
     networks: Iterable[ScheduledNetwork], steps: _Steps, floor: float | None, quiet: bool
 ) -> None:
     """Keep the last good network and print how it goes."""
-    here, out = steps.here, steps.out
+    here, out, unit = steps.here, steps.out, steps.method.unit
     rows: list[tuple[int, str, str]] = []
     last_good: int | None = None
     for network in networks:
         accuracy = f"{network.accuracy:.4f}"
-        rows.append((network.step, f"{network.keep_macs:.3f}", accuracy))
+        rows.append((network.step, f"{network.kept:.3f}", accuracy))
         good = floor is None or network.accuracy >= floor
         if good:
             last_good = network.step
@@ -262,11 +291,15 @@ def _follow(
             )
         if here.is_first and not quiet:
             output.print(
-                f"step {network.step}: {network.keep_macs:.3f} of MACs, mAP@0.5 {accuracy}"
+                f"step {network.step}: {network.kept:.3f} of {unit}, mAP@0.5 {accuracy}"
                 f"{'' if good else ', under the floor: stopped'}"
             )
     if here.is_first:
-        print_table("Iterative pruning", ("Step", "MACs kept", f"mAP@0.5 ({PROTOCOL})"), rows)
+        print_table(
+            "Iterative pruning",
+            ("Step", f"{unit[0].upper()}{unit[1:]} kept", f"mAP@0.5 ({PROTOCOL})"),
+            rows,
+        )
         output.print(f"{out}: best.cfg and best.weights are those of step {last_good}")
 
 

@@ -26,6 +26,17 @@ from yoloprune.sparsity.storage import read_packed, write_packed
 FILES = ("sparse.cfg", "sparse.weights", "sparse.packed", "masks.json", "report.json")
 
 
+Exclude = Annotated[
+    str,
+    typer.Option("--exclude", help=f"Weights that stay, by commas: {','.join(EXCLUSIONS)}."),
+]
+
+
+def excluded(names: str) -> tuple[str, ...]:
+    """The names in the text of `--exclude`."""
+    return tuple(name for name in names.split(",") if name)
+
+
 def sparsify(
     cfg: CfgPath,
     weights: WeightsPath,
@@ -37,10 +48,7 @@ def sparsify(
     pattern: Annotated[
         Pattern, typer.Option("--pattern", help="Which weights go together.")
     ] = Pattern.UNSTRUCTURED,
-    exclude: Annotated[
-        str,
-        typer.Option("--exclude", help=f"What stays dense, by commas: {','.join(EXCLUSIONS)}."),
-    ] = "",
+    exclude: Exclude = "",
     quiet: Quiet = False,
 ) -> None:
     """Set the weights of smallest magnitude to zero; write .weights, masks and a packed file."""
@@ -48,7 +56,7 @@ def sparsify(
         sparsity=sparsity,
         scope=scope,
         pattern=pattern,
-        exclude=tuple(name for name in exclude.split(",") if name),
+        exclude=excluded(exclude),
     )
     taken = {path.resolve() for path in (cfg, weights)}
     if taken & {(out / name).resolve() for name in FILES}:

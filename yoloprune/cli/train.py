@@ -34,6 +34,7 @@ from yoloprune.darknet.weights import read_weights
 from yoloprune.errors import DatasetError
 from yoloprune.model.initialization import training_state, transferred_state
 from yoloprune.model.network import Network
+from yoloprune.sparsity.masks import WeightMasks, read_masks
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import world
 from yoloprune.training.loss import trainable_heads
@@ -117,7 +118,7 @@ def train(
 
 
 def finetune(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `prune` wrote.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of `prune` or `sparsify`.")],
     data: DataPath,
     out: RunPath,
     teacher: Annotated[
@@ -139,8 +140,8 @@ def finetune(
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a pruned network further, with or without its dense teacher."""
-    spec, state = read_network(folder, "slim")
+    """Train a pruned network further, with or without its dense teacher; zeros stay zero."""
+    spec, state, masks = _pruned(folder)
     size = training_side(spec, image_size)
     config = TrainingConfig(
         epochs=epochs,
@@ -156,7 +157,9 @@ def finetune(
         seed=seed,
     )
     taught_by = None if teacher is None else _teacher(*teacher, spec, size)
-    _run(spec, state, config, data, hold_out, out, taught_by, tensorboard, resume, quiet)
+    _run(
+        spec, state, config, data, hold_out, out, taught_by, tensorboard, resume, quiet, masks=masks
+    )
 
 
 def _run(
@@ -170,6 +173,7 @@ def _run(
     tensorboard: bool,
     resume: bool,
     quiet: bool,
+    masks: WeightMasks | None = None,
 ) -> None:
     training, validation = training_data(spec, data, hold_out)
     with world() as here:
@@ -182,12 +186,22 @@ def _run(
             run=out,
             here=here,
             teacher=teacher,
+            masks=masks,
             tensorboard=tensorboard,
             resume=resume,
             quiet=quiet,
         )
         if here.is_first:
             _print_end(out, log)
+
+
+def _pruned(folder: Path) -> tuple[NetworkSpec, State, WeightMasks | None]:
+    """What `prune` or `sparsify` left in a folder."""
+    path = folder / "masks.json"
+    if not path.exists():
+        return *read_network(folder, "slim"), None
+    spec, state = read_network(folder, "sparse")
+    return spec, state, read_masks(path, spec)
 
 
 def _teacher(cfg: Path, weights: Path, student: NetworkSpec, size: int) -> Network:

@@ -16,6 +16,7 @@ from yoloprune.datasets.labels import Dataset, read_dataset
 from yoloprune.detection.decode import class_count
 from yoloprune.errors import DatasetError
 from yoloprune.model.network import Network
+from yoloprune.sparsity.masks import WeightMasks
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
 from yoloprune.training.engine import InterruptedRunError, StepReport, train
@@ -84,6 +85,7 @@ def shown_training(
     run: Path,
     here: World,
     teacher: Network | None = None,
+    masks: WeightMasks | None = None,
     tensorboard: bool = False,
     resume: bool,
     quiet: bool,
@@ -102,6 +104,7 @@ def shown_training(
                 run=run,
                 world=here,
                 teacher=teacher,
+                masks=masks,
                 resume=resume,
                 report=report,
                 after_epoch=_epoch_line(

@@ -81,7 +81,7 @@ def benchmark(
         results.append(
             EngineResult(
                 engine=engine,
-                latencies=tuple(_latency(series) for series in times),
+                latencies=tuple(latency_of(series) for series in times),
                 speedup=speedup,
                 bound_by=bound_by,
             )
@@ -103,7 +103,8 @@ def what_binds(speedup: float, fewer_macs: float) -> str | None:
     return "MACs" if share >= 0.5 else "layer count"
 
 
-def _latency(series: list[float]) -> Latency:
+def latency_of(series: list[float]) -> Latency:
+    """Summary of a network's times in milliseconds."""
     ordered = sorted(series)
     p95 = ordered[min(len(ordered) - 1, math.ceil(0.95 * len(ordered)) - 1)]
     return Latency(median=statistics.median(series), p95=p95, runs=len(series))
@@ -117,15 +118,24 @@ def _engines() -> dict[str, Callable[[NetworkSpec, State], Timer]]:
     engines["torch eager"] = _torch_timer
     if all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
         engines["ONNX Runtime"] = _onnxruntime_timer
+        if importlib.util.find_spec("openvino"):
+            engines["OpenVINO"] = _openvino_timer
     return engines
 
 
-def _image(spec: NetworkSpec) -> Tensor:
+def dense_cpu_timers(spec: NetworkSpec, state: State) -> dict[str, Timer]:
+    """Timers of one network in every engine that is installed and runs on the CPU, by name."""
+    makers = {name: maker for name, maker in _engines().items() if maker is not _cuda_timer}
+    return {name: maker(spec, state) for name, maker in makers.items()}
+
+
+def sample_image(spec: NetworkSpec) -> Tensor:
+    """What is timed: (1, C, H, W), uniform noise."""
     return torch.rand(1, *spec.input_shape, generator=torch.Generator().manual_seed(0))
 
 
 def _torch_timer(spec: NetworkSpec, state: State) -> Timer:
-    network, images = Network.from_state(spec, state), _image(spec)
+    network, images = Network.from_state(spec, state), sample_image(spec)
 
     def run() -> float:
         with torch.inference_mode():
@@ -137,7 +147,7 @@ def _torch_timer(spec: NetworkSpec, state: State) -> Timer:
 
 
 def _cuda_timer(spec: NetworkSpec, state: State) -> Timer:
-    network, images = Network.from_state(spec, state).cuda(), _image(spec).cuda()
+    network, images = Network.from_state(spec, state).cuda(), sample_image(spec).cuda()
 
     def run() -> float:
         # torch leaves the event's constructor untyped.
@@ -163,11 +173,34 @@ def _onnxruntime_timer(spec: NetworkSpec, state: State) -> Timer:
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-    feed = {"images": _image(spec).numpy()}
+    feed = {"images": sample_image(spec).numpy()}
 
     def run() -> float:
         start = time.perf_counter()
         session.run(None, feed)
+        return 1e3 * (time.perf_counter() - start)
+
+    return run
+
+
+def _openvino_timer(spec: NetworkSpec, state: State) -> Timer:
+    import openvino
+
+    settings = {
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+        # Some processors would compute in bfloat16 otherwise, as the other engines do not.
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        export_onnx(spec, state, path)
+        request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+    feed = {"images": sample_image(spec).numpy()}
+
+    def run() -> float:
+        start = time.perf_counter()
+        request.infer(feed)
         return 1e3 * (time.perf_counter() - start)
 
     return run

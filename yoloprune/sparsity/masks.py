@@ -144,6 +144,14 @@ def apply_masks(spec: NetworkSpec, state: State, masks: WeightMasks) -> dict[int
     return applied
 
 
+def kept_share(spec: NetworkSpec, state: State, settings: MaskSettings) -> float:
+    """Share of the weights that are not zero, of those that the settings do not exclude."""
+    out = _excluded(spec, settings.exclude)
+    kernels = [state[conv.index].kernel for conv in spec.convs if conv.index not in out]
+    nonzero = sum(int(kernel.count_nonzero()) for kernel in kernels)
+    return nonzero / sum(kernel.numel() for kernel in kernels)
+
+
 def check_masks(spec: NetworkSpec, masks: WeightMasks) -> None:
     """Raise `PlanError` unless the masks are this network's."""
     digest = spec.digest()

@@ -110,7 +110,8 @@ def load_checkpoint(
         if other:
             was = {name: document["config"].get(name) for name in other}
             raise CheckpointError(f"{path}: made with {was}, now {other}: cannot be resumed")
-        changed = [n for n in inputs if document["inputs"].get(n) != inputs[n]]
+        were = document["inputs"]
+        changed = [n for n in {**were, **inputs} if were.get(n) != inputs.get(n)]
         if changed:
             raise CheckpointError(
                 f"{path}: made with another {' and another '.join(changed)}: cannot be resumed"

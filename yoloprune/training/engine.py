@@ -24,6 +24,7 @@ from yoloprune.datasets.loader import TrainingImages, micro_batches
 from yoloprune.errors import CfgError, CheckpointError, DatasetError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.model.network import Network
+from yoloprune.sparsity.masks import WeightMasks, apply_masks
 from yoloprune.training.checkpoint import Position, load_checkpoint
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
@@ -68,6 +69,7 @@ def train(
     run: Path,
     world: World,
     teacher: Network | None = None,
+    masks: WeightMasks | None = None,
     resume: bool = False,
     report: Callable[[StepReport], None] = lambda step: None,
     after_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
@@ -77,10 +79,11 @@ def train(
     """Train a network and write its run folder; returns the log, one entry an epoch.
 
     `best.cfg/.weights` is the moving average with the best mAP on `validation` (of the last epoch
-    if there is none), `last.cfg/.weights` that of the last epoch. Raises `DatasetError` for data
-    that cannot train this network, `CheckpointError` for a checkpoint that does not fit or a loss
-    that is not finite, and `InterruptedRunError` when stopped by Ctrl-C or `stop`, which is asked
-    after every step, once the checkpoint is written.
+    if there is none), `last.cfg/.weights` that of the last epoch. The weights that `masks` remove
+    are 0 from the first step to the last. Raises `DatasetError` for data that cannot train this
+    network, `PlanError` for another network's masks, `CheckpointError` for a checkpoint that does
+    not fit or a loss that is not finite, and `InterruptedRunError` when stopped by Ctrl-C or
+    `stop`, which is asked after every step, once the checkpoint is written.
     """
     run_spec = trainable_spec(spec, training, config, world)
     steps = len(training.images) // config.batch_size
@@ -91,7 +94,10 @@ def train(
         "validation set": "none" if validation is None else fingerprint(validation),
         "teacher": "none" if teacher is None else _digest(teacher),
     }
-    loop = Loop(run_spec, state, config, world, steps, teacher, inputs)
+    if masks is not None:
+        state = apply_masks(spec, state, masks)
+        inputs["weight masks"] = masks.digest()
+    loop = Loop(run_spec, state, config, world, steps, teacher, inputs, masks)
     if resume:
         loop.restore(load_checkpoint(run / CHECKPOINT, run_spec, config, inputs))
     elif world.is_first:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.model.network import Network
+from yoloprune.sparsity.masks import WeightMasks
 from yoloprune.training.checkpoint import Checkpoint, Position, save_checkpoint
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World, parallel
@@ -40,6 +42,7 @@ class Loop:
         steps_per_epoch: int,
         teacher: Network | None,
         inputs: Mapping[str, str],
+        masks: WeightMasks | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         self.spec, self.config, self.world, self.inputs = spec, config, world, inputs
@@ -57,6 +60,7 @@ class Loop:
         self.forward = torch.compile(self.parallel) if config.compiled else self.parallel
         self.scales = coupled_scales(self.network)
         self.average_scales = coupled_scales(self.average)
+        self.masked = [] if masks is None else _masked_kernels(self.network, masks)
         self.position = Position(epoch=0, step=0, sums=(0.0,) * len(TERMS))
         self.steps = 0
         self.log: list[dict[str, Any]] = []
@@ -115,6 +119,15 @@ class Loop:
             f"{ADVISED * self.config.sparsity * scale / budget:.2g}"
         )
 
+    def hold_zeros(self) -> None:
+        """Take the masked weights out of the gradient.
+
+        They are 0 at the start, and then momentum, weight decay and the moving average keep them.
+        """
+        for kernel, gone in self.masked:
+            if kernel.grad is not None:
+                kernel.grad.masked_fill_(gone, 0.0)
+
     def update_average(self) -> None:
         """Let the moving average follow the network by one step."""
         # A young average follows closely, or it would remember the random start for too long.
@@ -133,6 +146,12 @@ class Loop:
             for current_group, average_group in zip(self.scales, self.average_scales, strict=True):
                 for a, b in zip(current_group.parameters, average_group.parameters, strict=True):
                     b[a == 0] = 0
+
+
+def _masked_kernels(network: Network, masks: WeightMasks) -> list[tuple[nn.Parameter, Tensor]]:
+    """Kernels with the places that must stay 0."""
+    kernels = ((network.get_parameter(f"layers.{i}.conv.weight"), m) for i, m in masks.kept.items())
+    return [(kernel, ~mask.to(kernel.device)) for kernel, mask in kernels]
 
 
 def _optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimizer:

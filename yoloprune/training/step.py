@@ -61,6 +61,7 @@ def training_step(loop: Loop, batches: list[Batch]) -> tuple[float, ...]:
     totals = world.total(terms.tolist())
     if not all(math.isfinite(value) for value in totals):
         raise _diverged(loop, f"the loss is {totals}")
+    loop.hold_zeros()
     loop.scaler.unscale_(loop.optimizer)
     norm = nn.utils.clip_grad_norm_(loop.network.parameters(), config.clip_norm)
     if not loop.scaler.is_enabled() and not torch.isfinite(norm):

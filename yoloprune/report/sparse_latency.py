@@ -1,0 +1,85 @@
+"""Latency of a network whose zeros are skipped, against dense engines on the same CPU threads."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import State
+from yoloprune.errors import VerificationError
+from yoloprune.model.network import Network
+from yoloprune.pruning.verification import compare
+from yoloprune.report.latency import Latency, dense_cpu_timers, latency_of, sample_image
+from yoloprune.sparsity.inference import LayerChoice, SparseNetwork
+
+ENGINE = "zero-skipping"
+
+TOLERANCE = 1e-4
+"""Largest relative difference of the head maps from the dense network's, in float32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparseResult:
+    """Latencies by engine, `ENGINE` among them, all computing the same network.
+
+    `speedup_vs_fastest_dense` is the median of the ratios of neighbouring runs; `relative_error` is
+    that of the head maps; `layers` says how each convolution was computed.
+    """
+
+    latencies: dict[str, Latency]
+    fastest_dense: str
+    speedup_vs_fastest_dense: float
+    relative_error: float
+    layers: tuple[LayerChoice, ...]
+
+
+def benchmark_sparse(
+    spec: NetworkSpec,
+    state: State,
+    *,
+    runs: int,
+    warmup: int,
+    track: Callable[[Iterable[int], str], Iterable[int]],
+) -> SparseResult:
+    """Time a network with its zeros skipped and in every dense engine, alternating run by run.
+
+    `track` wraps the loops for a progress bar. Threads are those of `torch.get_num_threads`. Raises
+    `VerificationError` where the outputs differ, `WeightsError` where numba is not installed.
+    """
+    image = sample_image(spec)
+    sparse = SparseNetwork(spec, state, threads=torch.get_num_threads())
+    with torch.inference_mode():
+        check = compare(sparse(image), Network.from_state(spec, state)(image), tolerance=TOLERANCE)
+    if not check.passed:
+        raise VerificationError(
+            f"zero-skipping differs from the dense network by {check.relative_error:.3g} relative, "
+            f"allowed {TOLERANCE:g}: not timed"
+        )
+
+    def run() -> float:
+        start = time.perf_counter()
+        sparse(image)
+        return 1e3 * (time.perf_counter() - start)
+
+    timers = {ENGINE: run} | dense_cpu_timers(spec, state)
+    for _ in track(range(warmup), "warm-up"):
+        for timer in timers.values():
+            timer()
+    times: dict[str, list[float]] = {engine: [] for engine in timers}
+    for _ in track(range(runs), "timing"):
+        for engine, timer in timers.items():
+            times[engine].append(timer())
+    dense = {engine: statistics.median(series) for engine, series in times.items()}
+    del dense[ENGINE]
+    fastest = min(dense, key=lambda engine: dense[engine])
+    ratios = [a / b for a, b in zip(times[fastest], times[ENGINE], strict=True)]
+    return SparseResult(
+        latencies={engine: latency_of(series) for engine, series in times.items()},
+        fastest_dense=fastest,
+        speedup_vs_fastest_dense=statistics.median(ratios),
+        relative_error=check.relative_error,
+        layers=sparse.choices,
+    )
