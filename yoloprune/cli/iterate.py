@@ -144,7 +144,8 @@ def iterate(
     asked = {
         "method": method.value,
         "keep_macs": keep_macs,
-        "sparsity": sparsity,
+        # The settings of training have a sparsity of their own.
+        "weight_sparsity": sparsity,
         "step": step,
         "schedule": schedule.value,
         "layerwise": layerwise,

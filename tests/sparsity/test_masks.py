@@ -1,0 +1,196 @@
+"""Weight masks: which weights go, and what is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from random_networks import random_state
+
+from yoloprune.darknet.parser import parse_cfg
+from yoloprune.darknet.state import ConvParameters
+from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.errors import PlanError
+from yoloprune.pruning.budget import Scope
+from yoloprune.sparsity.masks import (
+    MaskSettings,
+    Pattern,
+    WeightMasks,
+    apply_masks,
+    kept_share,
+    magnitude_masks,
+    read_masks,
+    write_masks,
+)
+
+SPEC = yolov3_tiny(classes=1, width=0.125, size=(64, 64))
+STATE = random_state(SPEC, 1, torch.float32)
+TWO_LAYERS = parse_cfg("""[net]
+height=8
+width=8
+channels=2
+[convolutional]
+filters=8
+size=1
+activation=linear
+[convolutional]
+filters=6
+size=1
+activation=linear
+""")
+
+
+def masks(sparsity: float, **settings: object) -> WeightMasks:
+    return magnitude_masks(SPEC, STATE, MaskSettings(sparsity=sparsity, **settings))  # type: ignore[arg-type]
+
+
+def two_layers(first: torch.Tensor, second: torch.Tensor) -> dict[int, ConvParameters]:
+    return {
+        0: ConvParameters(kernel=first.reshape(8, 2, 1, 1), bias=torch.zeros(8)),
+        1: ConvParameters(kernel=second.reshape(6, 8, 1, 1), bias=torch.zeros(6)),
+    }
+
+
+def test_the_smallest_weights_of_the_network_go() -> None:
+    made = masks(0.7)
+    gone = torch.cat([STATE[i].kernel[~mask].abs() for i, mask in made.kept.items()])
+    stay = torch.cat([STATE[i].kernel[mask].abs() for i, mask in made.kept.items()])
+    assert len(gone) == int(0.7 * (len(gone) + len(stay)))
+    assert gone.max() <= stay.min()
+
+
+def test_in_the_scope_of_a_layer_each_loses_the_same_share() -> None:
+    for index, mask in masks(0.7, scope=Scope.LAYER).kept.items():
+        kernel = STATE[index].kernel
+        assert (~mask).sum() == int(0.7 * kernel.numel())
+        assert kernel[~mask].abs().max() <= kernel[mask].abs().min()
+
+
+def test_ties_go_by_layer_and_place() -> None:
+    state = two_layers(torch.ones(16), torch.ones(48))
+    made = magnitude_masks(TWO_LAYERS, state, MaskSettings(sparsity=0.125))
+    assert made.kept[0].flatten().tolist() == [False] * 8 + [True] * 8
+    assert made.kept[1].all()
+
+
+def test_zeros_go_first_so_that_masks_grow() -> None:
+    for pattern in (Pattern.UNSTRUCTURED, Pattern.ONE_BY_FOUR):
+        settings = MaskSettings(sparsity=0.5, pattern=pattern)
+        first = magnitude_masks(SPEC, STATE, settings)
+        sparse = apply_masks(SPEC, STATE, first)
+        again = magnitude_masks(SPEC, sparse, settings)
+        more = magnitude_masks(SPEC, sparse, replace(settings, sparsity=0.6))
+        for index, mask in first.kept.items():
+            assert torch.equal(mask, again.kept[index])
+            assert not (more.kept[index] & ~mask).any()
+
+
+def test_applied_masks_zero_what_they_name_and_nothing_else() -> None:
+    made = masks(0.8, exclude=("first", "heads"))
+    sparse = apply_masks(SPEC, STATE, made)
+    heads = {head.sources[0] for head in SPEC.heads}
+    assert made.kept.keys() == {c.index for c in SPEC.convs} - heads - {SPEC.convs[0].index}
+    for conv in SPEC.convs:
+        for (name, tensor), (_, dense) in zip(
+            sparse[conv.index].items(), STATE[conv.index].items(), strict=True
+        ):
+            mask = made.kept.get(conv.index) if name == "kernel" else None
+            expected = dense if mask is None else torch.where(mask, dense, 0.0)
+            assert torch.equal(tensor, expected)
+    assert kept_share(SPEC, sparse, made.settings) == pytest.approx(0.2, abs=1e-4)
+
+
+def test_two_of_every_four_input_channels_stay() -> None:
+    made = masks(0.5, pattern=Pattern.TWO_OF_FOUR)
+    # The first convolution reads three channels, the second two.
+    assert made.kept.keys() == {c.index for c in SPEC.convs[2:]}
+    for index, mask in made.kept.items():
+        fours = mask.unflatten(1, (-1, 4))
+        assert (fours.sum(dim=2) == 2).all()
+        values = STATE[index].kernel.abs().unflatten(1, (-1, 4))
+        least = torch.where(fours, values, torch.inf).amin(dim=2)
+        assert (torch.where(fours, 0.0, values).amax(dim=2) <= least).all()
+    equal = two_layers(torch.ones(16), torch.ones(48))
+    ties = magnitude_masks(TWO_LAYERS, equal, made.settings).kept
+    assert ties[1][0].flatten().tolist() == [True, True, False, False] * 2
+
+
+def test_blocks_of_four_filters_go_together() -> None:
+    second = torch.ones(6, 8)
+    second[4:, 0] = 0.1  # The last block of six filters has two.
+    second[:4, 1] = torch.tensor([0.0, 0.0, 0.0, 3.0])
+    state = two_layers(torch.full((16,), 9.0), second)
+    settings = MaskSettings(sparsity=0.2, pattern=Pattern.ONE_BY_FOUR)
+    made = magnitude_masks(TWO_LAYERS, state, settings)
+    # 4 blocks in the first layer, 16 in the second: a fifth is four, the smallest means first.
+    assert made.kept[0].all()
+    mask = made.kept[1].reshape(6, 8)
+    assert not mask[4:, 0].any() and not mask[:4, 1].any()
+    assert (~mask).sum() == 2 + 4 + 4 + 4
+
+
+def test_an_emptied_layer_is_an_error() -> None:
+    state = two_layers(torch.full((16,), 0.1), torch.ones(48))
+    with pytest.raises(PlanError, match=r"layer 0 .* would lose all its weights .*--scope layer"):
+        magnitude_masks(TWO_LAYERS, state, MaskSettings(sparsity=0.3))
+    spared = MaskSettings(sparsity=0.3, exclude=("first",))
+    assert magnitude_masks(TWO_LAYERS, state, spared).kept.keys() == {1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"sparsity": 1.0}, r"must be in \[0, 1\)"),
+        ({"sparsity": -0.1}, r"must be in \[0, 1\)"),
+        ({"sparsity": float("nan")}, r"must be in \[0, 1\)"),
+        ({"sparsity": 0.6, "pattern": Pattern.TWO_OF_FOUR}, "exactly half"),
+        ({"sparsity": 0.6, "exclude": ("last",)}, "'last' is unknown"),
+    ],
+)
+def test_senseless_settings_are_refused(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(PlanError, match=words):
+        MaskSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_masks_survive_their_file(tmp_path: Path) -> None:
+    made = masks(0.9, scope=Scope.LAYER, pattern=Pattern.ONE_BY_FOUR, exclude=("heads",))
+    path = tmp_path / "masks.json"
+    write_masks(path, made)
+    read = read_masks(path, SPEC)
+    assert (read.settings, read.digest()) == (made.settings, made.digest())
+    assert all(torch.equal(read.kept[index], mask) for index, mask in made.kept.items())
+    other = yolov3_tiny(classes=2, width=0.125, size=(64, 64))
+    with pytest.raises(PlanError, match="made for another network"):
+        read_masks(path, other)
+    with pytest.raises(PlanError, match="made for another network"):
+        apply_masks(other, random_state(other, 1, torch.float32), made)
+
+
+def test_damaged_masks_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "masks.json"
+    write_masks(path, masks(0.9))
+    whole = json.loads(path.read_text())
+    layer = whole["layers"]["0"]
+    for changed, words in (
+        ({"version": 2}, "not masks"),
+        ({"sha256": "0" * 64}, "checksum"),
+        ({"layers": {}}, "checksum"),
+        ({"layers": []}, "not masks"),
+        ({"layers": {"99": layer}}, "the mask of layer 99"),
+        ({"layers": {"0": layer | {"shape": [1]}}}, "not masks"),
+        ({"layers": {"0": layer | {"shape": []}}}, "not masks"),
+        ({"layers": {"0": layer | {"shape": [-1, -2]}}}, "not masks"),
+        ({"layers": {"0": layer | {"bits": "*"}}}, "not masks"),
+        ({"settings": {"sparsity": 2}}, "not masks"),
+        ({"settings": whole["settings"] | {"sparsity": 2}}, r"\[0, 1\)"),
+    ):
+        path.write_text(json.dumps(whole | changed))
+        with pytest.raises(PlanError, match=words):
+            read_masks(path, SPEC)
+    for text in ("", "[", "[]", "7"):
+        path.write_text(text)
+        with pytest.raises(PlanError, match="not masks"):
+            read_masks(path, SPEC)
+    with pytest.raises(PlanError, match="cannot read"):
+        read_masks(tmp_path / "none.json", SPEC)

@@ -1,0 +1,150 @@
+"""The packed file: bit for bit, small, and nothing in it is believed."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from random_networks import random_state
+
+from yoloprune.darknet.parser import parse_cfg
+from yoloprune.darknet.state import ConvParameters, State
+from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.errors import WeightsError
+from yoloprune.pruning.budget import Scope
+from yoloprune.sparsity.masks import MaskSettings, apply_masks, magnitude_masks
+from yoloprune.sparsity.storage import pack, read_packed, unpack, write_packed
+
+SPEC = yolov3_tiny(classes=1, width=0.125, size=(64, 64))
+ONE_LAYER = parse_cfg("""[net]
+height=8
+width=8
+channels=32
+[convolutional]
+filters=16
+size=3
+activation=linear
+""")
+
+
+def one_layer(kernel: np.ndarray) -> dict[int, ConvParameters]:
+    tensor = torch.from_numpy(kernel.reshape(16, 32, 3, 3))
+    return {0: ConvParameters(kernel=tensor, bias=torch.arange(16.0))}
+
+
+def sparse_state(sparsity: float) -> State:
+    state = random_state(SPEC, 1, torch.float32)
+    settings = MaskSettings(sparsity=sparsity, scope=Scope.LAYER)
+    return apply_masks(SPEC, state, magnitude_masks(SPEC, state, settings))
+
+
+def bits_of(state: State) -> list[bytes]:
+    return [tensor.numpy().tobytes() for p in state.values() for _, tensor in p.items()]
+
+
+@given(
+    st.floats(0, 1),
+    st.sampled_from([1, 100, 300, 1000]),
+    st.integers(0, 2**31),
+)
+def test_it_comes_back_bit_for_bit(share: float, run: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    kernel = generator.standard_normal(16 * 32 * 9).astype(np.float32)
+    # Runs of zeros, long ones too, and a negative zero, which is not all bits 0.
+    kernel[np.repeat(generator.random(-(-kernel.size // run)) < share, run)[: kernel.size]] = 0
+    kernel[generator.integers(kernel.size)] = -0.0
+    state = one_layer(kernel)
+    assert bits_of(unpack(pack(ONE_LAYER, state), ONE_LAYER)) == bits_of(state)
+
+
+@pytest.mark.parametrize("places", [[], [0], [4607], [255], [254], [256, 512], [0, 4607]])
+def test_few_nonzeros_come_back(places: list[int]) -> None:
+    kernel = np.zeros(16 * 32 * 9, np.float32)
+    kernel[places] = 1.5
+    state = one_layer(kernel)
+    assert bits_of(unpack(pack(ONE_LAYER, state), ONE_LAYER)) == bits_of(state)
+
+
+@pytest.mark.parametrize("sparsity", [0, 0.5, 0.8, 0.9, 0.98])
+def test_it_takes_little_more_than_the_nonzeros_do(tmp_path: Path, sparsity: float) -> None:
+    state = sparse_state(sparsity)
+    path = tmp_path / "net.packed"
+    write_packed(path, SPEC, state)
+    assert bits_of(read_packed(path, SPEC)) == bits_of(state)
+    tensors = [tensor for p in state.values() for _, tensor in p.items()]
+    values = 4 * sum(int(tensor.count_nonzero()) for tensor in tensors)
+    # A place takes 8 bits at most; the values' compressed exponents make up for most of that.
+    assert path.stat().st_size < 1.15 * values + 2000
+
+
+def test_damage_is_seen(tmp_path: Path) -> None:
+    content = pack(SPEC, sparse_state(0.9))
+    path = tmp_path / "net.packed"
+    for wrong, words in (
+        (b"", "not a packed file"),
+        (b"YPSPARSE", "damaged"),
+        (content[:-1], "damaged"),
+        (content + b"0", "damaged"),
+        (b"x" + content[1:], "not a packed file"),
+        (content[:500] + b"?" + content[501:], "damaged"),
+    ):
+        path.write_bytes(wrong)
+        with pytest.raises(WeightsError, match=f"net.packed: .*{words}"):
+            read_packed(path, SPEC)
+    with pytest.raises(WeightsError, match="cannot read"):
+        read_packed(tmp_path / "none", SPEC)
+    with pytest.raises(WeightsError, match="another network"):
+        unpack(content, yolov3_tiny(classes=2, width=0.125, size=(64, 64)))
+
+
+def sealed(body: bytes) -> bytes:
+    return body + hashlib.sha256(body).digest()
+
+
+@pytest.mark.parametrize("sparsity", [0, 0.5, 0.98])
+def test_whoever_forges_the_checksum_gets_an_error_too(sparsity: float) -> None:
+    kernel = np.random.default_rng(0).standard_normal(16 * 32 * 9).astype(np.float32)
+    kernel[np.random.default_rng(1).random(kernel.size) < sparsity] = 0
+    body = pack(ONE_LAYER, one_layer(kernel))[:-32]
+    for length in [*range(8, 160), *range(160, len(body), 97)]:
+        with pytest.raises(WeightsError):
+            unpack(sealed(body[:length]), ONE_LAYER)
+    with pytest.raises(WeightsError, match="bytes remain"):
+        unpack(sealed(body + b"0"), ONE_LAYER)
+    refused = 0
+    start = 8 + 4 + 32 + 16 * 4  # The kernel's places; whatever is read instead must be finite.
+    for place in range(start, start + 40):
+        for value in (0, 1, 2, 7, 127, 255):
+            try:
+                state = unpack(sealed(body[:place] + bytes([value]) + body[place + 1 :]), ONE_LAYER)
+            except WeightsError:
+                refused += 1
+            else:
+                assert torch.isfinite(state[0].kernel).all()
+    assert refused > 20
+
+
+def test_a_stream_that_unpacks_to_more_than_it_may_is_refused() -> None:
+    import struct
+    import zlib
+
+    bomb = zlib.compress(bytes(50_000_000))
+    head = pack(ONE_LAYER, one_layer(np.ones(16 * 32 * 9, np.float32)))[: 8 + 4 + 32 + 64]
+    body = head + struct.pack("<IB", 10, 2) + struct.pack("<BI", 1, len(bomb)) + bomb
+    with pytest.raises(WeightsError, match="longer than"):
+        unpack(sealed(body), ONE_LAYER)
+
+
+def test_what_is_not_finite_is_neither_written_nor_read(tmp_path: Path) -> None:
+    kernel = np.ones(16 * 32 * 9, np.float32)
+    kernel[7] = np.nan
+    with pytest.raises(WeightsError, match="NaN or inf in kernel"):
+        write_packed(tmp_path / "net.packed", ONE_LAYER, one_layer(kernel))
+    assert not list(tmp_path.iterdir())
+    body = bytearray(pack(ONE_LAYER, one_layer(np.ones(16 * 32 * 9, np.float32)))[:-32])
+    body[8 + 4 + 32 : 8 + 4 + 32 + 4] = b"\x00\x00\xc0\x7f"
+    with pytest.raises(WeightsError, match="bias has values"):
+        unpack(sealed(bytes(body)), ONE_LAYER)
