@@ -33,6 +33,12 @@ SLOPES = {"leaky": 0.1, "linear": 1.0, "relie": 0.01, "relu": 0.0}
 BLOCK_FLOATS = 8192
 """Input floats that a tile may read before the next filter: they fit into the innermost cache."""
 
+BLOCK_NONZEROS = 16
+"""Non-zeros of a filter that a block of channels should have at least."""
+
+SPREAD_ALONE = 1 << 20
+"""Floats up to which one thread spreads the input sooner than others could be woken."""
+
 TRIALS = 3
 """Timed runs of each way to compute a layer, before the faster one is chosen."""
 
@@ -161,7 +167,8 @@ class SparseConv(nn.Module):
             flat = self.buffer
             planes = flat[: math.prod(plan.planes)].reshape(plan.planes)
             spread = partial(self.kernels.spread, image, planes, self.conv.padding)
-            self._together([partial(spread, *part) for part in _even(len(image), self.threads)])
+            parts = 1 if len(flat) <= SPREAD_ALONE else self.threads
+            self._together([partial(spread, *part) for part in _even(len(image), parts)])
         convolve = partial(
             self.kernels.convolve, flat, self.starts, self.offsets, self.weights, self.bias,
             self.slope, self.tiles, plan.end, self.small, plan.pitch, plan.width, out,
@@ -276,7 +283,10 @@ def _nonzeros(
     offsets = (plane * rows + y // stride_y) * pitch + x // stride_x
     # Of each channel a tile reads itself and the rows that its window reaches down to.
     per_channel = tile + conv.dilation * (conv.size - 1) * pitch
-    in_block = max(1, BLOCK_FLOATS // per_channel)
+    fitting = BLOCK_FLOATS // per_channel
+    # With few non-zeros, loading and storing the sums would take longer than the cache saves.
+    worthwhile = BLOCK_NONZEROS * kernel.shape[1] * conv.filters // max(1, len(places))
+    in_block = max(1, fitting, min(worthwhile, kernel.shape[1]))
     blocks = -(-kernel.shape[1] // in_block)
     bins = channel // in_block * conv.filters + filters
     order = np.argsort(bins, kind="stable")

@@ -121,10 +121,9 @@ _accumulate_small_tile = _accumulate(SMALL_TILE)
 
 
 @compiled
-def _finish(sums: np.ndarray, bias: np.float32, slope: np.float32, out: np.ndarray) -> None:
+def _activate(sums: np.ndarray, slope: np.float32, out: np.ndarray) -> None:
     for i in range(len(out)):
-        value = sums[i] + bias
-        out[i] = max(value, value * slope)
+        out[i] = max(sums[i], sums[i] * slope)
 
 
 @compiled
@@ -152,7 +151,8 @@ def convolve(
         at = tiles[tile]
         is_small = small and tile == len(tiles) - 1
         size = min(SMALL_TILE if is_small else TILE, end - at)
-        sums[first_filter * TILE : last_filter * TILE] = 0.0
+        for f in range(first_filter, last_filter):
+            sums[f * TILE : (f + 1) * TILE] = bias[f]
         # A block of channels of one tile fits into the innermost cache: all filters read it there.
         for block in range(starts.shape[0]):
             for f in range(first_filter, last_filter):
@@ -170,7 +170,7 @@ def convolve(
                 if count > 0:
                     source = sums[f * TILE + done : f * TILE + done + count]
                     target = out[f, row * width + column : row * width + column + count]
-                    _finish(source, bias[f], slope, target)
+                    _activate(source, slope, target)
                 done += run
 
 

@@ -1,0 +1,78 @@
+"""A whole network at several sparsities: size on disk, and speed against dense engines.
+
+All engines alternate run by run on as many threads as asked for; the dense ones run the network
+with the zeros of the first sparsity, which does not matter to them. Weights are random unless
+given.
+Usage: python tests/benchmarks/zero_skipping.py THREADS SCOPE [SPARSITY ...] [CFG WEIGHTS]
+"""
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from yoloprune.cost import cost
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.weights import read_weights
+from yoloprune.darknet.zoo import yolov3
+from yoloprune.model.initialization import random_state
+from yoloprune.pruning.budget import Scope
+from yoloprune.report.latency import dense_cpu_timers, sample_image
+from yoloprune.sparsity.inference import SparseNetwork
+from yoloprune.sparsity.masks import MaskSettings, apply_masks, magnitude_masks
+from yoloprune.sparsity.storage import pack
+
+RUNS = 7
+
+
+def main() -> None:
+    threads, scope = int(sys.argv[1]), Scope(sys.argv[2])
+    torch.set_num_threads(threads)
+    rest = sys.argv[3:]
+    if rest and rest[-1].endswith(".weights"):
+        spec = read_cfg(Path(rest[-2]))
+        dense, rest = read_weights(Path(rest[-1]), spec), rest[:-2]
+    else:
+        spec = yolov3(classes=80)
+        dense = random_state(spec)
+    image, size = sample_image(spec), cost(spec).weight_bytes
+    networks, rows = {}, {}
+    timers = {}
+    for sparsity in map(float, rest or ("0.8", "0.9", "0.95", "0.98")):
+        settings = MaskSettings(sparsity=sparsity, scope=scope)
+        state = apply_masks(spec, dense, magnitude_masks(spec, dense, settings))
+        timers = timers or dense_cpu_timers(spec, state)
+        networks[sparsity] = SparseNetwork(spec, state, threads=threads)
+        skipping = sum(choice.is_sparse for choice in networks[sparsity].choices)
+        rows[sparsity] = (len(pack(spec, state)), skipping)
+    times: dict[object, list[float]] = {name: [] for name in (*timers, *networks)}
+    for run in range(RUNS + 1):
+        for name, timer in timers.items():
+            milliseconds = timer()
+            if run:
+                times[name].append(milliseconds)
+        for sparsity, network in networks.items():
+            start = time.perf_counter()
+            network(image)
+            if run:
+                times[sparsity].append(1e3 * (time.perf_counter() - start))
+    medians = {name: statistics.median(series) for name, series in times.items()}
+    fastest = min(timers, key=lambda name: medians[name])
+    print(f"{threads} threads, scope {scope.value}")
+    for name in timers:
+        print(f"  {name:14} {medians[name]:8.1f} ms")
+    for sparsity, (packed, skipping) in rows.items():
+        speedup = statistics.median(
+            a / b for a, b in zip(times[fastest], times[sparsity], strict=True)
+        )
+        print(
+            f"  {sparsity:14.0%} {medians[sparsity]:8.1f} ms  {speedup:5.2f}x {fastest}; "
+            f"{skipping} of {len(spec.convs)} convolutions skip zeros; "
+            f"packed {packed / 1e6:.1f} MB, {packed / size:.1%} of {size / 1e6:.1f} MB"
+        )
+
+
+if __name__ == "__main__":
+    main()
