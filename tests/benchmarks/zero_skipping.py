@@ -3,7 +3,7 @@
 All engines alternate run by run on as many threads as asked for; the dense ones run the network
 with the zeros of the first sparsity, which does not matter to them. Weights are random unless
 given.
-Usage: python tests/benchmarks/zero_skipping.py THREADS SCOPE [SPARSITY ...] [CFG WEIGHTS]
+Usage: python tests/benchmarks/zero_skipping.py THREADS SCOPE PATTERN [SPARSITY ...] [CFG WEIGHTS]
 """
 
 import statistics
@@ -19,18 +19,18 @@ from yoloprune.darknet.weights import read_weights
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.model.initialization import random_state
 from yoloprune.pruning.budget import Scope
-from yoloprune.report.latency import dense_cpu_timers, sample_image
+from yoloprune.report.latency import Timer, dense_cpu_timers, sample_image
 from yoloprune.sparsity.inference import SparseNetwork
-from yoloprune.sparsity.masks import MaskSettings, apply_masks, magnitude_masks
+from yoloprune.sparsity.masks import MaskSettings, Pattern, apply_masks, magnitude_masks
 from yoloprune.sparsity.storage import pack
 
 RUNS = 7
 
 
 def main() -> None:
-    threads, scope = int(sys.argv[1]), Scope(sys.argv[2])
+    threads, scope, pattern = int(sys.argv[1]), Scope(sys.argv[2]), Pattern(sys.argv[3])
     torch.set_num_threads(threads)
-    rest = sys.argv[3:]
+    rest = sys.argv[4:]
     if rest and rest[-1].endswith(".weights"):
         spec = read_cfg(Path(rest[-2]))
         dense, rest = read_weights(Path(rest[-1]), spec), rest[:-2]
@@ -38,10 +38,11 @@ def main() -> None:
         spec = yolov3(classes=80)
         dense = random_state(spec)
     image, size = sample_image(spec), cost(spec).weight_bytes
-    networks, rows = {}, {}
-    timers = {}
+    networks: dict[float, SparseNetwork] = {}
+    rows: dict[float, tuple[int, int]] = {}
+    timers: dict[str, Timer] = {}
     for sparsity in map(float, rest or ("0.8", "0.9", "0.95", "0.98")):
-        settings = MaskSettings(sparsity=sparsity, scope=scope)
+        settings = MaskSettings(sparsity=sparsity, scope=scope, pattern=pattern)
         state = apply_masks(spec, dense, magnitude_masks(spec, dense, settings))
         timers = timers or dense_cpu_timers(spec, state)
         networks[sparsity] = SparseNetwork(spec, state, threads=threads)
@@ -60,7 +61,7 @@ def main() -> None:
                 times[sparsity].append(1e3 * (time.perf_counter() - start))
     medians = {name: statistics.median(series) for name, series in times.items()}
     fastest = min(timers, key=lambda name: medians[name])
-    print(f"{threads} threads, scope {scope.value}")
+    print(f"{threads} threads, scope {scope.value}, pattern {pattern.value}")
     for name in timers:
         print(f"  {name:14} {medians[name]:8.1f} ms")
     for sparsity, (packed, skipping) in rows.items():

@@ -36,6 +36,9 @@ BLOCK_FLOATS = 8192
 BLOCK_NONZEROS = 16
 """Non-zeros of a filter that a block of channels should have at least."""
 
+MOST_FILLED = 1.25
+"""Multiply-adds, per non-zero, up to which filters are computed together."""
+
 SPREAD_ALONE = 1 << 20
 """Floats up to which one thread spreads the input sooner than others could be woken."""
 
@@ -86,7 +89,7 @@ class SparseNetwork:
             dense_ms, sparse_ms = _milliseconds([dense, sparse], torch.rand(1, *shape))
             choice = LayerChoice(
                 index=conv.index,
-                zeros=1 - len(sparse.weights) / kernel.numel(),
+                zeros=1 - int(kernel.count_nonzero()) / kernel.numel(),
                 dense_ms=dense_ms,
                 sparse_ms=sparse_ms,
             )
@@ -137,16 +140,19 @@ class SparseConv(nn.Module):
         plan = _Geometry.of(conv, shape)
         self.geometry = plan
         self.tiles, self.small = _tiles(plan.end, self.kernels.TILE, self.kernels.SMALL_TILE)
+        weights = kernel.float().numpy()
+        self.filters = _unit(conv, weights, self.kernels.TOGETHER)
         self.starts, self.offsets, self.weights = _nonzeros(
-            conv, kernel.float().numpy(), plan, self.kernels.TILE
+            conv, weights, plan, self.kernels.TILE, self.filters
         )
         # A 1x1 convolution reads its input as it is, unless a tile would read beyond its end.
         as_it_is = plan.planes[1:] == (1, 1, *shape[1:]) and plan.end >= self.kernels.SMALL_TILE
         # Where the map is smaller than a tile, the tile reads on: into zeros, or the next plane.
         size = 0 if as_it_is else math.prod(plan.planes) + self.kernels.TILE
         self.buffer = np.zeros(size, np.float32)
+        units = self.starts.shape[1] - 1
         self.out = torch.empty(0, conv.filters, plan.height, plan.width)
-        self.sums = np.empty(conv.filters * self.kernels.TILE * threads, np.float32)
+        self.sums = np.empty(units * self.filters * self.kernels.TILE * threads, np.float32)
         self.parts = self._split()
         self.slope = np.float32(SLOPES.get(conv.activation, 1.0))
         self.after = None if conv.activation in SLOPES else ACTIVATION_FUNCTIONS[conv.activation]
@@ -170,8 +176,8 @@ class SparseConv(nn.Module):
             parts = 1 if len(flat) <= SPREAD_ALONE else self.threads
             self._together([partial(spread, *part) for part in _even(len(image), parts)])
         convolve = partial(
-            self.kernels.convolve, flat, self.starts, self.offsets, self.weights, self.bias,
-            self.slope, self.tiles, plan.end, self.small, plan.pitch, plan.width, out,
+            self.kernels.convolve, flat, self.starts, self.offsets, self.weights, self.filters,
+            self.bias, self.slope, self.tiles, plan.end, self.small, plan.pitch, plan.width, out,
         )  # fmt: skip
         scratch = np.split(self.sums, self.threads)
         self._together(
@@ -185,14 +191,14 @@ class SparseConv(nn.Module):
             other.result()
 
     def _split(self) -> list[tuple[int, int, int, int]]:
-        """Parts of equal work: first and last tile, first and last filter."""
-        tiles, filters = len(self.tiles), self.conv.filters
+        """Parts of equal work: first and last tile, first and last unit of filters."""
+        tiles, units = len(self.tiles), self.starts.shape[1] - 1
         if tiles >= 4 * self.threads:
-            return [(first, last, 0, filters) for first, last in _even(tiles, self.threads)]
-        # Filters have unequal numbers of non-zeros; writing a filter's output costs time as well.
+            return [(first, last, 0, units) for first, last in _even(tiles, self.threads)]
+        # Units have unequal numbers of non-zeros; writing a unit's output costs time as well.
         work = np.cumsum(np.diff(self.starts, axis=1).sum(axis=0) + 4)
         cuts = np.searchsorted(work, work[-1] * np.arange(1, self.threads) / self.threads)
-        ends = [0, *cuts.tolist(), filters]
+        ends = [0, *cuts.tolist(), units]
         return [(0, tiles, a, b) for a, b in pairwise(ends)]
 
 
@@ -263,21 +269,38 @@ def _milliseconds(layers: list[nn.Module], x: Tensor) -> list[float]:
     return best
 
 
-def _nonzeros(
-    conv: Conv, kernel: NDArray[np.float32], plan: _Geometry, tile: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-    """Non-zeros by block of channels, then filter, then place in the input.
+def _unit(conv: Conv, kernel: NDArray[np.float32], together: int) -> int:
+    """How many consecutive filters to compute together: `together`, or 1.
 
-    Returns the start of each (block, filter) and the offsets and values of all non-zeros.
+    Where few of them have a non-zero in the same place, zeros would be multiplied.
     """
-    places = np.flatnonzero(kernel)
-    values = kernel.reshape(-1)[places]
+    if conv.filters // conv.groups % together and conv.groups > 1:
+        return 1
+    starts = np.arange(0, conv.filters, together)
+    union = np.logical_or.reduceat(kernel != 0, starts, axis=0)
+    nonzero = np.count_nonzero(kernel)
+    return together if together * np.count_nonzero(union) <= MOST_FILLED * nonzero else 1
+
+
+def _nonzeros(
+    conv: Conv, kernel: NDArray[np.float32], plan: _Geometry, tile: int, together: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    """Non-zeros by block of channels, then unit of filters, then place in the input.
+
+    Returns the start of each (block, unit), the offsets of all places where a unit has a non-zero,
+    and its filters' values there.
+    """
+    units = -(-conv.filters // together)
+    kernel = np.pad(kernel, ((0, units * together - conv.filters), (0, 0), (0, 0), (0, 0)))
+    values = kernel.reshape(units, together, -1).swapaxes(1, 2).reshape(-1, together)
+    places = np.flatnonzero(values.any(axis=1))
+    values = values[places]
     rest, x = np.divmod(places, conv.size)
     rest, y = np.divmod(rest, conv.size)
-    filters, channel = np.divmod(rest, kernel.shape[1])
+    unit, channel = np.divmod(rest, kernel.shape[1])
     _, stride_y, stride_x, rows, pitch = plan.planes
     y, x = y * conv.dilation, x * conv.dilation
-    group = filters // (conv.filters // conv.groups)
+    group = unit * together // (conv.filters // conv.groups)
     plane = (group * kernel.shape[1] + channel) * stride_y + y % stride_y
     plane = plane * stride_x + x % stride_x
     offsets = (plane * rows + y // stride_y) * pitch + x // stride_x
@@ -285,18 +308,18 @@ def _nonzeros(
     per_channel = tile + conv.dilation * (conv.size - 1) * pitch
     fitting = BLOCK_FLOATS // per_channel
     # With few non-zeros, loading and storing the sums would take longer than the cache saves.
-    worthwhile = BLOCK_NONZEROS * kernel.shape[1] * conv.filters // max(1, len(places))
+    worthwhile = BLOCK_NONZEROS * kernel.shape[1] * units // max(1, len(places))
     in_block = max(1, fitting, min(worthwhile, kernel.shape[1]))
     blocks = -(-kernel.shape[1] // in_block)
-    bins = channel // in_block * conv.filters + filters
+    bins = channel // in_block * units + unit
     order = np.argsort(bins, kind="stable")
-    ends = np.cumsum(np.bincount(bins, minlength=blocks * conv.filters))
+    ends = np.cumsum(np.bincount(bins, minlength=blocks * units))
     starts = np.concatenate([[0], ends])
-    rows_of_starts = np.arange(blocks)[:, None] * conv.filters + np.arange(conv.filters + 1)
+    rows_of_starts = np.arange(blocks)[:, None] * units + np.arange(units + 1)
     return (
         starts[rows_of_starts].astype(np.int64),
         offsets[order].astype(np.int32),
-        values[order],
+        values[order].reshape(-1),
     )
 
 

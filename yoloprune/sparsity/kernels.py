@@ -8,7 +8,10 @@ every vector of the tile, reading the input at the non-zero's own offset (J. Par
 CNNs with Direct Sparse Convolutions and Guided Pruning", 2017). Compilers do not find this by
 themselves from a loop over an array, so `_accumulate` writes the loop in LLVM's own terms.
 
-F filters, C input channels, T pixels a tile, K non-zeros.
+Where four consecutive filters have their non-zeros in the same places, they are computed together,
+and each vector of pixels that is loaded serves all four (the pattern 1x4 of `masks.py`).
+
+F filters, C input channels, U units of one filter or four, K places of non-zeros in a unit.
 """
 
 from collections.abc import Callable
@@ -28,6 +31,12 @@ TILE = 12 * LANES
 SMALL_TILE = TILE // 2
 """Pixels of the last tile where no more are left."""
 
+TOGETHER = 4
+"""Filters of a unit whose non-zeros coincide."""
+
+STRIP = TILE // TOGETHER
+"""Pixels of a tile that they are computed for at once: as many sums as of one filter's tile."""
+
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile without the interpreter's lock, and keep the machine code on disk between runs.
@@ -41,12 +50,13 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return kernel
 
 
-def _accumulate(pixels: int) -> Callable[..., None]:
-    """The loop over the non-zeros of one filter, for tiles of so many pixels.
+def _accumulate(pixels: int, filters: int) -> Callable[..., None]:
+    """The loop over the non-zeros of a unit of so many filters, for so many pixels.
 
     accumulate(sums, at, x, x_at, offsets, weights, first, last) adds
-    weights[k] * x[x_at + offsets[k] + i] to sums[at + i] for k in first..last-1, i in 0..pixels-1.
-    All arrays are one-dimensional and contiguous. Nothing is checked.
+    weights[k * filters + f] * x[x_at + offsets[k] + i] to sums[at + f * TILE + i] for k in
+    first..last-1, f in 0..filters-1 and i in 0..pixels-1. All arrays are one-dimensional and
+    contiguous. Nothing is checked.
     """
     vectors = pixels // LANES
 
@@ -58,13 +68,15 @@ def _accumulate(pixels: int) -> Callable[..., None]:
         place = types.intp
         signature = types.void(sums, place, x, place, offsets, weights, place, place)
         return signature, lambda context, builder, signature, values: _write_loop(
-            context, builder, signature, values, vectors
+            context, builder, signature, values, vectors, filters
         )
 
     return accumulate
 
 
-def _write_loop(context: Any, builder: Any, signature: Any, values: Any, vectors: int) -> Any:
+def _write_loop(
+    context: Any, builder: Any, signature: Any, values: Any, vectors: int, filters: int
+) -> Any:
     single, count = ir.FloatType(), ir.IntType(64)
     vector = ir.VectorType(single, LANES)
     undefined = ir.Constant(vector, ir.Undefined)
@@ -76,33 +88,39 @@ def _write_loop(context: Any, builder: Any, signature: Any, values: Any, vectors
         return array.data
 
     def part(start: Any, number: int) -> Any:
-        place = builder.gep(start, [ir.Constant(count, number * LANES)])
+        place = builder.gep(start, [ir.Constant(count, number)])
         return builder.bitcast(place, vector.as_pointer())
+
+    def spread_weight(number: Any, f: int) -> Any:
+        place = builder.add(builder.mul(number, ir.Constant(count, filters)), ir.Constant(count, f))
+        weight = builder.load(builder.gep(weights, [place]))
+        lane = builder.insert_element(undefined, weight, ir.Constant(ir.IntType(32), 0))
+        return builder.shuffle_vector(lane, undefined, first_lane)
+
+    def more(total: Any, weight: Any, pixels: Any) -> Any:
+        product = builder.fmul(weight, pixels, flags=contract)
+        return builder.fadd(total, product, flags=contract)
 
     target = builder.gep(data(0), [values[1]])
     source = builder.gep(data(2), [values[3]])
     offsets, weights, first, last = data(4), data(5), values[6], values[7]
-    begin = [builder.load(part(target, v), align=4) for v in range(vectors)]
+    places = [f * TILE + v * LANES for f in range(filters) for v in range(vectors)]
+    begin = [builder.load(part(target, place), align=4) for place in places]
     before = builder.block
     head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
     builder.branch(head)
 
     builder.position_at_end(head)
     number = builder.phi(count)
-    sums = [builder.phi(vector) for _ in range(vectors)]
+    sums = [builder.phi(vector) for _ in places]
     builder.cbranch(builder.icmp_signed("<", number, last), body, end)
 
     builder.position_at_end(body)
     offset = builder.sext(builder.load(builder.gep(offsets, [number])), count)
-    weight = builder.load(builder.gep(weights, [number]))
-    lane = builder.insert_element(undefined, weight, ir.Constant(ir.IntType(32), 0))
-    weight = builder.shuffle_vector(lane, undefined, first_lane)
-    pixels = builder.gep(source, [offset])
-    products = [
-        builder.fmul(weight, builder.load(part(pixels, v), align=4), flags=contract)
-        for v in range(vectors)
-    ]
-    new = [builder.fadd(s, p, flags=contract) for s, p in zip(sums, products, strict=True)]
+    here = builder.gep(source, [offset])
+    pixels = [builder.load(part(here, v * LANES), align=4) for v in range(vectors)]
+    spread = [spread_weight(number, f) for f in range(filters)]
+    new = [more(total, spread[n // vectors], pixels[n % vectors]) for n, total in enumerate(sums)]
     following = builder.add(number, ir.Constant(count, 1))
     builder.branch(head)
 
@@ -111,13 +129,14 @@ def _write_loop(context: Any, builder: Any, signature: Any, values: Any, vectors
         variable.add_incoming(start, before)
         variable.add_incoming(after, body)
     builder.position_at_end(end)
-    for v, value in enumerate(sums):
-        builder.store(value, part(target, v), align=4)
+    for place, value in zip(places, sums, strict=True):
+        builder.store(value, part(target, place), align=4)
     return context.get_dummy_value()
 
 
-_accumulate_tile = _accumulate(TILE)
-_accumulate_small_tile = _accumulate(SMALL_TILE)
+_accumulate_tile = _accumulate(TILE, 1)
+_accumulate_small_tile = _accumulate(SMALL_TILE, 1)
+_accumulate_strip = _accumulate(STRIP, TOGETHER)
 
 
 @compiled
@@ -129,9 +148,10 @@ def _activate(sums: np.ndarray, slope: np.float32, out: np.ndarray) -> None:
 @compiled
 def convolve(
     x: np.ndarray,  # (flat input,) float32
-    starts: np.ndarray,  # (channel blocks, F + 1) int64: where each filter's non-zeros begin
+    starts: np.ndarray,  # (channel blocks, U + 1) int64: where each unit's places begin
     offsets: np.ndarray,  # (K,) int32
-    weights: np.ndarray,  # (K,) float32
+    weights: np.ndarray,  # (K x filters of a unit,) float32
+    filters: int,  # of a unit: 1 or TOGETHER
     bias: np.ndarray,  # (F,) float32
     slope: float,  # what the activation multiplies negative values with
     tiles: np.ndarray,  # (tiles,) int64: first pixel of each, in the flat padded output
@@ -140,13 +160,14 @@ def convolve(
     pitch: int,  # flat pixels a row, of which the first `width` are output
     width: int,
     out: np.ndarray,  # (F, height x width) float32
-    sums: np.ndarray,  # (F x TILE,) float32, scratch
+    sums: np.ndarray,  # (U x filters of a unit x TILE,) float32, scratch
     first_tile: int,
     last_tile: int,
-    first_filter: int,
-    last_filter: int,
+    first_unit: int,
+    last_unit: int,
 ) -> None:
-    """Compute some tiles of some filters: convolution, bias and activation."""
+    """Compute some tiles of some units: convolution, bias and activation."""
+    first_filter, last_filter = first_unit * filters, min(last_unit * filters, len(bias))
     for tile in range(first_tile, last_tile):
         at = tiles[tile]
         is_small = small and tile == len(tiles) - 1
@@ -155,12 +176,16 @@ def convolve(
             sums[f * TILE : (f + 1) * TILE] = bias[f]
         # A block of channels of one tile fits into the innermost cache: all filters read it there.
         for block in range(starts.shape[0]):
-            for f in range(first_filter, last_filter):
-                first, last = starts[block, f], starts[block, f + 1]
-                if is_small:
-                    _accumulate_small_tile(sums, f * TILE, x, at, offsets, weights, first, last)
+            for unit in range(first_unit, last_unit):
+                first, last = starts[block, unit], starts[block, unit + 1]
+                place = unit * filters * TILE
+                if filters == TOGETHER:
+                    for i in range(0, SMALL_TILE if is_small else TILE, STRIP):
+                        _accumulate_strip(sums, place + i, x, at + i, offsets, weights, first, last)
+                elif is_small:
+                    _accumulate_small_tile(sums, place, x, at, offsets, weights, first, last)
                 else:
-                    _accumulate_tile(sums, f * TILE, x, at, offsets, weights, first, last)
+                    _accumulate_tile(sums, place, x, at, offsets, weights, first, last)
         for f in range(first_filter, last_filter):
             done = 0
             while done < size:
