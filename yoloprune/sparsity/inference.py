@@ -1,7 +1,7 @@
 """Inference that skips the zeros of a sparse network, on a CPU.
 
 `SparseConv` is one convolution, `SparseNetwork` the whole network; the inner loops are in
-`kernels.py`.
+`kernels.py`, where their pixels and weights lie in `layout.py`.
 
 C channels, F filters, H and W of the input, H' and W' of the output.
 """
@@ -26,18 +26,10 @@ from yoloprune.darknet.state import BATCH_NORM_EPSILON, ConvParameters, State
 from yoloprune.errors import WeightsError
 from yoloprune.model.layers import ACTIVATION_FUNCTIONS, ConvLayer
 from yoloprune.model.network import Network
+from yoloprune.sparsity.layout import Geometry, nonzeros, tile_starts, unit_size
 
 SLOPES = {"leaky": 0.1, "linear": 1.0, "relie": 0.01, "relu": 0.0}
 """Activations that the kernel applies: what they multiply negative values with."""
-
-BLOCK_FLOATS = 8192
-"""Input floats that a tile may read before the next filter: they fit into the innermost cache."""
-
-BLOCK_NONZEROS = 16
-"""Non-zeros of a filter that a block of channels should have at least."""
-
-MOST_FILLED = 1.25
-"""Multiply-adds, per non-zero, up to which filters are computed together."""
 
 SPREAD_ALONE = 1 << 20
 """Floats up to which one thread spreads the input sooner than others could be woken."""
@@ -137,18 +129,20 @@ class SparseConv(nn.Module):
         self.kernels = _kernels()
         self.conv, self.shape, self.threads, self.pool = conv, shape, threads, pool
         self.bias = bias.float().numpy()
-        plan = _Geometry.of(conv, shape)
+        plan = Geometry.of(conv, shape)
         self.geometry = plan
-        self.tiles, self.small = _tiles(plan.end, self.kernels.TILE, self.kernels.SMALL_TILE)
+        self.tiles, self.small = tile_starts(plan.end, self.kernels.TILE, self.kernels.SMALL_TILE)
         weights = kernel.float().numpy()
-        self.filters = _unit(conv, weights, self.kernels.TOGETHER)
-        self.starts, self.offsets, self.weights = _nonzeros(
+        self.filters = unit_size(conv, weights, self.kernels.TOGETHER)
+        self.starts, self.offsets, self.weights = nonzeros(
             conv, weights, plan, self.kernels.TILE, self.filters
         )
         # A 1x1 convolution reads its input as it is, unless a tile would read beyond its end.
-        as_it_is = plan.planes[1:] == (1, 1, *shape[1:]) and plan.end >= self.kernels.SMALL_TILE
-        # Where the map is smaller than a tile, the tile reads on: into zeros, or the next plane.
-        size = 0 if as_it_is else math.prod(plan.planes) + self.kernels.TILE
+        tile = self.kernels.SMALL_TILE if self.small else self.kernels.TILE
+        fits = self.tiles[-1] + tile <= plan.end
+        as_it_is = fits and plan.planes[1:] == (1, 1, *shape[1:])
+        # After the last plane come a tile that the map does not fill, and the last row's padding.
+        size = 0 if as_it_is else math.prod(plan.planes) + self.kernels.TILE + conv.padding
         self.buffer = np.zeros(size, np.float32)
         units = self.starts.shape[1] - 1
         self.out = torch.empty(0, conv.filters, plan.height, plan.width)
@@ -202,42 +196,6 @@ class SparseConv(nn.Module):
         return [(0, tiles, a, b) for a, b in pairwise(ends)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Geometry:
-    """The flat planes of a convolution's input, and where its output lies in them.
-
-    `planes` is (C, stride_y, stride_x, rows, pitch); output (y, x) is at y * pitch + x, `end` is
-    the place after the last one.
-    """
-
-    planes: tuple[int, int, int, int, int]
-    height: int
-    width: int
-
-    @classmethod
-    def of(cls, conv: Conv, shape: Shape) -> "_Geometry":
-        channels, *sides = shape
-        reach = conv.dilation * (conv.size - 1)
-        strides = (conv.stride_y, conv.stride_x)
-        height, width = (
-            (side + 2 * conv.padding - reach - 1) // stride + 1
-            for side, stride in zip(sides, strides, strict=True)
-        )
-        rows, pitch = height + reach // strides[0], width + reach // strides[1]
-        if conv.stride_x == 1:
-            # The zeros right of a row are those left of the next one.
-            pitch -= min(conv.padding, reach)
-        return cls(planes=(channels, *strides, rows, pitch), height=height, width=width)
-
-    @property
-    def pitch(self) -> int:
-        return self.planes[-1]
-
-    @property
-    def end(self) -> int:
-        return (self.height - 1) * self.pitch + self.width
-
-
 def folded(parameters: ConvParameters) -> tuple[Tensor, Tensor]:
     """Kernel and bias with the batch norm folded in; zeros of the kernel stay zero."""
     kernel, bias = parameters.kernel, parameters.bias
@@ -269,73 +227,6 @@ def _milliseconds(layers: list[nn.Module], x: Tensor) -> list[float]:
     return best
 
 
-def _unit(conv: Conv, kernel: NDArray[np.float32], together: int) -> int:
-    """How many consecutive filters to compute together: `together`, or 1.
-
-    Where few of them have a non-zero in the same place, zeros would be multiplied.
-    """
-    if conv.filters // conv.groups % together and conv.groups > 1:
-        return 1
-    starts = np.arange(0, conv.filters, together)
-    union = np.logical_or.reduceat(kernel != 0, starts, axis=0)
-    nonzero = np.count_nonzero(kernel)
-    return together if together * np.count_nonzero(union) <= MOST_FILLED * nonzero else 1
-
-
-def _nonzeros(
-    conv: Conv, kernel: NDArray[np.float32], plan: _Geometry, tile: int, together: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-    """Non-zeros by block of channels, then unit of filters, then place in the input.
-
-    Returns the start of each (block, unit), the offsets of all places where a unit has a non-zero,
-    and its filters' values there.
-    """
-    units = -(-conv.filters // together)
-    kernel = np.pad(kernel, ((0, units * together - conv.filters), (0, 0), (0, 0), (0, 0)))
-    values = kernel.reshape(units, together, -1).swapaxes(1, 2).reshape(-1, together)
-    places = np.flatnonzero(values.any(axis=1))
-    values = values[places]
-    rest, x = np.divmod(places, conv.size)
-    rest, y = np.divmod(rest, conv.size)
-    unit, channel = np.divmod(rest, kernel.shape[1])
-    _, stride_y, stride_x, rows, pitch = plan.planes
-    y, x = y * conv.dilation, x * conv.dilation
-    group = unit * together // (conv.filters // conv.groups)
-    plane = (group * kernel.shape[1] + channel) * stride_y + y % stride_y
-    plane = plane * stride_x + x % stride_x
-    offsets = (plane * rows + y // stride_y) * pitch + x // stride_x
-    # Of each channel a tile reads itself and the rows that its window reaches down to.
-    per_channel = tile + conv.dilation * (conv.size - 1) * pitch
-    fitting = BLOCK_FLOATS // per_channel
-    # With few non-zeros, loading and storing the sums would take longer than the cache saves.
-    worthwhile = BLOCK_NONZEROS * kernel.shape[1] * units // max(1, len(places))
-    in_block = max(1, fitting, min(worthwhile, kernel.shape[1]))
-    blocks = -(-kernel.shape[1] // in_block)
-    bins = channel // in_block * units + unit
-    order = np.argsort(bins, kind="stable")
-    ends = np.cumsum(np.bincount(bins, minlength=blocks * units))
-    starts = np.concatenate([[0], ends])
-    rows_of_starts = np.arange(blocks)[:, None] * units + np.arange(units + 1)
-    return (
-        starts[rows_of_starts].astype(np.int64),
-        offsets[order].astype(np.int32),
-        values[order].reshape(-1),
-    )
-
-
-def _tiles(end: int, tile: int, small: int) -> tuple[NDArray[np.int64], bool]:
-    """First pixels of the tiles that cover `end` pixels, and whether the last one is small.
-
-    The last one overlaps the one before it rather than reading beyond the end.
-    """
-    full, rest = divmod(end, tile)
-    starts = [number * tile for number in range(full)]
-    is_small = 0 < rest <= small
-    if rest:
-        starts.append(max(0, end - (small if is_small else tile)))
-    return np.array(starts, np.int64), is_small
-
-
 def _even(count: int, parts: int) -> Iterator[tuple[int, int]]:
     ends = [count * number // parts for number in range(parts + 1)]
     return pairwise(ends)
@@ -346,6 +237,6 @@ def _kernels() -> ModuleType:
         from yoloprune.sparsity import kernels
     except ImportError as error:
         raise WeightsError(
-            "skipping zeros needs numba: install yoloprune with its `sparse` extra"
+            f"skipping zeros needs numba ({error}): install yoloprune with its `sparse` extra"
         ) from error
     return kernels
