@@ -109,7 +109,10 @@ class ConvLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, F, H', W')."""
-        x = self.conv(x)
+        return self.finish(self.conv(x))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Batch norm, if there is one, and activation of the convolution's own output."""
         if self.norm is not None:
             x = self.norm(x)
         return self.activation(x)

@@ -48,7 +48,7 @@ class Network(nn.Module):
             module = _module(layer, source_shapes(layer, spec, shapes)[0][0])
             if module is not None:
                 self.layers[str(layer.index)] = module
-        self._free_after = _last_reads(spec)
+        self._free_after = last_reads(spec)
 
     @classmethod
     def from_state(cls, spec: NetworkSpec, state: State) -> "Network":
@@ -70,7 +70,7 @@ class Network(nn.Module):
             for index, parameters in state.items():
                 for name, tensor in parameters.items():
                     self._tensor(index, name).copy_(tensor)
-                norm = self._conv(index).norm
+                norm = self.conv(index).norm
                 if norm is not None and norm.num_batches_tracked is not None:
                     norm.num_batches_tracked.zero_()
 
@@ -95,7 +95,7 @@ class Network(nn.Module):
         outputs: dict[int, Tensor] = {INPUT: images}
         maps: list[Tensor] = []
         for layer in self.spec.layers:
-            output = self._run(layer, [outputs[s] for s in layer.sources])
+            output = self.run_layer(layer, [outputs[s] for s in layer.sources])
             if transform is not None:
                 output = transform(layer, output)
             if isinstance(layer, Head):
@@ -106,7 +106,8 @@ class Network(nn.Module):
                 del outputs[index]
         return tuple(maps) if maps else (outputs[len(self.spec.layers) - 1],)
 
-    def _run(self, layer: Layer, inputs: list[Tensor]) -> Tensor:
+    def run_layer(self, layer: Layer, inputs: list[Tensor]) -> Tensor:
+        """Output of one layer, from those of its sources."""
         match layer:
             case Shortcut():
                 total = inputs[0]
@@ -127,13 +128,14 @@ class Network(nn.Module):
                 output: Tensor = self.layers[str(layer.index)](inputs[0])
                 return output
 
-    def _conv(self, index: int) -> ConvLayer:
+    def conv(self, index: int) -> ConvLayer:
+        """The module of a convolution."""
         module = self.layers[str(index)]
         assert isinstance(module, ConvLayer)
         return module
 
     def _tensor(self, index: int, name: str) -> Tensor:
-        layer = self._conv(index)
+        layer = self.conv(index)
         norm = layer.norm
         tensors = {
             "kernel": layer.conv.weight,
@@ -170,7 +172,7 @@ def _fitted(x: Tensor, channels: int) -> Tensor:
     return F.pad(x, (0, 0, 0, 0, 0, channels - x.shape[1]))
 
 
-def _last_reads(spec: NetworkSpec) -> dict[int, list[int]]:
+def last_reads(spec: NetworkSpec) -> dict[int, list[int]]:
     """Which outputs nobody reads after each layer, so that memory is freed during the walk."""
     last = {source: layer.index for layer in spec.layers for source in layer.sources}
     free: dict[int, list[int]] = defaultdict(list)

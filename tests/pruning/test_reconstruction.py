@@ -1,0 +1,230 @@
+"""Re-fitting against least squares on explicit patches, and where an exact solution exists."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pruning.plans import random_plan
+from random_networks import network_specs, random_state
+
+from yoloprune.darknet.parser import parse_cfg
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import ConvParameters, State
+from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.errors import PlanError
+from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.plan import Budget, PruningPlan
+from yoloprune.pruning.reconstruction import (
+    Recovery,
+    fit_kernel,
+    memory_needed,
+    recover,
+)
+from yoloprune.pruning.statistics import gather, patches, random_positions, values_at
+from yoloprune.pruning.surgery import surgery
+from yoloprune.pruning.verification import compare, head_maps
+
+CFG = """[net]
+height=12
+width=12
+channels=3
+[convolutional]
+batch_normalize=1
+filters=8
+size=3
+pad=1
+activation=leaky
+[convolutional]
+batch_normalize=1
+filters=8
+size=3
+stride=2
+pad=1
+groups={groups}
+activation={activation}
+[convolutional]
+filters=5
+size=1
+activation=linear
+"""
+
+
+def images_of(spec: NetworkSpec, count: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(count, *spec.input_shape, dtype=torch.float64, generator=generator)
+
+
+def plan_of(spec: NetworkSpec, keep: dict[int, tuple[int, ...]]) -> PruningPlan:
+    return PruningPlan(spec_digest=spec.digest(), criterion="test", budget=Budget(), keep=keep)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+@pytest.mark.parametrize("normalised", [True, False])
+def test_the_closed_form_is_least_squares_on_explicit_patches(
+    groups: int, normalised: bool
+) -> None:
+    text = CFG.format(groups=groups, activation="leaky")
+    if not normalised:
+        text = text.replace("batch_normalize=1", "")
+    conv = parse_cfg(text).convs[1]
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(5, 8, 12, 12, dtype=torch.float64, generator=generator)
+    wanted = torch.randn(5, 8, 6, 6, dtype=torch.float64, generator=generator)
+    parameters = random_state(parse_cfg(text))[1]
+    positions = random_positions(5, (8, 6, 6), 30, generator)
+    samples = [(patches(inputs, conv, positions), values_at(wanted, conv, positions))]
+    ridge = 1e-2
+    fitted, before, after = fit_kernel(gather(conv, 8, samples), parameters, ridge)
+    assert after < before
+
+    width = 8 // groups
+    unfolded = F.unfold(inputs, 3, padding=1, stride=2).reshape(5, 8, 9, 6, 6)
+    for part in range(groups):
+        own = unfolded[:, part * width : (part + 1) * width].flatten(1, 2)
+        rows = slice(part * width, (part + 1) * width)
+        image = torch.arange(5)[:, None]
+        u = own[image, :, positions.rows, positions.columns].reshape(150, -1).numpy()
+        y = wanted[image, rows, positions.rows, positions.columns].reshape(150, -1).numpy()
+        old = parameters.kernel[rows].flatten(1).numpy()
+        root = np.sqrt(ridge * np.mean((u**2).sum(axis=0)))
+        # The ridge as further samples: root x identity should give root x the old kernel.
+        drawn = np.hstack([root * np.eye(u.shape[1]), np.zeros((u.shape[1], 1))])
+        design = np.vstack([np.hstack([u, np.ones((150, 1))]), drawn])
+        solution = np.linalg.lstsq(design, np.vstack([y, root * old.T]), rcond=None)[0]
+        np.testing.assert_allclose(fitted.kernel[rows].flatten(1).numpy(), solution[:-1].T)
+        if normalised:
+            assert fitted.mean is not None and parameters.mean is not None
+            constant = parameters.mean[rows] - fitted.mean[rows]
+        else:
+            constant = fitted.bias[rows]
+        np.testing.assert_allclose(constant.numpy(), solution[-1])
+
+
+def with_redundant_channels(state: State) -> dict[int, ConvParameters]:
+    """Channels 4 to 7 of layer 0 give once more what 0 to 3 give, twice as large."""
+    first = state[0]
+    tensors = {name: tensor.clone() for name, tensor in first.items()}
+    for name, tensor in tensors.items():
+        tensor[4:] = tensor[:4]
+        if name in ("bias", "scale"):
+            tensor[4:] *= 2
+    return dict(state) | {0: ConvParameters(**tensors)}
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_what_redundant_channels_gave_is_recovered_exactly(groups: int) -> None:
+    spec = parse_cfg(CFG.format(groups=groups, activation="leaky"))
+    state = with_redundant_channels(random_state(spec))
+    # Half of each convolution group reads the copies: with two groups, 2 of 4 columns a group go.
+    keep = (0, 1, 2, 3) if groups == 1 else (0, 1, 4, 5)
+    if groups == 2:
+        state = dict(state) | {0: _copied_within_halves(state[0])}
+    plan = plan_of(spec, {0: keep})
+    images = images_of(spec, 16)
+    slim_spec, slim_state = surgery(spec, state, plan)
+    dense = head_maps(spec, state, images)
+    assert compare(head_maps(slim_spec, slim_state, images), dense).relative_error > 0.1
+    recovered = recover(spec, state, plan, slim_spec, slim_state, images, ridge=1e-10)
+    error = compare(head_maps(slim_spec, recovered.state, images), dense).relative_error
+    assert error < 1e-6
+    assert recovered.fits[1].before > 0.1 and recovered.fits[1].after < 1e-4
+
+
+def _copied_within_halves(parameters: ConvParameters) -> ConvParameters:
+    order = torch.tensor([0, 1, 0, 1, 4, 5, 4, 5])
+    return ConvParameters(**{name: tensor[order] for name, tensor in parameters.items()})
+
+
+@given(spec=network_specs(max_blocks=5), seed=st.integers(0, 9), recovery=st.sampled_from(Recovery))
+@settings(max_examples=15)
+def test_a_network_that_lost_nothing_stays_as_it_is(
+    spec: NetworkSpec, seed: int, recovery: Recovery
+) -> None:
+    state = random_state(spec, seed)
+    recovered = recover(
+        spec, state, plan_of(spec, {}), spec, state, images_of(spec, 3), recovery=recovery
+    )
+    for index, parameters in state.items():
+        for (name, old), (_, new) in zip(
+            parameters.items(), recovered.state[index].items(), strict=True
+        ):
+            assert torch.allclose(old, new, rtol=1e-6, atol=1e-8), (index, name)
+
+
+@given(spec=network_specs(max_blocks=5), seed=st.integers(0, 9), recovery=st.sampled_from(Recovery))
+@settings(max_examples=15)
+def test_every_network_can_be_recovered(spec: NetworkSpec, seed: int, recovery: Recovery) -> None:
+    state = random_state(spec, seed)
+    plan = random_plan(analyse(spec), seed)
+    slim_spec, slim_state = surgery(spec, state, plan)
+    first, again = (
+        recover(
+            spec, state, plan, slim_spec, slim_state, images_of(spec, 3), recovery=recovery, seed=1
+        )
+        for _ in range(2)
+    )
+    for conv in slim_spec.convs:
+        for (_, a), (_, b) in zip(
+            first.state[conv.index].items(), again.state[conv.index].items(), strict=True
+        ):
+            assert a.isfinite().all() and torch.equal(a, b)
+    for fit in first.fits.values():
+        assert fit.after <= fit.before + 1e-6  # A root of a rounded difference.
+
+
+def test_recalibration_gives_each_channel_its_dense_mean_and_deviation() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="linear"))
+    state = random_state(spec)
+    plan = plan_of(spec, {0: (0, 2, 5, 7)})
+    images = images_of(spec, 16)
+    slim_spec, slim_state = surgery(spec, state, plan)
+    recovered = recover(
+        spec, state, plan, slim_spec, slim_state, images, recovery=Recovery.RECALIBRATE
+    )
+    outputs = []
+    for network, parameters in ((spec, state), (slim_spec, recovered.state)):
+        # The network's first two layers: what layer 1 gives after batch norm.
+        first_two = replace(network, layers=network.layers[:2])
+        (output,) = head_maps(first_two, {i: parameters[i] for i in (0, 1)}, images)
+        outputs.append(output)
+    for measure in (torch.mean, torch.std):
+        dense, slim = (measure(output, dim=(0, 2, 3)) for output in outputs)
+        assert torch.allclose(dense, slim, rtol=1e-4)
+    assert torch.equal(recovered.state[1].kernel, slim_state[1].kernel)
+
+
+def test_too_few_images_are_told_and_change_little() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="leaky"))
+    state = random_state(spec)
+    plan = plan_of(spec, {0: (0, 2, 5, 7)})
+    slim_spec, slim_state = surgery(spec, state, plan)
+    few, enough = (
+        recover(spec, state, plan, slim_spec, slim_state, images_of(spec, count)).fits[1]
+        for count in (1, 2)
+    )
+    # 4 channels x 9 and a constant; 36 places in an output map of 6 x 6.
+    assert (few.unknowns, few.samples, few.images_needed, few.scarce) == (37, 36, 2, True)
+    assert (enough.samples, enough.scarce) == (72, False)
+
+
+def test_a_plan_of_another_network_is_refused() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="leaky"))
+    other = parse_cfg(CFG.format(groups=2, activation="leaky"))
+    state = random_state(spec)
+    with pytest.raises(PlanError, match="another network"):
+        recover(spec, state, plan_of(other, {}), spec, state, images_of(spec, 1))
+
+
+def test_the_memory_of_a_chain_is_its_two_largest_neighbours() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="leaky"))
+    maps = 3 * 12 * 12 + 8 * 12 * 12
+    moments = 8 * 3 * 28**2 + 8 * 4 * 8 * 28
+    assert memory_needed(spec, spec, 10) == max(
+        4 * 10 * 2 * maps + moments,
+        4 * 10 * 2 * (8 * 12 * 12 + 8 * 6 * 6) + 8 * 3 * 73**2 + 8 * 4 * 8 * 73,
+    )
+    assert memory_needed(yolov3_tiny(), yolov3_tiny(), 64) < 8e9

@@ -1,0 +1,289 @@
+"""Recovery without training: the slim network fitted to the dense one, layer by layer.
+
+Surgery leaves every consumer with the kernels that it had, although a part of what they read is
+gone. Here each convolution, in forward order, gets the kernel that comes closest, in least squares,
+to what the dense network's convolution gives before batch norm, from the slim network's own input:
+so later layers make up for what earlier ones could not. It takes a few images without labels, and
+no gradients. A ridge draws each kernel towards the one that surgery left; the constant goes into
+the bias, or out of the batch norm's mean.
+
+`Recovery.RECALIBRATE` is the cheap alternative: kernels stay, batch norms get the statistics under
+which each channel has the mean and deviation that it had in the dense network.
+
+Both networks run side by side, one layer over all images before the next (`model.stream`), so
+nothing is computed twice; `memory_needed` says beforehand what is held at most.
+
+The idea for single layers: Y. He et al., "Channel Pruning for Accelerating Very Deep Neural
+Networks", 2017.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from yoloprune.darknet.shapes import Shape, layer_shapes, source_shapes
+from yoloprune.darknet.spec import Conv, Layer, NetworkSpec
+from yoloprune.darknet.state import BATCH_NORM_EPSILON, ConvParameters, State
+from yoloprune.model.network import Network
+from yoloprune.model.stream import Stream, largest_outputs
+from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.plan import PruningPlan, check_plan, kept_filters
+from yoloprune.pruning.statistics import (
+    Moments,
+    gather,
+    patches,
+    positions_per_image,
+    random_positions,
+    values_at,
+    window_values,
+)
+
+RIDGE = 1e-3
+"""Weight of the old kernel, as a share of the mean square of what a filter reads."""
+
+SCARCE_RIDGE = 10.0
+"""How many times larger the ridge is where samples are fewer than unknowns."""
+
+CHUNK = 8
+"""Images that run through a layer at once."""
+
+LARGEST_GAIN = 10.0
+"""How many times a recalibrated channel's deviation may grow: a dead one stays dead."""
+
+Progress = Callable[[Sequence[Layer]], Iterable[Layer]]
+"""Wraps the layers that are iterated over, for a progress bar."""
+
+
+class Recovery(StrEnum):
+    """What is changed in the slim network."""
+
+    RECONSTRUCT = "reconstruct"
+    """Kernels and constants."""
+    RECALIBRATE = "recalibrate"
+    """Batch-norm statistics."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerFit:
+    """How far a convolution's output was from the dense one's on the samples it was fitted to.
+
+    Root of the sum of squared differences, relative to the dense output's variation. `before`: with
+    the kernel that surgery left, on the input as it was then; `after`: with the fitted one. Fewer
+    `samples` than `unknowns` (a filter's weights) do not determine a kernel: its ridge is larger,
+    and `images_needed` says how many images would do.
+    """
+
+    before: float
+    after: float
+    samples: int
+    unknowns: int
+    images_needed: int
+
+    @property
+    def scarce(self) -> bool:
+        """Whether the images were too few."""
+        return self.samples < self.unknowns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Recovered:
+    """The recovered parameters and, of each convolution that was fitted, how well it went."""
+
+    state: dict[int, ConvParameters]
+    fits: Mapping[int, LayerFit]
+
+
+def recover(
+    spec: NetworkSpec,
+    state: State,
+    plan: PruningPlan,
+    slim_spec: NetworkSpec,
+    slim_state: State,
+    images: Tensor,
+    *,
+    recovery: Recovery = Recovery.RECONSTRUCT,
+    ridge: float = RIDGE,
+    seed: int = 0,
+    progress: Progress = iter,
+) -> Recovered:
+    """Bring a slim network back towards the dense one that the plan was made for.
+
+    `images` (B, C, H, W) are network inputs in the states' dtype. The same images and seed give the
+    same parameters. Raises `PlanError` when the plan was made for another network.
+    """
+    graph = analyse(spec)
+    check_plan(graph, plan)
+    kept = kept_filters(graph, plan)
+    chunks = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
+    dense = Stream(Network.from_state(spec, state), chunks)
+    slim = Stream(Network.from_state(slim_spec, slim_state), chunks)
+    shapes = layer_shapes(slim_spec)
+    generator = torch.Generator().manual_seed(seed)
+    recovered, fits = dict(slim_state), {}
+    for layer in progress(spec.layers):
+        cut = slim_spec.layers[layer.index]
+        if not isinstance(cut, Conv):
+            for chunk in range(len(chunks)):
+                dense.run(layer, chunk)
+                slim.run(cut, chunk)
+            continue
+        side = _Side(
+            dense=dense,
+            slim=slim,
+            conv=cut,
+            kept=torch.tensor(kept[cut.index]),
+            in_channels=source_shapes(cut, slim_spec, shapes)[0][0],
+            shape=shapes[cut.index],
+        )
+        if recovery is Recovery.RECONSTRUCT:
+            new, fits[cut.index] = _fit(side, slim_state[cut.index], ridge, generator)
+        else:
+            new = _recalibrate(side, slim_state[cut.index])
+        recovered[cut.index] = new
+    return Recovered(state=recovered, fits=fits)
+
+
+def memory_needed(spec: NetworkSpec, slim_spec: NetworkSpec, images: int) -> int:
+    """Bytes that `recover` holds at most, in float32, beside the two networks."""
+    shapes = layer_shapes(slim_spec)
+    maps = [
+        4 * images * (dense + slim)
+        for dense, slim in zip(largest_outputs(spec), largest_outputs(slim_spec), strict=True)
+    ]
+    for conv in slim_spec.convs:
+        width = window_values(conv, source_shapes(conv, slim_spec, shapes)[0][0]) + 1
+        # The Gram matrix with its ridge, its factor, and y^T u with what is solved from it.
+        maps[conv.index] += 8 * conv.groups * 3 * width**2 + 8 * 4 * conv.filters * width
+    return max(maps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Side:
+    """One slim convolution beside the dense one; `kept` are the dense filters that it has."""
+
+    dense: Stream
+    slim: Stream
+    conv: Conv
+    kept: Tensor
+    in_channels: int
+    shape: Shape
+
+    def wanted(self) -> Iterator[Tensor]:
+        """The dense outputs that it should give, by chunk; the dense network goes on meanwhile."""
+        for chunk in range(self.dense.chunks):
+            convolved = self.dense.convolve(self.conv, chunk)
+            yield convolved[:, self.kept]
+            self.dense.finish(self.conv, chunk, convolved)
+
+
+def _fit(
+    side: _Side, parameters: ConvParameters, ridge: float, generator: torch.Generator
+) -> tuple[ConvParameters, LayerFit]:
+    conv, shape = side.conv, side.shape
+    count = positions_per_image(conv, side.in_channels, shape, side.slim.images)
+
+    def samples() -> Iterator[tuple[Tensor, Tensor]]:
+        for chunk, wanted in enumerate(side.wanted()):
+            positions = random_positions(len(wanted), shape, count, generator)
+            (inputs,) = side.slim.inputs(conv, chunk)
+            yield patches(inputs, conv, positions), values_at(wanted, conv, positions)
+
+    moments = gather(conv, side.in_channels, samples())
+    unknowns = moments.gram.shape[-1]
+    if moments.count < unknowns:
+        ridge *= SCARCE_RIDGE
+    fitted, before, after = fit_kernel(moments, parameters, ridge)
+    side.slim.network.load({conv.index: fitted})
+    for chunk in range(side.slim.chunks):
+        side.slim.run(conv, chunk)
+    fit = LayerFit(
+        before=before,
+        after=after,
+        samples=moments.count,
+        unknowns=unknowns,
+        images_needed=-(-unknowns // count),
+    )
+    return fitted, fit
+
+
+def fit_kernel(
+    moments: Moments, parameters: ConvParameters, ridge: float
+) -> tuple[ConvParameters, float, float]:
+    """Parameters that give the samples best, and the relative errors before and after.
+
+    Minimises |y - W u|^2 + r |W - W_old|^2, where r is `ridge` times the mean square of the
+    window's values; the constant's weight is free.
+    """
+    old = _as_matrix(parameters, len(moments.gram))
+    damped = moments.gram.clone()
+    energies = damped.diagonal(dim1=1, dim2=2)[:, :-1]
+    # Where a window reads zeros alone, the old kernel stays.
+    penalty = (ridge * energies.mean(dim=1)).clamp(min=torch.finfo(torch.float64).tiny)
+    energies += penalty[:, None]
+    missing = moments.cross - old @ moments.gram  # (g, F / g, d)
+    factor = torch.linalg.cholesky(damped)
+    new = old + torch.cholesky_solve(missing.transpose(1, 2), factor).transpose(1, 2)
+    before, after = (_relative_error(moments, weights) for weights in (old, new))
+    return _with_matrix(parameters, new), before, after
+
+
+def _relative_error(moments: Moments, weights: Tensor) -> float:
+    explained = 2 * (weights * moments.cross).sum() - (weights @ moments.gram * weights).sum()
+    error = (moments.energy.sum() - explained).clamp(min=0)
+    size = moments.variation().sum()
+    return float((error / size).sqrt()) if size > 0 else 0.0
+
+
+def _as_matrix(parameters: ConvParameters, groups: int) -> Tensor:  # -> (g, F / g, d)
+    """Kernel and constant: 0 with batch norm, which comes after, or else the bias."""
+    kernel = parameters.kernel.double().flatten(1)
+    bias = parameters.bias.double()
+    constant = bias if parameters.mean is None else torch.zeros_like(bias)
+    matrix = torch.cat([kernel, constant[:, None]], dim=1)
+    return matrix.reshape(groups, len(matrix) // groups, -1)
+
+
+def _with_matrix(parameters: ConvParameters, matrix: Tensor) -> ConvParameters:
+    rows = matrix.flatten(0, 1)
+    kernel = rows[:, :-1].reshape(parameters.kernel.shape).to(parameters.kernel)
+    constant = rows[:, -1]
+    if parameters.mean is None:
+        return replace(parameters, kernel=kernel, bias=constant.to(parameters.bias))
+    mean = parameters.mean.double() - constant
+    return replace(parameters, kernel=kernel, mean=mean.to(parameters.mean))
+
+
+def _recalibrate(side: _Side, parameters: ConvParameters) -> ConvParameters:
+    wanted_mean, wanted_variance = _statistics(side.wanted())
+    convolved = [side.slim.convolve(side.conv, chunk) for chunk in range(side.slim.chunks)]
+    if parameters.mean is not None and parameters.variance is not None:
+        mean, variance = _statistics(convolved)
+        # Batch norm divides by its deviation: as much smaller as the channel has become.
+        ratio = (variance / wanted_variance).clamp(min=LARGEST_GAIN**-2)
+        ratio = torch.where(wanted_variance > 0, ratio, 1.0)
+        old = parameters.variance.double() + BATCH_NORM_EPSILON
+        shift = (parameters.mean.double() - wanted_mean) * ratio.sqrt()
+        parameters = replace(
+            parameters,
+            mean=(mean + shift).to(parameters.mean),
+            variance=(old * ratio - BATCH_NORM_EPSILON).clamp(min=0).to(parameters.variance),
+        )
+        side.slim.network.load({side.conv.index: parameters})
+    for chunk in range(side.slim.chunks):
+        side.slim.finish(side.conv, chunk, convolved[chunk])
+    return parameters
+
+
+def _statistics(outputs: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel over all chunks (B, F, H, W), in float64: (F,) each."""
+    first, second, count = torch.zeros(1), torch.zeros(1), 0
+    for output in outputs:
+        values = output.double()
+        first = first + values.sum(dim=(0, 2, 3))
+        second = second + values.square().sum(dim=(0, 2, 3))
+        count += values[:, 0].numel()
+    mean = first / count
+    return mean, (second / count - mean.square()).clamp(min=0)
