@@ -18,6 +18,7 @@ from yoloprune.cli.inspect import inspect
 from yoloprune.cli.iterate import iterate
 from yoloprune.cli.prune import prune
 from yoloprune.cli.sparsify import expand, sparsify
+from yoloprune.cli.reconstruct import reconstruct
 from yoloprune.cli.sweep import sweep
 from yoloprune.cli.train import finetune, train
 from yoloprune.cli.verify import verify
@@ -78,6 +79,7 @@ for _command in (
     prune,
     sparsify,
     expand,
+    reconstruct,
     verify,
     evaluate,
     detect,

@@ -4,24 +4,29 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from yoloprune.cli.calibration import CalibrationImages, read_calibration, run_recovery
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, stage
+from yoloprune.cli.measured import measured_scores
 from yoloprune.cli.verification import verification_images
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.errors import PlanError
 from yoloprune.export.onnx import export_onnx
-from yoloprune.files import write_folder, write_text
+from yoloprune.files import file_sha256, write_folder, write_text
 from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.importance import CRITERIA
 from yoloprune.pruning.plan import Budget, Compensation, write_plan
 from yoloprune.pruning.pruner import Pruned
 from yoloprune.pruning.pruner import prune as prune_network
+from yoloprune.pruning.reconstruction import Recovery
+from yoloprune.pruning.selection import MEASURED_CRITERIA
 from yoloprune.pruning.tracing import cross_check as compare_groups
 from yoloprune.report.pruning import (
     HEADER,
@@ -29,6 +34,8 @@ from yoloprune.report.pruning import (
     proof_lines,
     pruning_markdown,
     pruning_report,
+    recovery_lines,
+    recovery_markdown,
 )
 
 FILES = ("slim.cfg", "slim.weights", "slim.onnx", "plan.json", "report.json", "report.md")
@@ -56,7 +63,10 @@ def prune(
     max_layer_cut: Annotated[
         float, typer.Option("--max-layer-cut", help="Largest share that a group may lose.")
     ] = 1.0,
-    criterion: Annotated[str, typer.Option("--criterion", help=", ".join(CRITERIA))] = "l2",
+    criterion: Annotated[
+        str,
+        typer.Option("--criterion", help=", ".join((*CRITERIA, *MEASURED_CRITERIA))),
+    ] = "l2",
     scope: Annotated[
         Scope, typer.Option("--scope", help="Rank over the whole network, or cut layers alike.")
     ] = Scope.GLOBAL,
@@ -64,11 +74,20 @@ def prune(
         Compensation,
         typer.Option("--compensate", help="Where the constants of removed channels go."),
     ] = Compensation.NONE,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random criterion.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is random.")] = 0,
     images: Annotated[
         Path | None,
         typer.Option("--images", help="Verify on these (folder, list, .data) and on noise."),
     ] = None,
+    reconstruct: Annotated[
+        Path | None,
+        typer.Option("--reconstruct", help="Then re-fit the kernels on these images, unlabelled."),
+    ] = None,
+    recalibrate: Annotated[
+        Path | None,
+        typer.Option("--recalibrate", help="Then adapt batch norms only, on these images."),
+    ] = None,
+    calibration_images: CalibrationImages = 64,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write slim.onnx.")] = False,
     cross_check: Annotated[
         bool, typer.Option("--cross-check", help="Compare groups with Torch-Pruning's first.")
@@ -89,9 +108,17 @@ def prune(
     taken = {path.resolve() for path in (cfg, weights)}
     if taken & {(out / name).resolve() for name in FILES}:
         raise PlanError(f"--out {out} would replace the dense network: choose another folder")
+    if reconstruct is not None and recalibrate is not None:
+        raise PlanError("give --reconstruct or --recalibrate, not both: re-fitting does it all")
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
+    recover_on = reconstruct or recalibrate
+    source = recover_on or (images if criterion in MEASURED_CRITERIA else None)
+    calibration = (
+        None if source is None else read_calibration(spec, source, calibration_images, seed)
+    )
     batch = verification_images(spec, images)
+    measured = measured_scores(criterion, spec, state, calibration, seed=seed, quiet=quiet)
     opinion = _second_opinion(spec, quiet) if cross_check else "not asked for"
     with stage("pruning and verifying in float64", quiet):
         pruned = prune_network(
@@ -103,6 +130,7 @@ def prune(
             compensation=compensate,
             images=batch,
             seed=seed,
+            measured=measured,
         )
     settings = {
         "criterion": criterion,
@@ -112,27 +140,53 @@ def prune(
         "verification_images": len(batch),
         "cross_check": opinion,
     }
+    slim_state, recovery = pruned.state, None
+    if calibration is not None and recover_on is not None:
+        slim_state, recovery = run_recovery(
+            spec,
+            state,
+            pruned.plan,
+            pruned.spec,
+            pruned.state,
+            calibration,
+            recovery=Recovery.RECALIBRATE if reconstruct is None else Recovery.RECONSTRUCT,
+            seed=seed,
+            quiet=quiet,
+        )
     with write_folder(out, obsolete=FILES) as folder:
-        if onnx:
-            with stage("exporting to ONNX", quiet):
-                export_onnx(pruned.spec, pruned.state, folder / "slim.onnx")
-        _write(folder, spec, pruned, settings)
+        write_slim(folder, pruned.spec, slim_state, onnx=onnx, quiet=quiet)
+        _write_report(folder, spec, pruned, settings, recovery)
         names = [name for name in FILES if (folder / name).exists()]
     print_table("Pruning", HEADER, cost_rows(spec, pruned.spec))
-    for line in proof_lines(pruned):
+    for line in proof_lines(pruned) + ([] if recovery is None else recovery_lines(recovery)):
         output.print(line)
     output.print(f"wrote {out}/: {', '.join(names)}")
 
 
-def _write(
-    folder: Path, dense: NetworkSpec, pruned: Pruned, settings: dict[str, str | int]
+def write_slim(folder: Path, spec: NetworkSpec, state: State, *, onnx: bool, quiet: bool) -> None:
+    """slim.cfg, slim.weights and, if asked for, slim.onnx."""
+    if onnx:
+        with stage("exporting to ONNX", quiet):
+            export_onnx(spec, state, folder / "slim.onnx")
+    write_weights(folder / "slim.weights", spec, state)
+    write_cfg(folder / "slim.cfg", spec)
+
+
+def _write_report(
+    folder: Path,
+    dense: NetworkSpec,
+    pruned: Pruned,
+    settings: dict[str, str | int],
+    recovery: dict[str, Any] | None,
 ) -> None:
-    write_weights(folder / "slim.weights", pruned.spec, pruned.state)
-    write_cfg(folder / "slim.cfg", pruned.spec)
     write_plan(folder / "plan.json", analyse(dense), pruned.plan)
     command = shlex.join(["yoloprune", *sys.argv[1:]])
-    write_text(folder / "report.md", pruning_markdown(dense, pruned, command, settings))
-    document = pruning_report(dense, pruned, settings)
+    text = pruning_markdown(dense, pruned, command, settings)
+    if recovery is not None:
+        recovery |= {"weights_sha256": file_sha256(folder / "slim.weights")}
+        text += recovery_markdown(recovery)
+    write_text(folder / "report.md", text)
+    document = pruning_report(dense, pruned, settings, recovery)
     write_text(folder / "report.json", json.dumps(document, indent=1) + "\n")
 
 

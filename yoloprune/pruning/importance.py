@@ -83,7 +83,7 @@ CRITERIA: dict[str, Criterion] = {
 def criterion_named(name: str, seed: int = 0) -> Criterion:
     """A criterion by name; `seed` matters to `random` alone. Raises `PlanError` if unknown."""
     if name not in CRITERIA:
-        raise PlanError(f"criterion {name!r} is unknown (known: {', '.join(CRITERIA)})")
+        raise PlanError(f"criterion {name!r} is unknown here (known: {', '.join(CRITERIA)})")
     return partial(random, seed=seed) if name == "random" else CRITERIA[name]
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.errors import PlanError
-from yoloprune.pruning.budget import Scope, comparable, solve
+from yoloprune.pruning.budget import Scope, Scores, comparable, quantiles, solve
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.importance import criterion_named, score
@@ -60,17 +60,23 @@ def prune(
     compensation: Compensation = Compensation.NONE,
     images: Tensor | None = None,
     seed: int = 0,
+    measured: Scores | None = None,
 ) -> Pruned:
     """Prune a network to a budget and verify the result.
 
     `images` (B, C, H, W) float64 in [0, 1], seeded noise by default, are what the verification runs
-    on; `seed` is for the random criterion. Raises `PlanError` when the budget cannot be met and
-    `VerificationError` when the slim network is not exact.
+    on; `seed` is for the random criterion. `measured` are scores that were measured on images
+    (`selection.py`), comparable over the network, in place of the criterion's own. Raises
+    `PlanError` when the budget cannot be met and `VerificationError` when the slim network is not
+    exact.
     """
     if images is None:
         images = random_images(spec)
     graph = analyse(spec)
-    scores = comparable(score(graph, state, criterion_named(criterion, seed)), scope)
+    if measured is None:
+        scores = comparable(score(graph, state, criterion_named(criterion, seed)), scope)
+    else:
+        scores = dict(measured) if scope is Scope.GLOBAL else quantiles(measured)
     plan = solve(graph, scores, budget, criterion=criterion, compensation=compensation)
     slim_spec, slim_state = surgery(spec, compensate(spec, state, plan), plan)
     slim = head_maps(slim_spec, slim_state, images)

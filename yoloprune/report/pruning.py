@@ -10,24 +10,34 @@ from yoloprune.pruning.pruner import Pruned
 from yoloprune.pruning.verification import Verification
 from yoloprune.report.table import amount, change, file_size, markdown_table
 
+RECOVERY_TITLE = "\n## Recovery\n\n"
+"""Begins the last section of report.md, where there was a recovery."""
+
 HEADER = ("Network", "Params", "Size", "MACs", "FLOPs", "Channels")
 
 
-def pruning_report(dense: NetworkSpec, pruned: Pruned, settings: dict[str, Any]) -> dict[str, Any]:
+def pruning_report(
+    dense: NetworkSpec,
+    pruned: Pruned,
+    settings: dict[str, Any],
+    recovery: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """The content of report.json.
 
     `dense` and `slim` hold cost and verification figures: under `slim`, slim against masked dense
     (which must be rounding error); under `dense`, slim against the dense original. `residues` has
-    the latter for each compensation method at the same budget.
+    the latter for each compensation method at the same budget. `recovery`, where given, is what
+    happened after all that.
     """
     proof = pruned.proof
-    return {
+    report = {
         "dense": _cost_figures(cost(dense)) | {"verification": _errors(proof.change)},
         "slim": _cost_figures(cost(pruned.spec)) | {"verification": asdict(proof.exactness)},
         "settings": settings,
         "residues": {name: _errors(residue) for name, residue in pruned.residues.items()},
         "layers": _layers(dense, pruned.spec),
     }
+    return report if recovery is None else report | {"recovery": recovery}
 
 
 def cost_rows(dense: NetworkSpec, slim: NetworkSpec) -> list[tuple[str, ...]]:
@@ -61,10 +71,38 @@ def proof_lines(pruned: Pruned) -> list[str]:
     return lines
 
 
+def recovery_lines(recovery: dict[str, Any]) -> list[str]:
+    """What recovery did, in words, one statement a line."""
+    heads = recovery["heads"]
+    before, after = (", ".join(f"{e:.2g}" for e in heads[when]) for when in ("before", "after"))
+    other = "other " if heads["unseen"] else ""
+    return [
+        f"{recovery['method']} with {recovery['images']} images, after the proof: the weights are "
+        "no longer the dense network's",
+        f"heads differ from dense, on {heads['images']} {other}images: as pruned {before}; "
+        f"recovered {after} (1: as a constant would)",
+    ]
+
+
+def recovery_markdown(recovery: dict[str, Any]) -> str:
+    """The last section of report.md."""
+    lines = "\n".join(f"- {line}" for line in recovery_lines(recovery))
+    rows = [
+        (index, f"{fit['before']:.3f}", f"{fit['after']:.3f}", fit["samples"], fit["unknowns"])
+        for index, fit in recovery["layers"].items()
+    ]
+    header = ("Layer", "Error before", "Error after", "Samples", "Unknowns")
+    table = (
+        "\nOutput of each convolution before batch norm, against the dense one, on the samples "
+        f"that it was fitted to:\n\n{markdown_table(header, rows)}"
+    )
+    return f"{RECOVERY_TITLE}{lines}\n{table if rows else ''}"
+
+
 def pruning_markdown(
     dense: NetworkSpec, pruned: Pruned, command: str, settings: dict[str, Any]
 ) -> str:
-    """The content of report.md."""
+    """The content of report.md, but for `recovery_markdown`."""
     layers = [
         (index, row["dense"], row["slim"], change(row["dense"], row["slim"]))
         for index, row in _layers(dense, pruned.spec).items()

@@ -1,0 +1,149 @@
+"""`prune --reconstruct`, `reconstruct` and what `verify` says of their folders."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from cli.commands import refused, run
+
+from yoloprune.datasets.images import write_image
+
+if TYPE_CHECKING:
+    from cli.conftest import Pair
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve images, and a thirteenth that is damaged."""
+    generator = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(12):
+        pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        write_image(folder / f"{number:02}.png", pixels.repeat(8, axis=0).repeat(8, axis=1))
+    (folder / "damaged.png").write_bytes(b"not an image")
+    return folder
+
+
+def prune(pair: "Pair", out: Path, *options: object) -> str:
+    result = run("prune", pair.cfg, pair.weights, "--out", out, "--keep-macs", 0.7, *options)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.stdout + result.stderr
+
+
+def recovery_of(folder: Path) -> dict:
+    return json.loads((folder / "report.json").read_text())["recovery"]
+
+
+def test_both_ways_to_refit_give_the_same_network(
+    pair: "Pair", photos: Path, tmp_path: Path
+) -> None:
+    said = prune(pair, tmp_path / "a", "--reconstruct", photos, "--calibration-images", 8)
+    assert "at most" in said and "too few to determine" in said
+    assert "1 images could not be read" in said
+    recovery = recovery_of(tmp_path / "a")
+    assert (recovery["images"], recovery["skipped"]) == (8, 1)
+    assert recovery["heads"]["unseen"] and recovery["heads"]["images"] == 4
+    assert len(recovery["heads"]["after"]) == 2
+    assert all(fit["after"] <= fit["before"] for fit in recovery["layers"].values())
+    report = json.loads((tmp_path / "a" / "report.json").read_text())
+    assert report["slim"]["verification"]["relative_error"] <= 1e-12
+
+    prune(pair, tmp_path / "b", "--onnx")
+    cut = (tmp_path / "b" / "slim.weights").read_bytes()
+    result = run("reconstruct", pair.cfg, pair.weights, tmp_path / "b", "--images", photos,
+                 "--calibration-images", 8)  # fmt: skip
+    assert result.exit_code == 0, (result.output, result.exception)
+    for name in ("slim.weights", "slim.cfg", "plan.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert recovery_of(tmp_path / "b") == recovery
+    assert (tmp_path / "b" / "slim.weights").read_bytes() != cut
+    # Once more: from what the plan makes, not from what was recovered before.
+    again = ("reconstruct", pair.cfg, pair.weights, tmp_path / "a", "--images", photos)
+    assert run(*again, "--calibration-images", 8).exit_code == 0
+    assert recovery_of(tmp_path / "a") == recovery
+    assert (tmp_path / "a" / "report.md").read_text().count("## Recovery") == 1
+
+    said = run("verify", pair.cfg, pair.weights, tmp_path / "b").stdout
+    assert "slim = masked dense" in said and "were recovered" in said
+    assert "slim.onnx = slim.weights" in said and "verified" in said
+
+
+def test_recalibration_leaves_the_kernels(pair: "Pair", photos: Path, tmp_path: Path) -> None:
+    prune(pair, tmp_path / "a", "--recalibrate", photos, "--calibration-images", 4)
+    assert recovery_of(tmp_path / "a")["method"] == "recalibrate"
+    assert recovery_of(tmp_path / "a")["layers"] == {}
+    prune(pair, tmp_path / "b")
+    result = run("reconstruct", pair.cfg, pair.weights, tmp_path / "b", "--images", photos,
+                 "--calibration-images", 4, "--recalibrate")  # fmt: skip
+    assert result.exit_code == 0, (result.output, result.exception)
+    a, b = ((tmp_path / name / "slim.weights").read_bytes() for name in ("a", "b"))
+    assert a == b
+
+
+@pytest.mark.parametrize("criterion", ["reconstruction", "activation", "taylor"])
+def test_criteria_that_look_at_images(
+    pair: "Pair", photos: Path, tmp_path: Path, criterion: str
+) -> None:
+    (photos / "03.txt").write_text("1 0.5 0.5 0.25 0.5\n")
+    plans = []
+    for name in ("a", "b"):
+        prune(pair, tmp_path / name, "--criterion", criterion, "--images", photos)
+        plans.append((tmp_path / name / "plan.json").read_text())
+    assert plans[0] == plans[1]
+    report = json.loads((tmp_path / "a" / "report.json").read_text())
+    assert report["slim"]["macs"] <= 0.7 * report["dense"]["macs"]
+    assert report["settings"]["criterion"] == criterion
+    assert "recovery" not in report
+
+
+def test_a_list_and_a_data_file_name_the_images(pair: "Pair", photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{photos / '00.png'}\n{photos / '01.png'}\n")
+    (tmp_path / "some.data").write_text("train = list.txt\n")
+    for name in ("list.txt", "some.data"):
+        prune(pair, tmp_path / name[:4], "--recalibrate", tmp_path / name)
+        assert recovery_of(tmp_path / name[:4])["images"] == 2
+        assert not recovery_of(tmp_path / name[:4])["heads"]["unseen"]
+
+
+def test_what_cannot_work_is_refused_and_changes_nothing(
+    pair: "Pair", photos: Path, tmp_path: Path
+) -> None:
+    out, bad = tmp_path / "slim", tmp_path / "bad"
+    bad.mkdir()
+    shutil.copy(photos / "damaged.png", bad)
+    (tmp_path / "empty.data").write_text("classes = 2\n")
+    base = ("prune", pair.cfg, pair.weights, "--out", out, "--keep-macs", 0.7)
+    for options, words in (
+        (("--reconstruct", photos, "--recalibrate", photos), "not both"),
+        (("--reconstruct", tmp_path / "nowhere"), "no such file or folder"),
+        (("--reconstruct", bad), "none of its 1 images can be read"),
+        (("--reconstruct", tmp_path / "empty.data"), "naming a list of images"),
+        (("--criterion", "reconstruction"), "needs images"),
+        (("--criterion", "taylor", "--images", photos), "needs labels"),
+        (("--reconstruct", photos, "--calibration-images", 0), "--calibration-images"),
+    ):
+        assert words in refused(*base, *options)
+        assert not out.exists()
+    prune(pair, out)
+    shutil.copy(pair.weights, tmp_path / "other.weights")
+    run("init", out / "slim.cfg", "--seed", 5, "--out", out / "slim.weights")
+    before = (out / "slim.weights").read_bytes()
+    # Fine-tuned weights, say: they are not to be lost.
+    message = refused("reconstruct", pair.cfg, pair.weights, out, "--images", photos)
+    assert "slim against masked dense" in message
+    assert (out / "slim.weights").read_bytes() == before
+
+
+def test_weights_that_changed_after_a_recovery_fail_verification(
+    pair: "Pair", photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "slim"
+    prune(pair, out, "--recalibrate", photos)
+    run("init", out / "slim.cfg", "--seed", 5, "--out", out / "slim.weights")
+    assert "not the weights" in refused("verify", pair.cfg, pair.weights, out)
+    (out / "report.json").write_text("[1]")
+    assert "not a pruning report" in refused("verify", pair.cfg, pair.weights, out)

@@ -1,0 +1,165 @@
+"""The images that recovery learns from, and what it says about itself."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor
+
+from yoloprune.cli.console import errors, track
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import ConvParameters, State
+from yoloprune.datasets.images import (
+    NetworkInput,
+    darknet_resize,
+    list_images,
+    read_image,
+    read_image_list,
+)
+from yoloprune.datasets.labels import find_named, read_data_file
+from yoloprune.detection.boxes import Placement
+from yoloprune.errors import DatasetError
+from yoloprune.pruning.plan import PruningPlan
+from yoloprune.pruning.reconstruction import (
+    RIDGE,
+    SCARCE_RIDGE,
+    Recovered,
+    Recovery,
+    memory_needed,
+    recover,
+)
+from yoloprune.pruning.recovery import head_errors
+from yoloprune.report.table import file_size
+
+CalibrationImages = Annotated[
+    int, typer.Option("--calibration-images", min=1, help="How many images to recover with.")
+]
+
+UNSEEN = 8
+"""Further images that the heads are compared on, if there are so many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Calibration:
+    """Network inputs: those to recover with, and those to measure on.
+
+    `images`, `unseen` (B, 3, H, W) float32; `samples` are the files behind `images`, and where in
+    the inputs they lie; `skipped` files could not be read.
+    """
+
+    images: Tensor
+    unseen: Tensor
+    samples: tuple[tuple[Path, Placement, tuple[int, ...]], ...]
+    skipped: int
+
+
+def read_calibration(spec: NetworkSpec, source: Path, count: int, seed: int) -> Calibration:
+    """A seeded choice of the images of a folder, list or .data file; unreadable ones are skipped.
+
+    Raises `DatasetError` if there is none that can be read.
+    """
+    if spec.input_shape[0] != 3:
+        raise DatasetError(f"{source}: the network reads {spec.input_shape[0]} channels, not 3")
+    paths = _image_paths(source)
+    order = np.random.default_rng(seed).permutation(len(paths))
+    fit = darknet_resize(spec)
+    _, height, width = spec.input_shape
+    inputs: list[NetworkInput] = []
+    samples: list[tuple[Path, Placement, tuple[int, ...]]] = []
+    skipped = 0
+    for number in order.tolist():
+        if len(inputs) == count + UNSEEN:
+            break
+        try:
+            image = read_image(paths[number])
+        except DatasetError:
+            skipped += 1
+            continue
+        fitted, placement = fit(image, height, width)
+        inputs.append(fitted)
+        samples.append((paths[number], placement, image.shape[:2]))
+    if not inputs:
+        raise DatasetError(f"{source}: none of its {len(paths)} images can be read")
+    batch = torch.from_numpy(np.stack(inputs))
+    return Calibration(
+        images=batch[:count], unseen=batch[count:], samples=tuple(samples[:count]), skipped=skipped
+    )
+
+
+def _image_paths(source: Path) -> tuple[Path, ...]:
+    if source.suffix != ".data":
+        return list_images(source)
+    options = read_data_file(source)
+    name = next((options[key] for key in ("train", "valid") if key in options), None)
+    if name is None:
+        raise DatasetError(f"{source}: has no option 'train' or 'valid' naming a list of images")
+    paths = read_image_list(find_named(source, name), source.parent)
+    if not paths:
+        raise DatasetError(f"{source}: no images found")
+    return paths
+
+
+def run_recovery(
+    spec: NetworkSpec,
+    state: State,
+    plan: PruningPlan,
+    slim_spec: NetworkSpec,
+    slim_state: State,
+    calibration: Calibration,
+    *,
+    recovery: Recovery,
+    seed: int,
+    quiet: bool,
+) -> tuple[dict[int, ConvParameters], dict[str, Any]]:
+    """The recovered parameters, and what report.json says about them; warns of too few images."""
+    images = calibration.images
+    memory = memory_needed(spec, slim_spec, len(images))
+    if calibration.skipped:
+        errors.print(f"warning: {calibration.skipped} images could not be read and were skipped")
+    if not quiet:
+        errors.print(f"recovering with {len(images)} images: at most {file_size(memory)} of memory")
+    recovered = recover(
+        spec,
+        state,
+        plan,
+        slim_spec,
+        slim_state,
+        images,
+        recovery=recovery,
+        seed=seed,
+        progress=lambda layers: track(layers, "recovering", len(layers), quiet),
+    )
+    _warn_of_scarcity(recovered, len(images))
+    unseen = len(calibration.unseen) > 0
+    measured_on = calibration.unseen if unseen else images
+    before, after = head_errors(spec, state, slim_spec, [slim_state, recovered.state], measured_on)
+    document = {
+        "method": recovery.value,
+        "images": len(images),
+        "skipped": calibration.skipped,
+        "memory_bytes": memory,
+        "seed": seed,
+        "ridge": RIDGE,
+        "heads": {
+            "images": len(measured_on),
+            "unseen": unseen,
+            "before": list(before.per_head),
+            "after": list(after.per_head),
+        },
+        "layers": {str(index): asdict(fit) for index, fit in recovered.fits.items()},
+    }
+    return recovered.state, document
+
+
+def _warn_of_scarcity(recovered: Recovered, images: int) -> None:
+    scarce = {index: fit for index, fit in recovered.fits.items() if fit.scarce}
+    if scarce:
+        needed = max(fit.images_needed for fit in scarce.values())
+        layers = ", ".join(map(str, scarce))
+        errors.print(
+            f"warning: {images} images are too few to determine the kernels of layers {layers}: "
+            f"{needed} are needed; their ridge was raised {SCARCE_RIDGE:g} times"
+        )

@@ -1,0 +1,91 @@
+"""Scores by the criteria that look at images."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+
+from yoloprune.cli.calibration import Calibration
+from yoloprune.cli.console import stage, track
+from yoloprune.darknet.spec import Layer, NetworkSpec
+from yoloprune.darknet.state import State
+from yoloprune.datasets.labels import label_path, read_labels
+from yoloprune.detection.decode import class_count
+from yoloprune.errors import DatasetError
+from yoloprune.pruning.budget import Scores
+from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.selection import (
+    MEASURED_CRITERIA,
+    activation_scores,
+    reconstruction_scores,
+    taylor_scores,
+)
+from yoloprune.pruning.sensitivity import sensitivities
+from yoloprune.training.assign import Objects
+from yoloprune.training.gradients import gate_gradients
+
+SENSITIVITY_IMAGES = 32
+"""Of the calibration images, as many are run backwards for `reconstruction`."""
+
+
+def measured_scores(
+    criterion: str,
+    spec: NetworkSpec,
+    state: State,
+    calibration: Calibration | None,
+    *,
+    seed: int,
+    quiet: bool,
+) -> Scores | None:
+    """Scores by a criterion that looks at images, or None for one that does not.
+
+    Raises `DatasetError` if there are no images, or no labels where the criterion needs them.
+    """
+    if criterion not in MEASURED_CRITERIA:
+        return None
+    if calibration is None:
+        raise DatasetError(
+            f"criterion {criterion} needs images: give --reconstruct, --recalibrate or --images"
+        )
+    graph, images = analyse(spec), calibration.images
+
+    def shown(layers: Sequence[Layer]) -> Iterable[Layer]:
+        return track(layers, "scoring channels", len(layers), quiet)
+
+    match criterion:
+        case "taylor":
+            objects = _objects(spec, calibration)
+            with stage("computing gradients", quiet):
+                return taylor_scores(graph, gate_gradients(spec, state, images, objects))
+        case "activation":
+            return activation_scores(graph, state, images, progress=shown)
+        case _:
+            with stage("measuring sensitivities", quiet):
+                weights = sensitivities(spec, state, images[:SENSITIVITY_IMAGES], seed=seed)
+            return reconstruction_scores(graph, state, images, weights, seed=seed, progress=shown)
+
+
+def _objects(spec: NetworkSpec, calibration: Calibration) -> list[Objects]:
+    """The labelled objects of the calibration images, in pixels of the network's input."""
+    classes = class_count(spec)
+    found, unlabelled = [], 0
+    for path, placement, (height, width) in calibration.samples:
+        file = label_path(path)
+        unlabelled += file is None
+        nothing = np.zeros((0, 4), np.float64), np.zeros(0, np.int64)
+        relative, labels = nothing if file is None else read_labels(file, classes)
+        boxes = relative * np.tile((width, height), 2) * np.tile(placement.scale, 2)
+        boxes[:, :2] += placement.offset
+        found.append(
+            Objects(
+                image=torch.zeros(len(labels), dtype=torch.int64),
+                label=torch.from_numpy(labels),
+                boxes=torch.from_numpy(boxes).float(),
+            )
+        )
+    if unlabelled == len(found):
+        raise DatasetError(
+            f"{calibration.samples[0][0]}: criterion taylor needs labels, and none of the "
+            f"{len(found)} images has a label file"
+        )
+    return found

@@ -1,0 +1,68 @@
+"""`yoloprune reconstruct`: recover a pruned folder without training."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yoloprune.cli.calibration import CalibrationImages, read_calibration, run_recovery
+from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, stage
+from yoloprune.cli.prune import write_slim
+from yoloprune.cli.slim_folder import read_slim_folder
+from yoloprune.cli.verification import verification_images
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.weights import read_weights
+from yoloprune.files import file_sha256, write_folder, write_text
+from yoloprune.pruning.pruner import prove
+from yoloprune.pruning.reconstruction import Recovery
+from yoloprune.report.pruning import RECOVERY_TITLE, recovery_lines, recovery_markdown
+
+
+def reconstruct(
+    cfg: CfgPath,
+    weights: WeightsPath,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `prune` wrote.")],
+    images: Annotated[
+        Path, typer.Option("--images", help="Folder, list or .data; labels are not used.")
+    ],
+    calibration_images: CalibrationImages = 64,
+    recalibrate: Annotated[
+        bool, typer.Option("--recalibrate", help="Adapt batch norms only, which is cheaper.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the choice of images.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Re-fit a pruned network's kernels to the dense network, in closed form, without labels."""
+    spec = read_cfg(cfg)
+    state = read_weights(weights, spec)
+    slim = read_slim_folder(spec, state, folder)
+    calibration = read_calibration(spec, images, calibration_images, seed)
+    with stage("verifying the surgery in float64", quiet):
+        noise = verification_images(spec, None)
+        proof = prove(spec, state, slim.plan, slim.spec, slim.cut, noise)
+    recovered, recovery = run_recovery(
+        spec,
+        state,
+        slim.plan,
+        slim.spec,
+        slim.cut,
+        calibration,
+        recovery=Recovery.RECALIBRATE if recalibrate else Recovery.RECONSTRUCT,
+        seed=seed,
+        quiet=quiet,
+    )
+    text = (folder / "report.md").read_text(encoding="utf-8").split(RECOVERY_TITLE)[0]
+    with write_folder(folder) as temporary:
+        write_slim(
+            temporary, slim.spec, recovered, onnx=(folder / "slim.onnx").exists(), quiet=quiet
+        )
+        recovery |= {"weights_sha256": file_sha256(temporary / "slim.weights")}
+        document = slim.report | {"recovery": recovery}
+        write_text(temporary / "report.json", json.dumps(document, indent=1) + "\n")
+        write_text(temporary / "report.md", text + recovery_markdown(recovery))
+        names = sorted(path.name for path in temporary.iterdir())
+    output.print(f"slim = masked dense before: relative error {proof.exactness.relative_error:.2g}")
+    for line in recovery_lines(recovery):
+        output.print(line)
+    output.print(f"wrote {folder}/: {', '.join(names)}")
