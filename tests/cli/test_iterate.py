@@ -114,6 +114,26 @@ def test_a_dense_network_under_the_floor_is_not_pruned(folder: Path, tmp_path: P
     assert not (out / "step-01").exists() and not (out / "best.cfg").exists()
 
 
+def test_steps_are_refitted_and_fine_tuned_now_and_then(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "steps"
+    refit = ["--reconstruct", "--finetune-every", 2, "--calibration-images", 4,
+             "--criterion", "activation"]  # fmt: skip
+    assert "needs --reconstruct" in refused(*command(folder, out, *refit[1:]))
+    result = run(*command(folder, out, *refit))
+    assert result.exit_code == 0, (result.output, result.exception)
+    # The first of two steps is the re-fitted network itself; the last one is always trained.
+    for step, trained in (("step-01", False), ("step-02", True)):
+        slim, last = (out / step / f"{name}.weights" for name in ("slim", "last"))
+        assert (slim.read_bytes()[20:] != last.read_bytes()[20:]) is trained
+        assert (out / step / "last.pt").exists() is trained
+    final = (out / "best.weights").read_bytes()
+    (out / "step-01" / "slim.cfg").unlink()
+    assert run(*command(folder, out, *refit, "--resume")).exit_code == 0
+    assert (out / "best.weights").read_bytes() == final
+    other = ["--calibration-images", 5, "--resume"]
+    assert "another calibration_images" in refused(*command(folder, out, *refit, *other))
+
+
 def test_it_keeps_the_last_good_network(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """The images that recovery learns from, and what it says about itself."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,13 +58,19 @@ class Calibration:
 
 
 def read_calibration(spec: NetworkSpec, source: Path, count: int, seed: int) -> Calibration:
-    """A seeded choice of the images of a folder, list or .data file; unreadable ones are skipped.
+    """A seeded choice of the images of a folder, list or .data file; see `choose_calibration`."""
+    return choose_calibration(spec, source, _image_paths(source), count, seed)
 
-    Raises `DatasetError` if there is none that can be read.
+
+def choose_calibration(
+    spec: NetworkSpec, source: Path, paths: Sequence[Path], count: int, seed: int
+) -> Calibration:
+    """A seeded choice of the images that `source` names; unreadable ones are skipped.
+
+    Raises `DatasetError` if none can be read, or the network does not read colour images.
     """
     if spec.input_shape[0] != 3:
         raise DatasetError(f"{source}: the network reads {spec.input_shape[0]} channels, not 3")
-    paths = _image_paths(source)
     order = np.random.default_rng(seed).permutation(len(paths))
     fit = darknet_resize(spec)
     _, height, width = spec.input_shape

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from yoloprune.cli.calibration import CalibrationImages, choose_calibration
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table
 from yoloprune.cli.iteration import Channels, Method, Weights
 from yoloprune.cli.sparsify import Exclude, excluded
@@ -40,6 +41,7 @@ from yoloprune.evaluation.evaluator import Protocol, evaluate
 from yoloprune.files import file_sha256, write_folder, write_text
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Scope
+from yoloprune.pruning.selection import MEASURED_CRITERIA
 from yoloprune.schedule import Pair, Schedule, ScheduledNetwork, step_targets
 from yoloprune.schedule import iterate as run_schedule
 from yoloprune.sparsity.masks import MaskSettings, Pattern
@@ -99,6 +101,16 @@ def iterate(
         Pattern, typer.Option("--pattern", help="Of weights, as for `sparsify`.")
     ] = Pattern.UNSTRUCTURED,
     exclude: Exclude = "",
+    reconstruct: Annotated[
+        bool, typer.Option("--reconstruct", help="Re-fit after each cut, on training images.")
+    ] = False,
+    finetune_every: Annotated[
+        int,
+        typer.Option(
+            "--finetune-every", min=1, help="With --reconstruct: fine-tune every so many steps."
+        ),
+    ] = 1,
+    calibration_images: CalibrationImages = 64,
     map_floor: Annotated[
         float | None,
         typer.Option("--map-floor", min=0, max=1, help="Stop when mAP@0.5 falls under this."),
@@ -115,6 +127,10 @@ def iterate(
     quiet: Quiet = False,
 ) -> None:
     """Prune in small steps with fine-tuning between them; `--resume` goes on after a stop."""
+    if finetune_every > 1 and not reconstruct:
+        raise PlanError("--finetune-every needs --reconstruct: nothing else mends a network")
+    if reconstruct and method is MethodName.WEIGHTS:
+        raise PlanError("--reconstruct goes with --method channels alone")
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     config = TrainingConfig(
@@ -128,6 +144,12 @@ def iterate(
         workers=workers,
         seed=seed,
     )
+    training, validation = training_data(spec, data, hold_out)
+    measured = reconstruct or criterion in MEASURED_CRITERIA
+    calibration = None
+    if measured:
+        paths = [image.path for image in training.images]
+        calibration = choose_calibration(spec, data, paths, calibration_images, seed)
     scope = Scope.LAYER if layerwise else Scope.GLOBAL
     pruning: Method
     if method is MethodName.WEIGHTS and sparsity is not None and keep_macs is None:
@@ -137,10 +159,17 @@ def iterate(
         keep, pruning = 1 - sparsity, Weights(settings=settings)
     elif method is MethodName.CHANNELS and keep_macs is not None and sparsity is None:
         keep = keep_macs
-        pruning = Channels(dense_macs=cost(spec).macs, criterion=criterion, scope=scope, seed=seed)
+        pruning = Channels(
+            dense_macs=cost(spec).macs,
+            criterion=criterion,
+            scope=scope,
+            seed=seed,
+            calibration=calibration,
+            reconstruct=reconstruct,
+            quiet=quiet,
+        )
     else:
         raise PlanError("give --keep-macs with --method channels, --sparsity with --method weights")
-    training, validation = training_data(spec, data, hold_out)
     asked = {
         "method": method.value,
         "keep_macs": keep_macs,
@@ -150,6 +179,9 @@ def iterate(
         "schedule": schedule.value,
         "layerwise": layerwise,
         "criterion": criterion,
+        "reconstruct": reconstruct,
+        "finetune_every": finetune_every,
+        "calibration_images": calibration_images if measured else None,
         "pattern": pattern.value,
         "exclude": exclude,
         "cfg": spec.digest(),
@@ -166,6 +198,7 @@ def iterate(
             validation=validation,
             config=config,
             method=pruning,
+            untrained=_untrained(len(step_targets(step, keep)), finetune_every),
             here=here,
             quiet=quiet,
         )
@@ -191,7 +224,8 @@ def iterate(
 class _Steps:
     """The steps of a run, each in a folder of its own; what is finished is read, not made again.
 
-    Of several processes the first one prunes, evaluates and writes; the others read.
+    Of several processes the first one prunes, evaluates and writes; the others read. `untrained`
+    are the numbers of the steps without fine-tuning.
     """
 
     out: Path
@@ -200,6 +234,7 @@ class _Steps:
     validation: Dataset
     config: TrainingConfig
     method: Method
+    untrained: frozenset[int]
     here: World
     quiet: bool
 
@@ -224,9 +259,11 @@ class _Steps:
         return read_network(folder, self.method.name)
 
     def finetune(self, spec: NetworkSpec, state: State, number: int) -> Pair:
-        """The pruned network trained further."""
+        """The pruned network trained further, or as it is."""
         folder = self._folder(number)
-        if not self.here.on_first(lambda: _holds(folder, FINISHED)):
+        if number in self.untrained:
+            self.here.on_first(lambda: write_network(folder, "last", spec, state, 0))
+        elif not self.here.on_first(lambda: _holds(folder, FINISHED)):
             shown_training(
                 spec,
                 state,
@@ -270,6 +307,11 @@ class _Steps:
 
     def _folder(self, number: int) -> Path:
         return self.out / f"step-{number:02}"
+
+
+def _untrained(steps: int, finetune_every: int) -> frozenset[int]:
+    """Numbers of the steps that are not fine-tuned: the last one always is."""
+    return frozenset(number for number in range(1, steps) if number % finetune_every)
 
 
 def _follow(

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
+from yoloprune.cli.calibration import Calibration, run_recovery
+from yoloprune.cli.measured import measured_scores
 from yoloprune.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
@@ -17,6 +19,8 @@ from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.importance import criterion_named, score
 from yoloprune.pruning.plan import Budget, write_plan
 from yoloprune.pruning.pruner import prune
+from yoloprune.pruning.reconstruction import Recovery
+from yoloprune.pruning.selection import MEASURED_CRITERIA
 from yoloprune.sparsity.masks import (
     MaskSettings,
     Pattern,
@@ -32,7 +36,11 @@ from yoloprune.training.run_folder import write_network
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channels:
-    """Channels go; the share is of the dense network's MACs."""
+    """Channels go; the share is of the dense network's MACs.
+
+    With `reconstruct` what is left is re-fitted on the `calibration` images, which measured criteria
+    need too.
+    """
 
     unit: ClassVar[str] = "MACs"
     name: ClassVar[str] = "slim"
@@ -42,11 +50,16 @@ class Channels:
     criterion: str
     scope: Scope
     seed: int
+    calibration: Calibration | None
+    reconstruct: bool
+    quiet: bool
 
     def check(self, spec: NetworkSpec, state: State, share: float) -> None:
         """Small steps reach as far as a single one, and no further."""
         graph = analyse(spec)
-        scores = comparable(score(graph, state, criterion_named(self.criterion)), self.scope)
+        # How far a budget reaches does not depend on the scores: no need to measure any here.
+        weighed = "l2" if self.criterion in MEASURED_CRITERIA else self.criterion
+        scores = comparable(score(graph, state, criterion_named(weighed)), self.scope)
         solve(graph, scores, Budget(keep_macs=share), criterion=self.criterion)
 
     def kept(self, spec: NetworkSpec, state: State) -> float:
@@ -55,15 +68,32 @@ class Channels:
 
     def write(self, folder: Path, spec: NetworkSpec, state: State, share: float, step: int) -> None:
         """The slim network and its plan."""
+        seed = self.seed + step
         pruned = prune(
             spec,
             state,
             budget=Budget(keep_macs=min(1.0, share / self.kept(spec, state))),
             criterion=self.criterion,
             scope=self.scope,
-            seed=self.seed + step,
+            seed=seed,
+            measured=measured_scores(
+                self.criterion, spec, state, self.calibration, seed=seed, quiet=self.quiet
+            ),
         )
-        write_network(folder, self.name, pruned.spec, pruned.state, 0)
+        slim = pruned.state
+        if self.reconstruct and self.calibration is not None:
+            slim, _ = run_recovery(
+                spec,
+                state,
+                pruned.plan,
+                pruned.spec,
+                pruned.state,
+                self.calibration,
+                recovery=Recovery.RECONSTRUCT,
+                seed=seed,
+                quiet=self.quiet,
+            )
+        write_network(folder, self.name, pruned.spec, slim, 0)
         write_plan(folder / "plan.json", analyse(spec), pruned.plan)
 
     def masks(self, folder: Path, spec: NetworkSpec) -> WeightMasks | None:

@@ -17,8 +17,8 @@ from yoloprune.cli.init import init
 from yoloprune.cli.inspect import inspect
 from yoloprune.cli.iterate import iterate
 from yoloprune.cli.prune import prune
-from yoloprune.cli.sparsify import expand, sparsify
 from yoloprune.cli.reconstruct import reconstruct
+from yoloprune.cli.sparsify import expand, sparsify
 from yoloprune.cli.sweep import sweep
 from yoloprune.cli.train import finetune, train
 from yoloprune.cli.verify import verify
