@@ -38,8 +38,8 @@ from yoloprune.training.run_folder import write_network
 class Channels:
     """Channels go; the share is of the dense network's MACs.
 
-    With `reconstruct` what is left is re-fitted on the `calibration` images, which measured criteria
-    need too.
+    With `reconstruct` what is left is re-fitted on the `calibration` images, which measured
+    criteria need too.
     """
 
     unit: ClassVar[str] = "MACs"

@@ -1,0 +1,117 @@
+"""mAP as pruned, recalibrated and re-fitted, at equal MACs, for several criteria; time and memory.
+
+`group-l2` is Torch-Pruning's own importance (GroupMagnitudeImportance), over the groups that it
+traces, under our budget. Images for recovery are the first of CALIBRATION (a list of images), mAP
+is coco's at IoU 0.5 on all images of the list EVALUATION.
+Usage: python tests/benchmarks/recovery.py CFG WEIGHTS CALIBRATION EVALUATION [SHARE]...
+"""
+
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch_pruning as tp
+
+from yoloprune.cli.calibration import Calibration, read_calibration
+from yoloprune.cli.measured import measured_scores
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import State
+from yoloprune.darknet.weights import read_weights
+from yoloprune.datasets.images import read_image_list
+from yoloprune.datasets.labels import Dataset, LabelledImage, label_path, read_labels
+from yoloprune.detection.decode import class_count
+from yoloprune.evaluation.evaluator import evaluate
+from yoloprune.model.network import Network
+from yoloprune.pruning.budget import Scope, Scores, comparable, solve
+from yoloprune.pruning.groups import DependencyGraph, analyse
+from yoloprune.pruning.importance import CRITERIA, score
+from yoloprune.pruning.plan import Budget
+from yoloprune.pruning.reconstruction import Recovery, recover
+from yoloprune.pruning.surgery import surgery
+
+IMAGES = 64
+SHARES = (0.9, 0.8, 0.7, 0.6, 0.5)
+
+
+def group_l2(graph: DependencyGraph, state: State) -> Scores:
+    """Torch-Pruning's importance of each channel of each of our groups."""
+    network = Network.from_state(graph.spec, state)
+    traced = tp.DependencyGraph().build_dependency(
+        network, torch.zeros(1, *graph.spec.input_shape), verbose=False
+    )
+    importance = tp.importance.GroupMagnitudeImportance(p=2)
+    scores = {}
+    for group in graph.prunable:
+        producer = group.producers[0]
+        module = network.layers[str(producer.layer)].conv
+        everything = list(range(module.out_channels))
+        found = traced.get_pruning_group(module, tp.prune_conv_out_channels, everything)
+        values = importance(found).detach().double().numpy()
+        scores[group.id] = np.zeros(group.size)
+        scores[group.id][list(producer.channels)] = values[list(producer.positions)]
+    return scores
+
+
+def dataset(spec: NetworkSpec, path: Path) -> Dataset:
+    classes = class_count(spec)
+    images = []
+    for image in read_image_list(path, path.parent):
+        file = label_path(image)
+        nothing = np.zeros((0, 4)), np.zeros(0, np.int64)
+        boxes, labels = nothing if file is None else read_labels(file, classes)
+        images.append(LabelledImage(path=image, boxes=boxes, labels=labels))
+    names = tuple(map(str, range(classes)))
+    return Dataset(images=tuple(images), names=names, unlabelled=0)
+
+
+def scores_of(name: str, graph: DependencyGraph, state: State, images: Calibration) -> Scores:
+    if name == "group-l2":
+        return group_l2(graph, state)
+    if name in CRITERIA:
+        return comparable(score(graph, state, CRITERIA[name]), Scope.GLOBAL)
+    start = time.perf_counter()
+    measured = measured_scores(name, graph.spec, state, images, seed=0, quiet=True)
+    print(f"{name}: scored in {time.perf_counter() - start:.0f} s", flush=True)
+    assert measured is not None
+    return measured
+
+
+def main() -> None:
+    cfg, weights, calibration, evaluation = map(Path, sys.argv[1:5])
+    shares = tuple(map(float, sys.argv[5:])) or SHARES
+    spec = read_cfg(cfg)
+    state, graph = read_weights(weights, spec), analyse(spec)
+    images = read_calibration(spec, calibration, IMAGES, seed=0)
+    truth = dataset(spec, evaluation)
+
+    def accuracy(own_spec: NetworkSpec, own_state: State) -> float:
+        return evaluate(Network.from_state(own_spec, own_state), truth, "coco").map50
+
+    print(f"dense mAP@0.5 {accuracy(spec, state):.3f} on {len(truth.images)} images", flush=True)
+    names = ("l2", "group-l2", "activation", "taylor", "reconstruction")
+    scores = {name: scores_of(name, graph, state, images) for name in names}
+    print("| MACs kept | criterion | as pruned | recalibrated | re-fitted | seconds |")
+    for share in shares:
+        for name in names:
+            plan = solve(graph, scores[name], Budget(keep_macs=share), criterion=name)
+            slim_spec, slim = surgery(spec, state, plan)
+            found, seconds = [accuracy(slim_spec, slim)], []
+            for recovery in (Recovery.RECALIBRATE, Recovery.RECONSTRUCT):
+                start = time.perf_counter()
+                recovered = recover(
+                    spec, state, plan, slim_spec, slim, images.images, recovery=recovery
+                )
+                seconds.append(time.perf_counter() - start)
+                found.append(accuracy(slim_spec, recovered.state))
+            texts = " | ".join(f"{value:.3f}" for value in found)
+            print(f"| {share:g} | {name} | {texts} | {seconds[-1]:.0f} |", flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"peak memory of everything here: {peak:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()
