@@ -1,9 +1,9 @@
 """mAP as pruned, recalibrated and re-fitted, at equal MACs, for several criteria; time and memory.
 
 `group-l2` is Torch-Pruning's own importance (GroupMagnitudeImportance), over the groups that it
-traces, under our budget. Images for recovery are the first of CALIBRATION (a list of images), mAP
-is coco's at IoU 0.5 on all images of the list EVALUATION.
-Usage: python tests/benchmarks/recovery.py CFG WEIGHTS CALIBRATION EVALUATION [SHARE]...
+traces, under our budget. Images for recovery are chosen from CALIBRATION (a folder or list), mAP is
+coco's at IoU 0.5 on all images of the list EVALUATION.
+Usage: python tests/benchmarks/recovery.py CFG WEIGHTS CALIBRATION EVALUATION [CRITERION|SHARE]...
 """
 
 import resource
@@ -34,6 +34,7 @@ from yoloprune.pruning.reconstruction import Recovery, recover
 from yoloprune.pruning.surgery import surgery
 
 IMAGES = 64
+CHOSEN = ("l2", "group-l2", "activation", "taylor", "reconstruction")
 SHARES = (0.9, 0.8, 0.7, 0.6, 0.5)
 
 
@@ -82,7 +83,8 @@ def scores_of(name: str, graph: DependencyGraph, state: State, images: Calibrati
 
 def main() -> None:
     cfg, weights, calibration, evaluation = map(Path, sys.argv[1:5])
-    shares = tuple(map(float, sys.argv[5:])) or SHARES
+    names = [word for word in sys.argv[5:] if not word[0].isdigit()] or CHOSEN
+    shares = [float(word) for word in sys.argv[5:] if word[0].isdigit()] or SHARES
     spec = read_cfg(cfg)
     state, graph = read_weights(weights, spec), analyse(spec)
     images = read_calibration(spec, calibration, IMAGES, seed=0)
@@ -92,7 +94,6 @@ def main() -> None:
         return evaluate(Network.from_state(own_spec, own_state), truth, "coco").map50
 
     print(f"dense mAP@0.5 {accuracy(spec, state):.3f} on {len(truth.images)} images", flush=True)
-    names = ("l2", "group-l2", "activation", "taylor", "reconstruction")
     scores = {name: scores_of(name, graph, state, images) for name in names}
     print("| MACs kept | criterion | as pruned | recalibrated | re-fitted | seconds |")
     for share in shares:

@@ -165,8 +165,9 @@ def _warn_of_scarcity(recovered: Recovered, images: int) -> None:
     scarce = {index: fit for index, fit in recovered.fits.items() if fit.scarce}
     if scarce:
         needed = max(fit.images_needed for fit in scarce.values())
-        layers = ", ".join(map(str, scarce))
+        first = ", ".join(map(str, list(scarce)[:3]))
         errors.print(
-            f"warning: {images} images are too few to determine the kernels of layers {layers}: "
+            f"warning: {images} images are too few to determine the kernels of {len(scarce)} "
+            f"layers ({first}{', ...' if len(scarce) > 3 else ''}): "
             f"{needed} are needed; their ridge was raised {SCARCE_RIDGE:g} times"
         )
