@@ -15,7 +15,7 @@ from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.darknet.zoo import yolov3_tiny
-from yoloprune.errors import PlanError
+from yoloprune.errors import PlanError, WeightsError
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.plan import Budget, PruningPlan
 from yoloprune.pruning.reconstruction import (
@@ -209,6 +209,14 @@ def test_too_few_images_are_told_and_change_little() -> None:
     # 4 channels x 9 and a constant; 36 places in an output map of 6 x 6.
     assert (few.unknowns, few.samples, few.images_needed, few.scarce) == (37, 36, 2, True)
     assert (enough.samples, enough.scarce) == (72, False)
+
+
+def test_weights_that_overflow_are_refused() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="leaky"))
+    state = random_state(spec)
+    state[0] = replace(state[0], kernel=state[0].kernel * 1e300)
+    with pytest.raises(WeightsError, match=r"layer 0 \[convolutional\]: .* not finite"):
+        recover(spec, state, plan_of(spec, {}), spec, state, images_of(spec, 2))
 
 
 def test_a_plan_of_another_network_is_refused() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from yoloprune.cli.calibration import Calibration
-from yoloprune.cli.console import stage, track
+from yoloprune.cli.console import errors, stage, track
 from yoloprune.darknet.spec import Layer, NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.datasets.labels import label_path, read_labels
@@ -17,10 +17,12 @@ from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.selection import (
     MEASURED_CRITERIA,
     activation_scores,
+    memory_needed,
     reconstruction_scores,
     taylor_scores,
 )
 from yoloprune.pruning.sensitivity import sensitivities
+from yoloprune.report.table import file_size
 from yoloprune.training.assign import Objects
 from yoloprune.training.gradients import gate_gradients
 
@@ -48,6 +50,9 @@ def measured_scores(
             f"criterion {criterion} needs images: give --reconstruct, --recalibrate or --images"
         )
     graph, images = analyse(spec), calibration.images
+    if not quiet and criterion != "taylor":
+        memory = file_size(memory_needed(graph, len(images)))
+        errors.print(f"scoring with {len(images)} images: at most {memory} of memory")
 
     def shown(layers: Sequence[Layer]) -> Iterable[Layer]:
         return track(layers, "scoring channels", len(layers), quiet)

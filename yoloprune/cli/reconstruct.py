@@ -37,6 +37,7 @@ def reconstruct(
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     slim = read_slim_folder(spec, state, folder)
+    text = (folder / "report.md").read_text(encoding="utf-8").split(RECOVERY_TITLE)[0]
     calibration = read_calibration(spec, images, calibration_images, seed)
     with stage("verifying the surgery in float64", quiet):
         noise = verification_images(spec, None)
@@ -52,7 +53,6 @@ def reconstruct(
         seed=seed,
         quiet=quiet,
     )
-    text = (folder / "report.md").read_text(encoding="utf-8").split(RECOVERY_TITLE)[0]
     with write_folder(folder) as temporary:
         write_slim(
             temporary, slim.spec, recovered, onnx=(folder / "slim.onnx").exists(), quiet=quiet

@@ -24,11 +24,6 @@ class HeadErrors:
 
     per_head: tuple[float, ...]
 
-    @property
-    def worst(self) -> float:
-        """The largest of them."""
-        return max(self.per_head)
-
 
 def head_errors(
     spec: NetworkSpec, state: State, slim_spec: NetworkSpec, slim_states: Sequence[State],

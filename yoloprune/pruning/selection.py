@@ -26,7 +26,7 @@ from yoloprune.darknet.shapes import layer_shapes, source_shapes
 from yoloprune.darknet.spec import Conv
 from yoloprune.darknet.state import State
 from yoloprune.model.network import Network
-from yoloprune.model.stream import Stream
+from yoloprune.model.stream import Stream, largest_outputs
 from yoloprune.pruning.budget import normalised
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, Member
 from yoloprune.pruning.reconstruction import CHUNK, RIDGE, Progress
@@ -37,6 +37,7 @@ from yoloprune.pruning.statistics import (
     patches,
     positions_per_image,
     random_positions,
+    window_values,
 )
 
 MEASURED_CRITERIA = ("reconstruction", "activation", "taylor")
@@ -132,6 +133,28 @@ def reconstruction_scores(
         for chunk in range(chunks):
             stream.run(layer, chunk)
     return _per_mac(graph, losses)
+
+
+def memory_needed(graph: DependencyGraph, images: int) -> int:
+    """Bytes that `reconstruction_scores` holds at most, in float32, beside the network.
+
+    `activation_scores` needs less.
+    """
+    spec, shapes = graph.spec, layer_shapes(graph.spec)
+    maps = 4 * images * max(largest_outputs(spec))
+    widths = {
+        conv.index: window_values(conv, source_shapes(conv, spec, shapes)[0][0]) + 1
+        for conv in spec.convs
+    }
+    work = max(8 * 4 * conv.groups * widths[conv.index] ** 2 for conv in spec.convs)
+    # A group waits for its last consumer with the inverse matrices of all.
+    waiting = sum(
+        8 * widths[member.layer] ** 2
+        for group in graph.prunable
+        if len(group.consumers) > 1
+        for member in group.consumers
+    )
+    return maps + work + waiting
 
 
 def _per_mac(graph: DependencyGraph, losses: Mapping[int, NDArray[np.float64]]) -> MeasuredScores:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from yoloprune.darknet.shapes import Shape
 from yoloprune.darknet.spec import Conv
+from yoloprune.errors import WeightsError
 
 FEWEST, MOST = 64, 256
 """Positions an image: neighbours say the same again, so more than this would add little."""
@@ -90,7 +91,10 @@ def values_at(outputs: Tensor, conv: Conv, positions: Positions) -> Tensor:
 
 
 def gather(conv: Conv, in_channels: int, samples: Iterable[tuple[Tensor, Tensor]]) -> Moments:
-    """Add up the samples (u, y) of a convolution, chunk by chunk."""
+    """Add up the samples (u, y) of a convolution, chunk by chunk.
+
+    Raises `WeightsError` if they are not finite: nothing could be fitted to them.
+    """
     width, rows = window_values(conv, in_channels) + 1, conv.filters // conv.groups
     gram = torch.zeros(conv.groups, width, width, dtype=torch.float64)
     cross = torch.zeros(conv.groups, rows, width, dtype=torch.float64)
@@ -101,4 +105,10 @@ def gather(conv: Conv, in_channels: int, samples: Iterable[tuple[Tensor, Tensor]
         cross.baddbmm_(y.transpose(1, 2), u)
         energy += y.square().sum(dim=1)
         count += u.shape[1]
+    # Every value of u and y has a square in one of the two.
+    if not (gram.isfinite().all() and energy.isfinite().all()):
+        raise WeightsError(
+            f"{conv.title}: what it reads or gives on these images is not finite: the network's "
+            "weights overflow, so it cannot be fitted"
+        )
     return Moments(gram=gram, cross=cross, energy=energy, count=count)
