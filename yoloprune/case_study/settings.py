@@ -21,7 +21,7 @@ CONTROLS: tuple[Control, ...] = get_args(Control)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudySettings:
-    """Everything that decides the outcome of a study, but for the data and a given dense network.
+    """How a study is done: all but the data and what training starts from.
 
     Attributes:
         width: multiplies the filter counts of the YOLOv3 that is trained.

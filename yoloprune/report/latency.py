@@ -1,4 +1,4 @@
-"""Latency of one or two networks, measured so that the comparison can be trusted.
+"""Latency of networks, measured so that the comparison can be trusted.
 
 The networks alternate run by run, so that a machine that slows down slows both; the ratio is the
 median of the ratios of neighbouring runs. Batch 1, warm-up first, on a GPU with CUDA events.
@@ -42,8 +42,8 @@ class Latency:
 class EngineResult:
     """One engine's latencies, one a network in the order given.
 
-    `speedup` is first over second, None for a single network; `bound_by` says what the second's
-    time follows: "MACs" or "layer count".
+    `speedup` is first over second, None unless there are two networks; `bound_by` says what the
+    second's time follows: "MACs" or "layer count".
     """
 
     engine: str
@@ -59,7 +59,7 @@ def benchmark(
     warmup: int,
     track: Callable[[Iterable[int], str], Iterable[int]],
 ) -> list[EngineResult]:
-    """Time one or two networks in every engine that is installed.
+    """Time networks in every engine that is installed.
 
     `track` wraps the loops for a progress bar. Threads are those of `torch.get_num_threads`.
     """

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from yoloprune.darknet.spec import Conv
+from yoloprune.report.pruning import channels_by_layer
 from yoloprune.report.results import (
     PROTOCOLS_NOTE,
     Table,
@@ -81,7 +81,9 @@ def report_json(study: Study) -> dict[str, Any]:
             "classes": list(study.dataset.classes),
             "warnings": list(study.dataset.warnings),
         },
-        "channels": _channels(study),
+        "channels": channels_by_layer(study.dense, study.slim)
+        if study.dense is not None and study.slim is not None
+        else {},
         "checks": [
             {
                 "statement": check.statement,
@@ -109,18 +111,6 @@ def command_script(commands: Sequence[Command]) -> str:
         stage = " ".join(command.stage.split())
         blocks.append(f"# {stage}{seed}\n{command.line}\n")
     return "\n".join(blocks)
-
-
-def _channels(study: Study) -> dict[str, dict[str, int]]:
-    """Output channels of each convolution before and after, by layer index."""
-    if study.dense is None or study.slim is None:
-        return {}
-    pairs = zip(study.dense.layers, study.slim.layers, strict=True)
-    return {
-        str(before.index): {"dense": before.filters, "slim": after.filters}
-        for before, after in pairs
-        if isinstance(before, Conv) and isinstance(after, Conv)
-    }
 
 
 def _section(table: Table, level: int = 2) -> str:

@@ -35,7 +35,7 @@ def pruning_report(
         "slim": _cost_figures(cost(pruned.spec)) | {"verification": asdict(proof.exactness)},
         "settings": settings,
         "residues": {name: _errors(residue) for name, residue in pruned.residues.items()},
-        "layers": _layers(dense, pruned.spec),
+        "layers": channels_by_layer(dense, pruned.spec),
     }
     return report if recovery is None else report | {"recovery": recovery}
 
@@ -105,7 +105,7 @@ def pruning_markdown(
     """The content of report.md, but for `recovery_markdown`."""
     layers = [
         (index, row["dense"], row["slim"], change(row["dense"], row["slim"]))
-        for index, row in _layers(dense, pruned.spec).items()
+        for index, row in channels_by_layer(dense, pruned.spec).items()
     ]
     proof = "\n".join(f"- {line}" for line in proof_lines(pruned))
     return (
@@ -150,7 +150,8 @@ def _cost_texts(total: Cost) -> tuple[str, ...]:
     )
 
 
-def _layers(dense: NetworkSpec, slim: NetworkSpec) -> dict[str, dict[str, int]]:
+def channels_by_layer(dense: NetworkSpec, slim: NetworkSpec) -> dict[str, dict[str, int]]:
+    """Output channels of each convolution before and after, by layer index."""
     return {
         str(before.index): {"dense": before.filters, "slim": after.filters}
         for before, after in zip(dense.layers, slim.layers, strict=True)
