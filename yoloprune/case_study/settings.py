@@ -120,8 +120,8 @@ PRESETS: dict[str, StudySettings] = {
         width=0.25, image_size=320, epochs=30, finetune_epochs=10, evaluate_every=5,
     ),
     "demo": StudySettings(
-        width=0.125, image_size=160, epochs=60, finetune_epochs=8, criterion="bn-scale",
-        rendered=(480, 120),
+        width=0.125, image_size=160, epochs=60, finetune_epochs=20, criterion="bn-scale",
+        evaluate_every=2, rendered=(480, 120),
     ),
 }  # fmt: skip
 """`full`: the published setting, for a GPU. `cpu`: a narrow YOLOv3, overnight on a laptop. `demo`:
