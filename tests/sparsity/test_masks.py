@@ -13,15 +13,15 @@ from yoloprune.darknet.state import ConvParameters
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError
 from yoloprune.pruning.budget import Scope
+from yoloprune.sparsity.mask_file import read_masks, write_masks
 from yoloprune.sparsity.masks import (
     MaskSettings,
     Pattern,
     WeightMasks,
     apply_masks,
     kept_share,
+    left_dense,
     magnitude_masks,
-    read_masks,
-    write_masks,
 )
 
 SPEC = yolov3_tiny(classes=1, width=0.125, size=(64, 64))
@@ -84,6 +84,74 @@ def test_zeros_go_first_so_that_masks_grow() -> None:
         for index, mask in first.kept.items():
             assert torch.equal(mask, again.kept[index])
             assert not (more.kept[index] & ~mask).any()
+
+
+@pytest.mark.parametrize("pattern", list(Pattern))
+def test_what_is_zero_already_is_masked_though_less_is_asked_for(pattern: Pattern) -> None:
+    sparse = apply_masks(SPEC, STATE, masks(0.9))
+    made = magnitude_masks(SPEC, sparse, MaskSettings(sparsity=0.5, pattern=pattern))
+    for index, mask in made.kept.items():
+        assert not (mask & (sparse[index].kernel == 0)).any()
+
+
+def test_a_layer_that_is_empty_already_is_no_error() -> None:
+    state = two_layers(torch.zeros(16), torch.ones(48))
+    made = magnitude_masks(TWO_LAYERS, state, MaskSettings(sparsity=0.1))
+    assert not made.kept[0].any() and made.kept[1].all()
+
+
+GROUPED = parse_cfg("""[net]
+height=8
+width=8
+channels=6
+[convolutional]
+filters=8
+size=1
+activation=linear
+[convolutional]
+groups=8
+filters=8
+size=3
+activation=linear
+[convolutional]
+groups=2
+filters=8
+size=1
+activation=linear
+""")
+
+
+def test_a_pattern_leaves_layers_dense_whose_groups_have_no_fours() -> None:
+    state = random_state(GROUPED, 1, torch.float32)
+    for pattern, dense in ((Pattern.ONE_BY_FOUR, [1]), (Pattern.TWO_OF_FOUR, [0, 1])):
+        settings = MaskSettings(sparsity=0.5, pattern=pattern)
+        made = magnitude_masks(GROUPED, state, settings)
+        assert [conv.index for conv in left_dense(GROUPED, settings)] == dense
+        assert made.kept.keys() == {0, 1, 2} - set(dense)
+        # What cannot be masked does not count.
+        sparse = apply_masks(GROUPED, state, made)
+        assert kept_share(GROUPED, sparse, settings) == pytest.approx(0.5)
+    two = MaskSettings(sparsity=0.5, pattern=Pattern.TWO_OF_FOUR)
+    three = parse_cfg("[net]\nheight=8\nwidth=8\nchannels=3\n[convolutional]\nfilters=8\nsize=1\n")
+    with pytest.raises(PlanError, match="no convolution can have the pattern 2:4"):
+        magnitude_masks(three, random_state(three, 1, torch.float32), two)
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_to_exclude_everything_is_an_error(scope: Scope) -> None:
+    one = parse_cfg("[net]\nheight=8\nwidth=8\nchannels=3\n[convolutional]\nfilters=8\nsize=1\n")
+    state = random_state(one, 1, torch.float32)
+    settings = MaskSettings(sparsity=0.5, scope=scope, exclude=("first",))
+    for use in (magnitude_masks, kept_share):
+        with pytest.raises(PlanError, match="--exclude first leaves no convolution"):
+            use(one, state, settings)
+
+
+def test_the_digest_tells_networks_and_masks_apart() -> None:
+    made = masks(0.9)
+    assert made.digest() == masks(0.9).digest()
+    assert made.digest() != masks(0.8).digest()
+    assert made.digest() != replace(made, spec_digest="0" * 64).digest()
 
 
 def test_applied_masks_zero_what_they_name_and_nothing_else() -> None:
@@ -173,7 +241,11 @@ def test_damaged_masks_are_refused(tmp_path: Path) -> None:
     whole = json.loads(path.read_text())
     layer = whole["layers"]["0"]
     for changed, words in (
-        ({"version": 2}, "not masks"),
+        ({"version": 1}, "version 1, not 2: make them again"),
+        ({"settings": whole["settings"] | {"sparsity": 0.8}}, "checksum"),
+        ({"settings": whole["settings"] | {"exclude": ["heads"]}}, "checksum"),
+        ({"settings": whole["settings"] | {"sparsity": 10**400}}, "not masks"),
+        ({"layers": {"0": layer | {"shape": [float("inf"), 3, 3, 3]}}}, "not masks"),
         ({"sha256": "0" * 64}, "checksum"),
         ({"layers": {}}, "checksum"),
         ({"layers": []}, "not masks"),

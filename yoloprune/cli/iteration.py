@@ -21,6 +21,7 @@ from yoloprune.pruning.plan import Budget, write_plan
 from yoloprune.pruning.pruner import prune
 from yoloprune.pruning.reconstruction import Recovery
 from yoloprune.pruning.selection import MEASURED_CRITERIA
+from yoloprune.sparsity.mask_file import read_masks, write_masks
 from yoloprune.sparsity.masks import (
     MaskSettings,
     Pattern,
@@ -28,8 +29,6 @@ from yoloprune.sparsity.masks import (
     apply_masks,
     kept_share,
     magnitude_masks,
-    read_masks,
-    write_masks,
 )
 from yoloprune.training.run_folder import write_network
 

@@ -11,6 +11,7 @@ import typer
 from yoloprune.cli.calibration import CalibrationImages, read_calibration, run_recovery
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, stage
 from yoloprune.cli.measured import measured_scores
+from yoloprune.cli.pruned_folder import PRUNED_FILES, SLIM_FILES, refuse_to_replace
 from yoloprune.cli.verification import verification_images
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.spec import NetworkSpec
@@ -37,8 +38,6 @@ from yoloprune.report.pruning import (
     recovery_lines,
     recovery_markdown,
 )
-
-FILES = ("slim.cfg", "slim.weights", "slim.onnx", "plan.json", "report.json", "report.md")
 
 
 def prune(
@@ -105,9 +104,7 @@ def prune(
     )
     if not budget.limits:
         raise PlanError("give at least one of --keep-macs, --keep-params, --keep-channels")
-    taken = {path.resolve() for path in (cfg, weights)}
-    if taken & {(out / name).resolve() for name in FILES}:
-        raise PlanError(f"--out {out} would replace the dense network: choose another folder")
+    refuse_to_replace(out, cfg, weights)
     if reconstruct is not None and recalibrate is not None:
         raise PlanError("give --reconstruct or --recalibrate, not both: re-fitting does it all")
     spec = read_cfg(cfg)
@@ -153,10 +150,10 @@ def prune(
             seed=seed,
             quiet=quiet,
         )
-    with write_folder(out, obsolete=FILES) as folder:
+    with write_folder(out, obsolete=PRUNED_FILES) as folder:
         write_slim(folder, pruned.spec, slim_state, onnx=onnx, quiet=quiet)
         _write_report(folder, spec, pruned, settings, recovery)
-        names = [name for name in FILES if (folder / name).exists()]
+        names = [name for name in SLIM_FILES if (folder / name).exists()]
     print_table("Pruning", HEADER, cost_rows(spec, pruned.spec))
     for line in proof_lines(pruned) + ([] if recovery is None else recovery_lines(recovery)):
         output.print(line)

@@ -6,25 +6,25 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, stage
+from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, stage, warn
+from yoloprune.cli.pruned_folder import PRUNED_FILES, SPARSE_FILES, refuse_to_replace
 from yoloprune.darknet.parser import read_cfg, write_cfg
+from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.errors import PlanError
 from yoloprune.files import write_folder, write_text
 from yoloprune.pruning.budget import Scope
 from yoloprune.report.sparsity import HEADER, sparsity_report, sparsity_rows
+from yoloprune.sparsity.mask_file import write_masks
 from yoloprune.sparsity.masks import (
     EXCLUSIONS,
     MaskSettings,
     Pattern,
     apply_masks,
+    left_dense,
     magnitude_masks,
-    write_masks,
 )
 from yoloprune.sparsity.storage import read_packed, write_packed
-
-FILES = ("sparse.cfg", "sparse.weights", "sparse.packed", "masks.json", "report.json")
-
 
 Exclude = Annotated[
     str,
@@ -37,10 +37,23 @@ def excluded(names: str) -> tuple[str, ...]:
     return tuple(name for name in names.split(",") if name)
 
 
+def warn_of_pattern(spec: NetworkSpec, settings: MaskSettings) -> None:
+    """Say which options do nothing, and which layers stay dense though not excluded."""
+    if settings.pattern is Pattern.TWO_OF_FOUR and settings.scope is Scope.LAYER:
+        warn("--scope changes nothing: the pattern 2:4 takes half of each layer")
+    dense = left_dense(spec, settings)
+    if dense:
+        names = ", ".join(conv.title for conv in dense)
+        warn(f"no multiple of four channels for the pattern {settings.pattern}: {names} stay dense")
+
+
 def sparsify(
     cfg: CfgPath,
     weights: WeightsPath,
-    sparsity: Annotated[float, typer.Option("--sparsity", help="Share of the weights to zero.")],
+    sparsity: Annotated[
+        float,
+        typer.Option("--sparsity", help="Share of weights to zero; not `train`'s lasso."),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the sparse network and report.")],
     scope: Annotated[
         Scope, typer.Option("--scope", help="Rank over the whole network, or in each layer.")
@@ -58,12 +71,11 @@ def sparsify(
         pattern=pattern,
         exclude=excluded(exclude),
     )
-    taken = {path.resolve() for path in (cfg, weights)}
-    if taken & {(out / name).resolve() for name in FILES}:
-        raise PlanError(f"--out {out} would replace the dense network: choose another folder")
+    refuse_to_replace(out, cfg, weights)
     spec = read_cfg(cfg)
+    warn_of_pattern(spec, settings)
     state = read_weights(weights, spec)
-    with stage("masking and packing", quiet), write_folder(out, obsolete=FILES) as folder:
+    with stage("masking and packing", quiet), write_folder(out, obsolete=PRUNED_FILES) as folder:
         masks = magnitude_masks(spec, state, settings)
         sparse = apply_masks(spec, state, masks)
         write_cfg(folder / "sparse.cfg", spec)
@@ -84,7 +96,7 @@ def sparsify(
         write_text(folder / "report.json", json.dumps(report, indent=1) + "\n")
     print_table("Weight pruning", HEADER, sparsity_rows(report))
     output.print("Size is that of sparse.packed; `yoloprune expand` makes .weights of it")
-    output.print(f"wrote {out}/: {', '.join(FILES)}")
+    output.print(f"wrote {out}/: {', '.join(SPARSE_FILES)}")
 
 
 def expand(
@@ -93,6 +105,8 @@ def expand(
     out: Annotated[Path, typer.Option("--out", help="The .weights file to write.")],
 ) -> None:
     """Make an ordinary .weights file of a packed one, bit for bit."""
+    if out.resolve() in {cfg.resolve(), packed.resolve()}:
+        raise PlanError(f"--out {out} would replace what it is made of: choose another file")
     spec = read_cfg(cfg)
     write_weights(out, spec, read_packed(packed, spec))
     output.print(f"wrote {out}")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from yoloprune.cli.console import CfgPath, Quiet, errors, output
+from yoloprune.cli.pruned_folder import read_pruned, write_sparse
 from yoloprune.cli.training import (
     Accumulate,
     BatchSize,
@@ -34,11 +35,10 @@ from yoloprune.darknet.weights import read_weights
 from yoloprune.errors import DatasetError
 from yoloprune.model.initialization import training_state, transferred_state
 from yoloprune.model.network import Network
-from yoloprune.sparsity.masks import WeightMasks, read_masks
+from yoloprune.sparsity.masks import WeightMasks
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import world
 from yoloprune.training.loss import trainable_heads
-from yoloprune.training.run_folder import read_network
 
 
 def train(
@@ -71,7 +71,10 @@ def train(
     optimizer: Annotated[str, typer.Option("--optimizer", help="sgd or adamw.")] = "sgd",
     learning_rate: LearningRate = 0.01,
     sparsity: Annotated[
-        float, typer.Option("--sparsity", help="Strength of the group lasso on batch-norm scales.")
+        float,
+        typer.Option(
+            "--sparsity", help="Group lasso on batch-norm scales; `sparsify` zeroes weights."
+        ),
     ] = 0.0,
     sparsity_schedule: Annotated[
         str, typer.Option("--sparsity-schedule", help="constant, or decay to 0 over the run.")
@@ -114,7 +117,17 @@ def train(
         workers=workers,
         seed=seed,
     )
-    _run(spec, state, config, data, hold_out, out, None, tensorboard, resume, quiet)
+    _run(
+        spec,
+        state,
+        config=config,
+        data=data,
+        hold_out=hold_out,
+        out=out,
+        tensorboard=tensorboard,
+        resume=resume,
+        quiet=quiet,
+    )
 
 
 def finetune(
@@ -141,7 +154,7 @@ def finetune(
     quiet: Quiet = False,
 ) -> None:
     """Train a pruned network further, with or without its dense teacher; zeros stay zero."""
-    spec, state, masks = _pruned(folder)
+    spec, state, masks = read_pruned(folder)
     size = training_side(spec, image_size)
     config = TrainingConfig(
         epochs=epochs,
@@ -158,22 +171,33 @@ def finetune(
     )
     taught_by = None if teacher is None else _teacher(*teacher, spec, size)
     _run(
-        spec, state, config, data, hold_out, out, taught_by, tensorboard, resume, quiet, masks=masks
+        spec,
+        state,
+        config=config,
+        data=data,
+        hold_out=hold_out,
+        out=out,
+        teacher=taught_by,
+        masks=masks,
+        tensorboard=tensorboard,
+        resume=resume,
+        quiet=quiet,
     )
 
 
 def _run(
     spec: NetworkSpec,
     state: State,
+    *,
     config: TrainingConfig,
     data: Path,
     hold_out: float,
     out: Path,
-    teacher: Network | None,
+    teacher: Network | None = None,
+    masks: WeightMasks | None = None,
     tensorboard: bool,
     resume: bool,
     quiet: bool,
-    masks: WeightMasks | None = None,
 ) -> None:
     training, validation = training_data(spec, data, hold_out)
     with world() as here:
@@ -192,16 +216,9 @@ def _run(
             quiet=quiet,
         )
         if here.is_first:
+            if masks is not None:
+                write_sparse(out, masks)
             _print_end(out, log)
-
-
-def _pruned(folder: Path) -> tuple[NetworkSpec, State, WeightMasks | None]:
-    """What `prune` or `sparsify` left in a folder."""
-    path = folder / "masks.json"
-    if not path.exists():
-        return *read_network(folder, "slim"), None
-    spec, state = read_network(folder, "sparse")
-    return spec, state, read_masks(path, spec)
 
 
 def _teacher(cfg: Path, weights: Path, student: NetworkSpec, size: int) -> Network:

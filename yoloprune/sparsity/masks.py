@@ -4,15 +4,11 @@ S. Han et al., "Learning both Weights and Connections for Efficient Neural Netwo
 and batch norms are never masked.
 """
 
-import base64
-import binascii
 import hashlib
-import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,10 +20,7 @@ from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.darknet.weights import check_state, parameter_shapes
 from yoloprune.errors import PlanError
-from yoloprune.files import write_text
 from yoloprune.pruning.budget import Scope
-
-VERSION = 1
 
 EXCLUSIONS = ("first", "heads")
 """What may be left dense: the first convolution, and those that heads read."""
@@ -52,7 +45,8 @@ class MaskSettings:
     """How masks are made.
 
     Args:
-        sparsity: share of the weights to remove, in [0, 1), of the convolutions not excluded.
+        sparsity: share of the weights to remove, in [0, 1), of the convolutions that are neither
+            excluded nor left dense by the pattern.
         scope: rank over the whole network, or in each convolution by itself.
         pattern: which weights go together; 2:4 is a half of each convolution by definition.
         exclude: names of `EXCLUSIONS`.
@@ -93,25 +87,26 @@ class WeightMasks:
         """SHA-256 over the network's digest and the masks."""
         digest = hashlib.sha256(self.spec_digest.encode())
         for index, mask in sorted(self.kept.items()):
-            digest.update(f"{index} {tuple(mask.shape)} ".encode() + _packed(mask))
+            digest.update(f"{index} {tuple(mask.shape)} ".encode())
+            digest.update(np.packbits(mask.numpy()).tobytes())
         return digest.hexdigest()
 
 
 def magnitude_masks(spec: NetworkSpec, state: State, settings: MaskSettings) -> WeightMasks:
     """Masks that remove the weights of smallest magnitude; ties go by layer, then by place.
 
-    Weights that are zero already are the first to go, so masks of a higher sparsity include those
-    of a lower one with the same settings. Raises `PlanError` where a convolution would lose all its
-    weights, `WeightsError` where the state does not fit.
+    Weights that are zero already are the first to go and never stay, so masks of a higher sparsity
+    include those of a lower one with the same settings. Raises `PlanError` where a convolution
+    would lose all its weights or none has the pattern, `WeightsError` where the state does not fit.
     """
     check_state(spec, state)
-    chosen = [conv for conv in spec.convs if conv.index not in _excluded(spec, settings.exclude)]
+    chosen = masked_convs(spec, settings)
     kernels = {
         conv.index: state[conv.index].kernel.detach().abs().to("cpu", torch.float32).numpy()
         for conv in chosen
     }
     if settings.pattern is Pattern.TWO_OF_FOUR:
-        kept = {index: _two_of_four(k) for index, k in kernels.items() if k.shape[1] % 4 == 0}
+        kept = {index: _two_of_four(kernel) for index, kernel in kernels.items()}
     else:
         together = 4 if settings.pattern is Pattern.ONE_BY_FOUR else 1
         scores = {index: _block_means(kernel, together) for index, kernel in kernels.items()}
@@ -120,7 +115,9 @@ def magnitude_masks(spec: NetworkSpec, state: State, settings: MaskSettings) -> 
             for index, mask in _largest(scores, settings).items()
         }
     for conv in chosen:
-        if conv.index in kept and not kept[conv.index].any():
+        # What was zero before is named too: training would bring it back otherwise.
+        kept[conv.index] &= kernels[conv.index] != 0
+        if kernels[conv.index].any() and not kept[conv.index].any():
             raise PlanError(
                 f"{conv.title} would lose all its weights at sparsity {settings.sparsity:g}: "
                 "choose a smaller --sparsity, --scope layer, or --exclude"
@@ -130,6 +127,28 @@ def magnitude_masks(spec: NetworkSpec, state: State, settings: MaskSettings) -> 
         settings=settings,
         kept={index: torch.from_numpy(mask) for index, mask in kept.items()},
     )
+
+
+def masked_convs(spec: NetworkSpec, settings: MaskSettings) -> list[Conv]:
+    """The convolutions that masks with these settings name; raises `PlanError` if there is none."""
+    out = _excluded(spec, settings.exclude)
+    allowed = [conv for conv in spec.convs if conv.index not in out]
+    if not allowed:
+        raise PlanError(f"--exclude {','.join(settings.exclude)} leaves no convolution")
+    shapes = parameter_shapes(spec)
+    chosen = [c for c in allowed if _has_pattern(c, shapes[c.index]["kernel"], settings.pattern)]
+    if not chosen:
+        raise PlanError(
+            f"no convolution can have the pattern {settings.pattern.value}: "
+            "its channels do not come in fours; choose another --pattern"
+        )
+    return chosen
+
+
+def left_dense(spec: NetworkSpec, settings: MaskSettings) -> list[Conv]:
+    """The convolutions that the settings do not exclude, but that cannot have the pattern."""
+    out = _excluded(spec, settings.exclude) | {c.index for c in masked_convs(spec, settings)}
+    return [conv for conv in spec.convs if conv.index not in out]
 
 
 def apply_masks(spec: NetworkSpec, state: State, masks: WeightMasks) -> dict[int, ConvParameters]:
@@ -145,9 +164,8 @@ def apply_masks(spec: NetworkSpec, state: State, masks: WeightMasks) -> dict[int
 
 
 def kept_share(spec: NetworkSpec, state: State, settings: MaskSettings) -> float:
-    """Share of the weights that are not zero, of those that the settings do not exclude."""
-    out = _excluded(spec, settings.exclude)
-    kernels = [state[conv.index].kernel for conv in spec.convs if conv.index not in out]
+    """Share of the weights that are not zero, of those that masks with these settings name."""
+    kernels = [state[conv.index].kernel for conv in masked_convs(spec, settings)]
     nonzero = sum(int(kernel.count_nonzero()) for kernel in kernels)
     return nonzero / sum(kernel.numel() for kernel in kernels)
 
@@ -158,81 +176,13 @@ def check_masks(spec: NetworkSpec, masks: WeightMasks) -> None:
     if masks.spec_digest != digest:
         raise PlanError(
             f"the masks were made for another network (its digest starts with "
-            f"{masks.spec_digest[:12]}, this network's with {digest[:12]})"
+            f"{masks.spec_digest[:12]}, this network's with {digest[:12]}; the input size counts)"
         )
     shapes = parameter_shapes(spec)
     for index, mask in masks.kept.items():
         expected = shapes[index]["kernel"] if index in shapes else None
         if tuple(mask.shape) != expected:
             raise PlanError(f"the mask of layer {index} is {tuple(mask.shape)}, not {expected}")
-
-
-def write_masks(path: Path, masks: WeightMasks) -> None:
-    """Write masks as JSON: `kept` is how many weights stay, `bits` one bit a weight in base64."""
-    document = {
-        "version": VERSION,
-        "spec_digest": masks.spec_digest,
-        "settings": asdict(masks.settings),
-        "layers": {
-            str(index): {
-                "shape": list(mask.shape),
-                "kept": int(mask.sum()),
-                "bits": base64.b64encode(_packed(mask)).decode(),
-            }
-            for index, mask in masks.kept.items()
-        },
-        "sha256": masks.digest(),
-    }
-    write_text(path, json.dumps(document, indent=1) + "\n")
-
-
-def read_masks(path: Path, spec: NetworkSpec) -> WeightMasks:
-    """Read a network's masks; raises `PlanError` when they are damaged or of another network."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PlanError(f"{path}: cannot read the masks: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise PlanError(f"{path}: these are not masks: {error}") from error
-    try:
-        masks, checksum = _masks_from(document), document["sha256"]
-        check_masks(spec, masks)
-    except PlanError as error:
-        raise PlanError(f"{path}: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
-        raise PlanError(f"{path}: these are not masks: {error!r}") from error
-    if masks.digest() != checksum:
-        raise PlanError(f"{path}: damaged: the checksum does not fit")
-    return masks
-
-
-def _masks_from(document: Any) -> WeightMasks:
-    if document["version"] != VERSION:
-        raise ValueError(f"version {document['version']}, expected {VERSION}")
-    settings = document["settings"]
-    return WeightMasks(
-        spec_digest=str(document["spec_digest"]),
-        settings=MaskSettings(
-            sparsity=float(settings["sparsity"]),
-            scope=Scope(settings["scope"]),
-            pattern=Pattern(settings["pattern"]),
-            exclude=tuple(map(str, settings["exclude"])),
-        ),
-        kept={int(index): _unpacked(layer) for index, layer in document["layers"].items()},
-    )
-
-
-def _packed(mask: Tensor) -> bytes:
-    return np.packbits(mask.numpy()).tobytes()
-
-
-def _unpacked(layer: Any) -> Tensor:
-    shape = [int(side) for side in layer["shape"]]
-    bits = np.frombuffer(base64.b64decode(layer["bits"], validate=True), np.uint8)
-    count = math.prod(shape)
-    if min(shape) < 1 or len(bits) != -(-count // 8):
-        raise ValueError(f"{len(bits)} bytes of bits for a kernel of {shape}")
-    return torch.from_numpy(np.unpackbits(bits, count=count).astype(bool).reshape(shape))
 
 
 def _excluded(spec: NetworkSpec, names: Iterable[str]) -> set[int]:
@@ -243,6 +193,17 @@ def _excluded(spec: NetworkSpec, names: Iterable[str]) -> set[int]:
         read = {source for head in spec.heads for source in head.sources}
         indices |= {i for i in read if i >= 0 and isinstance(spec.layers[i], Conv)}
     return indices
+
+
+def _has_pattern(conv: Conv, shape: tuple[int, ...], pattern: Pattern) -> bool:
+    match pattern:
+        case Pattern.TWO_OF_FOUR:
+            return shape[1] % 4 == 0
+        case Pattern.ONE_BY_FOUR:
+            # Filters of two groups read different channels: nothing is loaded for both.
+            return conv.groups == 1 or conv.filters // conv.groups % 4 == 0
+        case Pattern.UNSTRUCTURED:
+            return True
 
 
 def _block_means(kernel: NDArray[np.float32], together: int) -> NDArray[Any]:

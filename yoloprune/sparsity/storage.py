@@ -100,7 +100,7 @@ def unpack(content: bytes, spec: NetworkSpec) -> dict[int, ConvParameters]:
     if digest != spec.digest():
         raise WeightsError(
             f"packed from another network (its digest starts with {digest[:12]}, this network's "
-            f"with {spec.digest()[:12]})"
+            f"with {spec.digest()[:12]}; the input size counts)"
         )
     state = {}
     for index, shapes in parameter_shapes(spec).items():

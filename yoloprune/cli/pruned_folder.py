@@ -1,0 +1,48 @@
+"""A folder of `prune` or of `sparsify`: one network, and never both commands' files."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import State
+from yoloprune.errors import PlanError
+from yoloprune.sparsity.mask_file import read_masks, write_masks
+from yoloprune.sparsity.masks import WeightMasks
+from yoloprune.sparsity.storage import write_packed
+from yoloprune.training.run_folder import read_network
+
+SLIM_FILES = ("slim.cfg", "slim.weights", "slim.onnx", "plan.json", "report.json", "report.md")
+SPARSE_FILES = ("sparse.cfg", "sparse.weights", "sparse.packed", "masks.json", "report.json")
+
+RUN_FILES = ("sparse.packed", "masks.json")
+"""What a run of a sparse network leaves beside best.cfg and best.weights."""
+
+PRUNED_FILES = (*SLIM_FILES, *SPARSE_FILES)
+"""What goes from a folder that either command writes."""
+
+
+def refuse_to_replace(out: Path, *inputs: Path) -> None:
+    """Raise `PlanError` if writing the folder would take away one of these files."""
+    if {path.resolve() for path in inputs} & {(out / name).resolve() for name in PRUNED_FILES}:
+        raise PlanError(f"--out {out} would replace the dense network: choose another folder")
+
+
+def read_pruned(folder: Path) -> tuple[NetworkSpec, State, WeightMasks | None]:
+    """The network in a folder of `prune`, or that of `sparsify` with its masks."""
+    masks, slim = folder / "masks.json", folder / "slim.cfg"
+    if not masks.exists():
+        return *read_network(folder, "slim"), None
+    if slim.exists():
+        raise PlanError(
+            f"{folder} holds both {masks.name} and {slim.name}: which is to be trained?"
+        )
+    spec, state = read_network(folder, "sparse")
+    return spec, state, read_masks(masks, spec)
+
+
+def write_sparse(run: Path, masks: WeightMasks) -> None:
+    """masks.json and sparse.packed of a run's best network, which was trained with these masks."""
+    spec, state = read_network(run, "best")
+    # A run may have another input size than the network that the masks were made for.
+    write_masks(run / "masks.json", replace(masks, spec_digest=spec.digest()))
+    write_packed(run / "sparse.packed", spec, state)
