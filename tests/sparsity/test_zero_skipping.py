@@ -1,9 +1,15 @@
 """Zero-skipping convolutions against torch's dense ones."""
 
+import errno
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import accumulate, chain, cycle
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +18,7 @@ from hypothesis import strategies as st
 from random_networks import network_specs, random_state
 
 from yoloprune.darknet.options import ACTIVATIONS
+from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError, WeightsError
@@ -71,11 +78,14 @@ def test_a_convolution_of_any_shape_is_what_torch_computes(
     kernel[gone] = 0
     bias = torch.randn(conv.filters, generator=generator)
     layer = SparseConv(conv, kernel, bias, shape, threads=threads, pool=POOL)
+    alone = inference.SPREAD_ALONE if seed % 2 else 0
     sums = F.conv2d(x, kernel, bias, stride=(conv.stride_y, conv.stride_x), padding=conv.padding,
                     dilation=conv.dilation, groups=conv.groups)  # fmt: skip
     expected = ACTIVATION_FUNCTIONS[conv.activation](sums)
     for _ in range(2):  # Nothing may be left over from the run before.
-        found = layer(x)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(inference, "SPREAD_ALONE", alone)
+            found = layer(x)
         assert found.shape == expected.shape
         # `stair` jumps, and rounding may fall on either side.
         off = (found - expected).abs() > 1e-4 * (1 + sums.abs().max())
@@ -87,7 +97,7 @@ def sparse_pair(spec: NetworkSpec, seed: int) -> tuple[Network, SparseNetwork, t
     masks = magnitude_masks(spec, state, MaskSettings(sparsity=0.5))
     state = apply_masks(spec, state, masks)
     images = torch.rand(2, *spec.input_shape, generator=torch.Generator().manual_seed(seed))
-    return Network.from_state(spec, state), SparseNetwork(spec, state, threads=1), images
+    return Network.from_state(spec, state), SparseNetwork(spec, state, threads=3), images
 
 
 def always(choose_sparse: bool) -> object:
@@ -123,18 +133,137 @@ def test_random_networks_are_the_dense_ones(spec: NetworkSpec, seed: int) -> Non
             assert (found - expected).abs().max() <= 1e-4 * expected.abs().max() + 1e-6
 
 
-def test_each_layer_is_timed_both_ways() -> None:
+def test_each_layer_gets_what_was_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = cycle([[1.0, 2.0], [2.0, 1.0], [1.0, 1.0]])
+    monkeypatch.setattr(inference, "_milliseconds", lambda layers, x: next(measured))
     _, sparse, _ = sparse_pair(TINY, 3)
     assert [choice.index for choice in sparse.choices] == [conv.index for conv in TINY.convs]
-    assert all(choice.dense_ms > 0 and choice.sparse_ms > 0 for choice in sparse.choices)
-    kinds = [type(sparse.network.layers[str(choice.index)]) for choice in sparse.choices]
-    assert [kind is SparseConv for kind in kinds] == [c.is_sparse for c in sparse.choices]
+    for number, choice in enumerate(sparse.choices):
+        assert (choice.dense_ms, choice.sparse_ms) == ((1, 2), (2, 1), (1, 1))[number % 3]
+        module = sparse.network.layers[str(choice.index)]
+        assert isinstance(module, SparseConv) == choice.is_sparse == (number % 3 == 1)
 
 
-def test_images_of_another_size_are_refused() -> None:
-    layer = SparseConv(TINY.convs[0], torch.ones(2, 3, 3, 3), torch.zeros(2), (3, 8, 8))
+def test_layers_are_timed_in_turn_and_the_best_run_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = [torch.nn.Identity(), torch.nn.Identity()]
+    lasting = [9.0, 9.0, 5.0, 7.0, 4.0, 8.0, 6.0, 7.5]  # The first of each is not timed.
+    clock = accumulate(chain.from_iterable((0.0, seconds) for seconds in lasting))
+    monkeypatch.setattr(inference, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert inference._milliseconds(layers, torch.zeros(1)) == pytest.approx([4e3, 7e3])
+
+
+def ones_layer(**options: object) -> SparseConv:
+    kernel, bias = torch.ones(2, 3, 3, 3), torch.zeros(2)
+    return SparseConv(TINY.convs[0], kernel, bias, (3, 8, 8), **options)  # type: ignore[arg-type]
+
+
+def test_other_inputs_and_threads_than_it_was_made_for_are_refused() -> None:
+    layer = ones_layer()
     with pytest.raises(ValueError, match="made for inputs of"):
         layer(torch.zeros(1, 3, 8, 9))
+    with pytest.raises(ValueError, match=r"inputs of float32, got torch\.float64"):
+        layer(torch.zeros(1, 3, 8, 8, dtype=torch.float64))
+    with pytest.raises(TypeError):  # The kernels themselves take nothing else.
+        layer.kernels.spread(np.zeros((3, 8, 8)), np.zeros((3, 1, 1, 10, 9)), 1, 0, 3)
+    with pytest.raises(ValueError, match="threads=0 must be at least 1"):
+        ones_layer(threads=0)
+    with pytest.raises(ValueError, match="need a pool"):
+        ones_layer(threads=2)
+    with pytest.raises(ValueError, match="threads=0 must be at least 1"):
+        SparseNetwork(TINY, random_state(TINY, 1, torch.float32), threads=0)
+
+
+@pytest.mark.parametrize("activation", sorted(inference.SLOPES))
+def test_infinities_and_nan_are_activated_as_torch_does(activation: str) -> None:
+    conv = replace(TINY.convs[0], filters=3, size=1, padding=0, stride_x=1, stride_y=1,
+                   batch_normalize=False, activation=activation)  # fmt: skip
+    kernel, bias = torch.ones(3, 1, 1, 1), torch.tensor([-torch.inf, torch.inf, torch.nan])
+    found = SparseConv(conv, kernel, bias, (1, 4, 4))(torch.zeros(1, 1, 4, 4))
+    expected = ACTIVATION_FUNCTIONS[activation](bias)
+    torch.testing.assert_close(found[0, :, 0, 0], expected, equal_nan=True)
+
+
+def test_one_call_at_a_time_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "_milliseconds", always(True))
+    _, sparse, images = sparse_pair(TINY, 3)
+    inside: list[int] = []
+    most = []
+
+    def compute(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        inside.append(1)
+        time.sleep(0.02)
+        most.append(len(inside))
+        inside.pop()
+        return (images,)
+
+    monkeypatch.setattr(sparse, "network", compute)
+    list(POOL.map(sparse, [images] * 3))
+    assert most == [1, 1, 1]
+
+
+def test_the_state_and_torchs_random_numbers_are_left_alone() -> None:
+    bare = parse_cfg(
+        "[net]\nheight=8\nwidth=8\nchannels=3\n"
+        "[convolutional]\nfilters=8\nsize=3\npad=1\nactivation=leaky\n"
+    )
+    state = random_state(bare, 1, torch.float32)
+    images = torch.rand(1, 3, 8, 8)
+    before = torch.get_rng_state()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "TRIALS", 1)
+        network = SparseNetwork(bare, state, threads=1)
+        patch.setattr(inference, "_milliseconds", always(True))
+        skipping = SparseNetwork(bare, state, threads=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    expected = [network(images)[0], skipping(images)[0]]
+    state[0].bias.fill_(99.0)
+    state[0].kernel.fill_(99.0)
+    for made, was in zip((network, skipping), expected, strict=True):
+        assert torch.equal(made(images)[0], was)
+
+
+def double(x: np.ndarray) -> None:
+    for i in range(len(x)):
+        x[i] *= 2
+
+
+@pytest.mark.parametrize("damage", ["nbi", "nbc"])
+def test_a_damaged_cache_is_made_anew(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from numba import config, types
+
+    from yoloprune.sparsity.kernels import compiled
+
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    decorate = compiled(types.Array(types.float32, 1, "C"))
+    decorate(double)
+    (cached,) = tmp_path.rglob(f"*.{damage}")
+    whole = cached.read_bytes()
+    for content in (b"", whole[: len(whole) // 2]):
+        cached.write_bytes(content)
+        x = np.ones(3, np.float32)
+        decorate(double)(x)
+        assert x.tolist() == [2.0] * 3
+    assert decorate(double).stats.cache_hits  # type: ignore[attr-defined]
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from numba import config, types
+    from numba.core import caching
+
+    from yoloprune.sparsity.kernels import compiled
+
+    def full(*_: object) -> None:
+        raise OSError(errno.EFBIG, "File too large")
+
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(caching.IndexDataCacheFile, "_open_for_write", full)
+    x = np.ones(3, np.float32)
+    compiled(types.Array(types.float32, 1, "C"))(double)(x)
+    assert x.tolist() == [2.0] * 3
 
 
 def test_without_numba_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from threading import Lock
 from types import ModuleType
 
 import numpy as np
@@ -58,27 +59,32 @@ class SparseNetwork:
 
     Each convolution is timed dense (torch) and sparse when the network is made, batch norm folded
     in both; `choices` has what was measured. It is for images of the spec's size, float32, on a
-    CPU, and computes without gradients.
+    CPU, and computes without gradients. Several threads may call it; they wait for each other.
 
     Args:
         spec: the network.
         state: its weights; nothing is skipped but exact zeros.
-        threads: of the sparse convolutions; the dense ones have torch's own.
+        threads: of the sparse convolutions, at least 1; the dense ones have torch's own.
 
-    Raises `WeightsError` where numba is not installed or the state does not fit the spec.
+    Raises `WeightsError` where numba is not installed or the state does not fit the spec,
+    `ValueError` for no threads.
     """
 
     def __init__(self, spec: NetworkSpec, state: State, *, threads: int) -> None:
-        self.network = Network.from_state(spec, state)
+        if threads < 1:
+            raise ValueError(f"threads={threads} must be at least 1")
+        self.network, self._lock = Network.from_state(spec, state), Lock()
         shapes = layer_shapes(spec)
         pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
-        choices = []
+        choices, noise = [], torch.Generator().manual_seed(0)
         for conv in spec.convs:
             shape = source_shapes(conv, spec, shapes)[0]
             kernel, bias = folded(state[conv.index])
             dense = _dense(conv, kernel, bias)
             sparse = SparseConv(conv, kernel, bias, shape, threads=threads, pool=pool)
-            dense_ms, sparse_ms = _milliseconds([dense, sparse], torch.rand(1, *shape))
+            dense_ms, sparse_ms = _milliseconds(
+                [dense, sparse], torch.rand(1, *shape, generator=noise)
+            )
             choice = LayerChoice(
                 index=conv.index,
                 zeros=1 - int(kernel.count_nonzero()) / kernel.numel(),
@@ -92,8 +98,9 @@ class SparseNetwork:
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, C, H, W) -> the maps that `Network.forward` gives."""
-        # Layers write over what they gave before: what leaves this network is a copy.
-        return tuple(output.clone() for output in self.network(images))
+        # Layers write over what they gave before: one call at a time, and copies leave it.
+        with self._lock:
+            return tuple(output.clone() for output in self.network(images))
 
 
 class SparseConv(nn.Module):
@@ -109,10 +116,11 @@ class SparseConv(nn.Module):
         kernel: (F, C/groups, k, k), with batch norm folded in.
         bias: (F,).
         shape: (C, H, W) of the input.
-        threads: parts that the work is split into.
+        threads: parts that the work is split into, at least 1.
         pool: runs all parts but one; None for a single thread.
 
-    Raises `WeightsError` where numba is not installed.
+    Raises `WeightsError` where numba is not installed, `ValueError` for threads without a pool and
+    for inputs that are not float32 of this shape.
     """
 
     def __init__(
@@ -126,13 +134,15 @@ class SparseConv(nn.Module):
         pool: ThreadPoolExecutor | None = None,
     ) -> None:
         super().__init__()
+        if threads < 1 or (threads > 1 and pool is None):
+            raise ValueError(f"threads={threads} must be at least 1, and more need a pool")
         self.kernels = _kernels()
         self.conv, self.shape, self.threads, self.pool = conv, shape, threads, pool
-        self.bias = bias.float().numpy()
+        self.bias = bias.detach().float().numpy().copy()
         plan = Geometry.of(conv, shape)
         self.geometry = plan
         self.tiles, self.small = tile_starts(plan.end, self.kernels.TILE, self.kernels.SMALL_TILE)
-        weights = kernel.float().numpy()
+        weights = kernel.detach().float().numpy()
         self.filters = unit_size(conv, weights, self.kernels.TOGETHER)
         self.starts, self.offsets, self.weights = nonzeros(
             conv, weights, plan, self.kernels.TILE, self.filters
@@ -155,6 +165,8 @@ class SparseConv(nn.Module):
         """(B, C, H, W) -> (B, F, H', W'), float32."""
         if tuple(x.shape[1:]) != self.shape:
             raise ValueError(f"made for inputs of {self.shape}, got {tuple(x.shape[1:])}")
+        if x.dtype != torch.float32:
+            raise ValueError(f"made for inputs of float32, got {x.dtype}")
         if len(self.out) != len(x):
             self.out = torch.empty(len(x), *self.out.shape[1:])
         for image, result in zip(x.contiguous().numpy(), self.out.numpy(), strict=True):
@@ -206,7 +218,9 @@ def folded(parameters: ConvParameters) -> tuple[Tensor, Tensor]:
 
 
 def _dense(conv: Conv, kernel: Tensor, bias: Tensor) -> ConvLayer:
-    layer = ConvLayer(replace(conv, batch_normalize=False), kernel.shape[1] * conv.groups).eval()
+    with torch.device("meta"):  # Which leaves torch's random state alone.
+        layer = ConvLayer(replace(conv, batch_normalize=False), kernel.shape[1] * conv.groups)
+    layer.to_empty(device="cpu").eval()
     assert layer.conv.bias is not None
     with torch.no_grad():
         layer.conv.weight.copy_(kernel)

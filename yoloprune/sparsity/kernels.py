@@ -15,6 +15,7 @@ F filters, C input channels, U units of one filter or four, K places of non-zero
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -37,17 +38,41 @@ TOGETHER = 4
 STRIP = TILE // TOGETHER
 """Pixels of a tile that they are computed for at once: as many sums as of one filter's tile."""
 
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile without the interpreter's lock, and keep the machine code on disk between runs.
+
+def compiled(*arguments: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Compile for arguments of these types alone, and keep the machine code between runs.
 
     numba keeps it beside this file or, where that cannot be written, in the user's cache folder.
+    The interpreter's lock is not held. Calls with other types raise `TypeError`.
     """
+    signature = types.void(*arguments)
+
+    def compile_now(function: Callable[..., None]) -> Callable[..., None]:
+        # A damaged cache raises whatever unpickling does; no cache costs some seconds a run.
+        with suppress(Exception):
+            return _with_cache(function, signature)
+        kernel: Callable[..., None] = njit(signature, **OPTIONS)(function)
+        return kernel
+
+    return compile_now
+
+
+def _with_cache(function: Callable[..., None], signature: Any) -> Callable[..., None]:
+    kernel = njit(cache=True, **OPTIONS)(function)
     try:
-        kernel: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy")(function)
-    except RuntimeError:  # Neither can be written.
-        kernel = njit(nogil=True, error_model="numpy")(function)
-    return kernel
+        kernel.compile(signature)
+    except Exception:
+        kernel.recompile()  # Of nothing yet: this empties the cache.
+        kernel.compile(signature)
+    kernel.disable_compile()
+    found: Callable[..., None] = kernel
+    return found
+
+
+def _array(kind: Any, dimensions: int = 1) -> Any:
+    return types.Array(kind, dimensions, "C")
 
 
 def _accumulate(pixels: int, filters: int) -> Callable[..., None]:
@@ -56,7 +81,7 @@ def _accumulate(pixels: int, filters: int) -> Callable[..., None]:
     accumulate(sums, at, x, x_at, offsets, weights, first, last) adds
     weights[k * filters + f] * x[x_at + offsets[k] + i] to sums[at + f * TILE + i] for k in
     first..last-1, f in 0..filters-1 and i in 0..pixels-1. All arrays are one-dimensional and
-    contiguous. Nothing is checked.
+    contiguous, of float32 but for the int32 offsets. No bound is checked.
     """
     vectors = pixels // LANES
 
@@ -139,13 +164,22 @@ _accumulate_small_tile = _accumulate(SMALL_TILE, 1)
 _accumulate_strip = _accumulate(STRIP, TOGETHER)
 
 
-@compiled
+@njit(**OPTIONS)
 def _activate(sums: np.ndarray, slope: np.float32, out: np.ndarray) -> None:
-    for i in range(len(out)):
-        out[i] = max(sums[i], sums[i] * slope)
+    if slope == 0:  # Times which inf is NaN.
+        for i in range(len(out)):
+            out[i] = np.float32(0) if sums[i] < 0 else sums[i]
+    else:
+        for i in range(len(out)):
+            out[i] = sums[i] * slope if sums[i] < 0 else sums[i]
 
 
-@compiled
+@compiled(
+    _array(types.float32), _array(types.int64, 2), _array(types.int32), _array(types.float32),
+    types.int64, _array(types.float32), types.float32, _array(types.int64), types.int64,
+    types.boolean, types.int64, types.int64, _array(types.float32, 2), _array(types.float32),
+    types.int64, types.int64, types.int64, types.int64,
+)  # fmt: skip
 def convolve(
     x: np.ndarray,  # (flat input,) float32
     starts: np.ndarray,  # (channel blocks, U + 1) int64: where each unit's places begin
@@ -153,7 +187,7 @@ def convolve(
     weights: np.ndarray,  # (K x filters of a unit,) float32
     filters: int,  # of a unit: 1 or TOGETHER
     bias: np.ndarray,  # (F,) float32
-    slope: float,  # what the activation multiplies negative values with
+    slope: np.float32,  # what the activation multiplies negative values with
     tiles: np.ndarray,  # (tiles,) int64: first pixel of each, in the flat padded output
     end: int,  # the pixel after the last one
     small: bool,  # whether the last of them is a small one
@@ -199,7 +233,7 @@ def convolve(
                 done += run
 
 
-@compiled
+@compiled(_array(types.float32, 3), _array(types.float32, 5), types.int64, types.int64, types.int64)
 def spread(
     x: np.ndarray,  # (C, H, W) float32
     planes: np.ndarray,  # (C, stride_y, stride_x, rows, pitch) float32
