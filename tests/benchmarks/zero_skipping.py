@@ -8,7 +8,6 @@ Usage: python tests/benchmarks/zero_skipping.py THREADS SCOPE PATTERN [SPARSITY 
 
 import statistics
 import sys
-import time
 from pathlib import Path
 
 import torch
@@ -19,7 +18,14 @@ from yoloprune.darknet.weights import read_weights
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.model.initialization import random_state
 from yoloprune.pruning.budget import Scope
-from yoloprune.report.latency import Timer, dense_cpu_timers, sample_image
+from yoloprune.report.latency import (
+    Timer,
+    alternating_times,
+    dense_cpu_timers,
+    sample_image,
+    times_as_fast,
+)
+from yoloprune.report.sparse_latency import sparse_timer
 from yoloprune.sparsity.inference import SparseNetwork
 from yoloprune.sparsity.masks import MaskSettings, Pattern, apply_masks, magnitude_masks
 from yoloprune.sparsity.storage import pack
@@ -48,28 +54,20 @@ def main() -> None:
         networks[sparsity] = SparseNetwork(spec, state, threads=threads)
         skipping = sum(choice.is_sparse for choice in networks[sparsity].choices)
         rows[sparsity] = (len(pack(spec, state)), skipping)
-    times: dict[object, list[float]] = {name: [] for name in (*timers, *networks)}
-    for run in range(RUNS + 1):
-        for name, timer in timers.items():
-            milliseconds = timer()
-            if run:
-                times[name].append(milliseconds)
-        for sparsity, network in networks.items():
-            start = time.perf_counter()
-            network(image)
-            if run:
-                times[sparsity].append(1e3 * (time.perf_counter() - start))
+    skipping_timers = {f"{zeros:.0%}": sparse_timer(net, image) for zeros, net in networks.items()}
+    times = alternating_times(
+        timers | skipping_timers, runs=RUNS, warmup=1, track=lambda items, what: items
+    )
     medians = {name: statistics.median(series) for name, series in times.items()}
     fastest = min(timers, key=lambda name: medians[name])
     print(f"{threads} threads, scope {scope.value}, pattern {pattern.value}")
     for name in timers:
         print(f"  {name:14} {medians[name]:8.1f} ms")
     for sparsity, (packed, skipping) in rows.items():
-        speedup = statistics.median(
-            a / b for a, b in zip(times[fastest], times[sparsity], strict=True)
-        )
+        name = f"{sparsity:.0%}"
+        speedup = times_as_fast(times[name], than=times[fastest])
         print(
-            f"  {sparsity:14.0%} {medians[sparsity]:8.1f} ms  {speedup:5.2f}x {fastest}; "
+            f"  {name:>14} {medians[name]:8.1f} ms  {speedup:5.2f}x {fastest}; "
             f"{skipping} of {len(spec.convs)} convolutions skip zeros; "
             f"packed {packed / 1e6:.1f} MB, {packed / size:.1%} of {size / 1e6:.1f} MB"
         )

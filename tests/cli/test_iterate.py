@@ -33,7 +33,7 @@ def accuracies(monkeypatch: pytest.MonkeyPatch, *values: float) -> Iterator[floa
     def evaluate(*_: Any) -> SimpleNamespace:
         return SimpleNamespace(map50=next(following))
 
-    monkeypatch.setattr("yoloprune.cli.iterate.evaluate", evaluate)
+    monkeypatch.setattr("yoloprune.cli.steps.evaluate", evaluate)
     return following
 
 
@@ -61,7 +61,7 @@ def test_it_prunes_in_steps_and_goes_on_after_a_stop(
     assert (out / "best.weights").read_bytes() == final
     # What is finished is neither trained nor evaluated again.
     accuracies(monkeypatch)
-    monkeypatch.setattr("yoloprune.cli.iterate.shown_training", None)
+    monkeypatch.setattr("yoloprune.cli.steps.shown_training", None)
     again = run(*command(folder, out, "--resume"))
     assert (again.exit_code, again.stdout) == (0, result.stdout)
 

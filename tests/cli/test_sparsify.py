@@ -3,21 +3,27 @@
 import json
 import re
 import sys
+from functools import partial
+from itertools import count, cycle, repeat
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from case_study.tiny import torch_alone
 from cli.commands import refused, run
 from cli.conftest import Pair
 
 from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
 from yoloprune.model.network import Network
-from yoloprune.report import latency
-from yoloprune.sparsity.masks import read_masks
+from yoloprune.report import sparse_latency
+from yoloprune.sparsity.mask_file import read_masks
+from yoloprune.sparsity.storage import read_packed
+from yoloprune.training.run_folder import write_network
 
 
 @pytest.fixture
@@ -65,6 +71,37 @@ def test_expand_gives_the_weights_back(sparse: Path, tmp_path: Path) -> None:
     result = run("expand", sparse / "sparse.cfg", sparse / "sparse.packed", "--out", out)
     assert result.exit_code == 0, (result.output, result.exception)
     assert out.read_bytes() == (sparse / "sparse.weights").read_bytes()
+    for taken in ("sparse.cfg", "sparse.packed"):
+        before = (sparse / taken).read_bytes()
+        message = refused(
+            "expand", sparse / "sparse.cfg", sparse / "sparse.packed", "--out", sparse / taken
+        )
+        assert "would replace what it is made of" in message
+        assert (sparse / taken).read_bytes() == before
+
+
+def test_a_folder_holds_what_one_command_wrote(pair: Pair, sparse: Path) -> None:
+    prune = ["prune", pair.cfg, pair.weights, "--keep-macs", 0.7, "--out", sparse]
+    again = ["sparsify", pair.cfg, pair.weights, "--sparsity", 0.5, "--out", sparse]
+    own = [sparse / "sparse.cfg", sparse / "sparse.weights"]
+    assert "would replace" in refused("prune", *own, *prune[3:])
+    assert run(*prune).exit_code == 0
+    assert not [*sparse.glob("sparse.*"), *sparse.glob("masks.json")]
+    assert run(*again).exit_code == 0
+    assert not [*sparse.glob("slim.*"), *sparse.glob("plan.json"), *sparse.glob("report.md")]
+    (sparse / "slim.cfg").write_bytes(pair.cfg.read_bytes())
+    message = refused("finetune", sparse, "--data", sparse, "--out", sparse / "run")
+    assert "holds both masks.json and slim.cfg" in message
+
+
+def test_what_an_option_or_a_pattern_does_not_do_is_said(pair: Pair, tmp_path: Path) -> None:
+    command = ["sparsify", pair.cfg, pair.weights, "--sparsity", 0.5, "--out", tmp_path / "s"]
+    result = run(*command, "--pattern", "2:4", "--scope", "layer")
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "warning: --scope changes nothing" in result.stderr
+    first, second = read_cfg(pair.cfg).convs[:2]  # Of three and of two channels.
+    assert f"{first.title}, {second.title} stay dense" in result.stderr
+    assert run(*command, "--scope", "layer").stderr == ""
 
 
 def test_bad_input_is_one_line_and_writes_nothing(pair: Pair, tmp_path: Path) -> None:
@@ -83,6 +120,17 @@ def test_bad_input_is_one_line_and_writes_nothing(pair: Pair, tmp_path: Path) ->
     assert not out.exists()
 
 
+def packed_as_trained(out: Path) -> None:
+    """Whether a run's packed file holds its best network."""
+    spec = read_cfg(out / "best.cfg")
+    packed = read_packed(out / "sparse.packed", spec)
+    for index, parameters in read_weights(out / "best.weights", spec).items():
+        for (_, tensor), (_, expected) in zip(
+            packed[index].items(), parameters.items(), strict=True
+        ):
+            assert torch.equal(tensor, expected)
+
+
 def test_fine_tuning_holds_the_zeros(folder: Path, tmp_path: Path) -> None:
     best = [folder / "run" / "best.cfg", folder / "run" / "best.weights"]
     command = ["sparsify", *best, "--scope", "layer", "--out", tmp_path / "s", "--sparsity"]
@@ -93,8 +141,11 @@ def test_fine_tuning_holds_the_zeros(folder: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, (result.output, result.exception)
     spec = read_cfg(tmp_path / "run" / "best.cfg")
     state = read_weights(tmp_path / "run" / "best.weights", spec)
-    for index, mask in read_masks(tmp_path / "s" / "masks.json", spec).kept.items():
+    held = read_masks(tmp_path / "s" / "masks.json", spec)
+    for index, mask in held.kept.items():
         assert (state[index].kernel[~mask] == 0).all()
+    assert read_masks(tmp_path / "run" / "masks.json", spec).digest() == held.digest()
+    packed_as_trained(tmp_path / "run")
     assert run(*command, 0.5).exit_code == 0
     assert "another weight masks" in refused(*tune, "--resume")
     (tmp_path / "s" / "masks.json").write_text("{}")
@@ -120,12 +171,53 @@ def test_iterating_over_weights_reaches_the_sparsity_and_resumes(
     for index, mask in last.items():
         assert (state[index].kernel[~mask] == 0).all()
         assert not (mask & ~first[index]).any()
+    packed_as_trained(out)
+    assert read_masks(out / "masks.json", spec).kept.keys() == last.keys()
     final = (out / "best.weights").read_bytes()
     for name in ("last.pt", "last.cfg", "last.weights", "accuracy.json"):
         (out / "step-02" / name).unlink()
     assert run(*command, "--resume").exit_code == 0
     assert (out / "best.weights").read_bytes() == final
     assert "another weight_sparsity" in refused(*command, "--resume", "--sparsity", 0.7)
+    further = ["iterate", out / "best.cfg", out / "best.weights", *command[3:-1]]
+    message = refused(*further, tmp_path / "more")
+    assert "only 0.2 of the weights are left already" in message
+    assert not (tmp_path / "more").exists()
+
+
+def test_files_of_a_network_that_is_no_longer_the_best_go(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    following = iter([0.9, 0.9, 0.5])
+    monkeypatch.setattr(
+        "yoloprune.cli.steps.evaluate", lambda *_: SimpleNamespace(map50=next(following))
+    )
+    monkeypatch.setattr("yoloprune.cli.steps.shown_training", untrained)
+    spec = read_cfg(folder / "run" / "best.cfg")
+    dense = tmp_path / "half"
+    best = [folder / "run" / "best.cfg", folder / "run" / "best.weights"]
+    assert run("sparsify", *best, "--sparsity", 0.3, "--out", dense).exit_code == 0
+    out = tmp_path / "steps"
+    command = ["iterate", dense / "sparse.cfg", dense / "sparse.weights", "--method", "weights",
+               "--sparsity", 0.5, "--step", 0.25, "--data", folder / "data", "--batch-size", 4,
+               "--quiet", "--out", out, "--map-floor"]  # fmt: skip
+    result = run(*command, 0.6)
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "warning: the steps up to 1 remove nothing" in result.stderr
+    # Fewer zeros are asked for than there are, and none comes back.
+    masks = read_masks(out / "masks.json", spec)
+    assert sum(int(mask.sum()) for mask in masks.kept.values()) == pytest.approx(
+        0.7 * sum(mask.numel() for mask in masks.kept.values()), abs=1
+    )
+    packed_as_trained(out)
+    (out / "step-01" / "accuracy.json").unlink()
+    following = iter([0.5])
+    assert "step 0" in run(*command, 0.6, "--resume").stdout
+    assert not (out / "sparse.packed").exists() and not (out / "masks.json").exists()
+
+
+def untrained(spec: NetworkSpec, state: State, *, run: Path, **_: object) -> None:
+    write_network(run, "last", spec, state, 0)
 
 
 def test_iterate_wants_the_target_that_its_method_has(folder: Path, tmp_path: Path) -> None:
@@ -141,6 +233,14 @@ def test_iterate_wants_the_target_that_its_method_has(folder: Path, tmp_path: Pa
         assert "--sparsity with --method weights" in refused(*command, *options)
     weights = [*command, "--method", "weights", "--sparsity"]
     assert "must be in [0, 1)" in refused(*weights, 1.5)
+    assert "--sparsity 0 leaves nothing to do" in refused(*weights, 0)
+    assert "would lose all its weights" in refused(*weights, 0.9999)
+    alone = "goes with --method channels alone"
+    assert f"--criterion {alone}" in refused(*weights, 0.5, "--criterion", "l1")
+    assert f"--reconstruct {alone}" in refused(*weights, 0.5, "--reconstruct")
+    for option in (["--exclude", "heads"], ["--pattern", "1x4"]):
+        message = refused(*command, "--keep-macs", 0.5, *option)
+        assert f"{option[0]} goes with --method weights alone" in message
     assert "no steps" in refused(*weights, 0.5, "--pattern", "2:4")
     assert not (tmp_path / "o").exists()
 
@@ -148,20 +248,25 @@ def test_iterate_wants_the_target_that_its_method_has(folder: Path, tmp_path: Pa
 def test_the_benchmark_names_the_fastest_dense_engine(
     sparse: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(latency, "_engines", torch_alone)
+    # A run of zero-skipping lasts 2 ms by this clock.
+    clock = count(0, 0.002)
+    monkeypatch.setattr(sparse_latency, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    lasting = {"slow": repeat(9.0), "fast": cycle([4.0, 7.0])}
+    timers = {name: partial(next, times) for name, times in lasting.items()}
+    monkeypatch.setattr(sparse_latency, "dense_cpu_timers", lambda spec, state: timers)
     pair = [sparse / "sparse.cfg", sparse / "sparse.weights"]
-    command = ["benchmark", *pair, "--sparse", "--runs", 2, "--warmup", 1, "--threads", 1]
+    command = ["benchmark", *pair, "--sparse", "--runs", 3, "--warmup", 1, "--threads", 1]
     result = run(*command, "--json")
     assert result.exit_code == 0, (result.output, result.exception)
     document = json.loads(result.stdout)
-    assert document["fastest_dense"] == "torch eager" and document["threads"] == 1
-    assert document["speedup_vs_fastest_dense"] > 0
+    assert document["fastest_dense"] == "fast" and document["threads"] == 1
+    assert document["speedup_vs_fastest_dense"] == pytest.approx(3.5)  # 7, 4 and 7 over 2.
     assert document["relative_error"] <= 1e-4
-    assert document["latencies"].keys() == {"zero-skipping", "torch eager"}
+    assert document["latencies"].keys() == {"zero-skipping", "slow", "fast"}
     spec = read_cfg(pair[0])
     assert [layer["index"] for layer in document["layers"]] == [c.index for c in spec.convs]
     table = run(*command)
-    assert "as fast as the fastest dense engine, torch eager" in table.stdout
+    assert "as fast as the fastest dense engine, fast" in table.stdout
     assert "one network" in refused(*command, *pair)
     monkeypatch.setattr("yoloprune.report.sparse_latency.TOLERANCE", -1.0)
     assert "not timed" in refused(*command)

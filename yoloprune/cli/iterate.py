@@ -1,8 +1,7 @@
 """`yoloprune iterate`: prune a small step, fine-tune, until the target."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from yoloprune.cli.calibration import CalibrationImages, choose_calibration
-from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table
+from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, warn
 from yoloprune.cli.iteration import Channels, Method, Weights
-from yoloprune.cli.sparsify import Exclude, excluded
+from yoloprune.cli.sparsify import Exclude, excluded, warn_of_pattern
+from yoloprune.cli.steps import PROTOCOL, Steps, read_object
 from yoloprune.cli.training import (
     Accumulate,
     BatchSize,
@@ -25,39 +25,27 @@ from yoloprune.cli.training import (
     RunPath,
     Seed,
     Workers,
-    shown_training,
     training_data,
     training_side,
 )
 from yoloprune.cost import cost
 from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import NetworkSpec, with_input_size
-from yoloprune.darknet.state import State
+from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
 from yoloprune.datasets.fingerprint import fingerprint
-from yoloprune.datasets.labels import Dataset
-from yoloprune.errors import CheckpointError, DatasetError, PlanError
-from yoloprune.evaluation.evaluator import Protocol, evaluate
-from yoloprune.files import file_sha256, write_folder, write_text
-from yoloprune.model.network import Network
+from yoloprune.errors import CheckpointError, PlanError
+from yoloprune.files import file_sha256, write_text
 from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.selection import MEASURED_CRITERIA
-from yoloprune.schedule import Pair, Schedule, ScheduledNetwork, step_targets
+from yoloprune.schedule import Schedule, ScheduledNetwork, step_targets
 from yoloprune.schedule import iterate as run_schedule
 from yoloprune.sparsity.masks import MaskSettings, Pattern
 from yoloprune.training.config import TrainingConfig
-from yoloprune.training.distributed import World, world
-from yoloprune.training.engine import trainable_spec
-from yoloprune.training.run_folder import CHECKPOINT, read_network, write_network
+from yoloprune.training.distributed import world
+from yoloprune.training.run_folder import CHECKPOINT
 
 SCHEDULE = "schedule.json"
 """File of a run that says what it was started with."""
-
-ACCURACY = "accuracy.json"
-"""The last file of a step: its network's mAP, and what that was measured on."""
-
-FINISHED = ("last.cfg", "last.weights", ACCURACY)
-PROTOCOL: Protocol = "case-study"
 
 
 class MethodName(StrEnum):
@@ -80,7 +68,8 @@ def iterate(
         typer.Option("--keep-macs", help="Channels: share of the dense MACs at the end."),
     ] = None,
     sparsity: Annotated[
-        float | None, typer.Option("--sparsity", help="Weights: share that is zero at the end.")
+        float | None,
+        typer.Option("--sparsity", help="Weights: share of zeros at the end; `train` has a lasso."),
     ] = None,
     step: Annotated[
         float, typer.Option("--step", help="Share of the dense network that goes with each step.")
@@ -129,8 +118,13 @@ def iterate(
     """Prune in small steps with fine-tuning between them; `--resume` goes on after a stop."""
     if finetune_every > 1 and not reconstruct:
         raise PlanError("--finetune-every needs --reconstruct: nothing else mends a network")
-    if reconstruct and method is MethodName.WEIGHTS:
-        raise PlanError("--reconstruct goes with --method channels alone")
+    _refuse_others_options(
+        method,
+        channels={"--reconstruct": reconstruct, "--criterion": criterion != "l2"},
+        weights={"--pattern": pattern is not Pattern.UNSTRUCTURED, "--exclude": bool(exclude)},
+    )
+    if sparsity == 0:
+        raise PlanError("--sparsity 0 leaves nothing to do: give a share in (0, 1)")
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     config = TrainingConfig(
@@ -190,20 +184,23 @@ def iterate(
         "training_images": fingerprint(training),
         "validation_images": fingerprint(validation),
     }
+    targets = step_targets(step, keep, schedule)
     with world() as here:
-        steps = _Steps(
+        steps = Steps(
             out=out,
             weights=weights,
             training=training,
             validation=validation,
             config=config,
             method=pruning,
-            untrained=_untrained(len(step_targets(step, keep)), finetune_every),
+            untrained=_untrained(len(targets), finetune_every),
             here=here,
             quiet=quiet,
         )
-        step_targets(step, keep)
         steps.check(spec, state, keep)
+        idle = _idle(targets, pruning.kept(spec, state), pruning.unit)
+        if here.is_first:
+            _warn(spec, pruning, idle)
         here.on_first(lambda: _begin(out, asked | config.decisive(), resume))
         networks = run_schedule(
             spec,
@@ -220,93 +217,36 @@ def iterate(
         _follow(networks, steps, map_floor, quiet)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Steps:
-    """The steps of a run, each in a folder of its own; what is finished is read, not made again.
+def _refuse_others_options(
+    method: MethodName, *, channels: Mapping[str, bool], weights: Mapping[str, bool]
+) -> None:
+    """Raise `PlanError` for an option of the other method; the values say which are given."""
+    options, other = {
+        MethodName.CHANNELS: (weights, MethodName.WEIGHTS),
+        MethodName.WEIGHTS: (channels, MethodName.CHANNELS),
+    }[method]
+    for name, given in options.items():
+        if given:
+            raise PlanError(f"{name} goes with --method {other.value} alone")
 
-    Of several processes the first one prunes, evaluates and writes; the others read. `untrained`
-    are the numbers of the steps without fine-tuning.
-    """
 
-    out: Path
-    weights: Path
-    training: Dataset
-    validation: Dataset
-    config: TrainingConfig
-    method: Method
-    untrained: frozenset[int]
-    here: World
-    quiet: bool
+def _idle(targets: Sequence[float], reached: float, unit: str) -> int:
+    """How many steps remove nothing; raises `PlanError` where none would remove anything."""
+    # Less a little: of a share only whole weights go.
+    idle = sum(share > reached - 1e-4 for share in targets)
+    if idle == len(targets):
+        raise PlanError(
+            f"only {reached:.3g} of the {unit} are left already: {targets[-1]:.3g}, the target, "
+            "would remove nothing"
+        )
+    return idle
 
-    def check(self, spec: NetworkSpec, state: State, keep: float) -> None:
-        """Raise what a step would raise, before anything is written."""
-        self.method.check(spec, state, keep)
-        trainable_spec(spec, self.training, self.config, self.here)
-        if not self.validation.object_count:
-            raise DatasetError(f"none of the {len(self.validation.images)} images has an object")
 
-    def prune(self, spec: NetworkSpec, state: State, share: float, number: int) -> Pair:
-        """The network pruned to a share of the dense one."""
-        folder = self._folder(number)
-
-        def work() -> None:
-            if _holds(folder, self.method.files):
-                return
-            with write_folder(folder) as temporary:
-                self.method.write(temporary, spec, state, share, number)
-
-        self.here.on_first(work)
-        return read_network(folder, self.method.name)
-
-    def finetune(self, spec: NetworkSpec, state: State, number: int) -> Pair:
-        """The pruned network trained further, or as it is."""
-        folder = self._folder(number)
-        if number in self.untrained:
-            self.here.on_first(lambda: write_network(folder, "last", spec, state, 0))
-        elif not self.here.on_first(lambda: _holds(folder, FINISHED)):
-            shown_training(
-                spec,
-                state,
-                training=self.training,
-                validation=None,
-                config=replace(self.config, seed=self.config.seed + number),
-                run=folder,
-                here=self.here,
-                masks=self.method.masks(folder, spec),
-                resume=self.here.on_first(lambda: _holds(folder, [CHECKPOINT])),
-                quiet=self.quiet,
-            )
-            self.here.wait()
-        return read_network(folder, "last")
-
-    def evaluate(self, spec: NetworkSpec, state: State, number: int) -> float:
-        """The network's mAP@0.5 on the validation images."""
-        return self.here.on_first(lambda: self._accuracy(spec, state, number))
-
-    def keep(self, network: ScheduledNetwork) -> None:
-        """Write the last good network so far."""
-        self.here.on_first(lambda: write_network(self.out, "best", network.spec, network.state, 0))
-
-    def _accuracy(self, spec: NetworkSpec, state: State, number: int) -> float:
-        folder, size = self._folder(number), self.config.image_size
-        measured_on = {
-            "protocol": PROTOCOL,
-            "image_size": size,
-            "images": fingerprint(self.validation),
-            "weights": file_sha256(folder / "last.weights" if number else self.weights),
-        }
-        if _holds(folder, [ACCURACY]):
-            known = _read_json(folder / ACCURACY)
-            if known.get("measured_on") == measured_on:
-                return float(known["map50"])
-        network = Network.from_state(with_input_size(spec, size, size), state)
-        map50 = evaluate(network, self.validation, PROTOCOL).map50
-        document = {"map50": map50, "measured_on": measured_on}
-        write_text(folder / ACCURACY, json.dumps(document, indent=1) + "\n")
-        return map50
-
-    def _folder(self, number: int) -> Path:
-        return self.out / f"step-{number:02}"
+def _warn(spec: NetworkSpec, method: Method, idle: int) -> None:
+    if isinstance(method, Weights):
+        warn_of_pattern(spec, method.settings)
+    if idle:
+        warn(f"the steps up to {idle} remove nothing: as much is gone already")
 
 
 def _untrained(steps: int, finetune_every: int) -> frozenset[int]:
@@ -315,7 +255,7 @@ def _untrained(steps: int, finetune_every: int) -> frozenset[int]:
 
 
 def _follow(
-    networks: Iterable[ScheduledNetwork], steps: _Steps, floor: float | None, quiet: bool
+    networks: Iterable[ScheduledNetwork], steps: Steps, floor: float | None, quiet: bool
 ) -> None:
     """Keep the last good network and print how it goes."""
     here, out, unit = steps.here, steps.out, steps.method.unit
@@ -356,20 +296,9 @@ def _begin(out: Path, asked: Mapping[str, Any], resume: bool) -> None:
         return
     if not resume:
         raise CheckpointError(f"{out} holds a run: give --resume to go on, or another --out")
-    was = _read_json(path)
+    was = read_object(path)
     changed = [name for name in {**was, **asked} if was.get(name) != asked.get(name)]
     if changed:
         raise PlanError(
             f"{path}: this run was started with another {', '.join(changed)}: choose another --out"
         )
-
-
-def _holds(folder: Path, names: Iterable[str]) -> bool:
-    return all((folder / name).exists() for name in names)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: damaged ({error})") from error

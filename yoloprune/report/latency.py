@@ -9,7 +9,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def benchmark(
                 series.append(timer())
         speedup = bound_by = None
         if len(times) == 2:
-            speedup = statistics.median(a / b for a, b in zip(*times, strict=True))
+            speedup = times_as_fast(times[1], than=times[0])
             bound_by = what_binds(speedup, costs[0].macs / costs[1].macs)
         results.append(
             EngineResult(
@@ -87,6 +87,29 @@ def benchmark(
             )
         )
     return results
+
+
+def alternating_times(
+    timers: Mapping[str, Timer],
+    *,
+    runs: int,
+    warmup: int,
+    track: Callable[[Iterable[int], str], Iterable[int]],
+) -> dict[str, list[float]]:
+    """Milliseconds of each run of each timer, in turn, after a warm-up."""
+    for _ in track(range(warmup), "warm-up"):
+        for timer in timers.values():
+            timer()
+    times: dict[str, list[float]] = {name: [] for name in timers}
+    for _ in track(range(runs), "timing"):
+        for name, timer in timers.items():
+            times[name].append(timer())
+    return times
+
+
+def times_as_fast(series: Sequence[float], than: Sequence[float]) -> float:
+    """How many times as fast one was than another: the median of neighbouring runs' ratios."""
+    return statistics.median(b / a for a, b in zip(series, than, strict=True))
 
 
 def what_binds(speedup: float, fewer_macs: float) -> str | None:

@@ -6,13 +6,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.errors import VerificationError
 from yoloprune.model.network import Network
 from yoloprune.pruning.verification import compare
-from yoloprune.report.latency import Latency, dense_cpu_timers, latency_of, sample_image
+from yoloprune.report.latency import (
+    Latency,
+    Timer,
+    alternating_times,
+    dense_cpu_timers,
+    latency_of,
+    sample_image,
+    times_as_fast,
+)
 from yoloprune.sparsity.inference import LayerChoice, SparseNetwork
 
 ENGINE = "zero-skipping"
@@ -34,6 +43,17 @@ class SparseResult:
     speedup_vs_fastest_dense: float
     relative_error: float
     layers: tuple[LayerChoice, ...]
+
+
+def sparse_timer(network: SparseNetwork, image: Tensor) -> Timer:
+    """The timer of a network that skips its zeros."""
+
+    def run() -> float:
+        start = time.perf_counter()
+        network(image)
+        return 1e3 * (time.perf_counter() - start)
+
+    return run
 
 
 def benchmark_sparse(
@@ -59,27 +79,15 @@ def benchmark_sparse(
             f"allowed {TOLERANCE:g}: not timed"
         )
 
-    def run() -> float:
-        start = time.perf_counter()
-        sparse(image)
-        return 1e3 * (time.perf_counter() - start)
-
-    timers = {ENGINE: run} | dense_cpu_timers(spec, state)
-    for _ in track(range(warmup), "warm-up"):
-        for timer in timers.values():
-            timer()
-    times: dict[str, list[float]] = {engine: [] for engine in timers}
-    for _ in track(range(runs), "timing"):
-        for engine, timer in timers.items():
-            times[engine].append(timer())
+    timers = {ENGINE: sparse_timer(sparse, image)} | dense_cpu_timers(spec, state)
+    times = alternating_times(timers, runs=runs, warmup=warmup, track=track)
     dense = {engine: statistics.median(series) for engine, series in times.items()}
     del dense[ENGINE]
     fastest = min(dense, key=lambda engine: dense[engine])
-    ratios = [a / b for a, b in zip(times[fastest], times[ENGINE], strict=True)]
     return SparseResult(
         latencies={engine: latency_of(series) for engine, series in times.items()},
         fastest_dense=fastest,
-        speedup_vs_fastest_dense=statistics.median(ratios),
+        speedup_vs_fastest_dense=times_as_fast(times[ENGINE], than=times[fastest]),
         relative_error=check.relative_error,
         layers=sparse.choices,
     )

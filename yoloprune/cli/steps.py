@@ -1,0 +1,141 @@
+"""The steps of an `iterate` run, each in a folder of its own."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from yoloprune.cli.iteration import Method
+from yoloprune.cli.pruned_folder import RUN_FILES, write_sparse
+from yoloprune.cli.training import shown_training
+from yoloprune.darknet.spec import NetworkSpec, with_input_size
+from yoloprune.darknet.state import State
+from yoloprune.datasets.fingerprint import fingerprint
+from yoloprune.datasets.labels import Dataset
+from yoloprune.errors import CheckpointError, DatasetError
+from yoloprune.evaluation.evaluator import Protocol, evaluate
+from yoloprune.files import file_sha256, read_json, write_folder, write_text
+from yoloprune.model.network import Network
+from yoloprune.schedule import Pair, ScheduledNetwork
+from yoloprune.training.config import TrainingConfig
+from yoloprune.training.distributed import World
+from yoloprune.training.engine import trainable_spec
+from yoloprune.training.run_folder import CHECKPOINT, read_network, write_network
+
+ACCURACY = "accuracy.json"
+"""The last file of a step: its network's mAP, and what that was measured on."""
+
+FINISHED = ("last.cfg", "last.weights", ACCURACY)
+PROTOCOL: Protocol = "case-study"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """The steps of a run, each in a folder of its own; what is finished is read, not made again.
+
+    Of several processes the first one prunes, evaluates and writes; the others read. `untrained`
+    are the numbers of the steps without fine-tuning.
+    """
+
+    out: Path
+    weights: Path
+    training: Dataset
+    validation: Dataset
+    config: TrainingConfig
+    method: Method
+    untrained: frozenset[int]
+    here: World
+    quiet: bool
+
+    def check(self, spec: NetworkSpec, state: State, keep: float) -> None:
+        """Raise what a step would raise, before anything is written."""
+        self.method.check(spec, state, keep)
+        trainable_spec(spec, self.training, self.config, self.here)
+        if not self.validation.object_count:
+            raise DatasetError(f"none of the {len(self.validation.images)} images has an object")
+
+    def prune(self, spec: NetworkSpec, state: State, share: float, number: int) -> Pair:
+        """The network pruned to a share of the dense one."""
+        folder = self._folder(number)
+
+        def work() -> None:
+            if _holds(folder, self.method.files):
+                return
+            with write_folder(folder) as temporary:
+                self.method.write(temporary, spec, state, share, number)
+
+        self.here.on_first(work)
+        return read_network(folder, self.method.name)
+
+    def finetune(self, spec: NetworkSpec, state: State, number: int) -> Pair:
+        """The pruned network trained further, or as it is."""
+        folder = self._folder(number)
+        if number in self.untrained:
+            self.here.on_first(lambda: write_network(folder, "last", spec, state, 0))
+        elif not self.here.on_first(lambda: _holds(folder, FINISHED)):
+            shown_training(
+                spec,
+                state,
+                training=self.training,
+                validation=None,
+                config=replace(self.config, seed=self.config.seed + number),
+                run=folder,
+                here=self.here,
+                masks=self.method.masks(folder, spec),
+                resume=self.here.on_first(lambda: _holds(folder, [CHECKPOINT])),
+                quiet=self.quiet,
+            )
+            self.here.wait()
+        return read_network(folder, "last")
+
+    def evaluate(self, spec: NetworkSpec, state: State, number: int) -> float:
+        """The network's mAP@0.5 on the validation images."""
+        return self.here.on_first(lambda: self._accuracy(spec, state, number))
+
+    def keep(self, network: ScheduledNetwork) -> None:
+        """Write the last good network so far."""
+        self.here.on_first(lambda: self._keep(network))
+
+    def _keep(self, network: ScheduledNetwork) -> None:
+        # Those of the network before, which may have been a better one in a run that is repeated.
+        for name in RUN_FILES:
+            (self.out / name).unlink(missing_ok=True)
+        write_network(self.out, "best", network.spec, network.state, 0)
+        if network.step:
+            masks = self.method.masks(self._folder(network.step), network.spec)
+            if masks is not None:
+                write_sparse(self.out, masks)
+
+    def _accuracy(self, spec: NetworkSpec, state: State, number: int) -> float:
+        folder, size = self._folder(number), self.config.image_size
+        measured_on = {
+            "protocol": PROTOCOL,
+            "image_size": size,
+            "images": fingerprint(self.validation),
+            "weights": file_sha256(folder / "last.weights" if number else self.weights),
+        }
+        if _holds(folder, [ACCURACY]):
+            known = read_object(folder / ACCURACY)
+            if known.get("measured_on") == measured_on:
+                return float(known["map50"])
+        network = Network.from_state(with_input_size(spec, size, size), state)
+        map50 = evaluate(network, self.validation, PROTOCOL).map50
+        document = {"map50": map50, "measured_on": measured_on}
+        write_text(folder / ACCURACY, json.dumps(document, indent=1) + "\n")
+        return map50
+
+    def _folder(self, number: int) -> Path:
+        return self.out / f"step-{number:02}"
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """What a JSON file of a run holds; raises `YoloPruneError` if it is damaged."""
+    document = read_json(path)
+    if not isinstance(document, dict):
+        raise CheckpointError(f"{path}: damaged (it holds no object)")
+    return document
+
+
+def _holds(folder: Path, names: Iterable[str]) -> bool:
+    return all((folder / name).exists() for name in names)
