@@ -121,7 +121,7 @@ PRESETS: dict[str, StudySettings] = {
     ),
     "demo": StudySettings(
         width=0.125, image_size=160, epochs=60, finetune_epochs=20, criterion="bn-scale",
-        evaluate_every=2, rendered=(480, 120),
+        finetune_rate=0.01, evaluate_every=2, rendered=(480, 120),
     ),
 }  # fmt: skip
 """`full`: the published setting, for a GPU. `cpu`: a narrow YOLOv3, overnight on a laptop. `demo`:
