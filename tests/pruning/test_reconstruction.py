@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pruning.plans import random_plan
+from pruning.plans import random_plan, with_carriers, with_dead_channels
 from random_networks import network_specs, random_state
 
 from yoloprune.darknet.parser import parse_cfg
@@ -16,8 +16,9 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError, WeightsError
+from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.plan import Budget, PruningPlan
+from yoloprune.pruning.plan import Budget, Compensation, PruningPlan
 from yoloprune.pruning.reconstruction import (
     Recovery,
     fit_kernel,
@@ -78,7 +79,7 @@ def test_the_closed_form_is_least_squares_on_explicit_patches(
     positions = random_positions(5, (8, 6, 6), 30, generator)
     samples = [(patches(inputs, conv, positions), values_at(wanted, conv, positions))]
     ridge = 1e-2
-    fitted, before, after = fit_kernel(gather(conv, 8, samples), parameters, ridge)
+    fitted, before, after = fit_kernel(gather(conv, 8, samples), parameters, ridge, parameters.mean)
     assert after < before
 
     width = 8 // groups
@@ -195,6 +196,37 @@ def test_recalibration_gives_each_channel_its_dense_mean_and_deviation() -> None
         dense, slim = (measure(output, dim=(0, 2, 3)) for output in outputs)
         assert torch.allclose(dense, slim, rtol=1e-4)
     assert torch.equal(recovered.state[1].kernel, slim_state[1].kernel)
+
+
+@pytest.mark.parametrize("compensation", Compensation)
+@pytest.mark.parametrize("recovery", Recovery)
+@pytest.mark.parametrize("normalised", [True, False])
+def test_constants_that_compensation_moved_count_once(
+    compensation: Compensation, recovery: Recovery, normalised: bool
+) -> None:
+    text = CFG.format(groups=1, activation="leaky").replace("size=3", "size=1")
+    text = text.replace("pad=1\n", "")
+    if not normalised:
+        last = text.rindex("batch_normalize=1")
+        text = text[:last] + text[last:].replace("batch_normalize=1\n", "")
+    spec = parse_cfg(text)
+    graph = analyse(spec)
+    cut = plan_of(spec, {0: (0, 2, 5, 7), 1: tuple(range(8))})
+    plan = replace(cut, compensation=compensation)
+    if compensation is Compensation.CARRIER:
+        plan = with_carriers(graph, cut)
+    state = with_dead_channels(graph, random_state(spec), cut)
+    state[0] = replace(state[0], bias=torch.full_like(state[0].bias, 3.0))
+    images = images_of(spec, 16)
+    slim_spec, slim_state = surgery(spec, compensate(spec, state, plan), plan)
+    recovered = recover(
+        spec, state, plan, slim_spec, slim_state, images, recovery=recovery, ridge=1e-8
+    )
+    dense = head_maps(spec, state, images)
+    error = compare(head_maps(slim_spec, recovered.state, images), dense).relative_error
+    # Without batch norm there is nothing to recalibrate.
+    lost = compensation is Compensation.NONE and recovery is Recovery.RECALIBRATE
+    assert (error > 0.1) if lost and not normalised else error < 1e-6
 
 
 def test_too_few_images_are_told_and_change_little() -> None:

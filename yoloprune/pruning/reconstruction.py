@@ -135,6 +135,7 @@ def recover(
             slim=slim,
             conv=cut,
             kept=torch.tensor(kept[cut.index]),
+            dense_mean=state[cut.index].mean,
             in_channels=source_shapes(cut, slim_spec, shapes)[0][0],
             shape=shapes[cut.index],
         )
@@ -162,14 +163,22 @@ def memory_needed(spec: NetworkSpec, slim_spec: NetworkSpec, images: int) -> int
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Side:
-    """One slim convolution beside the dense one; `kept` are the dense filters that it has."""
+    """One slim convolution beside the dense one; `kept` are the dense filters that it has.
+
+    `dense_mean` (F,) is the dense batch norm's mean, if there is one.
+    """
 
     dense: Stream
     slim: Stream
     conv: Conv
     kept: Tensor
+    dense_mean: Tensor | None
     in_channels: int
     shape: Shape
+
+    def wanted_mean(self) -> Tensor | None:
+        """The mean that the dense batch norm takes off `wanted`, where there is one."""
+        return None if self.dense_mean is None else self.dense_mean[self.kept].double()
 
     def wanted(self) -> Iterator[Tensor]:
         """The dense outputs that it should give, by chunk; the dense network goes on meanwhile."""
@@ -195,7 +204,7 @@ def _fit(
     unknowns = moments.gram.shape[-1]
     if moments.count < unknowns:
         ridge *= SCARCE_RIDGE
-    fitted, before, after = fit_kernel(moments, parameters, ridge)
+    fitted, before, after = fit_kernel(moments, parameters, ridge, side.wanted_mean())
     side.slim.network.load({conv.index: fitted})
     for chunk in range(side.slim.chunks):
         side.slim.run(conv, chunk)
@@ -210,14 +219,15 @@ def _fit(
 
 
 def fit_kernel(
-    moments: Moments, parameters: ConvParameters, ridge: float
+    moments: Moments, parameters: ConvParameters, ridge: float, wanted_mean: Tensor | None
 ) -> tuple[ConvParameters, float, float]:
     """Parameters that give the samples best, and the relative errors before and after.
 
     Minimises |y - W u|^2 + r |W - W_old|^2, where r is `ridge` times the mean square of the
-    window's values; the constant's weight is free.
+    window's values; the constant's weight is free. `wanted_mean` (F,) float64 is what batch norm,
+    if there is one, takes off y: compensation has moved constants into the parameters' own mean.
     """
-    old = _as_matrix(parameters, len(moments.gram))
+    old = _as_matrix(parameters, wanted_mean, len(moments.gram))
     damped = moments.gram.clone()
     energies = damped.diagonal(dim1=1, dim2=2)[:, :-1]
     # Where a window reads zeros alone, the old kernel stays.
@@ -227,7 +237,7 @@ def fit_kernel(
     factor = torch.linalg.cholesky(damped)
     new = old + torch.cholesky_solve(missing.transpose(1, 2), factor).transpose(1, 2)
     before, after = (_relative_error(moments, weights) for weights in (old, new))
-    return _with_matrix(parameters, new), before, after
+    return _with_matrix(parameters, wanted_mean, new), before, after
 
 
 def _relative_error(moments: Moments, weights: Tensor) -> float:
@@ -237,38 +247,45 @@ def _relative_error(moments: Moments, weights: Tensor) -> float:
     return float((error / size).sqrt()) if size > 0 else 0.0
 
 
-def _as_matrix(parameters: ConvParameters, groups: int) -> Tensor:  # -> (g, F / g, d)
-    """Kernel and constant: 0 with batch norm, which comes after, or else the bias."""
+def _as_matrix(
+    parameters: ConvParameters, wanted_mean: Tensor | None, groups: int
+) -> Tensor:  # -> (g, F / g, d)
+    """Kernel and constant: the bias or, with batch norm, what its mean lacks of the wanted one."""
     kernel = parameters.kernel.double().flatten(1)
-    bias = parameters.bias.double()
-    constant = bias if parameters.mean is None else torch.zeros_like(bias)
+    if parameters.mean is None or wanted_mean is None:
+        constant = parameters.bias.double()
+    else:
+        constant = wanted_mean - parameters.mean.double()
     matrix = torch.cat([kernel, constant[:, None]], dim=1)
     return matrix.reshape(groups, len(matrix) // groups, -1)
 
 
-def _with_matrix(parameters: ConvParameters, matrix: Tensor) -> ConvParameters:
+def _with_matrix(
+    parameters: ConvParameters, wanted_mean: Tensor | None, matrix: Tensor
+) -> ConvParameters:
     rows = matrix.flatten(0, 1)
     kernel = rows[:, :-1].reshape(parameters.kernel.shape).to(parameters.kernel)
     constant = rows[:, -1]
-    if parameters.mean is None:
+    if parameters.mean is None or wanted_mean is None:
         return replace(parameters, kernel=kernel, bias=constant.to(parameters.bias))
-    mean = parameters.mean.double() - constant
+    mean = wanted_mean - constant
     return replace(parameters, kernel=kernel, mean=mean.to(parameters.mean))
 
 
 def _recalibrate(side: _Side, parameters: ConvParameters) -> ConvParameters:
+    dense_mean = side.wanted_mean()
     wanted_mean, wanted_variance = _statistics(side.wanted())
     convolved = [side.slim.convolve(side.conv, chunk) for chunk in range(side.slim.chunks)]
-    if parameters.mean is not None and parameters.variance is not None:
+    if parameters.variance is not None and dense_mean is not None:
         mean, variance = _statistics(convolved)
         # Batch norm divides by its deviation: as much smaller as the channel has become.
         ratio = (variance / wanted_variance).clamp(min=LARGEST_GAIN**-2)
         ratio = torch.where(wanted_variance > 0, ratio, 1.0)
         old = parameters.variance.double() + BATCH_NORM_EPSILON
-        shift = (parameters.mean.double() - wanted_mean) * ratio.sqrt()
+        shift = (dense_mean - wanted_mean) * ratio.sqrt()
         parameters = replace(
             parameters,
-            mean=(mean + shift).to(parameters.mean),
+            mean=(mean + shift).to(parameters.variance),
             variance=(old * ratio - BATCH_NORM_EPSILON).clamp(min=0).to(parameters.variance),
         )
         side.slim.network.load({side.conv.index: parameters})
