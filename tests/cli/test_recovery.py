@@ -138,6 +138,19 @@ def test_what_cannot_work_is_refused_and_changes_nothing(
     assert (out / "slim.weights").read_bytes() == before
 
 
+def test_a_recovered_folder_belongs_to_one_set_of_dense_weights(
+    pair: "Pair", photos: Path, tmp_path: Path
+) -> None:
+    out, other = tmp_path / "slim", tmp_path / "other.weights"
+    prune(pair, out, "--recalibrate", photos, "--calibration-images", 2)
+    run("init", pair.cfg, "--seed", 5, "--out", other)
+    before = (out / "slim.weights").read_bytes()
+    for command in (("verify",), ("reconstruct", "--images", photos)):
+        assert "not the dense weights" in refused(*command, pair.cfg, other, out)
+    assert (out / "slim.weights").read_bytes() == before
+    assert run("verify", pair.cfg, pair.weights, out).exit_code == 0
+
+
 def test_weights_that_changed_after_a_recovery_fail_verification(
     pair: "Pair", photos: Path, tmp_path: Path
 ) -> None:

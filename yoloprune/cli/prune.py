@@ -12,6 +12,7 @@ from yoloprune.cli.calibration import CalibrationImages, read_calibration, run_r
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, stage
 from yoloprune.cli.measured import measured_scores
 from yoloprune.cli.pruned_folder import PRUNED_FILES, SLIM_FILES, refuse_to_replace
+from yoloprune.cli.slim_folder import recovery_digests
 from yoloprune.cli.verification import verification_images
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.spec import NetworkSpec
@@ -19,7 +20,7 @@ from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.errors import PlanError
 from yoloprune.export.onnx import export_onnx
-from yoloprune.files import file_sha256, write_folder, write_text
+from yoloprune.files import write_folder, write_text
 from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.importance import CRITERIA
@@ -152,7 +153,7 @@ def prune(
         )
     with write_folder(out, obsolete=PRUNED_FILES) as folder:
         write_slim(folder, pruned.spec, slim_state, onnx=onnx, quiet=quiet)
-        _write_report(folder, spec, pruned, settings, recovery)
+        _write_report(folder, spec, weights, pruned, settings, recovery)
         names = [name for name in SLIM_FILES if (folder / name).exists()]
     print_table("Pruning", HEADER, cost_rows(spec, pruned.spec))
     for line in proof_lines(pruned) + ([] if recovery is None else recovery_lines(recovery)):
@@ -172,6 +173,7 @@ def write_slim(folder: Path, spec: NetworkSpec, state: State, *, onnx: bool, qui
 def _write_report(
     folder: Path,
     dense: NetworkSpec,
+    weights: Path,
     pruned: Pruned,
     settings: dict[str, str | int],
     recovery: dict[str, Any] | None,
@@ -180,7 +182,7 @@ def _write_report(
     command = shlex.join(["yoloprune", *sys.argv[1:]])
     text = pruning_markdown(dense, pruned, command, settings)
     if recovery is not None:
-        recovery |= {"weights_sha256": file_sha256(folder / "slim.weights")}
+        recovery |= recovery_digests(folder, weights)
         text += recovery_markdown(recovery)
     write_text(folder / "report.md", text)
     document = pruning_report(dense, pruned, settings, recovery)

@@ -9,11 +9,11 @@ import typer
 from yoloprune.cli.calibration import CalibrationImages, read_calibration, run_recovery
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, stage
 from yoloprune.cli.prune import write_slim
-from yoloprune.cli.slim_folder import read_slim_folder
+from yoloprune.cli.slim_folder import read_slim_folder, recovery_digests
 from yoloprune.cli.verification import verification_images
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
-from yoloprune.files import file_sha256, write_folder, write_text
+from yoloprune.files import write_folder, write_text
 from yoloprune.pruning.pruner import prove
 from yoloprune.pruning.reconstruction import Recovery
 from yoloprune.report.pruning import RECOVERY_TITLE, recovery_lines, recovery_markdown
@@ -36,7 +36,7 @@ def reconstruct(
     """Re-fit a pruned network's kernels to the dense network, in closed form, without labels."""
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
-    slim = read_slim_folder(spec, state, folder)
+    slim = read_slim_folder(spec, state, weights, folder)
     text = (folder / "report.md").read_text(encoding="utf-8").split(RECOVERY_TITLE)[0]
     calibration = read_calibration(spec, images, calibration_images, seed)
     with stage("verifying the surgery in float64", quiet):
@@ -57,7 +57,7 @@ def reconstruct(
         write_slim(
             temporary, slim.spec, recovered, onnx=(folder / "slim.onnx").exists(), quiet=quiet
         )
-        recovery |= {"weights_sha256": file_sha256(temporary / "slim.weights")}
+        recovery |= recovery_digests(temporary, weights)
         document = slim.report | {"recovery": recovery}
         write_text(temporary / "report.json", json.dumps(document, indent=1) + "\n")
         write_text(temporary / "report.md", text + recovery_markdown(recovery))

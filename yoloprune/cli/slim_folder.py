@@ -38,11 +38,12 @@ class SlimFolder:
         return self.report.get("recovery")
 
 
-def read_slim_folder(spec: NetworkSpec, state: State, folder: Path) -> SlimFolder:
-    """Read a pruned folder of this dense network.
+def read_slim_folder(spec: NetworkSpec, state: State, weights: Path, folder: Path) -> SlimFolder:
+    """Read a pruned folder of this dense network, whose state is that of the file `weights`.
 
     Raises `VerificationError` if slim.cfg is not what the plan makes, or slim.weights are not those
-    of the recovery that report.json tells about.
+    of the recovery that report.json tells about; `PlanError` if these dense weights are not those
+    that the network was recovered towards.
     """
     graph = analyse(spec)
     plan = read_plan(folder / "plan.json", graph)
@@ -57,8 +58,22 @@ def read_slim_folder(spec: NetworkSpec, state: State, folder: Path) -> SlimFolde
             raise VerificationError(
                 f"{folder / 'slim.weights'}: not the weights that report.json says were recovered"
             )
+        # What recovery changed cannot be compared: only the file says whose weights they were.
+        if recovery.get("dense_sha256") != file_sha256(weights):
+            raise PlanError(
+                f"{weights}: not the dense weights that {folder} was recovered towards: give "
+                "those, or prune again"
+            )
         _, cut = surgery(spec, compensate(spec, state, plan), plan)
     return SlimFolder(plan=plan, spec=slim, state=slim_state, cut=cut, report=report)
+
+
+def recovery_digests(folder: Path, weights: Path) -> dict[str, str]:
+    """What a recovery's entry says of the files: the recovered and the dense weights."""
+    return {
+        "weights_sha256": file_sha256(folder / "slim.weights"),
+        "dense_sha256": file_sha256(weights),
+    }
 
 
 def _read_report(path: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def verify(
     """Prove again that a pruned folder is exactly what its plan makes of the dense network."""
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
-    slim = read_slim_folder(spec, state, folder)
+    slim = read_slim_folder(spec, state, weights, folder)
     batch = verification_images(spec, images)
     with stage("verifying in float64", quiet):
         proof = prove(spec, state, slim.plan, slim.spec, slim.cut, batch)
