@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pruning.plans import random_plan, with_carriers, with_dead_channels
 from random_networks import network_specs, random_state
@@ -145,6 +145,7 @@ def _copied_within_halves(parameters: ConvParameters) -> ConvParameters:
 def test_a_network_that_lost_nothing_stays_as_it_is(
     spec: NetworkSpec, seed: int, recovery: Recovery
 ) -> None:
+    assume(recovery is Recovery.RECONSTRUCT or any(conv.batch_normalize for conv in spec.convs))
     state = random_state(spec, seed)
     recovered = recover(
         spec, state, plan_of(spec, {}), spec, state, images_of(spec, 3), recovery=recovery
@@ -159,6 +160,7 @@ def test_a_network_that_lost_nothing_stays_as_it_is(
 @given(spec=network_specs(max_blocks=5), seed=st.integers(0, 9), recovery=st.sampled_from(Recovery))
 @settings(max_examples=15)
 def test_every_network_can_be_recovered(spec: NetworkSpec, seed: int, recovery: Recovery) -> None:
+    assume(recovery is Recovery.RECONSTRUCT or any(conv.batch_normalize for conv in spec.convs))
     state = random_state(spec, seed)
     plan = random_plan(analyse(spec), seed)
     slim_spec, slim_state = surgery(spec, state, plan)
@@ -227,6 +229,35 @@ def test_constants_that_compensation_moved_count_once(
     # Without batch norm there is nothing to recalibrate.
     lost = compensation is Compensation.NONE and recovery is Recovery.RECALIBRATE
     assert (error > 0.1) if lost and not normalised else error < 1e-6
+
+
+def test_nothing_to_recalibrate_is_refused() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="leaky").replace("batch_normalize=1", ""))
+    state, plan = random_state(spec), plan_of(spec, {})
+    with pytest.raises(PlanError, match="no layer has batch norm"):
+        recover(spec, state, plan, spec, state, images_of(spec, 1), recovery=Recovery.RECALIBRATE)
+
+
+def test_a_variance_that_cannot_be_stored_does_not_move_the_mean() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="linear"))
+    state = dict(random_state(spec))
+    # So small that what is left of it less the epsilon is below zero.
+    tiny = torch.full_like(state[1].bias, 1e-9)
+    state[1] = replace(state[1], variance=tiny, scale=torch.ones_like(tiny))
+    state[0] = replace(state[0], bias=state[0].bias * 0 + 1)
+    plan = plan_of(spec, {0: (0,)})
+    images = images_of(spec, 16)
+    slim_spec, slim_state = surgery(spec, state, plan)
+    recovered = recover(
+        spec, state, plan, slim_spec, slim_state, images, recovery=Recovery.RECALIBRATE
+    ).state
+    assert (recovered[1].variance == 0).any()
+    means = []
+    for network, parameters in ((spec, state), (slim_spec, recovered)):
+        first_two = replace(network, layers=network.layers[:2])
+        (output,) = head_maps(first_two, {i: parameters[i] for i in (0, 1)}, images)
+        means.append(output.mean(dim=(0, 2, 3)))
+    assert torch.allclose(*means, rtol=1e-6)
 
 
 def test_too_few_images_are_told_and_change_little() -> None:

@@ -98,6 +98,22 @@ def test_activation_is_its_definition() -> None:
     np.testing.assert_allclose(scores, means * norms / (means * norms).mean())
 
 
+def test_every_image_counts_as_much_in_the_last_chunk() -> None:
+    images = torch.cat([IMAGES, IMAGES, 5 * IMAGES[:1]])
+    images[:4] *= torch.arange(4.0)[:, None, None, None]
+    # Nine images: a chunk of eight and one of one. The order must not matter.
+    first, last = (activation_scores(GRAPH, STATE, x)[0] for x in (images, images.flip(0)))
+    np.testing.assert_allclose(first, last)
+
+
+def test_a_single_output_value_gives_finite_sensitivities() -> None:
+    text = CFG.replace("height=10", "height=1").replace("width=10", "width=1")
+    spec = parse_cfg(text)
+    images = torch.rand(3, 3, 1, 1, dtype=torch.float64)
+    weights = sensitivities(spec, random_state(spec), images)
+    assert all(values.isfinite().all() for values in weights.values())
+
+
 def test_taylor_sums_over_producers_and_squares_over_images() -> None:
     spec = parse_cfg(
         CFG.replace("filters=4", "filters=6").replace(

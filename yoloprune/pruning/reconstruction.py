@@ -27,6 +27,7 @@ from torch import Tensor
 from yoloprune.darknet.shapes import Shape, layer_shapes, source_shapes
 from yoloprune.darknet.spec import Conv, Layer, NetworkSpec
 from yoloprune.darknet.state import BATCH_NORM_EPSILON, ConvParameters, State
+from yoloprune.errors import PlanError
 from yoloprune.model.network import Network
 from yoloprune.model.stream import Stream, largest_outputs
 from yoloprune.pruning.groups import analyse
@@ -112,8 +113,13 @@ def recover(
     """Bring a slim network back towards the dense one that the plan was made for.
 
     `images` (B, C, H, W) are network inputs in the states' dtype. The same images and seed give the
-    same parameters. Raises `PlanError` when the plan was made for another network.
+    same parameters. Raises `PlanError` when the plan was made for another network, or there is no
+    batch norm to recalibrate.
     """
+    if recovery is Recovery.RECALIBRATE and not any(conv.batch_normalize for conv in spec.convs):
+        raise PlanError(
+            "no layer has batch norm, so there is nothing to recalibrate: re-fit instead"
+        )
     graph = analyse(spec)
     check_plan(graph, plan)
     kept = kept_filters(graph, plan)
@@ -282,12 +288,11 @@ def _recalibrate(side: _Side, parameters: ConvParameters) -> ConvParameters:
         ratio = (variance / wanted_variance).clamp(min=LARGEST_GAIN**-2)
         ratio = torch.where(wanted_variance > 0, ratio, 1.0)
         old = parameters.variance.double() + BATCH_NORM_EPSILON
+        stored = (old * ratio - BATCH_NORM_EPSILON).clamp(min=0).to(parameters.variance)
+        # By as much as batch norm will divide: a variance below zero cannot be stored.
+        ratio = (stored.double() + BATCH_NORM_EPSILON) / old
         shift = (dense_mean - wanted_mean) * ratio.sqrt()
-        parameters = replace(
-            parameters,
-            mean=(mean + shift).to(parameters.variance),
-            variance=(old * ratio - BATCH_NORM_EPSILON).clamp(min=0).to(parameters.variance),
-        )
+        parameters = replace(parameters, mean=(mean + shift).to(stored), variance=stored)
         side.slim.network.load({side.conv.index: parameters})
     for chunk in range(side.slim.chunks):
         side.slim.finish(side.conv, chunk, convolved[chunk])

@@ -77,13 +77,13 @@ def activation_scores(
     stream, chunks = _stream(graph, state, images)
     for layer in progress(graph.spec.layers):
         if isinstance(layer, Conv) and layer.index in readers:
-            means = torch.stack(
-                [
-                    x.abs().mean(dim=(0, 2, 3))
-                    for n in range(chunks)
-                    for x in stream.inputs(layer, n)
-                ]
-            ).mean(dim=0)
+            # The last chunk may have fewer images than the others.
+            sums = [
+                x.abs().mean(dim=(2, 3)).sum(dim=0)
+                for n in range(chunks)
+                for x in stream.inputs(layer, n)
+            ]
+            means = torch.stack(sums).sum(dim=0) / len(images)
             kernel = state[layer.index].kernel.double()
             # Each convolution group's columns follow one another, as its input channels do.
             parts = kernel.reshape(layer.groups, -1, *kernel.shape[1:])

@@ -78,7 +78,9 @@ def _probe(head: Head | None, values: Tensor, generator: torch.Generator) -> Ten
     noise = torch.randn(values.shape, generator=generator, dtype=values.dtype)
     if not isinstance(head, Yolo):
         # Without a model of the probabilities: every channel by its own variation.
-        return noise / values.std(dim=(0, 2, 3), keepdim=True).clamp(min=1e-6)
+        deviation = values.std(dim=(0, 2, 3), keepdim=True, correction=0)
+        # A single value has no variation that could be a measure.
+        return noise / torch.where(deviation > 0, deviation, 1.0).clamp(min=1e-6)
     entries = values.reshape(len(values), len(head.anchors), -1, *values.shape[2:])
     probabilities = entries if head.new_coords else entries.sigmoid()
     curvature = (probabilities * (1 - probabilities)).clamp(min=1e-6)
