@@ -37,7 +37,8 @@ def reconstruct(
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     slim = read_slim_folder(spec, state, weights, folder)
-    text = (folder / "report.md").read_text(encoding="utf-8").split(RECOVERY_TITLE)[0]
+    report = folder / "report.md"
+    text = report.read_text(encoding="utf-8").split(RECOVERY_TITLE)[0] if report.exists() else ""
     calibration = read_calibration(spec, images, calibration_images, seed)
     with stage("verifying the surgery in float64", quiet):
         noise = verification_images(spec, None)
