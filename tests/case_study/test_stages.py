@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from yoloprune.case_study.stages import Stage, is_finished, run_stage
-from yoloprune.errors import PlanError
+from yoloprune.errors import PlanError, YoloPruneError
 from yoloprune.training.distributed import World
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
@@ -66,5 +66,5 @@ def test_a_missing_input_and_a_damaged_manifest(tmp_path: Path) -> None:
         run_stage(second(), tmp_path, ALONE)
     run_stage(first(), tmp_path, ALONE)
     (tmp_path / "first" / "manifest.json").write_text("{")
-    with pytest.raises(PlanError, match="damaged"):
+    with pytest.raises(YoloPruneError, match="damaged"):
         is_finished(first(), tmp_path)
