@@ -8,6 +8,7 @@ Usage: python tests/benchmarks/zero_skipping.py THREADS SCOPE PATTERN [SPARSITY 
 
 import statistics
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,8 +25,8 @@ from yoloprune.report.latency import (
     dense_cpu_timers,
     sample_image,
     times_as_fast,
+    wall_clock,
 )
-from yoloprune.report.sparse_latency import sparse_timer
 from yoloprune.sparsity.inference import SparseNetwork
 from yoloprune.sparsity.masks import MaskSettings, Pattern, apply_masks, magnitude_masks
 from yoloprune.sparsity.storage import pack
@@ -54,7 +55,9 @@ def main() -> None:
         networks[sparsity] = SparseNetwork(spec, state, threads=threads)
         skipping = sum(choice.is_sparse for choice in networks[sparsity].choices)
         rows[sparsity] = (len(pack(spec, state)), skipping)
-    skipping_timers = {f"{zeros:.0%}": sparse_timer(net, image) for zeros, net in networks.items()}
+    skipping_timers = {
+        f"{zeros:.0%}": wall_clock(partial(net, image)) for zeros, net in networks.items()
+    }
     times = alternating_times(
         timers | skipping_timers, runs=RUNS, warmup=1, track=lambda items, what: items
     )

@@ -20,7 +20,7 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
 from yoloprune.model.network import Network
-from yoloprune.report import sparse_latency
+from yoloprune.report import latency, sparse_latency
 from yoloprune.sparsity.mask_file import read_masks
 from yoloprune.sparsity.storage import read_packed
 from yoloprune.training.run_folder import write_network
@@ -250,7 +250,7 @@ def test_the_benchmark_names_the_fastest_dense_engine(
 ) -> None:
     # A run of zero-skipping lasts 2 ms by this clock.
     clock = count(0, 0.002)
-    monkeypatch.setattr(sparse_latency, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     lasting = {"slow": repeat(9.0), "fast": cycle([4.0, 7.0])}
     timers = {name: partial(next, times) for name, times in lasting.items()}
     monkeypatch.setattr(sparse_latency, "dense_cpu_timers", lambda spec, state: timers)

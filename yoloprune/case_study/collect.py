@@ -1,6 +1,7 @@
 """From the folders of a run to the study that its report shows."""
 
 import json
+from collections.abc import Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from yoloprune.case_study.measurements import (
 )
 from yoloprune.case_study.pipeline import rows
 from yoloprune.case_study.settings import StudySettings
-from yoloprune.case_study.stages import intact, read_manifest
+from yoloprune.case_study.stages import finished_stages, read_manifest
 from yoloprune.case_study.subject import SUBJECT, Subject, read_subject
 from yoloprune.cost import cost
 from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.datasets.images import darknet_resize, read_image
 from yoloprune.datasets.labels import LabelledImage
 from yoloprune.errors import DatasetError, PlanError
@@ -66,23 +68,25 @@ def read_study(run: Path) -> Study:
     if data is None:
         raise PlanError(f"{run}: nothing to report yet: the data stage is not finished")
     settings = subject.settings
-    dense, slim = _spec(run, "dense", "best"), _spec(run, "pruned", "slim")
+    finished = finished_stages(run)
+    dense = _spec(run / "dense", "best", finished)
+    slim = _spec(run / "pruned", "slim", finished)
     return Study(
         title=f"Case study: {subject.preset}",
         dataset=_dataset(run, subject.data),
-        measurements=_measurements(run, subject),
+        measurements=_measurements(run, subject, finished),
         dense=dense,
         slim=slim,
         selection=_selection(run, settings) if slim is not None else None,
-        training=_logs(run, settings),
-        examples=_examples(run) if _finished(run, "finetuned") else (),
+        training=_logs(run, settings, finished),
+        examples=_examples(run) if "finetuned" in finished else (),
         example_threshold=THRESHOLD,
-        checks=_checks(run),
+        checks=_checks(run) if "exported" in finished else [],
         commands=commands(run, subject),
         settings=_settings(subject),
         # Latencies depend on it most.
         environment=(read_manifest(run / "benchmark") or data)["environment"],
-        exported=_exported(run),
+        exported=_exported(run / "exported") if "exported" in finished else None,
     )
 
 
@@ -119,12 +123,8 @@ def _notes(subject: Subject) -> dict[str, str]:
     }
 
 
-def _finished(run: Path, stage: str) -> bool:
-    return intact(run / stage)
-
-
-def _spec(run: Path, stage: str, name: str) -> Any:
-    return read_cfg(run / stage / f"{name}.cfg") if _finished(run, stage) else None
+def _spec(folder: Path, name: str, finished: Set[str]) -> NetworkSpec | None:
+    return read_cfg(folder / f"{name}.cfg") if folder.name in finished else None
 
 
 def _dataset(run: Path, source: Path | None) -> DatasetSummary:
@@ -138,18 +138,18 @@ def _dataset(run: Path, source: Path | None) -> DatasetSummary:
     )
 
 
-def _measurements(run: Path, subject: Subject) -> list[Measurement]:
+def _measurements(run: Path, subject: Subject, finished: Set[str]) -> list[Measurement]:
     latencies = {}
-    if _finished(run, "benchmark"):
+    if "benchmark" in finished:
         latencies = read_latency(run / "benchmark" / "latency.json")
     notes = _notes(subject)
-    evaluated = _finished(run, "evaluated")
     found = []
     for row, (stage, name) in rows(subject.settings).items():
-        if not _finished(run, stage):
+        if stage not in finished:
             continue
         total = cost(read_cfg(run / stage / f"{name}.cfg"))
         accuracy = run / "evaluated" / evaluation_file(row)
+        evaluated = "evaluated" in finished and accuracy.exists()
         found.append(
             Measurement(
                 name=row,
@@ -157,7 +157,7 @@ def _measurements(run: Path, subject: Subject) -> list[Measurement]:
                 macs=total.macs,
                 weight_bytes=total.weight_bytes,
                 latency=latencies.get(row, {}),
-                accuracy=read_accuracy(accuracy) if evaluated and accuracy.exists() else {},
+                accuracy=read_accuracy(accuracy) if evaluated else {},
                 note=notes.get(row, ""),
             )
         )
@@ -172,7 +172,7 @@ def _selection(run: Path, settings: StudySettings) -> Selection:
     return Selection(plan=plan, scores=comparable(scores, Scope.GLOBAL))
 
 
-def _logs(run: Path, settings: StudySettings) -> dict[str, TrainingLog]:
+def _logs(run: Path, settings: StudySettings, finished: Set[str]) -> dict[str, TrainingLog]:
     source = SPARSE if settings.sparsity else ORIGINAL
     stages = {
         "dense": (ORIGINAL, None),
@@ -185,7 +185,7 @@ def _logs(run: Path, settings: StudySettings) -> dict[str, TrainingLog]:
     found = {}
     for stage, (row, follows) in stages.items():
         log = run / stage / "log.jsonl"
-        if _finished(run, stage) and log.exists():
+        if stage in finished and log.exists():
             lines = log.read_text(encoding="utf-8").splitlines()
             found[row] = TrainingLog(lines=[json.loads(line) for line in lines], follows=follows)
     return found
@@ -222,15 +222,10 @@ def _example(labelled: LabelledImage, dense: Network, slim: Network) -> Example:
 
 
 def _checks(run: Path) -> list[Check]:
-    if not _finished(run, "exported"):
-        return []
     document = read_json(run / "exported" / "checks.json")
     return [Check(**check) for check in document]
 
 
-def _exported(run: Path) -> ExportedFiles | None:
-    if not _finished(run, "exported"):
-        return None
-    folder = run / "exported"
+def _exported(folder: Path) -> ExportedFiles:
     paths = {kind: str(folder / f"slim.{kind}") for kind in ("cfg", "weights", "names", "onnx")}
     return ExportedFiles(**paths)

@@ -57,7 +57,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return document
 
 
-def intact(folder: Path) -> bool:
+def _intact(folder: Path) -> bool:
     """Whether a stage is finished; raises `PlanError` if a file is not what the stage made."""
     manifest = read_manifest(folder)
     if manifest is None:
@@ -72,6 +72,11 @@ def intact(folder: Path) -> bool:
     return True
 
 
+def finished_stages(run: Path) -> frozenset[str]:
+    """Names of a run's finished stages; raises `PlanError` if a file of theirs has changed."""
+    return frozenset(path.parent.name for path in run.glob(f"*/{MANIFEST}") if _intact(path.parent))
+
+
 def is_finished(stage: Stage, run: Path) -> bool:
     """Whether a stage needs no more work.
 
@@ -84,7 +89,7 @@ def is_finished(stage: Stage, run: Path) -> bool:
         return False
     try:
         _compare(manifest, _attempt(stage, run), folder)
-        return intact(folder)
+        return _intact(folder)
     except PlanError:
         if stage.kind == "measuring":
             return False

@@ -10,7 +10,7 @@ import torch
 import typer
 from torch import Tensor
 
-from yoloprune.cli.console import errors, track
+from yoloprune.cli.console import errors, track, warn
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.datasets.images import (
@@ -125,7 +125,7 @@ def run_recovery(
     images = calibration.images
     memory = memory_needed(spec, slim_spec, len(images))
     if calibration.skipped:
-        errors.print(f"warning: {calibration.skipped} images could not be read and were skipped")
+        warn(f"{calibration.skipped} images could not be read and were skipped")
     if not quiet:
         errors.print(f"recovering with {len(images)} images: at most {file_size(memory)} of memory")
     recovered = recover(
@@ -153,8 +153,8 @@ def run_recovery(
         "heads": {
             "images": len(measured_on),
             "unseen": unseen,
-            "before": list(before.per_head),
-            "after": list(after.per_head),
+            "before": before,
+            "after": after,
         },
         "layers": {str(index): asdict(fit) for index, fit in recovered.fits.items()},
     }
@@ -166,8 +166,8 @@ def _warn_of_scarcity(recovered: Recovered, images: int) -> None:
     if scarce:
         needed = max(fit.images_needed for fit in scarce.values())
         first = ", ".join(map(str, list(scarce)[:3]))
-        errors.print(
-            f"warning: {images} images are too few to determine the kernels of {len(scarce)} "
+        warn(
+            f"{images} images are too few to determine the kernels of {len(scarce)} "
             f"layers ({first}{', ...' if len(scarce) > 3 else ''}): "
             f"{needed} are needed; their ridge was raised {SCARCE_RIDGE:g} times"
         )

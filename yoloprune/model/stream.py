@@ -5,7 +5,6 @@ computed twice. Outputs are kept for as long as a later layer reads them.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
@@ -28,7 +27,7 @@ class Stream:
         self.chunks = len(chunks)
         self.images = sum(len(chunk) for chunk in chunks)
         self._outputs: list[dict[int, Tensor]] = [{INPUT: chunk} for chunk in chunks]
-        self._free_after = defaultdict(list, last_reads(network.spec))
+        self._free_after = last_reads(network.spec)
 
     def inputs(self, layer: Layer, chunk: int) -> list[Tensor]:
         """What a layer reads."""
@@ -54,7 +53,7 @@ class Stream:
         outputs = self._outputs[chunk]
         if not isinstance(layer, Head):
             outputs[layer.index] = output
-        for index in self._free_after[layer.index]:
+        for index in self._free_after.get(layer.index, ()):
             del outputs[index]
 
 

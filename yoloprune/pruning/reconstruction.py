@@ -123,7 +123,7 @@ def recover(
     graph = analyse(spec)
     check_plan(graph, plan)
     kept = kept_filters(graph, plan)
-    chunks = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
+    chunks = torch.split(images, CHUNK)
     dense = Stream(Network.from_state(spec, state), chunks)
     slim = Stream(Network.from_state(slim_spec, slim_state), chunks)
     shapes = layer_shapes(slim_spec)

@@ -184,7 +184,7 @@ def _readers_of(graph: DependencyGraph) -> dict[int, list[tuple[ChannelGroup, Me
 
 
 def _stream(graph: DependencyGraph, state: State, images: Tensor) -> tuple[Stream, int]:
-    chunks = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
+    chunks = torch.split(images, CHUNK)
     return Stream(Network.from_state(graph.spec, state), chunks), len(chunks)
 
 

@@ -7,15 +7,15 @@ learning", 1998). Random probes of that form, taken back through the network, gi
 each channel of each convolution, without any label.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.spec import INPUT, Conv, Head, NetworkSpec, Yolo
+from yoloprune.darknet.spec import Head, NetworkSpec, Yolo
 from yoloprune.darknet.state import State
-from yoloprune.model.network import Network, last_reads
+from yoloprune.model.network import Network
 
 Sensitivities: TypeAlias = Mapping[int, Tensor]
 """Of each convolution, by layer index: twice the divergence for a unit of squared error at every
@@ -35,8 +35,8 @@ def sensitivities(
     network = Network.from_state(spec, state)
     generator = torch.Generator().manual_seed(seed)
     total = {conv.index: torch.zeros(conv.filters, dtype=torch.float64) for conv in spec.convs}
-    for first in range(0, len(images), CHUNK):
-        convolved, maps = _outputs(network, images[first : first + CHUNK])
+    for chunk in torch.split(images, CHUNK):
+        convolved, maps = _outputs(network, chunk)
         probes = [_probe(head, values.detach(), generator) for head, values in maps]
         gradients = torch.autograd.grad(
             [values for _, values in maps], list(convolved.values()), probes, allow_unused=True
@@ -51,26 +51,19 @@ def _outputs(
     network: Network, images: Tensor
 ) -> tuple[dict[int, Tensor], list[tuple[Head | None, Tensor]]]:
     """Every convolution's output before batch norm, and what the heads read, with gradients."""
-    outputs = {INPUT: images}
     convolved: dict[int, Tensor] = {}
-    maps: list[tuple[Head | None, Tensor]] = []
-    free_after = last_reads(network.spec)
-    output = images
-    for layer in network.spec.layers:
-        inputs = [outputs[source] for source in layer.sources]
-        if isinstance(layer, Conv):
-            module = network.conv(layer.index)
-            convolved[layer.index] = module.conv(*inputs)
-            output = module.finish(convolved[layer.index])
-        else:
-            output = network.run_layer(layer, inputs)
-        if isinstance(layer, Head):
-            maps.append((layer, output))
-        else:
-            outputs[layer.index] = output
-        for index in free_after.get(layer.index, ()):
-            del outputs[index]
-    return convolved, maps or [(None, output)]
+
+    def keeping(index: int) -> Callable[..., None]:
+        return lambda module, inputs, output: convolved.update({index: output})
+
+    hooks = [
+        network.conv(conv.index).conv.register_forward_hook(keeping(conv.index))
+        for conv in network.spec.convs
+    ]
+    maps = network(images)
+    for hook in hooks:
+        hook.remove()
+    return convolved, list(zip(network.spec.heads or (None,), maps, strict=True))
 
 
 def _probe(head: Head | None, values: Tensor, generator: torch.Generator) -> Tensor:

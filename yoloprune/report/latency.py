@@ -9,7 +9,8 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,16 +158,25 @@ def sample_image(spec: NetworkSpec) -> Tensor:
     return torch.rand(1, *spec.input_shape, generator=torch.Generator().manual_seed(0))
 
 
+def wall_clock(run: Callable[[], object]) -> Timer:
+    """The timer of a call that has finished its work when it returns."""
+
+    def timer() -> float:
+        start = time.perf_counter()
+        run()
+        return 1e3 * (time.perf_counter() - start)
+
+    return timer
+
+
 def _torch_timer(spec: NetworkSpec, state: State) -> Timer:
     network, images = Network.from_state(spec, state), sample_image(spec)
 
-    def run() -> float:
-        with torch.inference_mode():
-            start = time.perf_counter()
-            network(images)
-            return 1e3 * (time.perf_counter() - start)
+    @torch.inference_mode()
+    def run() -> None:
+        network(images)
 
-    return run
+    return wall_clock(run)
 
 
 def _cuda_timer(spec: NetworkSpec, state: State) -> Timer:
@@ -190,20 +200,10 @@ def _onnxruntime_timer(spec: NetworkSpec, state: State) -> Timer:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.onnx"
-        export_onnx(spec, state, path)
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+    with _as_onnx(spec, state) as path:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     feed = {"images": sample_image(spec).numpy()}
-
-    def run() -> float:
-        start = time.perf_counter()
-        session.run(None, feed)
-        return 1e3 * (time.perf_counter() - start)
-
-    return run
+    return wall_clock(lambda: session.run(None, feed))
 
 
 def _openvino_timer(spec: NetworkSpec, state: State) -> Timer:
@@ -215,15 +215,16 @@ def _openvino_timer(spec: NetworkSpec, state: State) -> Timer:
         # Some processors would compute in bfloat16 otherwise, as the other engines do not.
         "INFERENCE_PRECISION_HINT": "f32",
     }
+    with _as_onnx(spec, state) as path:
+        request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+    feed = {"images": sample_image(spec).numpy()}
+    return wall_clock(lambda: request.infer(feed))
+
+
+@contextmanager
+def _as_onnx(spec: NetworkSpec, state: State) -> Iterator[str]:
+    """The path of the network's ONNX file, there until the block ends."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         export_onnx(spec, state, path)
-        request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
-    feed = {"images": sample_image(spec).numpy()}
-
-    def run() -> float:
-        start = time.perf_counter()
-        request.infer(feed)
-        return 1e3 * (time.perf_counter() - start)
-
-    return run
+        yield str(path)

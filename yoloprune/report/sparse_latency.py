@@ -1,12 +1,10 @@
 """Latency of a network whose zeros are skipped, against dense engines on the same CPU threads."""
 
 import statistics
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
@@ -15,12 +13,12 @@ from yoloprune.model.network import Network
 from yoloprune.pruning.verification import compare
 from yoloprune.report.latency import (
     Latency,
-    Timer,
     alternating_times,
     dense_cpu_timers,
     latency_of,
     sample_image,
     times_as_fast,
+    wall_clock,
 )
 from yoloprune.sparsity.inference import LayerChoice, SparseNetwork
 
@@ -43,17 +41,6 @@ class SparseResult:
     speedup_vs_fastest_dense: float
     relative_error: float
     layers: tuple[LayerChoice, ...]
-
-
-def sparse_timer(network: SparseNetwork, image: Tensor) -> Timer:
-    """The timer of a network that skips its zeros."""
-
-    def run() -> float:
-        start = time.perf_counter()
-        network(image)
-        return 1e3 * (time.perf_counter() - start)
-
-    return run
 
 
 def benchmark_sparse(
@@ -79,7 +66,7 @@ def benchmark_sparse(
             f"allowed {TOLERANCE:g}: not timed"
         )
 
-    timers = {ENGINE: sparse_timer(sparse, image)} | dense_cpu_timers(spec, state)
+    timers = {ENGINE: wall_clock(lambda: sparse(image))} | dense_cpu_timers(spec, state)
     times = alternating_times(timers, runs=runs, warmup=warmup, track=track)
     dense = {engine: statistics.median(series) for engine, series in times.items()}
     del dense[ENGINE]

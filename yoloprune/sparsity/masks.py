@@ -7,7 +7,7 @@ and batch norms are never masked.
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -156,10 +156,8 @@ def apply_masks(spec: NetworkSpec, state: State, masks: WeightMasks) -> dict[int
     check_masks(spec, masks)
     applied = dict(state)
     for index, mask in masks.kept.items():
-        tensors = dict(state[index].items())
-        applied[index] = ConvParameters(
-            **tensors | {"kernel": tensors["kernel"].masked_fill(~mask, 0.0)}
-        )
+        kernel = state[index].kernel.masked_fill(~mask, 0.0)
+        applied[index] = replace(state[index], kernel=kernel)
     return applied
 
 
