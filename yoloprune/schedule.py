@@ -6,7 +6,7 @@ pruning, fine-tuning and evaluating mean comes in as functions, and so does what
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -31,7 +31,8 @@ class Schedule(StrEnum):
 class ScheduledNetwork:
     """The network after a step: `kept` is its share of the dense network.
 
-    Step 0 is the dense network; `accuracy` is what `evaluate` gave.
+    Step 0 is the dense network; `accuracy` is what `evaluate` gave, and `judged` says whether it is
+    the network's own or one of a network that is yet to be trained.
     """
 
     step: int
@@ -39,6 +40,7 @@ class ScheduledNetwork:
     spec: NetworkSpec
     state: State
     accuracy: float
+    judged: bool
 
 
 Pair: TypeAlias = tuple[NetworkSpec, State]
@@ -82,11 +84,13 @@ def iterate(
     finetune: Finetune,
     evaluate: Evaluate,
     floor: float | None = None,
+    untrained: Set[int] = frozenset(),
 ) -> Iterator[ScheduledNetwork]:
     """Yield the dense network and then the network after each step.
 
     Stops before the target when an accuracy is under `floor`: that network is the last one yielded,
-    and the one before it the last good one. Raises `PlanError` unless 0 < step < 1 and
+    and the one before it the last good one. Steps that `finetune` leaves `untrained` are not held
+    to the floor. Raises `PlanError` unless 0 < step < 1 and
     0 < keep < 1.
     """
     for number, share in enumerate([1.0, *step_targets(step, keep, schedule)]):
@@ -94,8 +98,14 @@ def iterate(
             spec, state = prune(spec, state, share, number)
             spec, state = finetune(spec, state, number)
         accuracy = evaluate(spec, state, number)
+        judged = number not in untrained
         yield ScheduledNetwork(
-            step=number, kept=kept(spec, state), spec=spec, state=state, accuracy=accuracy
+            step=number,
+            kept=kept(spec, state),
+            spec=spec,
+            state=state,
+            accuracy=accuracy,
+            judged=judged,
         )
-        if floor is not None and accuracy < floor:
+        if judged and floor is not None and accuracy < floor:
             return

@@ -3,13 +3,13 @@
 What evaluating means comes in as a function.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from yoloprune.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
-from yoloprune.pruning.budget import Scope, comparable, solve
+from yoloprune.pruning.budget import Scope, Scores, comparable, ranked, solve
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.importance import criterion_named, score
@@ -36,8 +36,11 @@ def sweep(
     scope: Scope = Scope.GLOBAL,
     compensation: Compensation = Compensation.NONE,
     seed: int = 0,
+    measured: Mapping[str, Scores] | None = None,
 ) -> Iterator[SweepPoint]:
     """A point for each criterion and share, criteria first, shares in the order given.
+
+    `measured` are the scores of criteria that look at images (`selection.py`), by name.
 
     Nothing is proven here: `pruning.pruner.prune` does that for the budget that is chosen. Raises
     `PlanError`, before anything is evaluated, for an unknown criterion or a share that cannot be
@@ -45,8 +48,11 @@ def sweep(
     """
     graph = analyse(spec)
     dense = cost(spec).macs
+    known = measured or {}
     scores = {
-        name: comparable(score(graph, state, criterion_named(name, seed)), scope)
+        name: ranked(known[name], scope)
+        if name in known
+        else comparable(score(graph, state, criterion_named(name, seed)), scope)
         for name in criteria
     }
     plans = [

@@ -126,6 +126,14 @@ def test_steps_are_refitted_and_fine_tuned_now_and_then(folder: Path, tmp_path: 
         slim, last = (out / step / f"{name}.weights" for name in ("slim", "last"))
         assert (slim.read_bytes()[20:] != last.read_bytes()[20:]) is trained
         assert (out / step / "last.pt").exists() is trained
+    # Each step is a folder of `prune`: of the dense network, and of the step before.
+    pairs = [folder / "run" / "best", out / "step-01" / "last"]
+    for before, step in zip(pairs, ("step-01", "step-02"), strict=True):
+        dense = [before.with_suffix(".cfg"), before.with_suffix(".weights")]
+        said = run("verify", *dense, out / step)
+        assert said.exit_code == 0, (said.output, said.exception)
+        assert "were recovered" in said.stdout
+        assert "4 images" in (out / step / "report.md").read_text()
     final = (out / "best.weights").read_bytes()
     (out / "step-01" / "slim.cfg").unlink()
     assert run(*command(folder, out, *refit, "--resume")).exit_code == 0
@@ -145,6 +153,36 @@ def test_it_keeps_the_last_good_network(
     for name, header in (("cfg", 0), ("weights", 20)):  # Which counts the images that were seen.
         kept = (out / f"best.{name}").read_bytes()
         assert kept[header:] == (out / "step-01" / f"last.{name}").read_bytes()[header:]
+
+
+def test_the_floor_waits_for_the_training_that_follows(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "steps"
+    refit = ["--reconstruct", "--finetune-every", 2, "--calibration-images", 4, "--map-floor", 0.7]
+    accuracies(monkeypatch, 0.9, 0.1, 0.8)
+    result = run(*(word for word in command(folder, out, *refit) if word != "--quiet"))
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "mAP@0.5 0.1000, to be trained later" in result.stdout
+    assert "those of step 2" in result.stdout
+    # A step that is not trained is never the best one, though it is above the floor.
+    accuracies(monkeypatch, 0.9, 0.8, 0.1)
+    for step in (0, 1, 2):
+        (out / f"step-0{step}" / "accuracy.json").unlink()
+    result = run(*command(folder, out, *refit, "--resume"))
+    assert "those of step 0" in result.stdout
+
+
+def test_fine_tuning_goes_on_from_the_best_network_of_a_run(folder: Path, tmp_path: Path) -> None:
+    assert run(*command(folder, tmp_path / "steps")).exit_code == 0
+    tune = ["finetune", tmp_path / "steps", "--data", folder / "data", "--epochs", 1,
+            "--batch-size", 4, "--workers", 0, "--quiet", "--out", tmp_path / "run"]  # fmt: skip
+    result = run(*tune)
+    assert result.exit_code == 0, (result.output, result.exception)
+    specs = [read_cfg(tmp_path / name / "best.cfg") for name in ("steps", "run")]
+    assert specs[0].digest() == specs[1].digest()
+    # A folder of neither kind is missed by the name that `prune` gives.
+    assert "slim.cfg" in refused(*tune[:1], tmp_path / "nothing", *tune[2:])
 
 
 def test_an_accuracy_counts_only_for_what_it_was_measured_on(

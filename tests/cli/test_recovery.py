@@ -42,10 +42,11 @@ def test_both_ways_to_refit_give_the_same_network(
     pair: "Pair", photos: Path, tmp_path: Path
 ) -> None:
     said = prune(pair, tmp_path / "a", "--reconstruct", photos, "--calibration-images", 8)
-    assert "at most" in said and "too few to determine" in said
+    assert "of memory" in said and "too few to determine" in said
     assert "1 images could not be read" in said
     recovery = recovery_of(tmp_path / "a")
     assert (recovery["images"], recovery["skipped"]) == (8, 1)
+    assert len({Path(name) for name in recovery["files"]} & set(photos.iterdir())) == 8
     assert recovery["heads"]["unseen"] and recovery["heads"]["images"] == 4
     assert len(recovery["heads"]["after"]) == 2
     assert all(fit["after"] <= fit["before"] for fit in recovery["layers"].values())
@@ -65,7 +66,9 @@ def test_both_ways_to_refit_give_the_same_network(
     again = ("reconstruct", pair.cfg, pair.weights, tmp_path / "a", "--images", photos)
     assert run(*again, "--calibration-images", 8).exit_code == 0
     assert recovery_of(tmp_path / "a") == recovery
-    assert (tmp_path / "a" / "report.md").read_text().count("## Recovery") == 1
+    text = (tmp_path / "a" / "report.md").read_text()
+    assert text.count("## Recovery") == 1
+    assert "Made by `yoloprune" in text.split("## Recovery")[1]
 
     said = run("verify", pair.cfg, pair.weights, tmp_path / "b").stdout
     assert "slim = masked dense" in said and "were recovered" in said
@@ -124,6 +127,8 @@ def test_what_cannot_work_is_refused_and_changes_nothing(
         (("--reconstruct", tmp_path / "empty.data"), "naming a list of images"),
         (("--criterion", "reconstruction"), "needs images"),
         (("--criterion", "taylor", "--images", photos), "needs labels"),
+        # Said before anything is measured: it has no images to measure on either.
+        (("--criterion", "taylor", "--images", photos, "--keep-macs", 1e-4), "smallest reachable"),
         (("--reconstruct", photos, "--calibration-images", 0), "--calibration-images"),
     ):
         assert words in refused(*base, *options)
@@ -163,5 +168,6 @@ def test_weights_that_changed_after_a_recovery_fail_verification(
     prune(pair, out, "--recalibrate", photos)
     run("init", out / "slim.cfg", "--seed", 5, "--out", out / "slim.weights")
     assert "not the weights" in refused("verify", pair.cfg, pair.weights, out)
-    (out / "report.json").write_text("[1]")
-    assert "not a pruning report" in refused("verify", pair.cfg, pair.weights, out)
+    for damaged in ("[1]", '{"recovery": 1}', '{"recovery": {"heads": []}}', '{"recovery": {}}'):
+        (out / "report.json").write_text(damaged)
+        assert "not a pruning report" in refused("verify", pair.cfg, pair.weights, out)

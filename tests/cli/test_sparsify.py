@@ -145,6 +145,11 @@ def test_fine_tuning_holds_the_zeros(folder: Path, tmp_path: Path) -> None:
     for index, mask in held.kept.items():
         assert (state[index].kernel[~mask] == 0).all()
     assert read_masks(tmp_path / "run" / "masks.json", spec).digest() == held.digest()
+    # And so does fine-tuning that goes on from there.
+    further = run("finetune", tmp_path / "run", *tune[2:-1], tmp_path / "more")
+    assert further.exit_code == 0, (further.output, further.exception)
+    more = read_weights(tmp_path / "more" / "best.weights", spec)
+    assert all((more[index].kernel[~mask] == 0).all() for index, mask in held.kept.items())
     packed_as_trained(tmp_path / "run")
     assert run(*command, 0.5).exit_code == 0
     assert "another weight masks" in refused(*tune, "--resume")

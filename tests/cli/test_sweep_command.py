@@ -38,6 +38,18 @@ def test_a_table_a_document_and_a_picture(pair: Pair, data: Path, tmp_path: Path
     assert cv2.imread(str(tmp_path / "out" / "sweep.png")).shape[0] > 300
 
 
+def test_criteria_that_look_at_images_can_be_compared(pair: Pair, data: Path) -> None:
+    command = ["sweep", pair.cfg, pair.weights, "--data", data, "--keep-macs", 0.6,
+               "--criterion", "l2", "--criterion", "taylor", "--split", "test",
+               "--json"]  # fmt: skip
+    assert "criterion taylor needs images" in refused(*command)
+    result = run(*command, "--images", data / "images" / "train", "--calibration-images", 8)
+    assert result.exit_code == 0, (result.output, result.exception)
+    points = json.loads(result.stdout)["points"]
+    assert [point["criterion"] for point in points] == ["l2", "taylor"]
+    assert all(point["keep_macs"] <= 0.6 for point in points)
+
+
 def test_a_budget_is_not_chosen_by_the_test_images(pair: Pair, data: Path) -> None:
     shutil.rmtree(data / "images" / "test")
     result = run("sweep", pair.cfg, pair.weights, "--data", data, "--keep-macs", 0.7,

@@ -1,6 +1,7 @@
 """Re-fitting against least squares on explicit patches, and where an exact solution exists."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,18 +11,21 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pruning.plans import random_plan, with_carriers, with_dead_channels
 from random_networks import network_specs, random_state
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import ConvParameters, State
-from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.darknet.state import BATCH_NORM_EPSILON, ConvParameters, State
+from yoloprune.darknet.zoo import yolov3, yolov3_tiny
 from yoloprune.errors import PlanError, WeightsError
 from yoloprune.pruning.compensation import compensate
+from yoloprune.pruning.fitting import fit_kernel, recalibrated
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.plan import Budget, Compensation, PruningPlan
 from yoloprune.pruning.reconstruction import (
     Recovery,
-    fit_kernel,
     memory_needed,
     recover,
 )
@@ -176,7 +180,8 @@ def test_every_network_can_be_recovered(spec: NetworkSpec, seed: int, recovery: 
         ):
             assert a.isfinite().all() and torch.equal(a, b)
     for fit in first.fits.values():
-        assert fit.after <= fit.before + 1e-6  # A root of a rounded difference.
+        # Rounded are their squares, differences of sums in float64.
+        assert fit.after**2 <= fit.before**2 + 1e-11
 
 
 def test_recalibration_gives_each_channel_its_dense_mean_and_deviation() -> None:
@@ -202,16 +207,17 @@ def test_recalibration_gives_each_channel_its_dense_mean_and_deviation() -> None
 
 @pytest.mark.parametrize("compensation", Compensation)
 @pytest.mark.parametrize("recovery", Recovery)
-@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("without", [[], [1], [0, 1]])
 def test_constants_that_compensation_moved_count_once(
-    compensation: Compensation, recovery: Recovery, normalised: bool
+    compensation: Compensation, recovery: Recovery, without: list[int]
 ) -> None:
+    if without == [0, 1] and recovery is Recovery.RECALIBRATE:
+        pytest.skip("nothing to recalibrate")
     text = CFG.format(groups=1, activation="leaky").replace("size=3", "size=1")
     text = text.replace("pad=1\n", "")
-    if not normalised:
-        last = text.rindex("batch_normalize=1")
-        text = text[:last] + text[last:].replace("batch_normalize=1\n", "")
-    spec = parse_cfg(text)
+    parts = text.split("batch_normalize=1\n")
+    norms = ["" if layer in without else "batch_normalize=1\n" for layer in (0, 1)]
+    spec = parse_cfg(parts[0] + norms[0] + parts[1] + norms[1] + parts[2])
     graph = analyse(spec)
     cut = plan_of(spec, {0: (0, 2, 5, 7), 1: tuple(range(8))})
     plan = replace(cut, compensation=compensation)
@@ -228,7 +234,13 @@ def test_constants_that_compensation_moved_count_once(
     error = compare(head_maps(slim_spec, recovered.state, images), dense).relative_error
     # Without batch norm there is nothing to recalibrate.
     lost = compensation is Compensation.NONE and recovery is Recovery.RECALIBRATE
-    assert (error > 0.1) if lost and not normalised else error < 1e-6
+    assert (error > 0.1) if lost and without else error < 1e-6
+    for group, numbers in plan.carriers.items() if recovery is Recovery.RECONSTRUCT else ():
+        for number in numbers:
+            # The re-fit leaves a carrier the constant that its consumers count on.
+            place, layer = plan.keep[group].index(number), group
+            for name, tensor in slim_state[layer].items():
+                assert torch.equal(dict(recovered.state[layer].items())[name][place], tensor[place])
 
 
 def test_nothing_to_recalibrate_is_refused() -> None:
@@ -258,6 +270,38 @@ def test_a_variance_that_cannot_be_stored_does_not_move_the_mean() -> None:
         (output,) = head_maps(first_two, {i: parameters[i] for i in (0, 1)}, images)
         means.append(output.mean(dim=(0, 2, 3)))
     assert torch.allclose(*means, rtol=1e-6)
+
+
+def test_a_dead_channel_is_not_blown_up() -> None:
+    parameters = random_state(parse_cfg(CFG.format(groups=1, activation="linear")))[0]
+    ones = torch.ones(8, dtype=torch.float64)
+    nothing = (0 * ones, 1e-12 * ones)
+    same, dead = (recalibrated(parameters, 0 * ones, (0 * ones, ones), own)
+                  for own in ((0 * ones, ones), nothing))  # fmt: skip
+    assert same.variance is not None and dead.variance is not None
+    gain = ((same.variance + BATCH_NORM_EPSILON) / (dead.variance + BATCH_NORM_EPSILON)).sqrt()
+    assert torch.allclose(gain, 10 * ones)
+
+
+def test_a_kernel_that_too_few_samples_determine_stays_closer_to_the_old_one() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="leaky"))
+    state, images = random_state(spec), images_of(spec, 1)
+    plan = plan_of(spec, {0: (0, 2, 5, 7)})
+    slim_spec, slim_state = surgery(spec, state, plan)
+    recovered = recover(spec, state, plan, slim_spec, slim_state, images, ridge=1e-2)
+    assert recovered.fits[1].scarce and not recovered.fits[0].scarce
+    # All 36 places are sampled, so the moments can be made again in any order.
+    conv = slim_spec.convs[1]
+    (inputs,) = head_maps(replace(slim_spec, layers=slim_spec.layers[:1]),
+                          {0: recovered.state[0]}, images)  # fmt: skip
+    (read,) = head_maps(replace(spec, layers=spec.layers[:1]), {0: state[0]}, images)
+    wanted = F.conv2d(read, state[1].kernel, stride=2, padding=1)
+    positions = random_positions(1, (8, 6, 6), 36, torch.Generator().manual_seed(5))
+    samples = [(patches(inputs, conv, positions), values_at(wanted, conv, positions))]
+    moments, old = gather(conv, 4, samples), slim_state[1]
+    ten_times, once = (fit_kernel(moments, old, r, state[1].mean)[0].kernel for r in (0.1, 0.01))
+    assert torch.allclose(recovered.state[1].kernel, ten_times, rtol=1e-6)
+    assert not torch.allclose(recovered.state[1].kernel, once, rtol=1e-2)
 
 
 def test_too_few_images_are_told_and_change_little() -> None:
@@ -290,12 +334,50 @@ def test_a_plan_of_another_network_is_refused() -> None:
         recover(spec, state, plan_of(other, {}), spec, state, images_of(spec, 1))
 
 
-def test_the_memory_of_a_chain_is_its_two_largest_neighbours() -> None:
-    spec = parse_cfg(CFG.format(groups=1, activation="leaky"))
-    maps = 3 * 12 * 12 + 8 * 12 * 12
-    moments = 8 * 3 * 28**2 + 8 * 4 * 8 * 28
-    assert memory_needed(spec, spec, 10) == max(
-        4 * 10 * 2 * maps + moments,
-        4 * 10 * 2 * (8 * 12 * 12 + 8 * 6 * 6) + 8 * 3 * 73**2 + 8 * 4 * 8 * 73,
+class PeakOfTensors(TorchDispatchMode):
+    """The most bytes that tensors hold at once, of those that are made in this mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                self.live[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+        self.live = {key: held for key, held in self.live.items() if not held[0].expired()}
+        self.peak = max(self.peak, sum(size for _, size in self.live.values()))
+        return made
+
+
+@pytest.mark.parametrize(
+    ("spec", "count"),
+    [
+        (yolov3_tiny(classes=2, width=0.5, size=(96, 96)), 16),  # Large kernels, small maps.
+        (yolov3(classes=1, width=0.125, size=(96, 96)), 24),  # Large maps, small kernels.
+    ],
+)
+def test_the_memory_is_about_what_was_said(spec: NetworkSpec, count: int) -> None:
+    state = {
+        index: ConvParameters(**{name: tensor.float() for name, tensor in parameters.items()})
+        for index, parameters in random_state(spec).items()
+    }
+    plan = random_plan(analyse(spec), 0)
+    slim_spec, slim_state = surgery(spec, state, plan)
+    images = images_of(spec, count).float()
+    peaks = []
+    for recovery in Recovery:
+        with PeakOfTensors() as tensors:
+            recover(spec, state, plan, slim_spec, slim_state, images, recovery=recovery)
+        peaks.append(tensors.peak)
+    networks = sum(
+        tensor.nbytes
+        for own in (state, slim_state)
+        for parameters in own.values()
+        for _, tensor in parameters.items()
     )
-    assert memory_needed(yolov3_tiny(), yolov3_tiny(), 64) < 8e9
+    said = networks + memory_needed(spec, slim_spec, count)
+    assert max(peaks) < 1.2 * said and said < 2 * max(peaks)

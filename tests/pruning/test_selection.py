@@ -13,9 +13,9 @@ from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import Layer, NetworkSpec
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import solve
+from yoloprune.pruning.fitting import RIDGE
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.plan import Budget
-from yoloprune.pruning.reconstruction import RIDGE
 from yoloprune.pruning.selection import (
     activation_scores,
     reconstruction_scores,
@@ -114,7 +114,7 @@ def test_a_single_output_value_gives_finite_sensitivities() -> None:
     assert all(values.isfinite().all() for values in weights.values())
 
 
-def test_taylor_sums_over_producers_and_squares_over_images() -> None:
+def test_taylor_sums_over_readers_and_squares_over_images() -> None:
     spec = parse_cfg(
         CFG.replace("filters=4", "filters=6").replace(
             "[convolutional]\nfilters=5", "[shortcut]\nfrom=-2\n[convolutional]\nfilters=5"
@@ -122,11 +122,23 @@ def test_taylor_sums_over_producers_and_squares_over_images() -> None:
     )
     graph = analyse(spec)
     generator = np.random.default_rng(0)
-    gradients = {conv.index: generator.normal(size=(3, conv.filters)) for conv in spec.convs}
+    gradients = {0: generator.normal(size=(3, 3))}
+    gradients |= {index: generator.normal(size=(3, 6)) for index in (1, 3)}
     (group,) = graph.prunable
-    assert [member.layer for member in group.producers] == [0, 1]
+    assert [member.layer for member in group.consumers] == [1, 3]
     saved = 10 * 10 * (3 + 6 * 9 + 6 * 9 + 5)
-    expected = np.square(gradients[0] + gradients[1]).mean(axis=0) / saved
+    expected = np.square(gradients[1] + gradients[3]).mean(axis=0) / saved
+    np.testing.assert_allclose(taylor_scores(graph, gradients)[group.id], expected)
+
+
+def test_taylor_counts_a_channel_once_that_a_depthwise_convolution_passes_on() -> None:
+    spec = parse_cfg(CFG.replace("filters=4", "filters=6\ngroups=6"))
+    graph = analyse(spec)
+    generator = np.random.default_rng(0)
+    gradients = {index: generator.normal(size=(3, 6)) for index in (0, 1, 2)}
+    (group,) = graph.prunable
+    saved = 10 * 10 * (3 + 9 + 5)
+    expected = np.square(gradients[2]).mean(axis=0) / saved
     np.testing.assert_allclose(taylor_scores(graph, gradients)[group.id], expected)
 
 

@@ -3,13 +3,12 @@
 import numpy as np
 import torch
 
-from yoloprune.darknet.shapes import layer_shapes
-from yoloprune.darknet.spec import Layer
+from yoloprune.darknet.shapes import layer_shapes, source_shapes
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
 from yoloprune.training.assign import Objects, assign
-from yoloprune.training.gradients import gate_gradients
+from yoloprune.training.gradients import input_gradients
 from yoloprune.training.loss import detection_loss, trainable_heads
 
 SPEC = yolov3_tiny(classes=2, width=0.125, size=(64, 64))
@@ -25,29 +24,26 @@ def some_objects(count: int, seed: int) -> Objects:
     )
 
 
-def test_gate_gradients_are_the_slopes_of_each_images_loss() -> None:
+def test_a_factor_on_what_is_read_is_one_on_the_kernels_column() -> None:
     images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     objects = [some_objects(count, count) for count in (2, 0, 1)]
-    found = gate_gradients(SPEC, STATE, images, objects)
+    found = input_gradients(SPEC, STATE, images, objects)
+    shapes = layer_shapes(SPEC)
     assert {index: g.shape for index, g in found.items()} == {
-        conv.index: (3, conv.filters) for conv in SPEC.convs
+        conv.index: (3, source_shapes(conv, SPEC, shapes)[0][0]) for conv in SPEC.convs
     }
-    heads, shapes = trainable_heads(SPEC), layer_shapes(SPEC)
-    network = Network.from_state(SPEC, STATE).double()
-
-    def loss(number: int, gate: float) -> float:
-        def gated(layer: Layer, output: torch.Tensor) -> torch.Tensor:
-            if layer.index == 4:
-                output = output.clone()
-                output[:, 1] *= gate
-            return output
-
-        maps = network(images[number : number + 1].double(), gated)
-        grids = [shapes[head.index][1:] for head in heads]
-        positives = assign(heads, objects[number], grids, (64, 64))
-        return float(detection_loss(heads, maps, objects[number], positives, (64, 64), 1.0).total)
-
-    for number in range(3):
-        with torch.no_grad():
-            slope = (loss(number, 1.01) - loss(number, 0.99)) / 0.02
-        np.testing.assert_allclose(found[4][number, 1], slope, rtol=0.05, atol=2e-3)
+    heads = trainable_heads(SPEC)
+    network = Network.from_state(SPEC, STATE)
+    grids = [shapes[head.index][1:] for head in heads]
+    for number, own in enumerate(objects):
+        network.zero_grad()
+        positives = assign(heads, own, grids, (64, 64))
+        maps = network(images[number : number + 1])
+        detection_loss(heads, maps, own, positives, (64, 64), 1.0).total.backward()
+        for conv in SPEC.convs:
+            kernel = network.conv(conv.index).conv.weight
+            assert kernel.grad is not None
+            expected = (kernel.detach() * kernel.grad).double().sum(dim=(0, 2, 3)).numpy()
+            np.testing.assert_allclose(
+                found[conv.index][number], expected, rtol=1e-3, atol=1e-4 * abs(expected).max()
+            )

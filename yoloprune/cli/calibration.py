@@ -23,9 +23,9 @@ from yoloprune.datasets.images import (
 from yoloprune.datasets.labels import find_named, read_data_file
 from yoloprune.detection.boxes import Placement
 from yoloprune.errors import DatasetError
+from yoloprune.pruning.fitting import RIDGE
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.reconstruction import (
-    RIDGE,
     SCARCE_RIDGE,
     Recovered,
     Recovery,
@@ -127,7 +127,7 @@ def run_recovery(
     if calibration.skipped:
         warn(f"{calibration.skipped} images could not be read and were skipped")
     if not quiet:
-        errors.print(f"recovering with {len(images)} images: at most {file_size(memory)} of memory")
+        errors.print(f"recovering with {len(images)} images: about {file_size(memory)} of memory")
     recovered = recover(
         spec,
         state,
@@ -146,6 +146,7 @@ def run_recovery(
     document = {
         "method": recovery.value,
         "images": len(images),
+        "files": [path.as_posix() for path, _, _ in calibration.samples],
         "skipped": calibration.skipped,
         "memory_bytes": memory,
         "seed": seed,

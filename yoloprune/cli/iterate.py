@@ -213,6 +213,7 @@ def iterate(
             finetune=steps.finetune,
             evaluate=steps.evaluate,
             floor=map_floor,
+            untrained=steps.untrained,
         )
         _follow(networks, steps, map_floor, quiet)
 
@@ -265,17 +266,21 @@ def _follow(
         accuracy = f"{network.accuracy:.4f}"
         rows.append((network.step, f"{network.kept:.3f}", accuracy))
         good = floor is None or network.accuracy >= floor
-        if good:
+        if not network.judged:
+            remark = ", to be trained later"
+        elif good:
+            remark = ""
             last_good = network.step
             steps.keep(network)
         elif last_good is None:
             raise PlanError(
                 f"the dense network's mAP@0.5 {accuracy} is under --map-floor {floor:g}"
             )
+        else:
+            remark = ", under the floor: stopped"
         if here.is_first and not quiet:
             output.print(
-                f"step {network.step}: {network.kept:.3f} of {unit}, mAP@0.5 {accuracy}"
-                f"{'' if good else ', under the floor: stopped'}"
+                f"step {network.step}: {network.kept:.3f} of {unit}, mAP@0.5 {accuracy}{remark}"
             )
     if here.is_first:
         print_table(

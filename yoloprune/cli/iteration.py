@@ -1,7 +1,7 @@
 """What `iterate` prunes in each step: channels or weights.
 
-Both prune to a share of the dense network, of its MACs or its weights (`unit`), and leave `files`
-in the step's folder, the network under `name`.
+Both prune a network, read from a file `weights`, to a share of the dense one, of its MACs or its
+weights (`unit`), and leave `files` in the step's folder, the network under `name`.
 """
 
 from dataclasses import dataclass, replace
@@ -10,15 +10,15 @@ from typing import ClassVar, TypeAlias
 
 from yoloprune.cli.calibration import Calibration, run_recovery
 from yoloprune.cli.measured import measured_scores
+from yoloprune.cli.slim_folder import write_report, write_slim
 from yoloprune.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.errors import PlanError
-from yoloprune.pruning.budget import Scope, comparable, solve
-from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.importance import criterion_named, score
-from yoloprune.pruning.plan import Budget, write_plan
-from yoloprune.pruning.pruner import prune
+from yoloprune.pruning.budget import Scope
+from yoloprune.pruning.importance import criterion_named
+from yoloprune.pruning.plan import Budget
+from yoloprune.pruning.pruner import check_budget, prune
 from yoloprune.pruning.reconstruction import Recovery
 from yoloprune.pruning.selection import MEASURED_CRITERIA
 from yoloprune.sparsity.mask_file import read_masks, write_masks
@@ -55,18 +55,18 @@ class Channels:
 
     def check(self, spec: NetworkSpec, state: State, share: float) -> None:
         """Small steps reach as far as a single one, and no further."""
-        graph = analyse(spec)
-        # How far a budget reaches does not depend on the scores: no need to measure any here.
-        weighed = "l2" if self.criterion in MEASURED_CRITERIA else self.criterion
-        scores = comparable(score(graph, state, criterion_named(weighed)), self.scope)
-        solve(graph, scores, Budget(keep_macs=share), criterion=self.criterion)
+        if self.criterion not in MEASURED_CRITERIA:
+            criterion_named(self.criterion)
+        check_budget(spec, state, Budget(keep_macs=share))
 
     def kept(self, spec: NetworkSpec, state: State) -> float:
         """Share of the dense network's MACs."""
         return cost(spec).macs / self.dense_macs
 
-    def write(self, folder: Path, spec: NetworkSpec, state: State, share: float, step: int) -> None:
-        """The slim network and its plan."""
+    def write(
+        self, folder: Path, spec: NetworkSpec, state: State, weights: Path, share: float, step: int
+    ) -> None:
+        """What `prune` would write, so that `verify` can prove the step again."""
         seed = self.seed + step
         pruned = prune(
             spec,
@@ -79,9 +79,9 @@ class Channels:
                 self.criterion, spec, state, self.calibration, seed=seed, quiet=self.quiet
             ),
         )
-        slim = pruned.state
+        slim, recovery = pruned.state, None
         if self.reconstruct and self.calibration is not None:
-            slim, _ = run_recovery(
+            slim, recovery = run_recovery(
                 spec,
                 state,
                 pruned.plan,
@@ -92,8 +92,14 @@ class Channels:
                 seed=seed,
                 quiet=self.quiet,
             )
-        write_network(folder, self.name, pruned.spec, slim, 0)
-        write_plan(folder / "plan.json", analyse(spec), pruned.plan)
+        write_slim(folder, pruned.spec, slim, onnx=False, quiet=self.quiet)
+        settings: dict[str, str | int] = {
+            "step": step,
+            "criterion": self.criterion,
+            "scope": self.scope.value,
+            "seed": seed,
+        }
+        write_report(folder, spec, weights, pruned, settings, recovery)
 
     def masks(self, folder: Path, spec: NetworkSpec) -> WeightMasks | None:
         """Nothing: what was removed is gone."""
@@ -120,7 +126,9 @@ class Weights:
         """Share of weights that are not zero."""
         return kept_share(spec, state, self.settings)
 
-    def write(self, folder: Path, spec: NetworkSpec, state: State, share: float, step: int) -> None:
+    def write(
+        self, folder: Path, spec: NetworkSpec, state: State, weights: Path, share: float, step: int
+    ) -> None:
         """The network with its zeros, and the masks."""
         masks = self._made(spec, state, share)
         write_network(folder, self.name, spec, apply_masks(spec, state, masks), 0)

@@ -24,7 +24,7 @@ from yoloprune.pruning.selection import (
 from yoloprune.pruning.sensitivity import sensitivities
 from yoloprune.report.table import file_size
 from yoloprune.training.assign import Objects
-from yoloprune.training.gradients import gate_gradients
+from yoloprune.training.gradients import input_gradients
 
 SENSITIVITY_IMAGES = 32
 """Of the calibration images, as many are run backwards for `reconstruction`."""
@@ -47,12 +47,12 @@ def measured_scores(
         return None
     if calibration is None:
         raise DatasetError(
-            f"criterion {criterion} needs images: give --reconstruct, --recalibrate or --images"
+            f"criterion {criterion} needs images: give --images or, with `prune`, --reconstruct"
         )
     graph, images = analyse(spec), calibration.images
     if not quiet and criterion != "taylor":
         memory = file_size(memory_needed(graph, len(images)))
-        errors.print(f"scoring with {len(images)} images: at most {memory} of memory")
+        errors.print(f"scoring with {len(images)} images: about {memory} of memory")
 
     def shown(layers: Sequence[Layer]) -> Iterable[Layer]:
         return track(layers, "scoring channels", len(layers), quiet)
@@ -61,7 +61,7 @@ def measured_scores(
         case "taylor":
             objects = _objects(spec, calibration)
             with stage("computing gradients", quiet):
-                return taylor_scores(graph, gate_gradients(spec, state, images, objects))
+                return taylor_scores(graph, input_gradients(spec, state, images, objects))
         case "activation":
             return activation_scores(graph, state, images, progress=shown)
         case _:

@@ -1,10 +1,7 @@
 """`yoloprune prune`: the main job."""
 
-import json
-import shlex
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,20 +9,18 @@ from yoloprune.cli.calibration import CalibrationImages, read_calibration, run_r
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, stage
 from yoloprune.cli.measured import measured_scores
 from yoloprune.cli.pruned_folder import PRUNED_FILES, SLIM_FILES, refuse_to_replace
-from yoloprune.cli.slim_folder import recovery_digests
+from yoloprune.cli.slim_folder import write_report, write_slim
 from yoloprune.cli.verification import verification_images
-from yoloprune.darknet.parser import read_cfg, write_cfg
+from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import State
-from yoloprune.darknet.weights import read_weights, write_weights
+from yoloprune.darknet.weights import read_weights
 from yoloprune.errors import PlanError
-from yoloprune.export.onnx import export_onnx
-from yoloprune.files import write_folder, write_text
+from yoloprune.files import write_folder
 from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.importance import CRITERIA
-from yoloprune.pruning.plan import Budget, Compensation, write_plan
-from yoloprune.pruning.pruner import Pruned
+from yoloprune.pruning.plan import Budget, Compensation
+from yoloprune.pruning.pruner import check_budget
 from yoloprune.pruning.pruner import prune as prune_network
 from yoloprune.pruning.reconstruction import Recovery
 from yoloprune.pruning.selection import MEASURED_CRITERIA
@@ -34,10 +29,7 @@ from yoloprune.report.pruning import (
     HEADER,
     cost_rows,
     proof_lines,
-    pruning_markdown,
-    pruning_report,
     recovery_lines,
-    recovery_markdown,
 )
 
 
@@ -116,6 +108,8 @@ def prune(
         None if source is None else read_calibration(spec, source, calibration_images, seed)
     )
     batch = verification_images(spec, images)
+    if criterion in MEASURED_CRITERIA:
+        check_budget(spec, state, budget, compensation=compensate)
     measured = measured_scores(criterion, spec, state, calibration, seed=seed, quiet=quiet)
     opinion = _second_opinion(spec, quiet) if cross_check else "not asked for"
     with stage("pruning and verifying in float64", quiet):
@@ -153,40 +147,12 @@ def prune(
         )
     with write_folder(out, obsolete=PRUNED_FILES) as folder:
         write_slim(folder, pruned.spec, slim_state, onnx=onnx, quiet=quiet)
-        _write_report(folder, spec, weights, pruned, settings, recovery)
+        write_report(folder, spec, weights, pruned, settings, recovery)
         names = [name for name in SLIM_FILES if (folder / name).exists()]
     print_table("Pruning", HEADER, cost_rows(spec, pruned.spec))
     for line in proof_lines(pruned) + ([] if recovery is None else recovery_lines(recovery)):
         output.print(line)
     output.print(f"wrote {out}/: {', '.join(names)}")
-
-
-def write_slim(folder: Path, spec: NetworkSpec, state: State, *, onnx: bool, quiet: bool) -> None:
-    """slim.cfg, slim.weights and, if asked for, slim.onnx."""
-    if onnx:
-        with stage("exporting to ONNX", quiet):
-            export_onnx(spec, state, folder / "slim.onnx")
-    write_weights(folder / "slim.weights", spec, state)
-    write_cfg(folder / "slim.cfg", spec)
-
-
-def _write_report(
-    folder: Path,
-    dense: NetworkSpec,
-    weights: Path,
-    pruned: Pruned,
-    settings: dict[str, str | int],
-    recovery: dict[str, Any] | None,
-) -> None:
-    write_plan(folder / "plan.json", analyse(dense), pruned.plan)
-    command = shlex.join(["yoloprune", *sys.argv[1:]])
-    text = pruning_markdown(dense, pruned, command, settings)
-    if recovery is not None:
-        recovery |= recovery_digests(folder, weights)
-        text += recovery_markdown(recovery)
-    write_text(folder / "report.md", text)
-    document = pruning_report(dense, pruned, settings, recovery)
-    write_text(folder / "report.json", json.dumps(document, indent=1) + "\n")
 
 
 def _second_opinion(spec: NetworkSpec, quiet: bool) -> str:

@@ -28,16 +28,22 @@ def refuse_to_replace(out: Path, *inputs: Path) -> None:
 
 
 def read_pruned(folder: Path) -> tuple[NetworkSpec, State, WeightMasks | None]:
-    """The network in a folder of `prune`, or that of `sparsify` with its masks."""
+    """The network in a folder of `prune` or `sparsify`, or the best one of a run; and its masks."""
     masks, slim = folder / "masks.json", folder / "slim.cfg"
     if not masks.exists():
-        return *read_network(folder, "slim"), None
+        return *read_network(folder, _best(folder, "slim")), None
     if slim.exists():
         raise PlanError(
             f"{folder} holds both {masks.name} and {slim.name}: which is to be trained?"
         )
-    spec, state = read_network(folder, "sparse")
+    spec, state = read_network(folder, _best(folder, "sparse"))
     return spec, state, read_masks(masks, spec)
+
+
+def _best(folder: Path, name: str) -> str:
+    """`name`, unless a run left its best network there instead."""
+    there, best = (folder / f"{n}.cfg" for n in (name, "best"))
+    return "best" if best.exists() and not there.exists() else name
 
 
 def write_sparse(run: Path, masks: WeightMasks) -> None:

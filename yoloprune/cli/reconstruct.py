@@ -8,8 +8,12 @@ import typer
 
 from yoloprune.cli.calibration import CalibrationImages, read_calibration, run_recovery
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, stage
-from yoloprune.cli.prune import write_slim
-from yoloprune.cli.slim_folder import read_slim_folder, recovery_digests
+from yoloprune.cli.slim_folder import (
+    command_line,
+    read_slim_folder,
+    recovery_digests,
+    write_slim,
+)
 from yoloprune.cli.verification import verification_images
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
@@ -61,7 +65,7 @@ def reconstruct(
         recovery |= recovery_digests(temporary, weights)
         document = slim.report | {"recovery": recovery}
         write_text(temporary / "report.json", json.dumps(document, indent=1) + "\n")
-        write_text(temporary / "report.md", text + recovery_markdown(recovery))
+        write_text(temporary / "report.md", text + recovery_markdown(recovery, command_line()))
         names = sorted(path.name for path in temporary.iterdir())
     output.print(f"slim = masked dense before: relative error {proof.exactness.relative_error:.2g}")
     for line in recovery_lines(recovery):

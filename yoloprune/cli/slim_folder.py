@@ -1,21 +1,28 @@
-"""A folder that `prune` wrote, as the commands that come after it read it."""
+"""A folder that `prune` writes and that the commands after it read."""
 
 import json
+import shlex
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yoloprune.darknet.parser import read_cfg
+from yoloprune.cli.console import stage
+from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
-from yoloprune.darknet.weights import read_weights
+from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.errors import PlanError, VerificationError
-from yoloprune.files import file_sha256
+from yoloprune.export.onnx import export_onnx
+from yoloprune.files import file_sha256, write_text
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.plan import PruningPlan, read_plan
+from yoloprune.pruning.plan import PruningPlan, read_plan, write_plan
+from yoloprune.pruning.pruner import Pruned
 from yoloprune.pruning.slimming import slim_spec
 from yoloprune.pruning.surgery import surgery
+from yoloprune.report.pruning import pruning_markdown, pruning_report, recovery_markdown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,6 +75,39 @@ def read_slim_folder(spec: NetworkSpec, state: State, weights: Path, folder: Pat
     return SlimFolder(plan=plan, spec=slim, state=slim_state, cut=cut, report=report)
 
 
+def write_slim(folder: Path, spec: NetworkSpec, state: State, *, onnx: bool, quiet: bool) -> None:
+    """slim.cfg, slim.weights and, if asked for, slim.onnx."""
+    if onnx:
+        with stage("exporting to ONNX", quiet):
+            export_onnx(spec, state, folder / "slim.onnx")
+    write_weights(folder / "slim.weights", spec, state)
+    write_cfg(folder / "slim.cfg", spec)
+
+
+def command_line() -> str:
+    """What the user typed, for a report."""
+    return shlex.join(["yoloprune", *sys.argv[1:]])
+
+
+def write_report(
+    folder: Path,
+    dense: NetworkSpec,
+    weights: Path,
+    pruned: Pruned,
+    settings: Mapping[str, str | int],
+    recovery: dict[str, Any] | None,
+) -> None:
+    """plan.json, report.md and report.json; `weights` is the file of the dense network."""
+    write_plan(folder / "plan.json", analyse(dense), pruned.plan)
+    text = pruning_markdown(dense, pruned, command_line(), settings)
+    if recovery is not None:
+        recovery |= recovery_digests(folder, weights)
+        text += recovery_markdown(recovery, command_line())
+    write_text(folder / "report.md", text)
+    document = pruning_report(dense, pruned, settings, recovery)
+    write_text(folder / "report.json", json.dumps(document, indent=1) + "\n")
+
+
 def recovery_digests(folder: Path, weights: Path) -> dict[str, str]:
     """What a recovery's entry says of the files: the recovered and the dense weights."""
     return {
@@ -81,6 +121,10 @@ def _read_report(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
+        report = dict(json.loads(path.read_text(encoding="utf-8")))
+        if report.get("recovery") is not None:
+            # Whoever reads the folder shows this entry: it has to be whole.
+            recovery_markdown(report["recovery"], "")
+        return report
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise PlanError(f"{path}: this is not a pruning report: {error}") from error

@@ -58,12 +58,13 @@ class Steps:
     def prune(self, spec: NetworkSpec, state: State, share: float, number: int) -> Pair:
         """The network pruned to a share of the dense one."""
         folder = self._folder(number)
+        before = self._folder(number - 1) / "last.weights" if number > 1 else self.weights
 
         def work() -> None:
             if _holds(folder, self.method.files):
                 return
             with write_folder(folder) as temporary:
-                self.method.write(temporary, spec, state, share, number)
+                self.method.write(temporary, spec, state, before, share, number)
 
         self.here.on_first(work)
         return read_network(folder, self.method.name)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from yoloprune.cli.calibration import CalibrationImages, read_calibration
 from yoloprune.cli.console import (
     CfgPath,
     Json,
@@ -17,6 +18,7 @@ from yoloprune.cli.console import (
     print_table,
     track,
 )
+from yoloprune.cli.measured import measured_scores
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
@@ -31,6 +33,7 @@ from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.importance import CRITERIA
 from yoloprune.pruning.plan import Compensation
+from yoloprune.pruning.selection import MEASURED_CRITERIA
 from yoloprune.report.sweep_plot import write_sweep_picture
 from yoloprune.sweep import SweepPoint
 from yoloprune.sweep import sweep as sweep_network
@@ -56,7 +59,11 @@ def sweep(
     ] = None,
     criterion: Annotated[
         list[str] | None,
-        typer.Option("--criterion", help=", ".join(CRITERIA), show_default="all"),
+        typer.Option(
+            "--criterion",
+            help=", ".join((*CRITERIA, *MEASURED_CRITERIA)),
+            show_default="all that look at weights alone",
+        ),
     ] = None,
     scope: Annotated[
         Scope, typer.Option("--scope", help="Rank over the whole network, or cut layers alike.")
@@ -65,6 +72,11 @@ def sweep(
         Compensation,
         typer.Option("--compensate", help="Where the constants of removed channels go."),
     ] = Compensation.NONE,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", help="What criteria that look at images look at."),
+    ] = None,
+    calibration_images: CalibrationImages = 64,
     split: Annotated[
         str | None,
         typer.Option(
@@ -97,6 +109,14 @@ def sweep(
     criteria = list(dict.fromkeys(criterion or CRITERIA))
     if out is not None and out.exists() and not out.is_dir():
         raise PlanError(f"{out} is a file: choose another --out")
+    calibration = None
+    if images is not None:
+        calibration = read_calibration(spec, images, calibration_images, seed)
+    silent = quiet or as_json
+    looked = {
+        name: measured_scores(name, spec, state, calibration, seed=seed, quiet=silent)
+        for name in criteria
+    }
     found = sweep_network(
         spec,
         state,
@@ -106,9 +126,10 @@ def sweep(
         scope=scope,
         compensation=compensate,
         seed=seed,
+        measured={name: scores for name, scores in looked.items() if scores is not None},
     )
     dense = accuracy(spec, state)
-    points = list(track(found, "sweeping", len(criteria) * len(shares), quiet or as_json))
+    points = list(track(found, "sweeping", len(criteria) * len(shares), silent))
     split = split or "validation"
     document = {
         "split": split,

@@ -131,7 +131,9 @@ def train(
 
 
 def finetune(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of `prune` or `sparsify`.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Of `prune`, `sparsify` or `iterate`.")
+    ],
     data: DataPath,
     out: RunPath,
     teacher: Annotated[

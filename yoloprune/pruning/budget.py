@@ -35,7 +35,12 @@ class Scope(StrEnum):
 
 def comparable(scores: Scores, scope: Scope) -> dict[int, NDArray[np.float64]]:
     """Scores that may be ranked across groups."""
-    return normalised(scores) if scope is Scope.GLOBAL else quantiles(scores)
+    return ranked(normalised(scores), scope)
+
+
+def ranked(scores: Scores, scope: Scope) -> dict[int, NDArray[np.float64]]:
+    """Scores that mean the same in every group, as the scope ranks them."""
+    return dict(scores) if scope is Scope.GLOBAL else quantiles(scores)
 
 
 def normalised(scores: Scores) -> dict[int, NDArray[np.float64]]:
@@ -49,12 +54,12 @@ def normalised(scores: Scores) -> dict[int, NDArray[np.float64]]:
 
 def quantiles(scores: Scores) -> dict[int, NDArray[np.float64]]:
     """Each score's rank within its group in (0, 1): every group loses the same share."""
-    ranked = {}
+    ranks = {}
     for group_id, s in scores.items():
         rank = np.empty(len(s))
         rank[np.argsort(s, kind="stable")] = np.arange(len(s))
-        ranked[group_id] = (rank + 0.5) / len(s)
-    return ranked
+        ranks[group_id] = (rank + 0.5) / len(s)
+    return ranks
 
 
 def solve(

@@ -54,10 +54,7 @@ def compensate(spec: NetworkSpec, state: State, plan: PruningPlan) -> dict[int, 
         return dict(state)
     graph = analyse(spec)
     check_plan(graph, plan)
-    carriers = np.zeros(graph.channels.count, dtype=np.bool_)
-    if plan.compensation is Compensation.CARRIER:
-        for group_id, numbers in plan.carriers.items():
-            carriers[np.asarray(graph.groups[group_id].channels)[list(numbers)]] = True
+    carriers = carrier_mask(graph, plan)
     lost = ~graph.kept(plan.keep) | carriers
     constants = _constants(graph, state, lost)
     ready = _with_carriers(graph, state, carriers)
@@ -76,6 +73,15 @@ def compensate(spec: NetworkSpec, state: State, plan: PruningPlan) -> dict[int, 
             arriving=arriving[source],
         )
     return ready
+
+
+def carrier_mask(graph: DependencyGraph, plan: PruningPlan) -> NDArray[np.bool_]:
+    """Over channel ids: True for those that carry constants under this plan."""
+    carriers = np.zeros(graph.channels.count, dtype=np.bool_)
+    if plan.compensation is Compensation.CARRIER:
+        for group_id, numbers in plan.carriers.items():
+            carriers[np.asarray(graph.groups[group_id].channels)[list(numbers)]] = True
+    return carriers
 
 
 def _constants(

@@ -8,7 +8,7 @@ from torch import Tensor
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.errors import PlanError
-from yoloprune.pruning.budget import Scope, Scores, comparable, quantiles, solve
+from yoloprune.pruning.budget import Scope, Scores, comparable, ranked, solve
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.importance import criterion_named, score
@@ -76,7 +76,7 @@ def prune(
     if measured is None:
         scores = comparable(score(graph, state, criterion_named(criterion, seed)), scope)
     else:
-        scores = dict(measured) if scope is Scope.GLOBAL else quantiles(measured)
+        scores = ranked(measured, scope)
     plan = solve(graph, scores, budget, criterion=criterion, compensation=compensation)
     slim_spec, slim_state = surgery(spec, compensate(spec, state, plan), plan)
     slim = head_maps(slim_spec, slim_state, images)
@@ -95,6 +95,22 @@ def prune(
         residues[method.value] = compare(head_maps(*cut, images), dense)
     proof = Proof(exactness=exactness, change=residues[compensation.value])
     return Pruned(spec=slim_spec, state=slim_state, plan=plan, proof=proof, residues=residues)
+
+
+def check_budget(
+    spec: NetworkSpec,
+    state: State,
+    budget: Budget,
+    *,
+    compensation: Compensation = Compensation.NONE,
+) -> None:
+    """Raise `PlanError` if the budget cannot be met, before scores are measured at some cost.
+
+    How far a budget reaches does not depend on the scores.
+    """
+    graph = analyse(spec)
+    scores = comparable(score(graph, state, criterion_named("l2")), Scope.GLOBAL)
+    solve(graph, scores, budget, criterion="l2", compensation=compensation)
 
 
 def prove(

@@ -17,8 +17,9 @@ The idea for single layers: Y. He et al., "Channel Pruning for Accelerating Very
 Networks", 2017.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
@@ -26,14 +27,15 @@ from torch import Tensor
 
 from yoloprune.darknet.shapes import Shape, layer_shapes, source_shapes
 from yoloprune.darknet.spec import Conv, Layer, NetworkSpec
-from yoloprune.darknet.state import BATCH_NORM_EPSILON, ConvParameters, State
+from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.errors import PlanError
 from yoloprune.model.network import Network
 from yoloprune.model.stream import Stream, largest_outputs
+from yoloprune.pruning.compensation import carrier_mask
+from yoloprune.pruning.fitting import RIDGE, channel_statistics, fit_kernel, recalibrated
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.plan import PruningPlan, check_plan, kept_filters
 from yoloprune.pruning.statistics import (
-    Moments,
     gather,
     patches,
     positions_per_image,
@@ -42,17 +44,11 @@ from yoloprune.pruning.statistics import (
     window_values,
 )
 
-RIDGE = 1e-3
-"""Weight of the old kernel, as a share of the mean square of what a filter reads."""
-
 SCARCE_RIDGE = 10.0
 """How many times larger the ridge is where samples are fewer than unknowns."""
 
 CHUNK = 8
 """Images that run through a layer at once."""
-
-LARGEST_GAIN = 10.0
-"""How many times a recalibrated channel's deviation may grow: a dead one stays dead."""
 
 Progress = Callable[[Sequence[Layer]], Iterable[Layer]]
 """Wraps the layers that are iterated over, for a progress bar."""
@@ -123,6 +119,8 @@ def recover(
     graph = analyse(spec)
     check_plan(graph, plan)
     kept = kept_filters(graph, plan)
+    # A carrier gives a constant, which its consumers count on, and not what it gave before.
+    carriers = carrier_mask(graph, plan)
     chunks = torch.split(images, CHUNK)
     dense = Stream(Network.from_state(spec, state), chunks)
     slim = Stream(Network.from_state(slim_spec, slim_state), chunks)
@@ -136,11 +134,13 @@ def recover(
                 dense.run(layer, chunk)
                 slim.run(cut, chunk)
             continue
+        own = list(kept[cut.index])
         side = _Side(
             dense=dense,
             slim=slim,
             conv=cut,
-            kept=torch.tensor(kept[cut.index]),
+            kept=torch.tensor(own),
+            held=torch.from_numpy(carriers[graph.channels.outputs[cut.index]][own]),
             dense_mean=state[cut.index].mean,
             in_channels=source_shapes(cut, slim_spec, shapes)[0][0],
             shape=shapes[cut.index],
@@ -154,30 +154,42 @@ def recover(
 
 
 def memory_needed(spec: NetworkSpec, slim_spec: NetworkSpec, images: int) -> int:
-    """Bytes that `recover` holds at most, in float32, beside the two networks."""
-    shapes = layer_shapes(slim_spec)
-    maps = [
+    """Roughly the bytes that `recover` holds at most, in float32, beside the two networks."""
+    dense_shapes, shapes = layer_shapes(spec), layer_shapes(slim_spec)
+    held = [
         4 * images * (dense + slim)
         for dense, slim in zip(largest_outputs(spec), largest_outputs(slim_spec), strict=True)
     ]
+    at_once = min(images, CHUNK)
     for conv in slim_spec.convs:
-        width = window_values(conv, source_shapes(conv, slim_spec, shapes)[0][0]) + 1
+        in_channels, shape = source_shapes(conv, slim_spec, shapes)[0][0], shapes[conv.index]
+        width = window_values(conv, in_channels) + 1
+        samples = at_once * positions_per_image(conv, in_channels, shape, images)
         # The Gram matrix with its ridge, its factor, and y^T u with what is solved from it.
-        maps[conv.index] += 8 * conv.groups * 3 * width**2 + 8 * 4 * conv.filters * width
-    return max(maps)
+        fit = 8 * conv.groups * 3 * width**2 + 8 * 4 * conv.filters * width
+        # Of a chunk: what the filters read, in float32 and twice in float64, and what they give.
+        fit += samples * (20 * conv.groups * width + 8 * conv.filters)
+        # For recalibration: all that the slim convolution gives, and a chunk of it in float64.
+        statistics = 4 * images * math.prod(shape) + 16 * at_once * math.prod(shape)
+        # The dense convolution's output before and after batch norm.
+        before = 4 * 2 * at_once * math.prod(dense_shapes[conv.index])
+        held[conv.index] += before + max(fit, statistics)
+    return max(held)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Side:
     """One slim convolution beside the dense one; `kept` are the dense filters that it has.
 
-    `dense_mean` (F,) is the dense batch norm's mean, if there is one.
+    `held` (F,) of these carry a constant and are not to be fitted; `dense_mean` (F,) is the dense
+    batch norm's mean, if there is one.
     """
 
     dense: Stream
     slim: Stream
     conv: Conv
     kept: Tensor
+    held: Tensor
     dense_mean: Tensor | None
     in_channels: int
     shape: Shape
@@ -210,7 +222,7 @@ def _fit(
     unknowns = moments.gram.shape[-1]
     if moments.count < unknowns:
         ridge *= SCARCE_RIDGE
-    fitted, before, after = fit_kernel(moments, parameters, ridge, side.wanted_mean())
+    fitted, before, after = fit_kernel(moments, parameters, ridge, side.wanted_mean(), side.held)
     side.slim.network.load({conv.index: fitted})
     for chunk in range(side.slim.chunks):
         side.slim.run(conv, chunk)
@@ -224,88 +236,13 @@ def _fit(
     return fitted, fit
 
 
-def fit_kernel(
-    moments: Moments, parameters: ConvParameters, ridge: float, wanted_mean: Tensor | None
-) -> tuple[ConvParameters, float, float]:
-    """Parameters that give the samples best, and the relative errors before and after.
-
-    Minimises |y - W u|^2 + r |W - W_old|^2, where r is `ridge` times the mean square of the
-    window's values; the constant's weight is free. `wanted_mean` (F,) float64 is what batch norm,
-    if there is one, takes off y: compensation has moved constants into the parameters' own mean.
-    """
-    old = _as_matrix(parameters, wanted_mean, len(moments.gram))
-    damped = moments.gram.clone()
-    energies = damped.diagonal(dim1=1, dim2=2)[:, :-1]
-    # Where a window reads zeros alone, the old kernel stays.
-    penalty = (ridge * energies.mean(dim=1)).clamp(min=torch.finfo(torch.float64).tiny)
-    energies += penalty[:, None]
-    missing = moments.cross - old @ moments.gram  # (g, F / g, d)
-    factor = torch.linalg.cholesky(damped)
-    new = old + torch.cholesky_solve(missing.transpose(1, 2), factor).transpose(1, 2)
-    before, after = (_relative_error(moments, weights) for weights in (old, new))
-    return _with_matrix(parameters, wanted_mean, new), before, after
-
-
-def _relative_error(moments: Moments, weights: Tensor) -> float:
-    explained = 2 * (weights * moments.cross).sum() - (weights @ moments.gram * weights).sum()
-    error = (moments.energy.sum() - explained).clamp(min=0)
-    size = moments.variation().sum()
-    return float((error / size).sqrt()) if size > 0 else 0.0
-
-
-def _as_matrix(
-    parameters: ConvParameters, wanted_mean: Tensor | None, groups: int
-) -> Tensor:  # -> (g, F / g, d)
-    """Kernel and constant: the bias or, with batch norm, what its mean lacks of the wanted one."""
-    kernel = parameters.kernel.double().flatten(1)
-    if parameters.mean is None or wanted_mean is None:
-        constant = parameters.bias.double()
-    else:
-        constant = wanted_mean - parameters.mean.double()
-    matrix = torch.cat([kernel, constant[:, None]], dim=1)
-    return matrix.reshape(groups, len(matrix) // groups, -1)
-
-
-def _with_matrix(
-    parameters: ConvParameters, wanted_mean: Tensor | None, matrix: Tensor
-) -> ConvParameters:
-    rows = matrix.flatten(0, 1)
-    kernel = rows[:, :-1].reshape(parameters.kernel.shape).to(parameters.kernel)
-    constant = rows[:, -1]
-    if parameters.mean is None or wanted_mean is None:
-        return replace(parameters, kernel=kernel, bias=constant.to(parameters.bias))
-    mean = wanted_mean - constant
-    return replace(parameters, kernel=kernel, mean=mean.to(parameters.mean))
-
-
 def _recalibrate(side: _Side, parameters: ConvParameters) -> ConvParameters:
-    dense_mean = side.wanted_mean()
-    wanted_mean, wanted_variance = _statistics(side.wanted())
+    wanted = channel_statistics(side.wanted())
     convolved = [side.slim.convolve(side.conv, chunk) for chunk in range(side.slim.chunks)]
-    if parameters.variance is not None and dense_mean is not None:
-        mean, variance = _statistics(convolved)
-        # Batch norm divides by its deviation: as much smaller as the channel has become.
-        ratio = (variance / wanted_variance).clamp(min=LARGEST_GAIN**-2)
-        ratio = torch.where(wanted_variance > 0, ratio, 1.0)
-        old = parameters.variance.double() + BATCH_NORM_EPSILON
-        stored = (old * ratio - BATCH_NORM_EPSILON).clamp(min=0).to(parameters.variance)
-        # By as much as batch norm will divide: a variance below zero cannot be stored.
-        ratio = (stored.double() + BATCH_NORM_EPSILON) / old
-        shift = (dense_mean - wanted_mean) * ratio.sqrt()
-        parameters = replace(parameters, mean=(mean + shift).to(stored), variance=stored)
+    if (dense_mean := side.wanted_mean()) is not None:
+        own = channel_statistics(convolved)
+        parameters = recalibrated(parameters, dense_mean, wanted, own)
         side.slim.network.load({side.conv.index: parameters})
     for chunk in range(side.slim.chunks):
         side.slim.finish(side.conv, chunk, convolved[chunk])
     return parameters
-
-
-def _statistics(outputs: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel over all chunks (B, F, H, W), in float64: (F,) each."""
-    first, second, count = torch.zeros(1), torch.zeros(1), 0
-    for output in outputs:
-        values = output.double()
-        first = first + values.sum(dim=(0, 2, 3))
-        second = second + values.square().sum(dim=(0, 2, 3))
-        count += values[:, 0].numel()
-    mean = first / count
-    return mean, (second / count - mean.square()).clamp(min=0)

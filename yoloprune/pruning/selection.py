@@ -1,9 +1,8 @@
 """Criteria that look at what flows through the network, not at its weights alone.
 
 - `reconstruction`: what the network loses with a channel when the kernels that read it are
-  re-fitted to do without. Greedy, as B. Hassibi and D. Stork, "Second order derivatives for network
-  pruning: Optimal Brain Surgeon", 1993, with a block of columns for each channel; an error in a
-  consumer's output counts by what it does to the heads (`sensitivity`).
+  re-fitted to do without (`elimination`); an error in a consumer's output counts by what it does to
+  the heads (`sensitivity`).
 - `activation`: mean |activation| times the norm of the kernels that read it.
 - `taylor`: what the loss would change by, to first order. P. Molchanov et al., "Importance
   Estimation for Neural Network Pruning", 2019. The loss needs labels, so its gradients are computed
@@ -13,8 +12,7 @@ Their scores may be ranked over the whole network as they are. `reconstruction` 
 what is lost for each multiply-accumulate that a channel's removal saves.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -28,8 +26,9 @@ from yoloprune.darknet.state import State
 from yoloprune.model.network import Network
 from yoloprune.model.stream import Stream, largest_outputs
 from yoloprune.pruning.budget import normalised
+from yoloprune.pruning.elimination import Reader, losses_by_elimination, readers_of
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, Member
-from yoloprune.pruning.reconstruction import CHUNK, RIDGE, Progress
+from yoloprune.pruning.reconstruction import CHUNK, Progress
 from yoloprune.pruning.sensitivity import Sensitivities
 from yoloprune.pruning.statistics import (
     Moments,
@@ -43,26 +42,24 @@ from yoloprune.pruning.statistics import (
 MEASURED_CRITERIA = ("reconstruction", "activation", "taylor")
 """Criteria that need images; of these `taylor` needs labels too."""
 
-ROUNDS = 24
-"""A greedy choice takes at most this share (one in so many) of what is left at once."""
-
 MeasuredScores = dict[int, NDArray[np.float64]]
 
 
 def taylor_scores(
-    graph: DependencyGraph, gate_gradients: Mapping[int, NDArray[np.float64]]
+    graph: DependencyGraph, input_gradients: Mapping[int, NDArray[np.float64]]
 ) -> MeasuredScores:
     """Squared first-order changes of the loss, mean over images, for each MAC saved.
 
-    `gate_gradients` has, by layer index, (B, F): the loss's derivative by a factor on each filter's
-    output, for each of B images.
+    `input_gradients` has, by layer index, (B, C): the loss's derivative by a factor on each channel
+    that a convolution reads, for each of B images. Where a channel is read is where it is missed:
+    so one that passes several convolutions, a depthwise one for instance, counts once.
     """
     losses = {}
     for group in graph.prunable:
-        images = len(gate_gradients[group.producers[0].layer])
+        images = len(next(iter(input_gradients.values())))
         change = np.zeros((group.size, images))
-        for member in group.producers:
-            own = gate_gradients[member.layer][:, np.asarray(member.positions)]
+        for member in group.consumers:
+            own = input_gradients[member.layer][:, np.asarray(member.positions)]
             np.add.at(change, np.asarray(member.channels), own.T)
         losses[group.id] = np.square(change).mean(axis=1)
     return _per_mac(graph, losses)
@@ -117,7 +114,7 @@ def reconstruction_scores(
     last = {
         group.id: max((m.layer for m in group.consumers), default=-1) for group in graph.prunable
     }
-    waiting: dict[int, list[_Reader]] = {group.id: [] for group in graph.prunable}
+    waiting: dict[int, list[Reader]] = {group.id: [] for group in graph.prunable}
     losses = {group.id: np.zeros(group.size) for group in graph.prunable}
     stream, chunks = _stream(graph, state, images)
     for layer in progress(spec.layers):
@@ -127,9 +124,9 @@ def reconstruction_scores(
             rows = state[layer.index].kernel.double().flatten(2)  # (F, C/g, k^2)
             rows = rows * weights[layer.index].sqrt()[:, None, None]
             for group, member in members[layer.index]:
-                waiting[group.id] += _readers(layer, member, rows, moments)
+                waiting[group.id] += readers_of(layer, member, rows, moments)
                 if last[group.id] == layer.index:
-                    losses[group.id] = _greedy(group, waiting.pop(group.id))
+                    losses[group.id] = losses_by_elimination(group, waiting.pop(group.id))
         for chunk in range(chunks):
             stream.run(layer, chunk)
     return _per_mac(graph, losses)
@@ -206,82 +203,3 @@ def _moments(
             yield u, u.new_zeros(conv.groups, u.shape[1], conv.filters // conv.groups)
 
     return gather(conv, in_channels, samples())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Reader:
-    """A group's n columns, of k^2 values each, in one consumer with R weighted rows.
-
-    `rows` (R, n k^2); `inverse` (n k^2, n k^2), of the Gram matrix of all that the consumer reads,
-    restricted to these columns; `channels` (n,), the group's channel numbers.
-    """
-
-    rows: Tensor
-    inverse: Tensor
-    channels: NDArray[np.int64]
-
-    def losses(self) -> NDArray[np.float64]:
-        """What the removal of each column alone costs after a re-fit of the others, (n,)."""
-        count = len(self.channels)
-        blocks = self.inverse.reshape(count, -1, count, self.inverse.shape[1] // count)
-        own = blocks[torch.arange(count), :, torch.arange(count)]  # (n, k^2, k^2)
-        columns = self.rows.reshape(len(self.rows), count, -1).permute(1, 2, 0)  # (n, k^2, R)
-        solved = torch.cholesky_solve(columns, torch.linalg.cholesky(own))
-        cost_of: NDArray[np.float64] = (columns * solved).sum(dim=(1, 2)).numpy()
-        return cost_of
-
-    def without(self, gone: NDArray[np.bool_]) -> "_Reader":
-        """The reader re-fitted without some columns."""
-        mask = torch.from_numpy(np.repeat(gone, self.inverse.shape[1] // len(gone)))
-        between = self.inverse[mask][:, ~mask]
-        factor = torch.linalg.cholesky(self.inverse[mask][:, mask])
-        moved = torch.cholesky_solve(between, factor)
-        return _Reader(
-            rows=self.rows[:, ~mask] - self.rows[:, mask] @ moved,
-            inverse=self.inverse[~mask][:, ~mask] - between.T @ moved,
-            channels=self.channels[~gone],
-        )
-
-
-def _readers(conv: Conv, member: Member, rows: Tensor, moments: Moments) -> list[_Reader]:
-    """A member's columns in each of its convolution's groups."""
-    positions, channels = np.asarray(member.positions), np.asarray(member.channels)
-    _, width, window = rows.shape
-    found = []
-    for part, own_rows in enumerate(rows.chunk(conv.groups)):
-        own = positions // width == part
-        if not own.any():
-            continue
-        damped = moments.gram[part] / moments.count
-        energies = damped.diagonal()[:-1]
-        energies += RIDGE * energies.mean() + torch.finfo(torch.float32).tiny
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-        columns = torch.from_numpy(positions[own] - part * width)
-        places = (columns[:, None] * window + torch.arange(window)).flatten()
-        found.append(
-            _Reader(
-                rows=own_rows[:, columns].flatten(1),
-                inverse=inverse[places][:, places],
-                channels=channels[own],
-            )
-        )
-    return found
-
-
-def _greedy(group: ChannelGroup, readers: Sequence[_Reader]) -> NDArray[np.float64]:
-    """What each channel costs when it goes, the cheapest first, those that are gone before."""
-    losses = np.zeros(group.size)
-    left = np.arange(group.size)
-    highest = 0.0
-    while len(left):
-        each = np.zeros(group.size)
-        for reader in readers:
-            np.add.at(each, reader.channels, reader.losses())
-        gone = left[np.argsort(each[left], kind="stable")][: max(1, len(left) // ROUNDS)]
-        # One that goes later counts no less than one before: the ranking is to be the same order.
-        losses[gone] = np.maximum.accumulate(np.maximum(each[gone], highest))
-        highest = losses[gone[-1]]
-        left = np.setdiff1d(left, gone)
-        remaining = [r.without(np.isin(r.channels, gone)) for r in readers] if len(left) else []
-        readers = [reader for reader in remaining if len(reader.channels)]
-    return losses

@@ -1,5 +1,6 @@
 """What a pruning run reports: cost before and after, and what was proven."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +20,7 @@ HEADER = ("Network", "Params", "Size", "MACs", "FLOPs", "Channels")
 def pruning_report(
     dense: NetworkSpec,
     pruned: Pruned,
-    settings: dict[str, Any],
+    settings: Mapping[str, Any],
     recovery: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of report.json.
@@ -75,17 +76,17 @@ def recovery_lines(recovery: dict[str, Any]) -> list[str]:
     """What recovery did, in words, one statement a line."""
     heads = recovery["heads"]
     before, after = (", ".join(f"{e:.2g}" for e in heads[when]) for when in ("before", "after"))
-    other = "other " if heads["unseen"] else ""
+    which = "other images" if heads["unseen"] else "of the images that it was fitted to"
     return [
         f"{recovery['method']} with {recovery['images']} images, after the proof: the weights are "
         "no longer the dense network's",
-        f"heads differ from dense, on {heads['images']} {other}images: as pruned {before}; "
+        f"heads differ from dense, on {heads['images']} {which}: as pruned {before}; "
         f"recovered {after} (1: as a constant would)",
     ]
 
 
-def recovery_markdown(recovery: dict[str, Any]) -> str:
-    """The last section of report.md."""
+def recovery_markdown(recovery: dict[str, Any], command: str) -> str:
+    """The last section of report.md, and which command recovered."""
     lines = "\n".join(f"- {line}" for line in recovery_lines(recovery))
     rows = [
         (index, f"{fit['before']:.3f}", f"{fit['after']:.3f}", fit["samples"], fit["unknowns"])
@@ -96,11 +97,11 @@ def recovery_markdown(recovery: dict[str, Any]) -> str:
         "\nOutput of each convolution before batch norm, against the dense one, on the samples "
         f"that it was fitted to:\n\n{markdown_table(header, rows)}"
     )
-    return f"{RECOVERY_TITLE}{lines}\n{table if rows else ''}"
+    return f"{RECOVERY_TITLE}Made by `{command}`.\n\n{lines}\n{table if rows else ''}"
 
 
 def pruning_markdown(
-    dense: NetworkSpec, pruned: Pruned, command: str, settings: dict[str, Any]
+    dense: NetworkSpec, pruned: Pruned, command: str, settings: Mapping[str, Any]
 ) -> str:
     """The content of report.md, but for `recovery_markdown`."""
     layers = [
