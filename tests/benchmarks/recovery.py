@@ -1,4 +1,4 @@
-"""mAP as pruned, recalibrated and re-fitted, at equal MACs, for several criteria; time and memory.
+"""mAP as pruned, recalibrated, re-fitted and both, at equal MACs, by criterion; time and memory.
 
 `group-l2` is Torch-Pruning's own importance (GroupMagnitudeImportance), over the groups that it
 traces, under our budget. Images for recovery are chosen from CALIBRATION (a folder or list), mAP is
@@ -9,6 +9,7 @@ Usage: python tests/benchmarks/recovery.py CFG WEIGHTS CALIBRATION EVALUATION [C
 import resource
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,21 +96,21 @@ def main() -> None:
 
     print(f"dense mAP@0.5 {accuracy(spec, state):.3f} on {len(truth.images)} images", flush=True)
     scores = {name: scores_of(name, graph, state, images) for name in names}
-    print("| MACs kept | criterion | as pruned | recalibrated | re-fitted | seconds |")
+    print("| MACs kept | criterion | as pruned | recalibrated | re-fitted | both | seconds |")
     for share in shares:
         for name in names:
             plan = solve(graph, scores[name], Budget(keep_macs=share), criterion=name)
             slim_spec, slim = surgery(spec, state, plan)
-            found, seconds = [accuracy(slim_spec, slim)], []
-            for recovery in (Recovery.RECALIBRATE, Recovery.RECONSTRUCT):
-                start = time.perf_counter()
-                recovered = recover(
-                    spec, state, plan, slim_spec, slim, images.images, recovery=recovery
-                )
-                seconds.append(time.perf_counter() - start)
-                found.append(accuracy(slim_spec, recovered.state))
+            recovered = partial(recover, spec, state, plan, slim_spec, images=images.images)
+            recalibrated = recovered(slim, recovery=Recovery.RECALIBRATE)
+            start = time.perf_counter()
+            fitted = recovered(slim, recovery=Recovery.RECONSTRUCT)
+            seconds = time.perf_counter() - start
+            both = recovered(fitted.state, recovery=Recovery.RECALIBRATE)
+            states = [slim, *(each.state for each in (recalibrated, fitted, both))]
+            found = [accuracy(slim_spec, own) for own in states]
             texts = " | ".join(f"{value:.3f}" for value in found)
-            print(f"| {share:g} | {name} | {texts} | {seconds[-1]:.0f} |", flush=True)
+            print(f"| {share:g} | {name} | {texts} | {seconds:.0f} |", flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"peak memory of everything here: {peak:.2f} GB")
 

@@ -12,7 +12,8 @@ from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
 from yoloprune.export.onnx import check_onnx
 from yoloprune.pruning.pruner import prove
-from yoloprune.report.pruning import recovery_lines
+from yoloprune.pruning.recovery import head_errors
+from yoloprune.report.pruning import head_line, recovery_lines
 
 
 def verify(
@@ -40,6 +41,11 @@ def verify(
         output.print("after that surgery the weights were recovered, as report.json says:")
         for line in recovery_lines(slim.recovery):
             output.print(line)
+        if len(batch) > 1:
+            before, after = head_errors(
+                spec, state, slim.spec, [slim.cut, slim.state], batch[1:].float()
+            )
+            output.print(head_line(len(batch) - 1, "images given here", before, after))
     if (folder / "slim.onnx").exists():
         with stage("running slim.onnx", quiet):
             check = check_onnx(slim.spec, slim.state, folder / "slim.onnx")

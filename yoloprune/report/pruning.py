@@ -1,6 +1,6 @@
 """What a pruning run reports: cost before and after, and what was proven."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -75,14 +75,21 @@ def proof_lines(pruned: Pruned) -> list[str]:
 def recovery_lines(recovery: dict[str, Any]) -> list[str]:
     """What recovery did, in words, one statement a line."""
     heads = recovery["heads"]
-    before, after = (", ".join(f"{e:.2g}" for e in heads[when]) for when in ("before", "after"))
     which = "other images" if heads["unseen"] else "of the images that it was fitted to"
     return [
         f"{recovery['method']} with {recovery['images']} images, after the proof: the weights are "
         "no longer the dense network's",
-        f"heads differ from dense, on {heads['images']} {which}: as pruned {before}; "
-        f"recovered {after} (1: as a constant would)",
+        head_line(heads["images"], which, heads["before"], heads["after"]),
     ]
+
+
+def head_line(images: int, which: str, before: Sequence[float], after: Sequence[float]) -> str:
+    """How far each head's map was from the dense one as pruned, and is after recovery."""
+    pruned, recovered = (", ".join(f"{e:.2g}" for e in each) for each in (before, after))
+    return (
+        f"heads differ from dense, on {images} {which}: as pruned {pruned}; "
+        f"recovered {recovered} (1: as a constant would)"
+    )
 
 
 def recovery_markdown(recovery: dict[str, Any], command: str) -> str:
