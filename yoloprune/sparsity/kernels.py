@@ -165,13 +165,47 @@ _accumulate_strip = _accumulate(STRIP, TOGETHER)
 
 
 @njit(**OPTIONS)
-def _activate(sums: np.ndarray, slope: np.float32, out: np.ndarray) -> None:
+def _activate(sums: np.ndarray, slope: np.float32) -> None:
     if slope == 0:  # Times which inf is NaN.
-        for i in range(len(out)):
-            out[i] = np.float32(0) if sums[i] < 0 else sums[i]
+        for i in range(len(sums)):
+            sums[i] = np.float32(0) if sums[i] < 0 else sums[i]
     else:
-        for i in range(len(out)):
-            out[i] = sums[i] * slope if sums[i] < 0 else sums[i]
+        for i in range(len(sums)):
+            sums[i] = sums[i] * slope if sums[i] < 0 else sums[i]
+
+
+# Loops over slices from their first element on become vector instructions; indices that could be
+# negative, as far as numba knows, do not.
+@njit(**OPTIONS)
+def _copy(source: np.ndarray, target: np.ndarray) -> None:
+    for i in range(len(target)):
+        target[i] = source[i]
+
+
+@njit(**OPTIONS)
+def _deal_out(source: np.ndarray, even: np.ndarray, odd: np.ndarray) -> None:
+    for i in range(min(len(even), len(odd))):
+        even[i] = source[2 * i]
+        odd[i] = source[2 * i + 1]
+    for i in range(len(odd), len(even)):
+        even[i] = source[2 * i]
+    for i in range(len(even), len(odd)):
+        odd[i] = source[2 * i + 1]
+
+
+@njit(**OPTIONS)
+def _runs(at: int, size: int, pitch: int, width: int, runs: np.ndarray) -> int:
+    """Where a tile's pixels go: (place in the tile, place in the map, count) of each row's part."""
+    found = done = 0
+    while done < size:
+        row, column = divmod(at + done, pitch)
+        run = min(size - done, pitch - column)
+        count = min(run, width - column)
+        if count > 0:
+            runs[found] = (done, row * width + column, count)
+            found += 1
+        done += run
+    return found
 
 
 @compiled(
@@ -202,6 +236,7 @@ def convolve(
 ) -> None:
     """Compute some tiles of some units: convolution, bias and activation."""
     first_filter, last_filter = first_unit * filters, min(last_unit * filters, len(bias))
+    runs = np.empty((TILE, 3), np.int64)
     for tile in range(first_tile, last_tile):
         at = tiles[tile]
         is_small = small and tile == len(tiles) - 1
@@ -220,17 +255,12 @@ def convolve(
                     _accumulate_small_tile(sums, place, x, at, offsets, weights, first, last)
                 else:
                     _accumulate_tile(sums, place, x, at, offsets, weights, first, last)
+        found = _runs(at, size, pitch, width, runs)
         for f in range(first_filter, last_filter):
-            done = 0
-            while done < size:
-                row, column = divmod(at + done, pitch)
-                run = min(size - done, pitch - column)
-                count = min(run, width - column)
-                if count > 0:
-                    source = sums[f * TILE + done : f * TILE + done + count]
-                    target = out[f, row * width + column : row * width + column + count]
-                    _activate(source, slope, target)
-                done += run
+            own = sums[f * TILE : f * TILE + size]
+            _activate(own, slope)
+            for source, target, count in runs[:found]:
+                _copy(own[source : source + count], out[f, target : target + count])
 
 
 @compiled(_array(types.float32, 3), _array(types.float32, 5), types.int64, types.int64, types.int64)
@@ -252,10 +282,20 @@ def spread(
             row, phase_y = divmod(y + padding, stride_y)
             if row >= rows:
                 break
+            source_row = x[channel, y]
+            if stride_x == 2:
+                # Even columns lie in one plane, odd ones in the other: both in one pass.
+                even = planes[channel, phase_y, padding % 2, row, padding // 2 :]
+                odd = planes[channel, phase_y, 1 - padding % 2, row, (padding + 1) // 2 :]
+                _deal_out(source_row, even[: (width + 1) // 2], odd[: width // 2])
+                continue
             for phase_x in range(stride_x):
                 target = planes[channel, phase_y, phase_x, row]
                 column = -(-(padding - phase_x) // stride_x) if padding > phase_x else 0
                 source = column * stride_x + phase_x - padding
                 count = min(pitch - column, -(-(width - source) // stride_x))
+                if stride_x == 1:
+                    _copy(source_row[source:], target[column : column + count])
+                    continue
                 for i in range(count):
-                    target[column + i] = x[channel, y, source + i * stride_x]
+                    target[column + i] = source_row[source + i * stride_x]
