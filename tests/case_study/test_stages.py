@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from yoloprune.case_study.stages import Stage, is_finished, run_stage
+from yoloprune.case_study.stages import Stage, finished_stages, is_finished, run_stage
 from yoloprune.errors import PlanError, YoloPruneError
 from yoloprune.training.distributed import World
 
@@ -34,6 +34,17 @@ def test_a_finished_stage_stays_finished(tmp_path: Path) -> None:
     assert is_finished(first(), tmp_path)
     run_stage(second(), tmp_path, ALONE)
     assert is_finished(second(), tmp_path)
+
+
+def test_only_stages_that_are_asked_for_are_looked_at(tmp_path: Path) -> None:
+    run_stage(first(), tmp_path, ALONE)
+    # A folder of the user's own, whose manifest is of something else.
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "manifest.json").write_text('{"name": "site"}')
+    assert finished_stages(tmp_path, ["first", "second"]) == {"first"}
+    (tmp_path / "first" / "x").write_text("changed")
+    with pytest.raises(PlanError, match="not the file that was made here"):
+        finished_stages(tmp_path, ["first", "second"])
 
 
 def test_a_stage_that_failed_is_not_finished(tmp_path: Path) -> None:

@@ -104,6 +104,15 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     ):
         assert words in refused(*command(folder, out, *options))
         assert not out.exists()
+    # Of the third layer's batch norm the criterion would have to know the scale.
+    parts = (folder / "run" / "best.cfg").read_text().split("batch_normalize=1\n")
+    plain = tmp_path / "plain.cfg"
+    plain.write_text("batch_normalize=1\n".join(parts[:3]) + "batch_normalize=1\n".join(parts[3:]))
+    run("init", plain, "--out", tmp_path / "plain.weights")
+    swapped = command(folder, out, "--criterion", "bn-scale")
+    swapped[1:3] = plain, tmp_path / "plain.weights"
+    assert "has no batch norm, so bn-scale cannot rank" in refused(*swapped)
+    assert not out.exists()
     assert "holds a training run" in refused(*command(folder, folder / "run"))
 
 
@@ -163,7 +172,7 @@ def test_the_floor_waits_for_the_training_that_follows(
     accuracies(monkeypatch, 0.9, 0.1, 0.8)
     result = run(*(word for word in command(folder, out, *refit) if word != "--quiet"))
     assert result.exit_code == 0, (result.output, result.exception)
-    assert "mAP@0.5 0.1000, to be trained later" in result.stdout
+    assert "mAP@0.5 0.1000 (to be trained later)" in result.stdout
     assert "those of step 2" in result.stdout
     # A step that is not trained is never the best one, though it is above the floor.
     accuracies(monkeypatch, 0.9, 0.8, 0.1)
@@ -181,6 +190,11 @@ def test_fine_tuning_goes_on_from_the_best_network_of_a_run(folder: Path, tmp_pa
     assert result.exit_code == 0, (result.output, result.exception)
     specs = [read_cfg(tmp_path / name / "best.cfg") for name in ("steps", "run")]
     assert specs[0].digest() == specs[1].digest()
+    # The run could not go on if its best network were another one.
+    into = ["finetune", tmp_path / "steps", *tune[2:-1], tmp_path / "steps"]
+    assert "holds a run of iterate" in refused(*into)
+    step = run("finetune", tmp_path / "steps" / "step-01", *tune[2:-1], tmp_path / "step")
+    assert "starting from what was cut there" in step.stderr
     # A folder of neither kind is missed by the name that `prune` gives.
     assert "slim.cfg" in refused(*tune[:1], tmp_path / "nothing", *tune[2:])
 

@@ -109,6 +109,10 @@ def test_criteria_that_look_at_images(
     assert report["slim"]["macs"] <= 0.7 * report["dense"]["macs"]
     assert report["settings"]["criterion"] == criterion
     assert "recovery" not in report
+    # Unreadable images are skipped, for the proof as for the scores.
+    (photos / "damaged.png").rename(photos / "00-first.png")
+    said = prune(pair, tmp_path / "c", "--criterion", criterion, "--images", photos)
+    assert said.count("1 images could not be read") == 1
 
 
 def test_a_list_and_a_data_file_name_the_images(pair: "Pair", photos: Path, tmp_path: Path) -> None:
@@ -125,7 +129,7 @@ def test_what_cannot_work_is_refused_and_changes_nothing(
 ) -> None:
     out, bad = tmp_path / "slim", tmp_path / "bad"
     bad.mkdir()
-    shutil.copy(photos / "damaged.png", bad)
+    (photos / "damaged.png").rename(bad / "damaged.png")
     (tmp_path / "empty.data").write_text("classes = 2\n")
     base = ("prune", pair.cfg, pair.weights, "--out", out, "--keep-macs", 0.7)
     for options, words in (

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -38,16 +39,38 @@ def test_a_table_a_document_and_a_picture(pair: Pair, data: Path, tmp_path: Path
     assert cv2.imread(str(tmp_path / "out" / "sweep.png")).shape[0] > 300
 
 
-def test_criteria_that_look_at_images_can_be_compared(pair: Pair, data: Path) -> None:
+def test_criteria_that_look_at_images_can_be_compared(
+    pair: Pair, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, set[Path]] = {}
+    measure, judge = sweep.measured_scores, sweep.evaluate
+
+    def measured_scores(name: str, *given: Any, **more: Any) -> Any:
+        if given[2] is not None:
+            seen["scored"] = {path for path, _, _ in given[2].samples}
+        return measure(name, *given, **more)
+
+    def evaluate(network: Any, dataset: Any, protocol: Any) -> Any:
+        seen["judged"] = {image.path for image in dataset.images}
+        return judge(network, dataset, protocol)
+
+    monkeypatch.setattr(sweep, "measured_scores", measured_scores)
+    monkeypatch.setattr(sweep, "evaluate", evaluate)
     command = ["sweep", pair.cfg, pair.weights, "--data", data, "--keep-macs", 0.6,
-               "--criterion", "l2", "--criterion", "taylor", "--split", "test",
-               "--json"]  # fmt: skip
-    assert "criterion taylor needs images" in refused(*command)
-    result = run(*command, "--images", data / "images" / "train", "--calibration-images", 8)
+               "--criterion", "l2", "--criterion", "taylor", "--json"]  # fmt: skip
+    result = run(*command)
     assert result.exit_code == 0, (result.output, result.exception)
     points = json.loads(result.stdout)["points"]
     assert [point["criterion"] for point in points] == ["l2", "taylor"]
     assert all(point["keep_macs"] <= 0.6 for point in points)
+    # Two of the twenty training images are held out to judge by, and not shown before.
+    assert len(seen["scored"]) == 18 and len(seen["judged"]) == 2
+    assert not seen["scored"] & seen["judged"]
+    assert "no training image is left" in refused(*command, "--split", "train")
+    seen.clear()
+    assert "'magic' is unknown" in refused(*command, "--criterion", "magic")
+    assert "smallest reachable" in refused(*command, "--keep-macs", 1e-5)
+    assert not seen
 
 
 def test_a_budget_is_not_chosen_by_the_test_images(pair: Pair, data: Path) -> None:

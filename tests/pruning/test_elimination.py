@@ -1,5 +1,7 @@
 """Elimination against least squares on explicit columns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +65,7 @@ def test_losses_are_those_of_the_best_refit_step_by_step(seed: int) -> None:
         steps.append(costs[cheapest])
         expected[cheapest] = max(steps)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert np.argsort(found).tolist() == gone
     if seed == 0:
         # Here one gets cheaper once another is gone, and must not be ranked before it.
         assert (np.diff(steps) < 0).any()
@@ -71,11 +74,15 @@ def test_losses_are_those_of_the_best_refit_step_by_step(seed: int) -> None:
 def test_several_readers_add_up() -> None:
     generator = np.random.default_rng(0)
     # Uncorrelated columns of different sizes: a channel costs what it gave, whatever is gone.
-    basis = np.linalg.qr(generator.normal(size=(40, 5 * WINDOW)))[0]
-    weights = [generator.normal(size=(3, 5 * WINDOW)) for _ in range(2)]
+    basis = np.linalg.qr(generator.normal(size=(40, 4 * WINDOW)))[0]
+    weights = [generator.normal(size=(3, 4 * WINDOW)) for _ in range(2)]
+    # The first reads channels 0 to 3 of the six, the second 2 to 5.
     readers = [reader_of(basis, own) for own in weights]
-    each = sum(np.square(own).reshape(3, 5, WINDOW).sum(axis=(0, 2)) for own in weights)
-    found = losses_by_elimination(group_of(5), readers)
+    readers[1] = replace(readers[1], channels=readers[1].channels + 2)
+    each = np.zeros(6)
+    for reader, own in zip(readers, weights, strict=True):
+        each[reader.channels] += np.square(own).reshape(3, 4, WINDOW).sum(axis=(0, 2))
+    found = losses_by_elimination(group_of(6), readers)
     np.testing.assert_allclose(found, each, rtol=1e-9)
 
 

@@ -1,7 +1,6 @@
 """Re-fitting against least squares on explicit patches, and where an exact solution exists."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,11 +8,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pruning.memory import PeakOfTensors
 from pruning.plans import random_plan, with_carriers, with_dead_channels
 from random_networks import network_specs, random_state
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
@@ -332,25 +329,6 @@ def test_a_plan_of_another_network_is_refused() -> None:
     state = random_state(spec)
     with pytest.raises(PlanError, match="another network"):
         recover(spec, state, plan_of(other, {}), spec, state, images_of(spec, 1))
-
-
-class PeakOfTensors(TorchDispatchMode):
-    """The most bytes that tensors hold at once, of those that are made in this mode."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.live: dict[int, tuple[StorageWeakRef, int]] = {}
-        self.peak = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
-                self.live[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
-        self.live = {key: held for key, held in self.live.items() if not held[0].expired()}
-        self.peak = max(self.peak, sum(size for _, size in self.live.values()))
-        return made
 
 
 @pytest.mark.parametrize(

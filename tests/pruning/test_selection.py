@@ -7,10 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pruning.memory import PeakOfTensors
 from random_networks import network_specs, random_state
 
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import Layer, NetworkSpec
+from yoloprune.darknet.zoo import yolov3, yolov3_tiny
+from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import solve
 from yoloprune.pruning.fitting import RIDGE
@@ -18,6 +21,7 @@ from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.plan import Budget
 from yoloprune.pruning.selection import (
     activation_scores,
+    memory_needed,
     reconstruction_scores,
     taylor_scores,
 )
@@ -140,6 +144,24 @@ def test_taylor_counts_a_channel_once_that_a_depthwise_convolution_passes_on() -
     saved = 10 * 10 * (3 + 9 + 5)
     expected = np.square(gradients[2]).mean(axis=0) / saved
     np.testing.assert_allclose(taylor_scores(graph, gradients)[group.id], expected)
+
+
+@pytest.mark.parametrize(
+    ("spec", "count"),
+    [
+        (yolov3_tiny(classes=2, width=0.25, size=(96, 96)), 16),  # Large kernels, small maps.
+        (yolov3(classes=1, width=0.0625, size=(96, 96)), 24),  # Large maps, small kernels.
+    ],
+)
+def test_the_memory_is_about_what_was_said(spec: NetworkSpec, count: int) -> None:
+    state, graph = training_state(spec), analyse(spec)
+    images = torch.rand(count, *spec.input_shape, generator=torch.Generator().manual_seed(0))
+    weights = {conv.index: torch.ones(conv.filters).double() for conv in spec.convs}
+    with PeakOfTensors() as tensors:
+        reconstruction_scores(graph, state, images, weights)
+    network = sum(tensor.nbytes for own in state.values() for _, tensor in own.items())
+    said = network + memory_needed(graph, count)
+    assert tensors.peak < 1.25 * said and said < 2 * tensors.peak
 
 
 @given(spec=network_specs(max_blocks=4), seed=st.integers(0, 9))

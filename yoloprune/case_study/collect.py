@@ -68,7 +68,7 @@ def read_study(run: Path) -> Study:
     if data is None:
         raise PlanError(f"{run}: nothing to report yet: the data stage is not finished")
     settings = subject.settings
-    finished = finished_stages(run)
+    finished = finished_stages(run, _stages(settings))
     dense = _spec(run / "dense", "best", finished)
     slim = _spec(run / "pruned", "slim", finished)
     return Study(
@@ -87,6 +87,14 @@ def read_study(run: Path) -> Study:
         # Latencies depend on it most.
         environment=(read_manifest(run / "benchmark") or data)["environment"],
         exported=_exported(run / "exported") if "exported" in finished else None,
+    )
+
+
+def _stages(settings: StudySettings) -> set[str]:
+    """Names of the stages that there are with these settings."""
+    made = {"data", "pruned", *(stage for stage, _ in rows(settings).values())}
+    return (
+        made | {"evaluated", "benchmark", "exported"} | ({"sparse"} if settings.sparsity else set())
     )
 
 

@@ -9,7 +9,7 @@ stands is finished, and a file that is no longer what it was is noticed.
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -72,9 +72,9 @@ def _intact(folder: Path) -> bool:
     return True
 
 
-def finished_stages(run: Path) -> frozenset[str]:
-    """Names of a run's finished stages; raises `PlanError` if a file of theirs has changed."""
-    return frozenset(path.parent.name for path in run.glob(f"*/{MANIFEST}") if _intact(path.parent))
+def finished_stages(run: Path, names: Iterable[str]) -> frozenset[str]:
+    """Those of these stages that are finished; raises `PlanError` if a file has changed since."""
+    return frozenset(name for name in names if _intact(run / name))
 
 
 def is_finished(stage: Stage, run: Path) -> bool:

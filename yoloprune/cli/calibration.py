@@ -36,7 +36,8 @@ from yoloprune.pruning.recovery import head_errors
 from yoloprune.report.table import file_size
 
 CalibrationImages = Annotated[
-    int, typer.Option("--calibration-images", min=1, help="How many images to recover with.")
+    int,
+    typer.Option("--calibration-images", min=1, help="How many images to learn from."),
 ]
 
 UNSEEN = 8
@@ -90,6 +91,8 @@ def choose_calibration(
         samples.append((paths[number], placement, image.shape[:2]))
     if not inputs:
         raise DatasetError(f"{source}: none of its {len(paths)} images can be read")
+    if skipped:
+        warn(f"{skipped} images could not be read and were skipped")
     batch = torch.from_numpy(np.stack(inputs))
     return Calibration(
         images=batch[:count], unseen=batch[count:], samples=tuple(samples[:count]), skipped=skipped
@@ -124,8 +127,6 @@ def run_recovery(
     """The recovered parameters, and what report.json says about them; warns of too few images."""
     images = calibration.images
     memory = memory_needed(spec, slim_spec, len(images))
-    if calibration.skipped:
-        warn(f"{calibration.skipped} images could not be read and were skipped")
     if not quiet:
         errors.print(f"recovering with {len(images)} images: about {file_size(memory)} of memory")
     recovered = recover(

@@ -12,7 +12,7 @@ from yoloprune.cli.calibration import CalibrationImages, choose_calibration
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, warn
 from yoloprune.cli.iteration import Channels, Method, Weights
 from yoloprune.cli.sparsify import Exclude, excluded, warn_of_pattern
-from yoloprune.cli.steps import PROTOCOL, Steps, read_object
+from yoloprune.cli.steps import PROTOCOL, SCHEDULE, Steps, read_object
 from yoloprune.cli.training import (
     Accumulate,
     BatchSize,
@@ -36,16 +36,13 @@ from yoloprune.datasets.fingerprint import fingerprint
 from yoloprune.errors import CheckpointError, PlanError
 from yoloprune.files import file_sha256, write_text
 from yoloprune.pruning.budget import Scope
-from yoloprune.pruning.selection import MEASURED_CRITERIA
+from yoloprune.pruning.importance import MEASURED_CRITERIA
 from yoloprune.schedule import Schedule, ScheduledNetwork, step_targets
 from yoloprune.schedule import iterate as run_schedule
 from yoloprune.sparsity.masks import MaskSettings, Pattern
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import world
 from yoloprune.training.run_folder import CHECKPOINT
-
-SCHEDULE = "schedule.json"
-"""File of a run that says what it was started with."""
 
 
 class MethodName(StrEnum):
@@ -264,10 +261,11 @@ def _follow(
     last_good: int | None = None
     for network in networks:
         accuracy = f"{network.accuracy:.4f}"
-        rows.append((network.step, f"{network.kept:.3f}", accuracy))
+        mark = "" if network.judged else " (to be trained later)"
+        rows.append((network.step, f"{network.kept:.3f}", accuracy + mark))
         good = floor is None or network.accuracy >= floor
         if not network.judged:
-            remark = ", to be trained later"
+            remark = mark
         elif good:
             remark = ""
             last_good = network.step

@@ -16,11 +16,9 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.errors import PlanError
 from yoloprune.pruning.budget import Scope
-from yoloprune.pruning.importance import criterion_named
 from yoloprune.pruning.plan import Budget
 from yoloprune.pruning.pruner import check_budget, prune
 from yoloprune.pruning.reconstruction import Recovery
-from yoloprune.pruning.selection import MEASURED_CRITERIA
 from yoloprune.sparsity.mask_file import read_masks, write_masks
 from yoloprune.sparsity.masks import (
     MaskSettings,
@@ -55,9 +53,7 @@ class Channels:
 
     def check(self, spec: NetworkSpec, state: State, share: float) -> None:
         """Small steps reach as far as a single one, and no further."""
-        if self.criterion not in MEASURED_CRITERIA:
-            criterion_named(self.criterion)
-        check_budget(spec, state, Budget(keep_macs=share))
+        check_budget(spec, state, Budget(keep_macs=share), self.criterion)
 
     def kept(self, spec: NetworkSpec, state: State) -> float:
         """Share of the dense network's MACs."""
@@ -95,6 +91,7 @@ class Channels:
         write_slim(folder, pruned.spec, slim, onnx=False, quiet=self.quiet)
         settings: dict[str, str | int] = {
             "step": step,
+            "cut from": weights.as_posix(),
             "criterion": self.criterion,
             "scope": self.scope.value,
             "seed": seed,

@@ -14,8 +14,8 @@ from yoloprune.detection.decode import class_count
 from yoloprune.errors import DatasetError
 from yoloprune.pruning.budget import Scores
 from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.importance import MEASURED_CRITERIA
 from yoloprune.pruning.selection import (
-    MEASURED_CRITERIA,
     activation_scores,
     memory_needed,
     reconstruction_scores,

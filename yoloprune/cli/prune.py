@@ -18,12 +18,11 @@ from yoloprune.errors import PlanError
 from yoloprune.files import write_folder
 from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.importance import CRITERIA
+from yoloprune.pruning.importance import CRITERIA, MEASURED_CRITERIA
 from yoloprune.pruning.plan import Budget, Compensation
 from yoloprune.pruning.pruner import check_budget
 from yoloprune.pruning.pruner import prune as prune_network
 from yoloprune.pruning.reconstruction import Recovery
-from yoloprune.pruning.selection import MEASURED_CRITERIA
 from yoloprune.pruning.tracing import cross_check as compare_groups
 from yoloprune.report.pruning import (
     HEADER,
@@ -69,7 +68,7 @@ def prune(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is random.")] = 0,
     images: Annotated[
         Path | None,
-        typer.Option("--images", help="Verify on these (folder, list, .data) and on noise."),
+        typer.Option("--images", help="Verify on these and on noise; some criteria look too."),
     ] = None,
     reconstruct: Annotated[
         Path | None,
@@ -108,8 +107,7 @@ def prune(
         None if source is None else read_calibration(spec, source, calibration_images, seed)
     )
     batch = verification_images(spec, images)
-    if criterion in MEASURED_CRITERIA:
-        check_budget(spec, state, budget, compensation=compensate)
+    check_budget(spec, state, budget, criterion, compensation=compensate)
     measured = measured_scores(criterion, spec, state, calibration, seed=seed, quiet=quiet)
     opinion = _second_opinion(spec, quiet) if cross_check else "not asked for"
     with stage("pruning and verifying in float64", quiet):

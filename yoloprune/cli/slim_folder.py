@@ -101,7 +101,7 @@ def write_report(
     write_plan(folder / "plan.json", analyse(dense), pruned.plan)
     text = pruning_markdown(dense, pruned, command_line(), settings)
     if recovery is not None:
-        recovery |= recovery_digests(folder, weights)
+        recovery = recovery | recovery_digests(folder, weights)
         text += recovery_markdown(recovery, command_line())
     write_text(folder / "report.md", text)
     document = pruning_report(dense, pruned, settings, recovery)

@@ -23,6 +23,9 @@ from yoloprune.training.distributed import World
 from yoloprune.training.engine import trainable_spec
 from yoloprune.training.run_folder import CHECKPOINT, read_network, write_network
 
+SCHEDULE = "schedule.json"
+"""File of a run that says what it was started with."""
+
 ACCURACY = "accuracy.json"
 """The last file of a step: its network's mAP, and what that was measured on."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.calibration import CalibrationImages, read_calibration
+from yoloprune.cli.calibration import Calibration, CalibrationImages, choose_calibration
 from yoloprune.cli.console import (
     CfgPath,
     Json,
@@ -26,14 +26,14 @@ from yoloprune.darknet.weights import read_weights
 from yoloprune.datasets.hold_out import hold_out
 from yoloprune.datasets.labels import Dataset, read_dataset
 from yoloprune.detection.decode import class_count
-from yoloprune.errors import PlanError
+from yoloprune.errors import DatasetError, PlanError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_text
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Scope
-from yoloprune.pruning.importance import CRITERIA
-from yoloprune.pruning.plan import Compensation
-from yoloprune.pruning.selection import MEASURED_CRITERIA
+from yoloprune.pruning.importance import CRITERIA, MEASURED_CRITERIA
+from yoloprune.pruning.plan import Budget, Compensation
+from yoloprune.pruning.pruner import check_budget
 from yoloprune.report.sweep_plot import write_sweep_picture
 from yoloprune.sweep import SweepPoint
 from yoloprune.sweep import sweep as sweep_network
@@ -72,10 +72,6 @@ def sweep(
         Compensation,
         typer.Option("--compensate", help="Where the constants of removed channels go."),
     ] = Compensation.NONE,
-    images: Annotated[
-        Path | None,
-        typer.Option("--images", help="What criteria that look at images look at."),
-    ] = None,
     calibration_images: CalibrationImages = 64,
     split: Annotated[
         str | None,
@@ -88,7 +84,7 @@ def sweep(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Evaluate on the first N images only.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random criterion.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is random.")] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for sweep.json and sweep.png.")
     ] = None,
@@ -109,9 +105,11 @@ def sweep(
     criteria = list(dict.fromkeys(criterion or CRITERIA))
     if out is not None and out.exists() and not out.is_dir():
         raise PlanError(f"{out} is a file: choose another --out")
+    for name in criteria:
+        check_budget(spec, state, Budget(keep_macs=shares[-1]), name, compensation=compensate)
     calibration = None
-    if images is not None:
-        calibration = read_calibration(spec, images, calibration_images, seed)
+    if set(criteria) & set(MEASURED_CRITERIA):
+        calibration = _calibration(spec, data, dataset, calibration_images, seed)
     silent = quiet or as_json
     looked = {
         name: measured_scores(name, spec, state, calibration, seed=seed, quiet=silent)
@@ -150,6 +148,18 @@ def sweep(
     )
     if out is not None:
         output.print(f"wrote {out / 'sweep.json'}, {out / 'sweep.png'}")
+
+
+def _calibration(
+    spec: NetworkSpec, data: Path, judged: Dataset, count: int, seed: int
+) -> Calibration:
+    """Training images, without those that the networks are judged by."""
+    training = read_dataset(data, classes=class_count(spec), split="train")
+    others = {image.path for image in judged.images}
+    paths = [image.path for image in training.images if image.path not in others]
+    if not paths:
+        raise DatasetError(f"{data}: no training image is left to score on: choose another --split")
+    return choose_calibration(spec, data, paths, count, seed)
 
 
 def _images(data: Path, classes: int, split: str | None, limit: int | None) -> Dataset:

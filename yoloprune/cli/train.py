@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from yoloprune.cli.console import CfgPath, Quiet, errors, output
+from yoloprune.cli.console import CfgPath, Quiet, errors, output, warn
 from yoloprune.cli.pruned_folder import read_pruned, write_sparse
+from yoloprune.cli.steps import ACCURACY, SCHEDULE
 from yoloprune.cli.training import (
     Accumulate,
     BatchSize,
@@ -32,7 +33,7 @@ from yoloprune.darknet.shapes import layer_shapes
 from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
-from yoloprune.errors import DatasetError
+from yoloprune.errors import CheckpointError, DatasetError
 from yoloprune.model.initialization import training_state, transferred_state
 from yoloprune.model.network import Network
 from yoloprune.sparsity.masks import WeightMasks
@@ -132,7 +133,7 @@ def train(
 
 def finetune(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Of `prune`, `sparsify` or `iterate`.")
+        Path, typer.Argument(metavar="DIR", help="Of `prune` or `sparsify`, or of a run of theirs.")
     ],
     data: DataPath,
     out: RunPath,
@@ -157,6 +158,8 @@ def finetune(
 ) -> None:
     """Train a pruned network further, with or without its dense teacher; zeros stay zero."""
     spec, state, masks = read_pruned(folder)
+    if (folder / ACCURACY).exists():
+        warn(f"{folder} is a step of iterate: starting from what was cut there, not from last.*")
     size = training_side(spec, image_size)
     config = TrainingConfig(
         epochs=epochs,
@@ -201,6 +204,8 @@ def _run(
     resume: bool,
     quiet: bool,
 ) -> None:
+    if (out / SCHEDULE).exists():
+        raise CheckpointError(f"{out} holds a run of iterate: choose another --out")
     training, validation = training_data(spec, data, hold_out)
     with world() as here:
         log = shown_training(

@@ -21,6 +21,9 @@ from yoloprune.pruning.statistics import Moments
 ROUNDS = 24
 """The large matrices are updated after at most this share (one in so many) of what is left."""
 
+DISTINCT = 1e-12
+"""Relative difference by which two losses differ at least, however they are divided later."""
+
 SPARE = 2
 """Times as many candidates as are to go before that update."""
 
@@ -107,8 +110,8 @@ def losses_by_elimination(group: ChannelGroup, readers: Sequence[Reader]) -> NDA
         cheapest = left[np.argsort(_costs(group, readers)[left], kind="stable")]
         gone = []
         for channel, cost in _one_by_one(group, readers, cheapest[: SPARE * batch], batch):
-            # One that goes later counts no less than one before: the ranking is to be that order.
-            losses[channel] = highest = max(highest, cost)
+            # One that goes later counts more than one before: the ranking is to be that order.
+            losses[channel] = highest = max(highest * (1 + DISTINCT), cost)
             gone.append(channel)
         left = np.setdiff1d(left, gone)
         readers = _without(readers, gone)
@@ -123,13 +126,15 @@ def _one_by_one(
     Of two channels that say the same the first is cheap, and the second is not any more.
     """
     readers = [part for reader in readers if (part := reader.of(candidates)) is not None]
+    gone: int | None = None
     for _ in range(count):
+        if gone is not None:
+            candidates = candidates[candidates != gone]
+            readers = _without(readers, [gone])
         costs = _costs(group, readers)[candidates]
         place = int(costs.argmin())
-        channel = int(candidates[place])
-        yield channel, float(costs[place])
-        candidates = np.delete(candidates, place)
-        readers = _without(readers, [channel])
+        gone = int(candidates[place])
+        yield gone, float(costs[place])
 
 
 def _costs(group: ChannelGroup, readers: Sequence[Reader]) -> NDArray[np.float64]:

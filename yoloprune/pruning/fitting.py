@@ -90,11 +90,10 @@ def recalibrated(
     """Batch-norm statistics under which each channel varies as it did in the dense network.
 
     `wanted` are those of the dense convolution's output before batch norm, `own` the slim one's;
-    `dense_mean` (F,) float64 is what the dense batch norm takes off. Parameters without batch norm
-    are given back as they are.
+    `dense_mean` (F,) float64 is what the dense batch norm takes off. The parameters have a batch
+    norm too.
     """
-    if parameters.variance is None:
-        return parameters
+    assert parameters.variance is not None
     (wanted_mean, wanted_variance), (mean, variance) = wanted, own
     # Batch norm divides by its deviation: as much smaller as the channel has become.
     ratio = (variance / wanted_variance).clamp(min=LARGEST_GAIN**-2)

@@ -79,11 +79,17 @@ CRITERIA: dict[str, Criterion] = {
 }
 """Criteria by the names that the command line uses."""
 
+MEASURED_CRITERIA = ("reconstruction", "activation", "taylor")
+"""Criteria that need images (`selection.py`); of these `taylor` needs labels too."""
+
 
 def criterion_named(name: str, seed: int = 0) -> Criterion:
     """A criterion by name; `seed` matters to `random` alone. Raises `PlanError` if unknown."""
     if name not in CRITERIA:
-        raise PlanError(f"criterion {name!r} is unknown here (known: {', '.join(CRITERIA)})")
+        if name in MEASURED_CRITERIA:
+            raise PlanError(f"criterion {name} scores on images: none were given")
+        known = ", ".join((*CRITERIA, *MEASURED_CRITERIA))
+        raise PlanError(f"criterion {name!r} is unknown (known: {known})")
     return partial(random, seed=seed) if name == "random" else CRITERIA[name]
 
 

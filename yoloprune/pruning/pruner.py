@@ -11,7 +11,7 @@ from yoloprune.errors import PlanError
 from yoloprune.pruning.budget import Scope, Scores, comparable, ranked, solve
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.importance import criterion_named, score
+from yoloprune.pruning.importance import MEASURED_CRITERIA, criterion_named, score
 from yoloprune.pruning.plan import Budget, Compensation, PruningPlan
 from yoloprune.pruning.surgery import surgery
 from yoloprune.pruning.verification import (
@@ -101,16 +101,18 @@ def check_budget(
     spec: NetworkSpec,
     state: State,
     budget: Budget,
+    criterion: str,
     *,
     compensation: Compensation = Compensation.NONE,
 ) -> None:
-    """Raise `PlanError` if the budget cannot be met, before scores are measured at some cost.
+    """Raise `PlanError` if the budget cannot be met, or the criterion cannot score this network.
 
-    How far a budget reaches does not depend on the scores.
+    Nothing is measured on images: how far a budget reaches does not depend on the scores.
     """
     graph = analyse(spec)
-    scores = comparable(score(graph, state, criterion_named("l2")), Scope.GLOBAL)
-    solve(graph, scores, budget, criterion="l2", compensation=compensation)
+    weighed = criterion_named("l2" if criterion in MEASURED_CRITERIA else criterion)
+    scores = comparable(score(graph, state, weighed), Scope.GLOBAL)
+    solve(graph, scores, budget, criterion=criterion, compensation=compensation)
 
 
 def prove(

@@ -39,9 +39,6 @@ from yoloprune.pruning.statistics import (
     window_values,
 )
 
-MEASURED_CRITERIA = ("reconstruction", "activation", "taylor")
-"""Criteria that need images; of these `taylor` needs labels too."""
-
 MeasuredScores = dict[int, NDArray[np.float64]]
 
 
@@ -133,7 +130,7 @@ def reconstruction_scores(
 
 
 def memory_needed(graph: DependencyGraph, images: int) -> int:
-    """Bytes that `reconstruction_scores` holds at most, in float32, beside the network.
+    """Roughly the bytes that `reconstruction_scores` holds at most, beside the network.
 
     `activation_scores` needs less.
     """
