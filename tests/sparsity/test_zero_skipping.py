@@ -77,8 +77,10 @@ def test_a_convolution_of_any_shape_is_what_torch_computes(
         gone = gone[torch.arange(len(kernel)) // 4]
     kernel[gone] = 0
     bias = torch.randn(conv.filters, generator=generator)
-    layer = SparseConv(conv, kernel, bias, shape, threads=threads, pool=POOL)
     alone = inference.SPREAD_ALONE if seed % 2 else 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "ALONE", -1)  # However little work there is.
+        layer = SparseConv(conv, kernel, bias, shape, threads=threads, pool=POOL)
     sums = F.conv2d(x, kernel, bias, stride=(conv.stride_y, conv.stride_x), padding=conv.padding,
                     dilation=conv.dilation, groups=conv.groups)  # fmt: skip
     expected = ACTIVATION_FUNCTIONS[conv.activation](sums)
@@ -90,6 +92,14 @@ def test_a_convolution_of_any_shape_is_what_torch_computes(
         # `stair` jumps, and rounding may fall on either side.
         off = (found - expected).abs() > 1e-4 * (1 + sums.abs().max())
         assert off.float().mean() <= (0.01 if conv.activation == "stair" else 0)
+
+
+def test_little_work_is_not_shared_among_threads() -> None:
+    conv = replace(TINY.convs[0], filters=64)
+    kernel, bias = torch.ones(64, 8, 3, 3), torch.zeros(64)
+    for side, threads in ((8, 1), (64, 3)):  # 0.3 and 19 million multiply-adds.
+        layer = SparseConv(conv, kernel, bias, (8, side, side), threads=3, pool=POOL)
+        assert len(layer.parts) == threads
 
 
 def sparse_pair(spec: NetworkSpec, seed: int) -> tuple[Network, SparseNetwork, torch.Tensor]:

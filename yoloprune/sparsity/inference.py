@@ -35,6 +35,9 @@ SLOPES = {"leaky": 0.1, "linear": 1.0, "relie": 0.01, "relu": 0.0}
 SPREAD_ALONE = 1 << 20
 """Floats up to which one thread spreads the input sooner than others could be woken."""
 
+ALONE = 1 << 21
+"""Multiply-adds up to which one thread is done sooner than others could be woken."""
+
 TRIALS = 3
 """Timed runs of each way to compute a layer, before the faster one is chosen."""
 
@@ -154,9 +157,11 @@ class SparseConv(nn.Module):
         # After the last plane come a tile that the map does not fill, and the last row's padding.
         size = 0 if as_it_is else math.prod(plan.planes) + self.kernels.TILE + conv.padding
         self.buffer = np.zeros(size, np.float32)
+        if len(self.weights) * plan.end <= ALONE:
+            self.threads = 1
         units = self.starts.shape[1] - 1
         self.out = torch.empty(0, conv.filters, plan.height, plan.width)
-        self.sums = np.empty(units * self.filters * self.kernels.TILE * threads, np.float32)
+        self.sums = np.empty(units * self.filters * self.kernels.TILE * self.threads, np.float32)
         self.parts = self._split()
         self.slope = np.float32(SLOPES.get(conv.activation, 1.0))
         self.after = None if conv.activation in SLOPES else ACTIVATION_FUNCTIONS[conv.activation]
