@@ -15,7 +15,7 @@ from random_networks import network_specs, random_state
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import BATCH_NORM_EPSILON, ConvParameters, State
-from yoloprune.darknet.zoo import yolov3, yolov3_tiny
+from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError, WeightsError
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.fitting import fit_kernel, recalibrated
@@ -334,8 +334,8 @@ def test_a_plan_of_another_network_is_refused() -> None:
 @pytest.mark.parametrize(
     ("spec", "count"),
     [
-        (yolov3_tiny(classes=2, width=0.5, size=(96, 96)), 16),  # Large kernels, small maps.
-        (yolov3(classes=1, width=0.125, size=(96, 96)), 24),  # Large maps, small kernels.
+        (yolov3_tiny(classes=2, width=0.25, size=(96, 96)), 8),  # Large kernels, small maps.
+        (yolov3_tiny(classes=2, width=0.0625, size=(224, 224)), 16),  # The other way round.
     ],
 )
 def test_the_memory_is_about_what_was_said(spec: NetworkSpec, count: int) -> None:

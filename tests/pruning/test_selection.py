@@ -12,7 +12,7 @@ from random_networks import network_specs, random_state
 
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import Layer, NetworkSpec
-from yoloprune.darknet.zoo import yolov3, yolov3_tiny
+from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import solve
@@ -149,8 +149,8 @@ def test_taylor_counts_a_channel_once_that_a_depthwise_convolution_passes_on() -
 @pytest.mark.parametrize(
     ("spec", "count"),
     [
-        (yolov3_tiny(classes=2, width=0.25, size=(96, 96)), 16),  # Large kernels, small maps.
-        (yolov3(classes=1, width=0.0625, size=(96, 96)), 24),  # Large maps, small kernels.
+        (yolov3_tiny(classes=2, width=0.25, size=(96, 96)), 8),  # Large kernels, small maps.
+        (yolov3_tiny(classes=2, width=0.0625, size=(224, 224)), 16),  # The other way round.
     ],
 )
 def test_the_memory_is_about_what_was_said(spec: NetworkSpec, count: int) -> None:
@@ -161,7 +161,7 @@ def test_the_memory_is_about_what_was_said(spec: NetworkSpec, count: int) -> Non
         reconstruction_scores(graph, state, images, weights)
     network = sum(tensor.nbytes for own in state.values() for _, tensor in own.items())
     said = network + memory_needed(graph, count)
-    assert tensors.peak < 1.25 * said and said < 2 * tensors.peak
+    assert tensors.peak < 1.2 * said and said < 2 * tensors.peak
 
 
 @given(spec=network_specs(max_blocks=4), seed=st.integers(0, 9))

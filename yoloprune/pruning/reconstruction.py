@@ -40,6 +40,7 @@ from yoloprune.pruning.statistics import (
     patches,
     positions_per_image,
     random_positions,
+    sample_bytes,
     values_at,
     window_values,
 )
@@ -167,8 +168,7 @@ def memory_needed(spec: NetworkSpec, slim_spec: NetworkSpec, images: int) -> int
         samples = at_once * positions_per_image(conv, in_channels, shape, images)
         # The Gram matrix with its ridge, its factor, and y^T u with what is solved from it.
         fit = 8 * conv.groups * 3 * width**2 + 8 * 4 * conv.filters * width
-        # Of a chunk: what the filters read, in float32 and twice in float64, and what they give.
-        fit += samples * (20 * conv.groups * width + 8 * conv.filters)
+        fit += samples * sample_bytes(conv, width)
         # For recalibration: all that the slim convolution gives, and a chunk of it in float64.
         statistics = 4 * images * math.prod(shape) + 16 * at_once * math.prod(shape)
         # The dense convolution's output before and after batch norm.

@@ -12,6 +12,7 @@ Their scores may be ranked over the whole network as they are. `reconstruction` 
 what is lost for each multiply-accumulate that a channel's removal saves.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -36,6 +37,7 @@ from yoloprune.pruning.statistics import (
     patches,
     positions_per_image,
     random_positions,
+    sample_bytes,
     window_values,
 )
 
@@ -135,12 +137,19 @@ def memory_needed(graph: DependencyGraph, images: int) -> int:
     `activation_scores` needs less.
     """
     spec, shapes = graph.spec, layer_shapes(graph.spec)
-    maps = 4 * images * max(largest_outputs(spec))
-    widths = {
-        conv.index: window_values(conv, source_shapes(conv, spec, shapes)[0][0]) + 1
-        for conv in spec.convs
-    }
-    work = max(8 * 4 * conv.groups * widths[conv.index] ** 2 for conv in spec.convs)
+    at_once, outputs = min(images, CHUNK), largest_outputs(spec)
+    widths, held = {}, []
+    for conv in spec.convs:
+        in_channels, shape = source_shapes(conv, spec, shapes)[0][0], shapes[conv.index]
+        width = window_values(conv, in_channels) + 1
+        # The Gram matrix, the same with its ridge, its factor, its inverse, and two copies of that
+        # while the columns that are read are taken out of it.
+        work = 8 * 6 * conv.groups * width**2
+        # Or the samples of a chunk, or its output before and after batch norm.
+        samples = at_once * positions_per_image(conv, in_channels, shape, images)
+        work = max(work, samples * sample_bytes(conv, width), 8 * at_once * math.prod(shape))
+        widths[conv.index] = width
+        held.append(4 * images * outputs[conv.index] + work)
     # A group waits for its last consumer with the inverse matrices of all.
     waiting = sum(
         8 * widths[member.layer] ** 2
@@ -148,7 +157,8 @@ def memory_needed(graph: DependencyGraph, images: int) -> int:
         if len(group.consumers) > 1
         for member in group.consumers
     )
-    return maps + work + waiting
+    # The images stay with the caller, also when the network has read them.
+    return 4 * images * math.prod(spec.input_shape) + max(held) + waiting
 
 
 def _per_mac(graph: DependencyGraph, losses: Mapping[int, NDArray[np.float64]]) -> MeasuredScores:

@@ -55,6 +55,11 @@ def window_values(conv: Conv, in_channels: int) -> int:
     return in_channels // conv.groups * conv.size * conv.size
 
 
+def sample_bytes(conv: Conv, width: int) -> int:
+    """What a sample takes: u of this width, in float32 and twice in float64, and y."""
+    return 20 * conv.groups * width + 8 * conv.filters
+
+
 def positions_per_image(conv: Conv, in_channels: int, shape: Shape, images: int) -> int:
     """At how many places of each of so many images a convolution with this output is sampled."""
     wanted = -(-SAMPLES_PER_UNKNOWN * (window_values(conv, in_channels) + 1) // images)
