@@ -53,7 +53,8 @@ def test_both_ways_to_refit_give_the_same_network(
     report = json.loads((tmp_path / "a" / "report.json").read_text())
     assert report["slim"]["verification"]["relative_error"] <= 1e-12
 
-    prune(pair, tmp_path / "b", "--onnx")
+    said = prune(pair, tmp_path / "b", "--onnx", "--calibration-images", 3)
+    assert "warning: --calibration-images changes nothing" in said
     cut = (tmp_path / "b" / "slim.weights").read_bytes()
     result = run("reconstruct", pair.cfg, pair.weights, tmp_path / "b", "--images", photos,
                  "--calibration-images", 8)  # fmt: skip

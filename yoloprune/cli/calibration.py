@@ -36,12 +36,21 @@ from yoloprune.pruning.recovery import head_errors
 from yoloprune.report.table import file_size
 
 CalibrationImages = Annotated[
-    int,
-    typer.Option("--calibration-images", min=1, help="How many images to learn from."),
+    int | None,
+    typer.Option(
+        "--calibration-images", min=1, help="How many images to learn from.", show_default="64"
+    ),
 ]
 
 UNSEEN = 8
 """Further images that the heads are compared on, if there are so many."""
+
+
+def images_to_use(asked: int | None, *, used: bool) -> int:
+    """How many images to learn from; warns where a number is given and no image is looked at."""
+    if asked is not None and not used:
+        warn("--calibration-images changes nothing: no image is looked at here")
+    return asked or 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

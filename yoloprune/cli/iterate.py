@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from yoloprune.cli.calibration import CalibrationImages, choose_calibration
+from yoloprune.cli.calibration import CalibrationImages, choose_calibration, images_to_use
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, warn
 from yoloprune.cli.iteration import Channels, Method, Weights
 from yoloprune.cli.sparsify import Exclude, excluded, warn_of_pattern
@@ -96,7 +96,7 @@ def iterate(
             "--finetune-every", min=1, help="With --reconstruct: fine-tune every so many steps."
         ),
     ] = 1,
-    calibration_images: CalibrationImages = 64,
+    calibration_images: CalibrationImages = None,
     map_floor: Annotated[
         float | None,
         typer.Option("--map-floor", min=0, max=1, help="Stop when mAP@0.5 falls under this."),
@@ -137,10 +137,10 @@ def iterate(
     )
     training, validation = training_data(spec, data, hold_out)
     measured = reconstruct or criterion in MEASURED_CRITERIA
-    calibration = None
+    count, calibration = images_to_use(calibration_images, used=measured), None
     if measured:
         paths = [image.path for image in training.images]
-        calibration = choose_calibration(spec, data, paths, calibration_images, seed)
+        calibration = choose_calibration(spec, data, paths, count, seed)
     scope = Scope.LAYER if layerwise else Scope.GLOBAL
     pruning: Method
     if method is MethodName.WEIGHTS and sparsity is not None and keep_macs is None:
@@ -172,7 +172,7 @@ def iterate(
         "criterion": criterion,
         "reconstruct": reconstruct,
         "finetune_every": finetune_every,
-        "calibration_images": calibration_images if measured else None,
+        "calibration_images": count if measured else None,
         "pattern": pattern.value,
         "exclude": exclude,
         "cfg": spec.digest(),

@@ -5,7 +5,12 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.calibration import CalibrationImages, read_calibration, run_recovery
+from yoloprune.cli.calibration import (
+    CalibrationImages,
+    images_to_use,
+    read_calibration,
+    run_recovery,
+)
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, stage
 from yoloprune.cli.measured import measured_scores
 from yoloprune.cli.pruned_folder import PRUNED_FILES, SLIM_FILES, refuse_to_replace
@@ -78,7 +83,7 @@ def prune(
         Path | None,
         typer.Option("--recalibrate", help="Then adapt batch norms only, on these images."),
     ] = None,
-    calibration_images: CalibrationImages = 64,
+    calibration_images: CalibrationImages = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write slim.onnx.")] = False,
     cross_check: Annotated[
         bool, typer.Option("--cross-check", help="Compare groups with Torch-Pruning's first.")
@@ -103,9 +108,9 @@ def prune(
     state = read_weights(weights, spec)
     recover_on = reconstruct or recalibrate
     source = recover_on or (images if criterion in MEASURED_CRITERIA else None)
-    calibration = (
-        None if source is None else read_calibration(spec, source, calibration_images, seed)
-    )
+    count, calibration = images_to_use(calibration_images, used=source is not None), None
+    if source is not None:
+        calibration = read_calibration(spec, source, count, seed)
     batch = verification_images(spec, images)
     check_budget(spec, state, budget, criterion, compensation=compensate)
     measured = measured_scores(criterion, spec, state, calibration, seed=seed, quiet=quiet)

@@ -6,7 +6,12 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.calibration import CalibrationImages, read_calibration, run_recovery
+from yoloprune.cli.calibration import (
+    CalibrationImages,
+    images_to_use,
+    read_calibration,
+    run_recovery,
+)
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, stage
 from yoloprune.cli.slim_folder import (
     command_line,
@@ -30,7 +35,7 @@ def reconstruct(
     images: Annotated[
         Path, typer.Option("--images", help="Folder, list or .data; labels are not used.")
     ],
-    calibration_images: CalibrationImages = 64,
+    calibration_images: CalibrationImages = None,
     recalibrate: Annotated[
         bool, typer.Option("--recalibrate", help="Adapt batch norms only, which is cheaper.")
     ] = False,
@@ -43,7 +48,8 @@ def reconstruct(
     slim = read_slim_folder(spec, state, weights, folder)
     report = folder / "report.md"
     text = report.read_text(encoding="utf-8").split(RECOVERY_TITLE)[0] if report.exists() else ""
-    calibration = read_calibration(spec, images, calibration_images, seed)
+    count = images_to_use(calibration_images, used=True)
+    calibration = read_calibration(spec, images, count, seed)
     with stage("verifying the surgery in float64", quiet):
         noise = verification_images(spec, None)
         proof = prove(spec, state, slim.plan, slim.spec, slim.cut, noise)

@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.calibration import Calibration, CalibrationImages, choose_calibration
+from yoloprune.cli.calibration import (
+    Calibration,
+    CalibrationImages,
+    choose_calibration,
+    images_to_use,
+)
 from yoloprune.cli.console import (
     CfgPath,
     Json,
@@ -72,7 +77,7 @@ def sweep(
         Compensation,
         typer.Option("--compensate", help="Where the constants of removed channels go."),
     ] = Compensation.NONE,
-    calibration_images: CalibrationImages = 64,
+    calibration_images: CalibrationImages = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -107,9 +112,10 @@ def sweep(
         raise PlanError(f"{out} is a file: choose another --out")
     for name in criteria:
         check_budget(spec, state, Budget(keep_macs=shares[-1]), name, compensation=compensate)
-    calibration = None
-    if set(criteria) & set(MEASURED_CRITERIA):
-        calibration = _calibration(spec, data, dataset, calibration_images, seed)
+    looking = not set(criteria).isdisjoint(MEASURED_CRITERIA)
+    count, calibration = images_to_use(calibration_images, used=looking), None
+    if looking:
+        calibration = _calibration(spec, data, dataset, count, seed)
     silent = quiet or as_json
     looked = {
         name: measured_scores(name, spec, state, calibration, seed=seed, quiet=silent)

@@ -34,6 +34,7 @@ from yoloprune.training.regularize import zero_share
 from yoloprune.training.run_folder import (
     CHECKPOINT,
     write_batch_picture,
+    write_curves,
     write_log,
     write_network,
     write_settings,
@@ -233,8 +234,11 @@ def _write_epoch(loop: Loop, run: Path, better: bool) -> None:
     seen = loop.steps * loop.config.batch_size
     if better:
         write_network(run, "best", loop.spec, state, seen)
-    if loop.position.epoch == loop.config.epochs:
+    finished = loop.position.epoch == loop.config.epochs
+    if finished:
         write_network(run, "last", loop.spec, state, seen)
+    if finished or loop.log[-1]["map50"] is not None:
+        write_curves(run, loop.log)
     # The log first: a finished run would not write it again.
     write_log(run, loop.log)
     loop.save(run)

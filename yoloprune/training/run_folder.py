@@ -66,10 +66,8 @@ def write_network(run: Path, name: str, spec: NetworkSpec, state: State, seen: i
 
 
 def write_log(run: Path, log: list[dict[str, Any]]) -> None:
-    """log.jsonl, one line an epoch, and curves.png."""
+    """log.jsonl, one line an epoch."""
     write_text(run / "log.jsonl", "".join(json.dumps(line) + "\n" for line in log))
-    if log:
-        _draw_curves(run / "curves.png", log)
 
 
 def write_batch_picture(run: Path, batch: Batch, limit: int = 16) -> None:
@@ -90,13 +88,16 @@ def write_batch_picture(run: Path, batch: Batch, limit: int = 16) -> None:
     write_image(run / "batch.jpg", np.vstack(rows))
 
 
-def _draw_curves(path: Path, log: list[dict[str, Any]]) -> None:
+def write_curves(run: Path, log: list[dict[str, Any]]) -> None:
+    """curves.png: losses and mAP by epoch."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    figure = Figure(figsize=(9, 3.5))
     FigureCanvasAgg(figure)
-    losses, accuracy = figure.subplots(1, 2)
+    # Fixed margins: a layout that is worked out draws everything twice.
+    margins = {"left": 0.06, "right": 0.98, "bottom": 0.15, "top": 0.9, "wspace": 0.15}
+    losses, accuracy = figure.subplots(1, 2, gridspec_kw=margins)
     epochs = [line["epoch"] for line in log]
     for name in ("box", "objectness", "classes", "distillation"):
         values = [line["loss"][name] for line in log]
@@ -109,5 +110,5 @@ def _draw_curves(path: Path, log: list[dict[str, Any]]) -> None:
     accuracy.set(title="mAP@0.5 (case-study)", xlabel="epoch", ylim=(0, 1))
     for axes in (losses, accuracy):
         axes.grid(alpha=0.3)
-    with write_atomically(path) as temporary:
+    with write_atomically(run / "curves.png") as temporary:
         figure.savefig(temporary, dpi=120)
