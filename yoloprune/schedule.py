@@ -90,8 +90,7 @@ def iterate(
 
     Stops before the target when an accuracy is under `floor`: that network is the last one yielded,
     and the one before it the last good one. Steps that `finetune` leaves `untrained` are not held
-    to the floor. Raises `PlanError` unless 0 < step < 1 and
-    0 < keep < 1.
+    to the floor. Raises `PlanError` unless 0 < step < 1 and 0 < keep < 1.
     """
     for number, share in enumerate([1.0, *step_targets(step, keep, schedule)]):
         if number:

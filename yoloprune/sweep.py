@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from yoloprune.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
-from yoloprune.pruning.budget import Scope, Scores, comparable, ranked, solve
+from yoloprune.pruning.budget import Scope, Scores, solve
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.importance import criterion_named, score
 from yoloprune.pruning.plan import Budget, Compensation, PruningPlan
+from yoloprune.pruning.pruner import rankable_scores
 from yoloprune.pruning.surgery import surgery
 
 
@@ -50,9 +50,7 @@ def sweep(
     dense = cost(spec).macs
     known = measured or {}
     scores = {
-        name: ranked(known[name], scope)
-        if name in known
-        else comparable(score(graph, state, criterion_named(name, seed)), scope)
+        name: rankable_scores(graph, state, name, scope, seed=seed, measured=known.get(name))
         for name in criteria
     }
     plans = [

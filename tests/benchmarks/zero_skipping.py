@@ -59,7 +59,7 @@ def main() -> None:
         f"{zeros:.0%}": wall_clock(partial(net, image)) for zeros, net in networks.items()
     }
     times = alternating_times(
-        timers | skipping_timers, runs=RUNS, warmup=1, track=lambda items, what: items
+        timers | skipping_timers, "timing", runs=RUNS, warmup=1, track=lambda items, what: items
     )
     medians = {name: statistics.median(series) for name, series in times.items()}
     fastest = min(timers, key=lambda name: medians[name])

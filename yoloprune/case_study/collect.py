@@ -92,10 +92,10 @@ def read_study(run: Path) -> Study:
 
 def _stages(settings: StudySettings) -> set[str]:
     """Names of the stages that there are with these settings."""
-    made = {"data", "pruned", *(stage for stage, _ in rows(settings).values())}
-    return (
-        made | {"evaluated", "benchmark", "exported"} | ({"sparse"} if settings.sparsity else set())
-    )
+    made = {stage for stage, _ in rows(settings).values()}
+    if settings.sparsity:
+        made.add("sparse")
+    return {"data", "pruned", *made, "evaluated", "benchmark", "exported"}
 
 
 def _settings(subject: Subject) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -42,6 +42,9 @@ CalibrationImages = Annotated[
     ),
 ]
 
+Sample: TypeAlias = tuple[Path, Placement, tuple[int, ...]]
+"""An image's file, where it lies in the network's input, and its height and width."""
+
 UNSEEN = 8
 """Further images that the heads are compared on, if there are so many."""
 
@@ -63,7 +66,7 @@ class Calibration:
 
     images: Tensor
     unseen: Tensor
-    samples: tuple[tuple[Path, Placement, tuple[int, ...]], ...]
+    samples: tuple[Sample, ...]
     skipped: int
 
 
@@ -81,31 +84,42 @@ def choose_calibration(
     """
     if spec.input_shape[0] != 3:
         raise DatasetError(f"{source}: the network reads {spec.input_shape[0]} channels, not 3")
-    order = np.random.default_rng(seed).permutation(len(paths))
+    order = np.random.default_rng(seed).permutation(len(paths)).tolist()
+    chosen = [paths[number] for number in order]
+    batch, samples, skipped = fitted_images(spec, source, chosen, count + UNSEEN)
+    if skipped:
+        warn(f"{skipped} images could not be read and were skipped")
+    return Calibration(
+        images=batch[:count], unseen=batch[count:], samples=tuple(samples[:count]), skipped=skipped
+    )
+
+
+def fitted_images(
+    spec: NetworkSpec, source: Path, paths: Sequence[Path], count: int
+) -> tuple[Tensor, list[Sample], int]:
+    """The first `count` images that can be read, as network inputs (B, 3, H, W) float32.
+
+    With the file behind each, and how many could not be read. Raises `DatasetError` if none can.
+    """
     fit = darknet_resize(spec)
     _, height, width = spec.input_shape
     inputs: list[NetworkInput] = []
-    samples: list[tuple[Path, Placement, tuple[int, ...]]] = []
+    samples: list[Sample] = []
     skipped = 0
-    for number in order.tolist():
-        if len(inputs) == count + UNSEEN:
+    for path in paths:
+        if len(inputs) == count:
             break
         try:
-            image = read_image(paths[number])
+            image = read_image(path)
         except DatasetError:
             skipped += 1
             continue
         fitted, placement = fit(image, height, width)
         inputs.append(fitted)
-        samples.append((paths[number], placement, image.shape[:2]))
+        samples.append((path, placement, image.shape[:2]))
     if not inputs:
         raise DatasetError(f"{source}: none of its {len(paths)} images can be read")
-    if skipped:
-        warn(f"{skipped} images could not be read and were skipped")
-    batch = torch.from_numpy(np.stack(inputs))
-    return Calibration(
-        images=batch[:count], unseen=batch[count:], samples=tuple(samples[:count]), skipped=skipped
-    )
+    return torch.from_numpy(np.stack(inputs)), samples, skipped
 
 
 def _image_paths(source: Path) -> tuple[Path, ...]:

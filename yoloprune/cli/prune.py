@@ -112,7 +112,8 @@ def prune(
     if source is not None:
         calibration = read_calibration(spec, source, count, seed)
     batch = verification_images(spec, images)
-    check_budget(spec, state, budget, criterion, compensation=compensate)
+    if criterion in MEASURED_CRITERIA:
+        check_budget(spec, state, budget, criterion, compensation=compensate)
     measured = measured_scores(criterion, spec, state, calibration, seed=seed, quiet=quiet)
     opinion = _second_opinion(spec, quiet) if cross_check else "not asked for"
     with stage("pruning and verifying in float64", quiet):

@@ -110,17 +110,18 @@ def sweep(
     criteria = list(dict.fromkeys(criterion or CRITERIA))
     if out is not None and out.exists() and not out.is_dir():
         raise PlanError(f"{out} is a file: choose another --out")
-    for name in criteria:
-        check_budget(spec, state, Budget(keep_macs=shares[-1]), name, compensation=compensate)
     looking = not set(criteria).isdisjoint(MEASURED_CRITERIA)
     count, calibration = images_to_use(calibration_images, used=looking), None
     if looking:
+        for name in criteria:
+            check_budget(spec, state, Budget(keep_macs=shares[-1]), name, compensation=compensate)
         calibration = _calibration(spec, data, dataset, count, seed)
     silent = quiet or as_json
-    looked = {
-        name: measured_scores(name, spec, state, calibration, seed=seed, quiet=silent)
-        for name in criteria
-    }
+    measured = {}
+    for name in criteria:
+        scores = measured_scores(name, spec, state, calibration, seed=seed, quiet=silent)
+        if scores is not None:
+            measured[name] = scores
     found = sweep_network(
         spec,
         state,
@@ -130,7 +131,7 @@ def sweep(
         scope=scope,
         compensation=compensate,
         seed=seed,
-        measured={name: scores for name, scores in looked.items() if scores is not None},
+        measured=measured,
     )
     dense = accuracy(spec, state)
     points = list(track(found, "sweeping", len(criteria) * len(shares), silent))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloprune.darknet.spec import NetworkSpec
@@ -10,7 +12,7 @@ from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.errors import PlanError
 from yoloprune.pruning.budget import Scope, Scores, comparable, ranked, solve
 from yoloprune.pruning.compensation import compensate
-from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.groups import DependencyGraph, analyse
 from yoloprune.pruning.importance import MEASURED_CRITERIA, criterion_named, score
 from yoloprune.pruning.plan import Budget, Compensation, PruningPlan
 from yoloprune.pruning.surgery import surgery
@@ -73,10 +75,7 @@ def prune(
     if images is None:
         images = random_images(spec)
     graph = analyse(spec)
-    if measured is None:
-        scores = comparable(score(graph, state, criterion_named(criterion, seed)), scope)
-    else:
-        scores = ranked(measured, scope)
+    scores = rankable_scores(graph, state, criterion, scope, seed=seed, measured=measured)
     plan = solve(graph, scores, budget, criterion=criterion, compensation=compensation)
     slim_spec, slim_state = surgery(spec, compensate(spec, state, plan), plan)
     slim = head_maps(slim_spec, slim_state, images)
@@ -97,6 +96,21 @@ def prune(
     return Pruned(spec=slim_spec, state=slim_state, plan=plan, proof=proof, residues=residues)
 
 
+def rankable_scores(
+    graph: DependencyGraph,
+    state: State,
+    criterion: str,
+    scope: Scope,
+    *,
+    seed: int = 0,
+    measured: Scores | None = None,
+) -> dict[int, NDArray[np.float64]]:
+    """Scores that `solve` may rank: the criterion's own, or those that were `measured` for it."""
+    if measured is not None:
+        return ranked(measured, scope)
+    return comparable(score(graph, state, criterion_named(criterion, seed)), scope)
+
+
 def check_budget(
     spec: NetworkSpec,
     state: State,
@@ -110,8 +124,8 @@ def check_budget(
     Nothing is measured on images: how far a budget reaches does not depend on the scores.
     """
     graph = analyse(spec)
-    weighed = criterion_named("l2" if criterion in MEASURED_CRITERIA else criterion)
-    scores = comparable(score(graph, state, weighed), Scope.GLOBAL)
+    weighed = "l2" if criterion in MEASURED_CRITERIA else criterion
+    scores = rankable_scores(graph, state, weighed, Scope.GLOBAL)
     solve(graph, scores, budget, criterion=criterion, compensation=compensation)
 
 

@@ -67,14 +67,9 @@ def benchmark(
     costs = [cost(spec) for spec, _ in networks]
     results = []
     for engine, make_timer in _engines().items():
-        timers = [make_timer(spec, state) for spec, state in networks]
-        for _ in track(range(warmup), f"{engine}: warm-up"):
-            for timer in timers:
-                timer()
-        times: list[list[float]] = [[] for _ in timers]
-        for _ in track(range(runs), engine):
-            for series, timer in zip(times, timers, strict=True):
-                series.append(timer())
+        timers = {str(n): make_timer(*network) for n, network in enumerate(networks)}
+        found = alternating_times(timers, engine, runs=runs, warmup=warmup, track=track)
+        times = list(found.values())
         speedup = bound_by = None
         if len(times) == 2:
             speedup = times_as_fast(times[1], than=times[0])
@@ -92,17 +87,18 @@ def benchmark(
 
 def alternating_times(
     timers: Mapping[str, Timer],
+    what: str,
     *,
     runs: int,
     warmup: int,
     track: Callable[[Iterable[int], str], Iterable[int]],
 ) -> dict[str, list[float]]:
-    """Milliseconds of each run of each timer, in turn, after a warm-up."""
-    for _ in track(range(warmup), "warm-up"):
+    """Milliseconds of each run of each timer, in turn, after a warm-up; shown as `what`."""
+    for _ in track(range(warmup), f"{what}: warm-up"):
         for timer in timers.values():
             timer()
     times: dict[str, list[float]] = {name: [] for name in timers}
-    for _ in track(range(runs), "timing"):
+    for _ in track(range(runs), what):
         for name, timer in timers.items():
             times[name].append(timer())
     return times

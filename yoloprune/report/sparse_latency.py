@@ -67,7 +67,7 @@ def benchmark_sparse(
         )
 
     timers = {ENGINE: wall_clock(lambda: sparse(image))} | dense_cpu_timers(spec, state)
-    times = alternating_times(timers, runs=runs, warmup=warmup, track=track)
+    times = alternating_times(timers, "timing", runs=runs, warmup=warmup, track=track)
     dense = {engine: statistics.median(series) for engine, series in times.items()}
     del dense[ENGINE]
     fastest = min(dense, key=lambda engine: dense[engine])
