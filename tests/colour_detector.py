@@ -12,7 +12,7 @@ import torch
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import ConvParameters
-from yoloprune.datasets.images import write_image
+from yoloprune.data.images import write_image
 
 CELL = 8
 GREEN_OBJECT = (255, 255, 0)

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from architectures import ARCHITECTURES
 from hypothesis import given, settings
-from random_networks import network_specs, random_state
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.architectures import ARCHITECTURES
+from tests.random_networks import network_specs, random_state
 from yoloprune.cost import cost
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.weights import write_weights

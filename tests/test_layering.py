@@ -24,7 +24,7 @@ LEVELS = {
     "pruning": 4,
     "sparsity": 4,
     "detection": 4,
-    "datasets": 5,
+    "data": 5,
     "evaluation": 6,
     "training": 7,
     "schedule": 7,
@@ -88,7 +88,7 @@ def test_imports_point_downwards(module: str) -> None:
 @pytest.mark.parametrize("module", modules())
 def test_pruning_knows_nothing_of_training_data_or_evaluation(module: str) -> None:
     if module.startswith("pruning"):
-        above = ("training", "datasets", "evaluation")
+        above = ("training", "data", "evaluation")
         assert not {name for name in ours(imported(module)) if name.startswith(above)}
 
 

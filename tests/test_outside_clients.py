@@ -6,14 +6,14 @@ own model does, the two must agree.
 
 from pathlib import Path
 
-import architectures
 import cv2
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from random_networks import random_state
 
+from tests import architectures
+from tests.random_networks import random_state
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State

@@ -8,15 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from case_study.tiny import TINY, torch_alone
-from cli.commands import run
-from training.painted import paint
 
+from tests.case_study.tiny import TINY, torch_alone
+from tests.cli.commands import run
+from tests.training.painted import paint
 from yoloprune.case_study.settings import PRESETS
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import yolov3
-from yoloprune.datasets.synthetic_hands import write_synthetic_hands
+from yoloprune.data.synthetic_hands import write_synthetic_hands
 from yoloprune.model.initialization import training_state
 from yoloprune.report import latency
 

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from pruning.plans import with_carriers, with_dead_channels
-
+from tests.pruning.plans import with_carriers, with_dead_channels
 from yoloprune.cost import cost
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.model.initialization import random_state

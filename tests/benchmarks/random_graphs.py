@@ -11,11 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from pruning.test_surgery import check_slim_equals_masked
-from random_networks import network_specs
-
+from tests.pruning.test_surgery import check_slim_equals_masked
+from tests.random_networks import network_specs
 from yoloprune.darknet.spec import NetworkSpec
 
 

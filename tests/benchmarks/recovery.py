@@ -22,8 +22,9 @@ from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
-from yoloprune.datasets.images import read_image_list
-from yoloprune.datasets.labels import Dataset, LabelledImage, label_path, read_labels
+from yoloprune.data.dataset import Dataset, LabelledImage
+from yoloprune.data.images import read_image_list
+from yoloprune.data.labels import label_path, read_labels
 from yoloprune.detection.decode import class_count
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.model.network import Network

@@ -16,8 +16,8 @@ import torch
 
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import with_input_size
-from yoloprune.datasets.labels import read_dataset
-from yoloprune.datasets.loader import TrainingImages, micro_batches
+from yoloprune.data.loader import TrainingImages, micro_batches
+from yoloprune.data.read import read_dataset
 from yoloprune.detection.decode import class_count
 from yoloprune.model.initialization import training_state
 from yoloprune.training.config import TrainingConfig

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cli.commands import run
-from colour_detector import colour_spec, colour_state
-from training.painted import paint
 
+from tests.cli.commands import run
+from tests.colour_detector import colour_spec, colour_state
+from tests.training.painted import paint
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import yolov3_tiny

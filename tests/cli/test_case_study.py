@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from case_study.tiny import TINY, torch_alone
-from cli.commands import refused, run
 
+from tests.case_study.tiny import TINY, torch_alone
+from tests.cli.commands import refused, run
 from yoloprune.case_study import measurements
 from yoloprune.case_study.settings import PRESETS
 from yoloprune.cost import cost

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import onnxruntime
 import pytest
-from cli.commands import refused, run
 
+from tests.cli.commands import refused, run
 from yoloprune.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cli.commands import refused, run
-from datasets.originals import SQUARE, TRAINING, add, small_original, write_image
 
+from tests.cli.commands import refused, run
+from tests.data.originals import SQUARE, TRAINING, add, small_original, write_image
 from yoloprune.darknet.parser import read_cfg
-from yoloprune.datasets.labels import read_dataset
+from yoloprune.data.read import read_dataset
 
 if TYPE_CHECKING:
     from cli.conftest import Pair

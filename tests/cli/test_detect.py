@@ -4,11 +4,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from colour_detector import BLUE_OBJECT, GREEN_OBJECT, paint
-from commands import refused, run
 
+from tests.cli.commands import refused, run
+from tests.colour_detector import BLUE_OBJECT, GREEN_OBJECT, paint
 from yoloprune.cli.detect import annotated_paths
-from yoloprune.datasets.images import read_image
+from yoloprune.data.images import read_image
 from yoloprune.errors import DatasetError
 
 SIZE = (256, 256)

@@ -2,13 +2,14 @@ import json
 from pathlib import Path
 
 import pytest
-from colour_detector import (
+
+from tests.cli.commands import refused, run
+from tests.colour_detector import (
     BLUE_OBJECT,
     GREEN_OBJECT,
     paint,
     write_labels,
 )
-from commands import refused, run
 
 SIZE = (32, 32)
 

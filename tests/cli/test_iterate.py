@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from cli.commands import refused, run
 
+from tests.cli.commands import refused, run
 from yoloprune.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights

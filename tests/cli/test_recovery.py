@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from cli.commands import refused, run
 
-from yoloprune.datasets.images import write_image
+from tests.cli.commands import refused, run
+from yoloprune.data.images import write_image
 
 if TYPE_CHECKING:
     from cli.conftest import Pair

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from cli.commands import refused, run
-from cli.conftest import Pair
 
+from tests.cli.commands import refused, run
+from tests.cli.conftest import Pair
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State

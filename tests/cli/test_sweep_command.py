@@ -7,10 +7,10 @@ from typing import Any
 
 import cv2
 import pytest
-from cli.commands import refused, run
-from cli.conftest import Pair
-from training.painted import paint
 
+from tests.cli.commands import refused, run
+from tests.cli.conftest import Pair
+from tests.training.painted import paint
 from yoloprune.cli import sweep
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from cli.commands import refused, run
 
+from tests.cli.commands import refused, run
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
 from yoloprune.model.network import Network

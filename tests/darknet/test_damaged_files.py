@@ -5,8 +5,8 @@ import struct
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from random_networks import random_state
 
+from tests.random_networks import random_state
 from yoloprune.cost import cost
 from yoloprune.darknet.parser import format_cfg, parse_cfg, read_cfg
 from yoloprune.darknet.weights import parameter_shapes, read_weights, write_weights

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from architectures import ARCHITECTURES
 from hypothesis import given, settings
-from random_networks import network_texts
 
+from tests.architectures import ARCHITECTURES
+from tests.random_networks import network_texts
 from yoloprune.darknet.options import ACTIVATIONS
 from yoloprune.darknet.parser import format_cfg, parse_cfg, read_cfg, write_cfg
 from yoloprune.darknet.spec import (

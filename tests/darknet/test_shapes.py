@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from architectures import ARCHITECTURES
 from hypothesis import given, settings
-from random_networks import network_specs, random_state
 
+from tests.architectures import ARCHITECTURES
+from tests.random_networks import network_specs, random_state
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.shapes import layer_shapes, source_shapes
 from yoloprune.darknet.spec import Layer

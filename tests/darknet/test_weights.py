@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from random_networks import network_specs, random_state
 
+from tests.random_networks import network_specs, random_state
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import WEIGHTS_HEADER_BYTES, NetworkSpec
 from yoloprune.darknet.state import State

@@ -5,8 +5,8 @@ import math
 from pathlib import Path
 
 import pytest
-from architectures import ARCHITECTURES
 
+from tests.architectures import ARCHITECTURES
 from yoloprune.cost import cost
 from yoloprune.darknet.shapes import layer_shapes
 from yoloprune.darknet.spec import Conv, MaxPool, NetworkSpec, Shortcut

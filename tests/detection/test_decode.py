@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from random_networks import random_state
 from torch import Tensor, nn
 
+from tests.random_networks import random_state
 from yoloprune.darknet.parser import format_cfg, parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import write_weights

@@ -2,7 +2,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from colour_detector import (
+
+from tests.colour_detector import (
     BLUE_OBJECT,
     FAINT_GREEN_OBJECT,
     GREEN_OBJECT,
@@ -11,9 +12,9 @@ from colour_detector import (
     paint,
     write_labels,
 )
-
 from yoloprune.darknet.parser import parse_cfg
-from yoloprune.datasets.labels import Dataset, LabelledImage, read_dataset
+from yoloprune.data.dataset import Dataset, LabelledImage
+from yoloprune.data.read import read_dataset
 from yoloprune.errors import CfgError, DatasetError
 from yoloprune.evaluation.evaluator import Evaluation, Protocol, evaluate, evaluate_coco
 from yoloprune.model.initialization import random_state

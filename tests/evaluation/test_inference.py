@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from colour_detector import BLUE_OBJECT, GREEN_OBJECT, colour_spec, colour_state, paint
 
-from yoloprune.datasets.images import letterbox, read_image, stretch
+from tests.colour_detector import BLUE_OBJECT, GREEN_OBJECT, colour_spec, colour_state, paint
+from yoloprune.data.images import letterbox, read_image, stretch
 from yoloprune.evaluation.inference import detect_objects, inference, predict
 from yoloprune.model.network import Network
 

@@ -8,8 +8,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from random_networks import random_state
 
+from tests.random_networks import random_state
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.detection.decode import decode

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from random_networks import random_state
 from torch import Tensor
 
+from tests.random_networks import random_state
 from yoloprune.darknet.options import ACTIVATIONS
 from yoloprune.darknet.parser import parse_cfg, write_cfg
 from yoloprune.darknet.weights import write_weights

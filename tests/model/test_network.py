@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from architectures import ARCHITECTURES
 from hypothesis import given, settings
-from random_networks import network_specs, random_state
 from torch import Tensor
 
+from tests.architectures import ARCHITECTURES
+from tests.random_networks import network_specs, random_state
 from yoloprune.darknet.parser import parse_cfg, write_cfg
 from yoloprune.darknet.spec import Conv, Layer, NetworkSpec
 from yoloprune.darknet.state import State

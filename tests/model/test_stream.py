@@ -2,8 +2,8 @@
 
 import torch
 from hypothesis import given, settings
-from random_networks import network_specs, random_state
 
+from tests.random_networks import network_specs, random_state
 from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.model.network import Network
 from yoloprune.model.stream import Stream, largest_outputs

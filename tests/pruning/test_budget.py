@@ -3,13 +3,13 @@
 import math
 from dataclasses import replace
 
-import architectures
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_networks import network_specs
 
+from tests import architectures
+from tests.random_networks import network_specs
 from yoloprune.cost import cost
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pruning.plans import random_plan, with_carriers, with_dead_channels
-from random_networks import BLOCKS, network_specs, random_state
 
+from tests.pruning.plans import random_plan, with_carriers, with_dead_channels
+from tests.random_networks import BLOCKS, network_specs, random_state
 from yoloprune.darknet.options import ACTIVATIONS
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec

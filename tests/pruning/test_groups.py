@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-import architectures
 import pytest
 
+from tests import architectures
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.zoo import NETWORKS, yolov3

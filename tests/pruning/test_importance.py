@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from random_networks import random_state
 
+from tests.random_networks import random_state
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.errors import PlanError

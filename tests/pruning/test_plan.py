@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import architectures
 import pytest
-from pruning.plans import random_plan, with_carriers
 
+from tests import architectures
+from tests.pruning.plans import random_plan, with_carriers
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError
 from yoloprune.pruning.groups import analyse

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from pruning.memory import PeakOfTensors
-from pruning.plans import random_plan, with_carriers, with_dead_channels
-from random_networks import network_specs, random_state
 
+from tests.pruning.memory import PeakOfTensors
+from tests.pruning.plans import random_plan, with_carriers, with_dead_channels
+from tests.random_networks import network_specs, random_state
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import BATCH_NORM_EPSILON, ConvParameters, State

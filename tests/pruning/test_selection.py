@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pruning.memory import PeakOfTensors
-from random_networks import network_specs, random_state
 
+from tests.pruning.memory import PeakOfTensors
+from tests.random_networks import network_specs, random_state
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import Layer, NetworkSpec
 from yoloprune.darknet.zoo import yolov3_tiny

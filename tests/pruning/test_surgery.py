@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from pruning.plans import random_plan
-from random_networks import network_specs, random_state
 from torch import Tensor
 
+from tests.pruning.plans import random_plan
+from tests.random_networks import network_specs, random_state
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import Head, Layer, NetworkSpec
 from yoloprune.darknet.zoo import yolov3_tiny

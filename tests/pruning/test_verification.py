@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pruning.plans import random_plan
-from random_networks import random_state
 
+from tests.pruning.plans import random_plan
+from tests.random_networks import random_state
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import VerificationError
 from yoloprune.pruning.groups import analyse

@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
-from random_networks import random_state
 
+from tests.random_networks import random_state
 from yoloprune.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.zoo import yolov3

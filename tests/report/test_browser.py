@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import studies
 
+from tests.report import studies
 from yoloprune.report.html import report_html
 
 CHROMIUM = next(

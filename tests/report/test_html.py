@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import studies
 import torch
-from random_networks import random_state
 
+from tests.random_networks import random_state
+from tests.report import studies
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import yolov3_tiny
-from yoloprune.datasets.images import read_image, stretch, write_image
+from yoloprune.data.images import read_image, stretch, write_image
 from yoloprune.detection.boxes import boxes_to_image
 from yoloprune.detection.decode import decode
 from yoloprune.detection.nms import select_detections

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import pytest
 import torch
-from random_networks import random_state
 
+from tests.random_networks import random_state
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.report import latency
 from yoloprune.report.latency import benchmark, what_binds

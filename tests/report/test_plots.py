@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import studies
 
+from tests.report import studies
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.evaluation.average_precision import average_precision
 from yoloprune.pruning.groups import analyse

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import studies
 
+from tests.report import studies
 from yoloprune.report.latency import Latency
 from yoloprune.report.markdown import report_json, report_markdown
 from yoloprune.report.results import accuracy_tables, latency_table, results_table

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from training.painted import paint
 
+from tests.training.painted import paint
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
 from yoloprune.darknet.zoo import yolov3_tiny
-from yoloprune.datasets.labels import read_dataset
+from yoloprune.data.read import read_dataset
 from yoloprune.errors import CheckpointError, PlanError
 from yoloprune.model.initialization import training_state
 from yoloprune.sparsity.masks import MaskSettings, WeightMasks, magnitude_masks

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from random_networks import random_state
 
+from tests.random_networks import random_state
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.state import ConvParameters
 from yoloprune.darknet.zoo import yolov3_tiny

@@ -8,8 +8,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from random_networks import random_state
 
+from tests.random_networks import random_state
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.darknet.zoo import yolov3_tiny

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from random_networks import network_specs, random_state
 
+from tests.random_networks import network_specs, random_state
 from yoloprune.darknet.options import ACTIVATIONS
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import Conv, NetworkSpec

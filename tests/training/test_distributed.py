@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from training.painted import paint
-from training.test_engine import ALONE, CONFIG, SPEC
 
-from yoloprune.datasets.labels import read_dataset
+from tests.training.painted import paint
+from tests.training.test_engine import ALONE, CONFIG, SPEC
+from yoloprune.data.read import read_dataset
 from yoloprune.errors import DatasetError
 from yoloprune.model.initialization import training_state
 from yoloprune.training import distributed
@@ -27,7 +27,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 import torch
 torch.set_num_threads(1)
-from training.test_distributed import trained
+from tests.training.test_distributed import trained
 from yoloprune.training import engine
 from yoloprune.training.distributed import world
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 import torch
-from training.painted import paint
 
+from tests.training.painted import paint
 from yoloprune.darknet.parser import parse_cfg, read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
 from yoloprune.darknet.zoo import yolov3_tiny
-from yoloprune.datasets.labels import read_dataset
+from yoloprune.data.read import read_dataset
 from yoloprune.errors import CheckpointError, DatasetError
 from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
@@ -94,7 +94,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 torch.set_num_threads(1)
 from dataclasses import replace
-from training.test_engine import CONFIG, run
+from tests.training.test_engine import CONFIG, run
 run(Path(sys.argv[1]), Path(sys.argv[2]), replace(CONFIG, checkpoint_minutes=1e-9),
     resume=sys.argv[3] == "resume")
 """

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from training.painted import paint
-from training.test_engine import SPEC, run
 
+from tests.training.painted import paint
+from tests.training.test_engine import SPEC, run
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.errors import CheckpointError
 from yoloprune.training.config import TrainingConfig
@@ -20,7 +20,7 @@ from yoloprune.training.memory import largest_fitting
 
 LIMITED = """
 import resource, sys, torch
-import yoloprune.datasets.augment
+import yoloprune.data.augment
 from pathlib import Path
 from yoloprune.cli.main import app
 torch.set_num_threads(1)

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from training.test_assign import GRIDS, SIZE, SPEC, random_objects
 
+from tests.training.test_assign import GRIDS, SIZE, SPEC, random_objects
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import with_input_size
 from yoloprune.detection.decode import decode

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from random_networks import random_state
 
+from tests.random_networks import random_state
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.model.network import Network

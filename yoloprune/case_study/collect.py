@@ -22,8 +22,8 @@ from yoloprune.case_study.subject import SUBJECT, Subject, read_subject
 from yoloprune.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.datasets.images import darknet_resize, read_image
-from yoloprune.datasets.labels import LabelledImage
+from yoloprune.data.dataset import LabelledImage
+from yoloprune.data.images import darknet_resize, read_image
 from yoloprune.errors import DatasetError, PlanError
 from yoloprune.evaluation.evaluator import NMS_THRESHOLD, ground_truth
 from yoloprune.evaluation.inference import detect_objects

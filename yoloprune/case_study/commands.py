@@ -6,7 +6,7 @@ from pathlib import Path
 from yoloprune.case_study.data import StudyData, read_study_data
 from yoloprune.case_study.settings import StudySettings
 from yoloprune.case_study.subject import Subject
-from yoloprune.datasets.anchors import format_anchors
+from yoloprune.data.anchors import format_anchors
 from yoloprune.report.study import Command
 from yoloprune.training.config import TrainingConfig
 
@@ -89,7 +89,14 @@ def _controls(subject: Subject, data: StudyData) -> dict[str, list[str]]:
     whole = _training(data, settings, settings.training())
     # What its channels are is random anyway, so that only their numbers matter.
     narrow = ["prune", *_dense(subject), "--scope", "layer", "--criterion", "l2"]
-    narrow += ["--keep-macs", str(settings.keep_macs), "--out", f"{REPEAT}/uniform-pruned"]
+    narrow += [
+        "--keep-macs",
+        str(settings.keep_macs),
+        "--round-to",
+        "1",
+        "--out",
+        f"{REPEAT}/uniform-pruned",
+    ]
     known = {
         "scratch": {
             "scratch": ["train", f"{REPEAT}/pruned/slim.cfg", *whole, "--out", f"{REPEAT}/scratch"],
@@ -111,7 +118,16 @@ def _controls(subject: Subject, data: StudyData) -> dict[str, list[str]]:
 def _pruning(subject: Subject, criterion: str, stage: str) -> list[str]:
     settings = subject.settings
     source = _pair("sparse") if settings.sparsity else _dense(subject)
-    words = ["prune", *source, "--keep-macs", str(settings.keep_macs), "--criterion", criterion]
+    words = [
+        "prune",
+        *source,
+        "--keep-macs",
+        str(settings.keep_macs),
+        "--round-to",
+        "1",
+        "--criterion",
+        criterion,
+    ]
     words += ["--seed", str(settings.seed)] if criterion == "random" else []
     words += ["--compensate", settings.compensation.value]
     return [*words, "--out", f"{REPEAT}/{stage}"]

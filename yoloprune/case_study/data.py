@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoloprune.case_study.settings import StudySettings
-from yoloprune.datasets.anchors import cfg_anchors, input_shapes
-from yoloprune.datasets.fingerprint import fingerprint
-from yoloprune.datasets.formats import read_raw
-from yoloprune.datasets.hold_out import hold_out
-from yoloprune.datasets.labels import Dataset, read_dataset
-from yoloprune.datasets.synthetic_hands import write_synthetic_hands
-from yoloprune.datasets.vgg_hand import (
+from yoloprune.data.anchors import cfg_anchors, input_shapes
+from yoloprune.data.dataset import Dataset
+from yoloprune.data.fingerprint import fingerprint
+from yoloprune.data.hold_out import hold_out
+from yoloprune.data.read import read_dataset, read_raw
+from yoloprune.data.synthetic_hands import write_synthetic_hands
+from yoloprune.data.vgg_hand import (
     convert_hand_dataset,
     is_original,
     opened_original,

@@ -13,7 +13,7 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
 from yoloprune.darknet.zoo import yolov3
-from yoloprune.datasets.labels import Dataset
+from yoloprune.data.dataset import Dataset
 from yoloprune.detection.decode import class_count
 from yoloprune.errors import DatasetError
 from yoloprune.files import write_folder, write_text

@@ -13,14 +13,14 @@ from torch import Tensor
 from yoloprune.cli.console import errors, track, warn
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
-from yoloprune.datasets.images import (
+from yoloprune.data.images import (
     NetworkInput,
     darknet_resize,
     list_images,
     read_image,
     read_image_list,
 )
-from yoloprune.datasets.labels import find_named, read_data_file
+from yoloprune.data.labels import find_named, read_data_file
 from yoloprune.detection.boxes import Placement
 from yoloprune.errors import DatasetError
 from yoloprune.pruning.fitting import RIDGE

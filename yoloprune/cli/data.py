@@ -22,10 +22,10 @@ from yoloprune.cli.console import (
 
 if TYPE_CHECKING:
     from yoloprune.darknet.spec import NetworkSpec
-    from yoloprune.datasets.anchors import AnchorFit, Shapes
-    from yoloprune.datasets.annotations import RawImage
-    from yoloprune.datasets.check import Check
-    from yoloprune.datasets.vgg_hand import Conversion
+    from yoloprune.data.anchors import AnchorFit, Shapes
+    from yoloprune.data.check import Check
+    from yoloprune.data.dataset import RawImage
+    from yoloprune.data.vgg_hand import Conversion
 
 data_app = typer.Typer(
     no_args_is_help=True, help="Prepare, check and make labelled data sets.", add_completion=False
@@ -71,9 +71,9 @@ def vgg_hand(
     """Turn the original VGG Hand data set into YOLO text: images, labels, hand.data."""
     from dataclasses import asdict
 
-    from yoloprune.datasets.downloads import download
-    from yoloprune.datasets.folders import refuse_existing
-    from yoloprune.datasets.vgg_hand import convert_hand_dataset, opened_original
+    from yoloprune.data.downloads import download
+    from yoloprune.data.folders import refuse_existing
+    from yoloprune.data.vgg_hand import convert_hand_dataset, opened_original
 
     if source is None and url is None:
         raise typer.BadParameter("give SRC, or --download URL")
@@ -113,10 +113,10 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Report what is wrong with images and labels; the data set itself is never changed."""
-    from yoloprune.datasets.anchors import anchor_fit, input_shapes
-    from yoloprune.datasets.check import check_dataset, write_clean_copy
-    from yoloprune.datasets.folders import refuse_existing
-    from yoloprune.datasets.formats import read_raw
+    from yoloprune.data.anchors import anchor_fit, input_shapes
+    from yoloprune.data.check import check_dataset, write_clean_copy
+    from yoloprune.data.folders import refuse_existing
+    from yoloprune.data.read import read_raw
 
     if fix != (out is not None):
         raise typer.BadParameter("--fix and --out DIR belong together")
@@ -168,15 +168,15 @@ def anchors(
 ) -> None:
     """Fit anchors to the boxes by k-means, and print them as `zoo --anchors` takes them."""
 
-    from yoloprune.datasets.anchors import (
+    from yoloprune.data.anchors import (
         anchor_fit,
         cfg_anchors,
         format_anchors,
         input_shapes,
     )
-    from yoloprune.datasets.annotations import choose_split, sound_boxes
-    from yoloprune.datasets.formats import read_raw
-    from yoloprune.datasets.inspection import image_size
+    from yoloprune.data.annotations import choose_split, sound_boxes
+    from yoloprune.data.inspection import image_size
+    from yoloprune.data.read import read_raw
 
     title, before, (height, width), letterboxed = _reference(cfg, size)
     raw = read_raw(path, images)
@@ -228,7 +228,7 @@ def synthetic_hands(
     quiet: Quiet = False,
 ) -> None:
     """Draw a hand data set in the original's form, for `vgg-hand` to convert."""
-    from yoloprune.datasets.synthetic_hands import write_synthetic_hands
+    from yoloprune.data.synthetic_hands import write_synthetic_hands
 
     def drawing(jobs: Sequence[tuple[str, int]]) -> Iterable[tuple[str, int]]:
         return track(jobs, "drawing", len(jobs), quiet)
@@ -247,9 +247,9 @@ def _reference(cfg: Path | None, size: int | None) -> "tuple[str, Shapes, tuple[
 
     from yoloprune.darknet.parser import read_cfg
     from yoloprune.darknet.zoo import COCO_ANCHORS
-    from yoloprune.datasets.anchors import network_anchors
-    from yoloprune.datasets.images import darknet_resize
-    from yoloprune.datasets.images import letterbox as letterbox_images
+    from yoloprune.data.anchors import network_anchors
+    from yoloprune.data.images import darknet_resize
+    from yoloprune.data.images import letterbox as letterbox_images
 
     spec: NetworkSpec | None = None if cfg is None else read_cfg(cfg)
     side = _DEFAULT_SIZE if size is None else size
@@ -287,7 +287,7 @@ def _byte_progress(what: str, quiet: bool) -> Iterator[Callable[[int, int | None
 
 
 def _print_conversion(conversion: "Conversion", out: Path) -> None:
-    from yoloprune.datasets.vgg_hand import EXPECTED, warnings_of
+    from yoloprune.data.vgg_hand import EXPECTED, warnings_of
 
     for line in warnings_of(conversion):
         warn(line)

@@ -24,7 +24,7 @@ from yoloprune.errors import DatasetError
 from yoloprune.files import write_atomically, write_text
 
 if TYPE_CHECKING:
-    from yoloprune.datasets.images import Image
+    from yoloprune.data.images import Image
     from yoloprune.detection.decode import Detections
 
     Find = Callable[[Image], Detections]
@@ -53,8 +53,8 @@ def detect(
     """Find objects in images or a video, draw them, and list them in DIR/detections.json."""
     from yoloprune.darknet.parser import read_cfg
     from yoloprune.darknet.weights import read_weights
-    from yoloprune.datasets.images import darknet_resize
-    from yoloprune.datasets.labels import default_names, read_names
+    from yoloprune.data.images import darknet_resize
+    from yoloprune.data.labels import default_names, read_names
     from yoloprune.detection.decode import class_count
     from yoloprune.evaluation.inference import detect_objects
     from yoloprune.model.network import Network
@@ -111,7 +111,7 @@ def annotated_paths(images: Sequence[Path], out: Path) -> list[Path]:
 
 def _images(source: Path, out: Path) -> list[Path]:
     """The images of a source, without the pictures of an earlier run into a folder inside it."""
-    from yoloprune.datasets.images import list_images
+    from yoloprune.data.images import list_images
 
     images = list_images(source)
     folder, target = source.resolve(), out.resolve()
@@ -123,7 +123,7 @@ def _images(source: Path, out: Path) -> list[Path]:
 def _detect_images(
     source: Path, out: Path, find: "Find", names: Sequence[str], quiet: bool
 ) -> list[dict[str, Any]]:
-    from yoloprune.datasets.images import read_image, write_image
+    from yoloprune.data.images import read_image, write_image
     from yoloprune.detection.drawing import draw_detections
 
     images = _images(source, out)

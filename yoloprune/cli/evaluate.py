@@ -20,7 +20,7 @@ from yoloprune.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from yoloprune.datasets.labels import Dataset, LabelledImage
+    from yoloprune.data.dataset import Dataset, LabelledImage
     from yoloprune.evaluation.evaluator import Evaluation
 
 
@@ -65,7 +65,7 @@ def evaluate(
         raise typer.BadParameter("--threshold and --nms belong to the coco protocol")
     from yoloprune.darknet.parser import read_cfg
     from yoloprune.darknet.weights import read_weights
-    from yoloprune.datasets.labels import read_dataset
+    from yoloprune.data.read import read_dataset
     from yoloprune.detection.decode import class_count
     from yoloprune.evaluation.evaluator import (
         NMS_THRESHOLD,

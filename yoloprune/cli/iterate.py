@@ -32,7 +32,7 @@ from yoloprune.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
-from yoloprune.datasets.fingerprint import fingerprint
+from yoloprune.data.fingerprint import fingerprint
 from yoloprune.errors import CheckpointError, PlanError
 from yoloprune.files import file_sha256, write_text
 from yoloprune.pruning.budget import Scope

@@ -9,7 +9,7 @@ from yoloprune.cli.calibration import Calibration
 from yoloprune.cli.console import errors, stage, track
 from yoloprune.darknet.spec import Layer, NetworkSpec
 from yoloprune.darknet.state import State
-from yoloprune.datasets.labels import label_path, read_labels
+from yoloprune.data.labels import label_path, read_labels
 from yoloprune.detection.decode import class_count
 from yoloprune.errors import DatasetError
 from yoloprune.pruning.budget import Scores

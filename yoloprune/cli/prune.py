@@ -55,7 +55,7 @@ def prune(
     ] = 1,
     round_to: Annotated[
         int, typer.Option("--round-to", min=1, help="Round kept channels up to multiples of this.")
-    ] = 1,
+    ] = 8,
     max_layer_cut: Annotated[
         float, typer.Option("--max-layer-cut", help="Largest share that a group may lose.")
     ] = 1.0,

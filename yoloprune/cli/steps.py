@@ -11,8 +11,8 @@ from yoloprune.cli.pruned_folder import RUN_FILES, write_sparse
 from yoloprune.cli.training import shown_training
 from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.darknet.state import State
-from yoloprune.datasets.fingerprint import fingerprint
-from yoloprune.datasets.labels import Dataset
+from yoloprune.data.dataset import Dataset
+from yoloprune.data.fingerprint import fingerprint
 from yoloprune.errors import CheckpointError, DatasetError
 from yoloprune.evaluation.evaluator import Protocol, evaluate
 from yoloprune.files import file_sha256, read_json, write_folder, write_text

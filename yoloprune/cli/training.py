@@ -11,8 +11,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from yoloprune.cli.console import errors, warn
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
-from yoloprune.datasets.hold_out import hold_out
-from yoloprune.datasets.labels import Dataset, read_dataset
+from yoloprune.data.dataset import Dataset
+from yoloprune.data.hold_out import hold_out
+from yoloprune.data.read import read_dataset
 from yoloprune.detection.decode import class_count
 from yoloprune.errors import DatasetError
 from yoloprune.model.network import Network

@@ -6,8 +6,8 @@ import torch
 
 from yoloprune.cli.calibration import fitted_images
 from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.datasets.images import list_images
-from yoloprune.datasets.labels import read_dataset
+from yoloprune.data.images import list_images
+from yoloprune.data.read import read_dataset
 from yoloprune.errors import DatasetError
 from yoloprune.pruning.verification import random_images
 

@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.datasets.images import NetworkInput, Resize, darknet_resize, pad_square, read_image
-from yoloprune.datasets.labels import Dataset, LabelledImage
+from yoloprune.data.dataset import Dataset, LabelledImage
+from yoloprune.data.images import NetworkInput, Resize, darknet_resize, pad_square, read_image
 from yoloprune.detection.boxes import (
     Placement,
     box_cxcywh_to_xyxy,

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from yoloprune.datasets.images import Image, NetworkInput, Resize
+from yoloprune.data.images import Image, NetworkInput, Resize
 from yoloprune.detection.boxes import Placement, boxes_to_image, clip_boxes
 from yoloprune.detection.decode import Detections, Predictions, decode
 from yoloprune.detection.nms import select_detections

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from yoloprune.datasets.images import Image
+from yoloprune.data.images import Image
 from yoloprune.detection.drawing import class_colour, draw_detections
 from yoloprune.report.study import Example
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.datasets.images import Image
+from yoloprune.data.images import Image
 from yoloprune.detection.decode import Detections
 from yoloprune.evaluation.average_precision import GroundTruth, PrecisionRecall
 from yoloprune.evaluation.evaluator import Protocol

@@ -18,9 +18,9 @@ from typing import Any
 from yoloprune.darknet.shapes import layer_shapes
 from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.darknet.state import State
-from yoloprune.datasets.fingerprint import fingerprint
-from yoloprune.datasets.labels import Dataset
-from yoloprune.datasets.loader import TrainingImages, micro_batches
+from yoloprune.data.dataset import Dataset
+from yoloprune.data.fingerprint import fingerprint
+from yoloprune.data.loader import TrainingImages, micro_batches
 from yoloprune.errors import CfgError, CheckpointError, DatasetError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.model.network import Network

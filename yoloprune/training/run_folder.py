@@ -16,8 +16,8 @@ from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights, write_weights
-from yoloprune.datasets.images import write_image
-from yoloprune.datasets.loader import Batch
+from yoloprune.data.images import write_image
+from yoloprune.data.loader import Batch
 from yoloprune.files import write_atomically, write_text
 from yoloprune.training.config import TrainingConfig
 

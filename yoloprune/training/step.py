@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from yoloprune.darknet.shapes import layer_shapes
 from yoloprune.darknet.spec import with_input_size
-from yoloprune.datasets.loader import Batch
+from yoloprune.data.loader import Batch
 from yoloprune.errors import CheckpointError
 from yoloprune.training.assign import Objects, Positives, assign
 from yoloprune.training.distill import distillation_loss

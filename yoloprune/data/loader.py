@@ -1,0 +1,204 @@
+"""Batches for training, in an order and with augmentations that a seed fixes completely.
+
+The order of an epoch and each sample's augmentation are functions of (seed, epoch, place in the
+epoch). So a run can go on in the middle of an epoch, and any number of loader processes or training
+processes sees the same samples.
+"""
+
+import os
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from yoloprune.data.augment import Sample, augmented_sample, plain_sample
+from yoloprune.data.dataset import Dataset
+from yoloprune.data.images import Image, read_image
+from yoloprune.detection.boxes import box_cxcywh_to_xyxy
+from yoloprune.errors import DatasetError
+
+CACHE_BYTES = 3 << 30
+"""Decoded images are kept in memory as long as they take less than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleKey:
+    """One sample to make: which image, where in which epoch, at which size (height, width)."""
+
+    index: int
+    epoch: int
+    place: int
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """B samples: `images` (B, 3, H, W) uint8; their M objects as in `training.assign.Objects`."""
+
+    images: Tensor
+    image: Tensor
+    label: Tensor
+    boxes: Tensor
+
+
+class TrainingImages:
+    """Makes samples from keys; decoded images are cached in memory while they fit.
+
+    A key whose image, or one of whose mosaic's images, cannot be read raises `DatasetError`.
+    """
+
+    def __init__(self, dataset: Dataset, *, augment: bool, mosaic: float, seed: int) -> None:
+        self.dataset = dataset
+        self.augment = augment
+        self.mosaic = mosaic
+        self.seed = seed
+        self._cache: dict[int, Image] = {}
+        self._cached_bytes = 0
+
+    def fill_cache(self) -> None:
+        """Decode images until one does not fit, so that loader processes share them.
+
+        Raises `DatasetError` if one of them cannot be read.
+        """
+        for index in range(len(self)):
+            self._image(index)
+            if index not in self._cache:
+                return
+
+    def __len__(self) -> int:
+        return len(self.dataset.images)
+
+    def __getitem__(self, key: SampleKey) -> Sample:
+        if not self.augment:
+            return plain_sample(self._labelled(key.index), key.size)
+        return augmented_sample(
+            self._labelled,
+            key.index,
+            len(self),
+            key.size,
+            self.mosaic,
+            (self.seed, key.epoch, key.place),
+        )
+
+    def _labelled(self, index: int) -> Sample:
+        labelled, image = self.dataset.images[index], self._image(index)
+        height, width = image.shape[:2]
+        relative = box_cxcywh_to_xyxy(torch.from_numpy(labelled.boxes)).numpy()
+        boxes = (relative * [width, height, width, height]).astype(np.float32)
+        return Sample(image=image, boxes=boxes, labels=labelled.labels)
+
+    def _image(self, index: int) -> Image:
+        image = self._cache.get(index)
+        if image is None:
+            image = read_image(self.dataset.images[index].path)
+            if self._cached_bytes + image.nbytes <= CACHE_BYTES:
+                self._cache[index] = image
+                self._cached_bytes += image.nbytes
+        return image
+
+
+class _Batches(TorchDataset[Batch | DatasetError]):
+    """Batches of keys; an error is a value, for torch would wrap it in the worker's traceback."""
+
+    def __init__(self, images: TrainingImages) -> None:
+        self.images = images
+
+    def __getitem__(self, keys: list[SampleKey]) -> Batch | DatasetError:
+        try:
+            return collate([self.images[key] for key in keys])
+        except DatasetError as error:
+            return error
+
+
+def epoch_order(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order in which an epoch goes through `count` images."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+def step_size(base: int, multi_scale: float, *, seed: int, epoch: int, step: int) -> int:
+    """Input side of a step: a multiple of 32 within `multi_scale` of the base."""
+    if not multi_scale:
+        return base
+    low = max(1, round(base * (1 - multi_scale) / 32))
+    high = round(base * (1 + multi_scale) / 32)
+    return 32 * int(np.random.default_rng((seed, epoch, step, 1)).integers(low, high + 1))
+
+
+def micro_batches(
+    images: TrainingImages,
+    *,
+    batch_size: int,
+    parts: int,
+    own_parts: range,
+    epoch: int,
+    first_step: int,
+    base_size: int,
+    multi_scale: float,
+    workers: int,
+) -> Generator[Batch, None, None]:
+    """This process's micro-batches of an epoch from `first_step` on, `len(own_parts)` a step.
+
+    A step's `batch_size` images are cut into `parts` micro-batches, of which this process makes
+    those that `own_parts` names. The last images of an epoch that fill no step are left out.
+    torch's global random state stays as it is. Raises `DatasetError` where an image cannot be read.
+    """
+    order = epoch_order(len(images), seed=images.seed, epoch=epoch)
+    size = batch_size // parts
+    keys = []
+    for step in range(first_step, len(images) // batch_size):
+        side = step_size(base_size, multi_scale, seed=images.seed, epoch=epoch, step=step)
+        for part in own_parts:
+            first = step * batch_size + part * size
+            places = range(first, first + size)
+            keys.append(
+                [
+                    SampleKey(index=int(order[p]), epoch=epoch, place=p, size=(side, side))
+                    for p in places
+                ]
+            )
+    loader: DataLoader[Batch | DatasetError] = DataLoader(
+        _Batches(images),
+        batch_size=None,
+        sampler=keys,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_stand_back,
+        # Otherwise it draws from torch's global generator, and a resumed run from another state.
+        generator=torch.Generator(),
+    )
+    for batch in loader:
+        if isinstance(batch, DatasetError):
+            raise batch
+        yield batch
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack samples of one size into a batch; their xyxy boxes become cxcywh."""
+    images = torch.from_numpy(np.stack([sample.image for sample in samples]))
+    corners = torch.from_numpy(np.concatenate([sample.boxes for sample in samples]))
+    centre = (corners[:, :2] + corners[:, 2:]) / 2
+    counts = torch.tensor([len(sample.labels) for sample in samples])
+    return Batch(
+        images=images.permute(0, 3, 1, 2).contiguous(),
+        image=torch.arange(len(samples)).repeat_interleave(counts),
+        label=torch.from_numpy(np.concatenate([sample.labels for sample in samples])),
+        boxes=torch.cat((centre, corners[:, 2:] - corners[:, :2]), dim=1),
+    )
+
+
+def _stand_back(worker: int) -> None:
+    """Leave the cores to the training process: one thread, and that only where there is room.
+
+    Where loaders and training share the cores, a training thread that is held up holds up all the
+    others.
+    """
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    os.nice(10)

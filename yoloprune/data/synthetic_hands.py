@@ -1,0 +1,83 @@
+"""A rendered data set of hands, in the form of the original VGG Hand data set.
+
+It exists so that everything that works on the original can be tried, tested and timed without it:
+the same folders, the same .mat files, the same faults of a box here and there outside the image.
+"""
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from yoloprune.data.folders import new_folder
+from yoloprune.data.rendering.scenes import random_scene
+from yoloprune.data.vgg_hand import PARTS
+from yoloprune.errors import DatasetError
+
+Progress: TypeAlias = Callable[[Sequence[tuple[str, int]]], Iterable[tuple[str, int]]]
+
+VALIDATION_SHARE = 738 / 4807
+"""How much of training and validation together is validation, as in the original."""
+
+_QUALITIES = (45, 95)
+_MAT_HEADER = b"MATLAB 5.0 MAT-file, rendered hands"
+_MAT_HEADER_LENGTH = 116
+
+
+def write_synthetic_hands(
+    out: Path, *, train: int, test: int, seed: int = 0, progress: Progress = iter
+) -> None:
+    """Write `out`/hand_dataset with `train` images (training and validation) and `test` images.
+
+    The same numbers and seed give the same files, bit for bit. `progress` wraps the images.
+    Raises `DatasetError` if `out` is not free or a number is not possible.
+    """
+    if train < 1 or test < 1:
+        raise DatasetError(f"{train} training and {test} test images: at least 1 of each is needed")
+    if seed < 0:
+        raise DatasetError(f"seed {seed}: expected a number from 0")
+    validation = min(round(train * VALIDATION_SHARE), train - 1)
+    counts = {"training": train - validation, "validation": validation, "test": test}
+    with new_folder(out) as folder:
+        roots = {part: folder / "hand_dataset" / path for part, path in PARTS.items()}
+        for root in roots.values():
+            (root / "images").mkdir(parents=True)
+            (root / "annotations").mkdir()
+        jobs = [(part, number) for part, count in counts.items() for number in range(1, count + 1)]
+        for part, number in progress(jobs):
+            # Each image has its own numbers: more images do not change the earlier ones.
+            random = np.random.default_rng((seed, list(PARTS).index(part), number))
+            scene = random_scene(random)
+            quality = int(random.integers(*_QUALITIES))
+            name = f"rendered_{number:05d}"
+            (roots[part] / "images" / f"{name}.jpg").write_bytes(_jpeg(scene.image, quality))
+            annotation = roots[part] / "annotations" / f"{name}.mat"
+            annotation.write_bytes(hand_annotation(scene.corners))
+
+
+def hand_annotation(corners: NDArray[np.float64]) -> bytes:
+    """A .mat file as the original has them, for corners (N, 4, 2), x and y in pixels from 0."""
+    from scipy.io import savemat
+
+    cells = np.empty((1, len(corners)), object)
+    for index, hand in enumerate(corners):
+        cells[0, index] = {
+            key: np.array([[point[1] + 1, point[0] + 1]])
+            for key, point in zip("abcd", hand, strict=True)
+        }
+    file = io.BytesIO()
+    savemat(file, {"boxes": cells})
+    # scipy writes the time of day into the header, which is free text.
+    return _MAT_HEADER.ljust(_MAT_HEADER_LENGTH) + file.getvalue()[_MAT_HEADER_LENGTH:]
+
+
+def _jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
+    encoded, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    assert encoded, "an 8-bit RGB image can be encoded"
+    return data.tobytes()
