@@ -23,8 +23,8 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.dataset import Dataset, LabelledImage
-from yoloprune.data.images import read_image_list
-from yoloprune.data.labels import label_path, read_labels
+from yoloprune.data.read import read_objects
+from yoloprune.data.text_files import read_image_list
 from yoloprune.detection.decode import class_count
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.model.network import Network
@@ -62,13 +62,11 @@ def group_l2(graph: DependencyGraph, state: State) -> Scores:
 def dataset(spec: NetworkSpec, path: Path) -> Dataset:
     classes = class_count(spec)
     images = []
-    for image in read_image_list(path, path.parent):
-        file = label_path(image)
-        nothing = np.zeros((0, 4)), np.zeros(0, np.int64)
-        boxes, labels = nothing if file is None else read_labels(file, classes)
-        images.append(LabelledImage(path=image, boxes=boxes, labels=labels))
+    for image in read_image_list(path):
+        nothing = LabelledImage(path=image, boxes=np.zeros((0, 4)), labels=np.zeros(0, np.int64))
+        images.append(read_objects(image, classes) or nothing)
     names = tuple(map(str, range(classes)))
-    return Dataset(images=tuple(images), names=names, unlabelled=0)
+    return Dataset(images=tuple(images), names=names)
 
 
 def scores_of(name: str, graph: DependencyGraph, state: State, images: Calibration) -> Scores:

@@ -46,15 +46,12 @@ def test_a_sound_data_set_has_no_findings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "fault", "text"),
     [
-        ("0 0.5 0.5 0.5", Fault.MALFORMED, "2 expected 5 columns"),
-        ("hand 0.5 0.5 0.5 0.5", Fault.MALFORMED, "2 'hand 0.5 0.5 0.5 0.5' is not a class"),
-        ("0 0.5 0.5 nan 0.5", Fault.MALFORMED, "2 '0 0.5 0.5 nan 0.5' is not a class and four"),
         ("2 0.5 0.5 0.2 0.2", Fault.UNKNOWN_CLASS, "class 2"),
         ("-1 0.5 0.5 0.2 0.2", Fault.UNKNOWN_CLASS, "class -1"),
         ("0 0.5 0.5 0 0.2", Fault.NO_AREA, "left 0.5, top 0.4, right 0.5, bottom 0.6"),
         ("0 0.5 0.5 -0.1 0.2", Fault.NO_AREA, "left 0.55, top 0.4, right 0.45, bottom 0.6"),
         ("0 0.9 0.5 0.5 0.2", Fault.OUTSIDE, "left 0.65, top 0.4, right 1.15, bottom 0.6"),
-        ("0 1.5 0.5 0.5 0.2", Fault.OUTSIDE, "left 1.25, top 0.4, right 1.75, bottom 0.6"),
+        ("0 1.5 0.5 0.5 0.2", Fault.NO_AREA, "left 1.25, top 0.4, right 1.75, bottom 0.6"),
         ("0 0.5 0.50005 0.5 0.5", Fault.DUPLICATE, "left 0.25, top 0.25"),
     ],
 )
@@ -74,6 +71,19 @@ def test_each_fault_is_found_where_it_is(
         assert check.images[0].labelled.boxes[1] == pytest.approx([0.825, 0.5, 0.35, 0.2])
 
 
+@pytest.mark.parametrize("line", ["0 0.5 0.5 0.5", "hand 0.5 0.5 0.5 0.5", "0 0.5 0.5 nan 0.5"])
+def test_an_image_whose_annotation_cannot_be_read_whole_is_left_out(
+    line: str, tmp_path: Path
+) -> None:
+    add(tmp_path, "a.jpg", f"{GOOD}{line}\n")
+    add(tmp_path, "bb.jpg")
+    check = check_dataset(read_raw(tmp_path))
+    assert [(fault, text[:8]) for fault, text in found(check)] == [
+        (Fault.MALFORMED, "a.txt:2 "[:8])
+    ]
+    assert [image.labelled.path.name for image in check.images] == ["bb.jpg"]
+
+
 def test_one_box_of_two_classes_is_no_duplicate(tmp_path: Path) -> None:
     add(tmp_path, "a.jpg", "0 0.5 0.5 0.5 0.5\n1 0.5 0.5 0.5 0.5\n0 0.5 0.5 0.5 0.502\n")
     assert check_dataset(read_raw(tmp_path)).findings == ()
@@ -91,7 +101,11 @@ def test_faults_of_images(tmp_path: Path) -> None:
         (Fault.CORRUPT_IMAGE, "cut.jpg the JPEG file is cut off before its end"),
         (Fault.CORRUPT_IMAGE, "empty.jpg not an image that can be decoded (damaged or empty)"),
         (Fault.REPEATED_IMAGE, f"copy.jpg the same file as {first} of train"),
-        (Fault.NO_LABELS, "unlabelled.jpg taken to show no objects"),
+        (
+            Fault.NO_LABELS,
+            f"unlabelled.jpg no label file, looked for {tmp_path}/labels/train/unlabelled.txt or "
+            f"{tmp_path}/images/train/unlabelled.txt",
+        ),
     ]
     assert {split: len(images) for split, images in check.splits.items()} == {
         "train": 2,
@@ -146,7 +160,9 @@ def test_faults_of_coco_and_voc_are_findings(tmp_path: Path) -> None:
 
 def test_a_clean_copy_has_no_findings_and_the_original_stays(tmp_path: Path) -> None:
     root = tmp_path / "raw"
-    add(root, "a.jpg", "0 0.9 0.5 0.5 0.2\n0 0.5 0.5 0 0\n7 0.5 0.5 0.1 0.1\nnonsense\n" + GOOD * 2)
+    add(root, "a.jpg", "0 0.9 0.5 0.5 0.2\n0 0.5 0.5 0 0\n7 0.5 0.5 0.1 0.1\n" + GOOD * 2)
+    add(root, "nonsense.jpg", f"{GOOD}nonsense\n")
+    add(root, "unknown.jpg", "7 0.5 0.5 0.1 0.1\n")
     add(root, "x/same.jpg")
     add(root, "y/same.png")
     add(root, "broken.jpg").write_bytes(b"")
@@ -194,7 +210,7 @@ def test_layouts_and_their_splits(layout: str, tmp_path: Path) -> None:
 def test_a_folder_without_splits_and_without_images(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no images found"):
         read_raw(tmp_path)
-    with pytest.raises(DatasetError, match=r"neither a folder, nor a darknet \.data"):
+    with pytest.raises(DatasetError, match=r"neither a folder, nor a data\.yaml, darknet \.data"):
         read_raw(tmp_path / "gone")
     write_image(tmp_path / "a.jpg")
     assert list(read_raw(tmp_path).splits) == ["all"]

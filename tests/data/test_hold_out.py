@@ -20,7 +20,7 @@ def dataset(count: int, objects: int = 1) -> Dataset:
         )
         for number in range(count)
     )
-    return Dataset(images=images, names=("hand",), unlabelled=0)
+    return Dataset(images=images, names=("hand",))
 
 
 @pytest.mark.parametrize(("count", "share"), [(2869, 0.1), (40, 0.25), (7, 0.2)])

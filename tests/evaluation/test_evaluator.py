@@ -125,7 +125,7 @@ def test_the_network_keeps_its_mode(network: Network, dataset: Dataset, training
 def test_what_cannot_be_evaluated_is_refused(
     network: Network, dataset: Dataset, protocol: Protocol, tmp_path: Path
 ) -> None:
-    single = Dataset(images=dataset.images, names=("hand",), unlabelled=0)
+    single = Dataset(images=dataset.images, names=("hand",))
     with pytest.raises(CfgError, match="the network has 2 classes, the data 1"):
         evaluate(network, single, protocol)
 

@@ -16,11 +16,9 @@ from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.data.images import (
     NetworkInput,
     darknet_resize,
-    list_images,
     read_image,
-    read_image_list,
 )
-from yoloprune.data.labels import find_named, read_data_file
+from yoloprune.data.read import dataset_images
 from yoloprune.detection.boxes import Placement
 from yoloprune.errors import DatasetError
 from yoloprune.pruning.fitting import RIDGE
@@ -72,7 +70,7 @@ class Calibration:
 
 def read_calibration(spec: NetworkSpec, source: Path, count: int, seed: int) -> Calibration:
     """A seeded choice of the images of a folder, list or .data file; see `choose_calibration`."""
-    return choose_calibration(spec, source, _image_paths(source), count, seed)
+    return choose_calibration(spec, source, dataset_images(source), count, seed)
 
 
 def choose_calibration(
@@ -120,19 +118,6 @@ def fitted_images(
     if not inputs:
         raise DatasetError(f"{source}: none of its {len(paths)} images can be read")
     return torch.from_numpy(np.stack(inputs)), samples, skipped
-
-
-def _image_paths(source: Path) -> tuple[Path, ...]:
-    if source.suffix != ".data":
-        return list_images(source)
-    options = read_data_file(source)
-    name = next((options[key] for key in ("train", "valid") if key in options), None)
-    if name is None:
-        raise DatasetError(f"{source}: has no option 'train' or 'valid' naming a list of images")
-    paths = read_image_list(find_named(source, name), source.parent)
-    if not paths:
-        raise DatasetError(f"{source}: no images found")
-    return paths
 
 
 def run_recovery(

@@ -174,15 +174,15 @@ def anchors(
         format_anchors,
         input_shapes,
     )
-    from yoloprune.data.annotations import choose_split, sound_boxes
+    from yoloprune.data.faults import sound_boxes
     from yoloprune.data.inspection import image_size
     from yoloprune.data.read import read_raw
+    from yoloprune.data.request import canonical
 
     title, before, (height, width), letterboxed = _reference(cfg, size)
-    raw = read_raw(path, images)
-    if split is None and "train" in raw.splits:
-        split = "train"
-    chosen = [raw.splits[choose_split(raw.splits, split, path)]] if split else raw.splits.values()
+    splits = read_raw(path, images, split).splits
+    training = [images for name, images in splits.items() if canonical(name) == "train"]
+    chosen = splits.values() if split is not None else training or splits.values()
     used = [image for images in chosen for image in images if len(image.boxes)]
     keep_aspect = letterbox or letterboxed
     # Stretched, every image fills the input, whatever its size.

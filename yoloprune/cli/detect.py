@@ -54,7 +54,7 @@ def detect(
     from yoloprune.darknet.parser import read_cfg
     from yoloprune.darknet.weights import read_weights
     from yoloprune.data.images import darknet_resize
-    from yoloprune.data.labels import default_names, read_names
+    from yoloprune.data.text_files import default_names, read_names
     from yoloprune.detection.decode import class_count
     from yoloprune.evaluation.inference import detect_objects
     from yoloprune.model.network import Network

@@ -9,7 +9,7 @@ from yoloprune.cli.calibration import Calibration
 from yoloprune.cli.console import errors, stage, track
 from yoloprune.darknet.spec import Layer, NetworkSpec
 from yoloprune.darknet.state import State
-from yoloprune.data.labels import label_path, read_labels
+from yoloprune.data.read import read_objects
 from yoloprune.detection.decode import class_count
 from yoloprune.errors import DatasetError
 from yoloprune.pruning.budget import Scores
@@ -75,10 +75,10 @@ def _objects(spec: NetworkSpec, calibration: Calibration) -> list[Objects]:
     classes = class_count(spec)
     found, unlabelled = [], 0
     for path, placement, (height, width) in calibration.samples:
-        file = label_path(path)
-        unlabelled += file is None
+        labelled = read_objects(path, classes)
+        unlabelled += labelled is None
         nothing = np.zeros((0, 4), np.float64), np.zeros(0, np.int64)
-        relative, labels = nothing if file is None else read_labels(file, classes)
+        relative, labels = nothing if labelled is None else (labelled.boxes, labelled.labels)
         boxes = relative * np.tile((width, height), 2) * np.tile(placement.scale, 2)
         boxes[:, :2] += placement.offset
         found.append(

@@ -6,8 +6,7 @@ import torch
 
 from yoloprune.cli.calibration import fitted_images
 from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.data.images import list_images
-from yoloprune.data.read import read_dataset
+from yoloprune.data.read import dataset_images
 from yoloprune.errors import DatasetError
 from yoloprune.pruning.verification import random_images
 
@@ -22,10 +21,5 @@ def verification_images(spec: NetworkSpec, source: Path | None) -> torch.Tensor:
         return noise
     if spec.input_shape[0] != 3 or not spec.heads:
         raise DatasetError(f"{source}: only detectors that read 3 channels can be fed with images")
-    if source.suffix == ".data":
-        dataset = read_dataset(source, classes=spec.heads[0].classes, limit=REAL_IMAGES)
-        paths = tuple(image.path for image in dataset.images)
-    else:
-        paths = list_images(source)
-    inputs, _, _ = fitted_images(spec, source, paths, REAL_IMAGES)
+    inputs, _, _ = fitted_images(spec, source, dataset_images(source), REAL_IMAGES)
     return torch.cat([noise, inputs.double()])

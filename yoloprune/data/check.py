@@ -1,52 +1,34 @@
 """What is wrong with a labelled data set, and a copy without it."""
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from yoloprune.data.annotations import clip_relative, corners_to_centres, has_area
-from yoloprune.data.dataset import LabelledImage, RawDataset, RawImage
+from yoloprune.data.dataset import WHOLE, Fault, Finding, LabelledImage, RawDataset, RawImage
+from yoloprune.data.faults import (
+    MOST_CLASSES,
+    annotation_findings,
+    box_text,
+    corners_to_centers,
+    finding,
+    repeated,
+    sound_objects,
+)
 from yoloprune.data.folders import new_folder
+from yoloprune.data.formats.darknet import write_data_file
+from yoloprune.data.formats.ultralytics import write_data_yaml
+from yoloprune.data.formats.yolo_labels import write_labels
 from yoloprune.data.inspection import image_size
-from yoloprune.data.labels import TOLERANCE, default_names
-from yoloprune.data.yolo_text import write_data_file, write_labels
+from yoloprune.data.text_files import default_names
 from yoloprune.errors import DatasetError
 
 Progress: TypeAlias = Callable[[Sequence[RawImage]], Iterable[RawImage]]
-
-_SAME_BOX = 1e-4
-"""Boxes of one class that differ by less than this share of the image are one box twice."""
-
-
-class Fault(StrEnum):
-    """What can be wrong, in the order of the report."""
-
-    MISSING_IMAGE = "missing image"
-    CORRUPT_IMAGE = "corrupt image"
-    REPEATED_IMAGE = "image in two splits"
-    WRONG_SIZE = "annotated for another image size"
-    NO_LABELS = "no label file"
-    MALFORMED = "malformed annotation"
-    UNKNOWN_CLASS = "class without a name"
-    NO_AREA = "box without area"
-    OUTSIDE = "box leaves the image"
-    DUPLICATE = "box twice"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One fault: where (file, line), and what was found there."""
-
-    fault: Fault
-    where: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,46 +61,77 @@ def check_dataset(raw: RawDataset, *, progress: Progress = iter) -> Check:
     """Decode every image, look at every box, and sort out what can be used.
 
     Boxes that leave the image are clipped; those of an unknown class, without area or written twice
-    are left out, as are images that are missing or damaged. An image annotated for another size is
-    kept: boxes are relative. `progress` wraps the images of each split.
+    are left out. So are images that are missing or damaged, or whose annotation cannot be read
+    whole. An image annotated for another size is kept: boxes are relative. `progress` wraps the
+    images of each split.
     """
-    findings = [_finding(Fault.MALFORMED, problem) for problem in raw.problems]
+    findings = [finding(Fault.MALFORMED, problem) for problem in raw.problems]
+    names = raw.names
+    if names is None:
+        labels = np.concatenate([i.labels for images in raw.splits.values() for i in images])
+        known = labels[(labels >= 0) & (labels < MOST_CLASSES)]
+        names = default_names(int(known.max(initial=0)) + 1)
     splits: dict[str, tuple[CheckedImage, ...]] = {}
     seen: dict[bytes, tuple[str, Path]] = {}
     for split, images in raw.splits.items():
         usable = []
         for image in progress(images):
-            opened = _opened(image, split, seen, findings)
-            if opened is None:
-                continue
-            boxes, labels = _sound_objects(image, raw.names, findings)
-            labelled = LabelledImage(path=image.path, boxes=boxes, labels=labels)
-            usable.append(CheckedImage(labelled=labelled, size=opened))
+            size = _opened(image, split, seen, findings)
+            labelled = None if size is None else _usable(image, len(names), findings)
+            if size is not None and labelled is not None:
+                usable.append(CheckedImage(labelled=labelled, size=size))
         splits[split] = tuple(usable)
-    highest = max((int(i.labels.max()) for s in raw.splits.values() for i in s if len(i.labels)),
-                  default=0)  # fmt: skip
     return Check(
-        names=raw.names or default_names(max(highest, 0) + 1),
+        names=names,
         splits=splits,
         listed={split: len(images) for split, images in raw.splits.items()},
         findings=tuple(findings),
     )
 
 
-def write_clean_copy(check: Check, out: Path, name: str) -> None:
-    """Write the usable part as YOLO text: images/<split>, labels/<split>, `name`.data, lists.
+def refuse_mostly_unlabelled(check: Check) -> None:
+    """Raise `DatasetError` where more than half of the images have no label file."""
+    missing = [f for f in check.findings if f.fault is Fault.NO_LABELS]
+    listed = sum(check.listed.values())
+    if 2 * len(missing) > listed:
+        raise DatasetError(
+            f"{len(missing)} of the {listed} images have no label file (first: "
+            f"{missing[0].where}: {missing[0].text}): if they show no objects, allow it, or give "
+            "them empty files"
+        )
 
-    Images are copied as they are and keep their names; one that is taken gets a further number.
+
+def write_clean_copy(check: Check, out: Path, name: str) -> None:
+    """Write the usable part as YOLO text, which darknet, Ultralytics and this package read.
+
+    `out` gets images/<split>, labels/<split>, `name`.data with its lists and names, and data.yaml.
+    A data set without splits becomes one of training images. Images are copied as they are and keep
+    their names, but for characters that lists cannot hold; one that is taken gets a further number.
     Raises `DatasetError` if `out` is not free, or nothing can be used.
     """
     if not check.images:
         raise DatasetError("no image can be used: there is nothing to write")
+    names = [" ".join(printable(name).split()) or "_" for name in check.names]
     with new_folder(out) as root:
-        lists = {}
+        lists: dict[str, list[Path]] = {}
         for split, images in check.splits.items():
             if images:
-                lists[split] = _write_split(root, split, images)
-        write_data_file(root, name, check.names, lists)
+                taken = "train" if split == WHOLE else file_name(split)
+                while taken in lists:
+                    taken += "_"
+                lists[taken] = _write_split(root, taken, images)
+        write_data_file(root, file_name(name), names, lists)
+        write_data_yaml(root, names, list(lists))
+
+
+def printable(text: str) -> str:
+    """A text without characters that break lines, steer terminals or are in no encoding."""
+    return "".join(c if c.isprintable() else " " for c in text.encode(errors="replace").decode())
+
+
+def file_name(text: str) -> str:
+    """A name that lists, .data files, shells and terminals take as it is."""
+    return re.sub(r"[^\w.+()@=-]", "_", printable(text)).strip("._") or "_"
 
 
 def _write_split(root: Path, split: str, images: Sequence[CheckedImage]) -> list[Path]:
@@ -127,9 +140,10 @@ def _write_split(root: Path, split: str, images: Sequence[CheckedImage]) -> list
         (root / folder / split).mkdir(parents=True)
     for image in images:
         source = image.labelled.path
-        stem, number = source.stem, 2
+        own, number = _stem(source), 2
+        stem = own
         while stem.lower() in written:
-            stem, number = f"{source.stem}-{number}", number + 1
+            stem, number = f"{own}-{number}", number + 1
         target = root / "images" / split / f"{stem}{source.suffix}"
         shutil.copyfile(source, target)
         write_labels(
@@ -137,6 +151,14 @@ def _write_split(root: Path, split: str, images: Sequence[CheckedImage]) -> list
         )
         written[stem.lower()] = target
     return list(written.values())
+
+
+def _stem(source: Path) -> str:
+    """The file's own name where a line of a list can hold it, blanks included."""
+    own = source.stem
+    plain = printable(own) == own and own == own.strip() and "#" not in own
+    # 255 bytes is the longest name; a further number and a suffix belong to it.
+    return own if plain and len(own.encode()) < 240 else file_name(own)[:60]
 
 
 def _opened(
@@ -152,7 +174,7 @@ def _opened(
     try:
         size = image_size(data, image.path)
     except DatasetError as error:
-        findings.append(_finding(Fault.CORRUPT_IMAGE, str(error)))
+        findings.append(finding(Fault.CORRUPT_IMAGE, str(error)))
         return None
     first_split, first = seen.setdefault(hashlib.sha256(data).digest(), (split, image.path))
     if first_split != split:
@@ -164,49 +186,18 @@ def _opened(
     return size
 
 
-def _sound_objects(
-    image: RawImage, names: tuple[str, ...] | None, findings: list[Finding]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Boxes (N, 4) as relative centre and size, and labels (N,), of what is left in order."""
-    findings += [_finding(Fault.MALFORMED, problem) for problem in image.problems]
-    if image.source is None and not image.problems:
-        text = "taken to show no objects"
-        findings.append(Finding(fault=Fault.NO_LABELS, where=str(image.path), text=text))
-    boxes, kept = clip_relative(image.boxes), np.ones(len(image.labels), np.bool_)
-
-    def note(faulty: NDArray[np.bool_], fault: Fault, describe: Callable[[int], str]) -> None:
-        for index in np.flatnonzero(faulty):
-            text = describe(int(index))
-            findings.append(Finding(fault=fault, where=image.places[index], text=text))
-
-    def box_text(index: int) -> str:
-        return "left {:.4g}, top {:.4g}, right {:.4g}, bottom {:.4g}".format(*image.boxes[index])
-
-    unknown = image.labels < 0
-    if names is not None:
-        unknown |= image.labels >= len(names)
-    note(unknown, Fault.UNKNOWN_CLASS, lambda index: f"class {image.labels[index]}")
-    leaving = ((image.boxes < -TOLERANCE) | (image.boxes > 1 + TOLERANCE)).any(axis=1)
-    flat = ~has_area(image.boxes)
-    note(flat, Fault.NO_AREA, box_text)
-    note(leaving & ~flat, Fault.OUTSIDE, box_text)
-    kept &= ~unknown & has_area(boxes)
-    repeated = _repeated(boxes, image.labels) & kept
-    note(repeated, Fault.DUPLICATE, box_text)
-    kept &= ~repeated
-    return corners_to_centres(boxes[kept]), image.labels[kept]
-
-
-def _repeated(boxes: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which boxes are written earlier already, with the same class."""
-    repeated = np.zeros(len(boxes), np.bool_)
-    for index in range(1, len(boxes)):
-        near = np.abs(boxes[:index] - boxes[index]).max(axis=1) < _SAME_BOX
-        repeated[index] = bool((near & (labels[:index] == labels[index])).any())
-    return repeated
-
-
-def _finding(fault: Fault, message: str) -> Finding:
-    """A fault from a message "where: what"."""
-    where, _, text = message.partition(": ")
-    return Finding(fault=fault, where=where, text=text)
+def _usable(image: RawImage, classes: int, findings: list[Finding]) -> LabelledImage | None:
+    """The image with what is left in order; None if its annotation cannot be read whole."""
+    findings += annotation_findings(image)
+    boxes, labels, places, faults = sound_objects(image, classes)
+    findings += faults
+    twice = repeated(boxes, labels)
+    findings += [
+        Finding(fault=Fault.DUPLICATE, where=places[index], text=box_text(boxes[index]))
+        for index in np.flatnonzero(twice).tolist()
+    ]
+    boxes, labels = boxes[~twice], labels[~twice]
+    unknown = any(f.fault is Fault.UNKNOWN_CLASS for f in faults)
+    if image.problems or (unknown and not len(labels)):
+        return None
+    return LabelledImage(path=image.path, boxes=corners_to_centers(boxes), labels=labels)

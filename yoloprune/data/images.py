@@ -3,6 +3,7 @@
 Images are RGB uint8 (H, W, 3); network inputs are RGB float32 (3, height, width) in [0, 1].
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.data.text_files import read_image_list
 from yoloprune.detection.boxes import Placement
 from yoloprune.errors import DatasetError
 from yoloprune.files import write_atomically
@@ -101,13 +103,13 @@ def list_images(source: Path) -> tuple[Path, ...]:
     folder. Raises `DatasetError` if there are none, or a listed one does not exist.
     """
     if source.is_dir():
-        images = tuple(sorted(p for p in source.rglob("*") if is_image(p)))
+        images = images_below(source)
     elif not source.is_file():
         raise DatasetError(f"{source}: no such file or folder")
     elif source.suffix.lower() in IMAGE_SUFFIXES:
         return (source,)
     elif source.suffix.lower() == ".txt":
-        images = read_image_list(source, source.parent)
+        images = read_image_list(source)
     else:
         known = ", ".join(sorted(IMAGE_SUFFIXES))
         raise DatasetError(f"{source}: neither an image ({known}), nor a folder or .txt list")
@@ -116,27 +118,20 @@ def list_images(source: Path) -> tuple[Path, ...]:
     return images
 
 
-def read_image_list(path: Path, base: Path) -> tuple[Path, ...]:
-    """Paths of a list file, one a line, each once, relative to the working directory or `base`."""
-    images = []
-    for number, line in enumerate(read_lines(path), start=1):
-        if not (name := line.strip()):
+def images_below(folder: Path) -> tuple[Path, ...]:
+    """All images in a folder and those below it, linked ones included, sorted."""
+    images: list[Path] = []
+    entered: set[tuple[int, int]] = set()
+    # Path.rglob follows no links before Python 3.13.
+    for root, folders, files in os.walk(folder, followlinks=True):
+        status = Path(root).stat()
+        if (place := (status.st_dev, status.st_ino)) in entered:
+            # A link to a folder above would lead round for ever.
+            folders.clear()
             continue
-        image = next((p for p in (Path(name), base / name) if p.is_file()), None)
-        if image is None:
-            raise DatasetError(f"{path}:{number}: image {name} not found")
-        images.append(image)
-    return tuple(dict.fromkeys(images))
-
-
-def read_lines(path: Path) -> list[str]:
-    """Lines of a text file; raises `DatasetError` if it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot read the file: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise DatasetError(f"{path}: not a text file") from None
+        entered.add(place)
+        images += filter(is_image, (Path(root, name) for name in files))
+    return tuple(sorted(images))
 
 
 def is_image(path: Path) -> bool:

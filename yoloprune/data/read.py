@@ -1,55 +1,57 @@
-"""Which format a labelled data set is in."""
+"""The door to labelled data sets of any format.
 
+Each format reads a path into a `RawDataset`, faults included. `read_dataset` makes of it what a
+network is trained and judged on, and refuses what it must not guess; `check.py` lists all faults.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from yoloprune.data.annotations import strict_dataset
-from yoloprune.data.coco_json import coco_files, read_coco
-from yoloprune.data.dataset import Dataset, RawDataset
-from yoloprune.data.labels import (
-    default_names,
-    folder_images,
-    folder_names,
-    labelled_images,
-    read_names,
-    split_images,
+from yoloprune.data.dataset import Dataset, Fault, LabelledImage, RawDataset, RawImage
+from yoloprune.data.faults import (
+    Tally,
+    annotation_findings,
+    corners_to_centers,
+    finding,
+    sound_objects,
 )
-from yoloprune.data.voc import is_voc, read_voc
-from yoloprune.data.yolo_text import read_yolo_text
+from yoloprune.data.formats import coco, darknet, ultralytics, voc, yolo
+from yoloprune.data.formats.yolo_labels import read_labelled
+from yoloprune.data.images import list_images
+from yoloprune.data.request import Request, canonical
+from yoloprune.data.text_files import default_names, shown_names
 from yoloprune.errors import DatasetError
 
 
-def is_voc_or_coco(path: Path) -> bool:
-    """Whether a path is Pascal VOC or COCO, and not YOLO text."""
-    return path.suffix.lower() == ".json" or is_voc(path) or bool(coco_files(path))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """How a format is told from others, and read."""
+
+    name: str
+    recognizes: Callable[[Path], bool]
+    read: Callable[[Path, Request], RawDataset]
+
+
+FORMATS = (
+    Format(name="data.yaml", recognizes=ultralytics.recognizes, read=ultralytics.read),
+    Format(name="Pascal VOC", recognizes=voc.recognizes, read=voc.read),
+    Format(name="COCO", recognizes=coco.recognizes, read=coco.read),
+    Format(name="darknet", recognizes=darknet.recognizes, read=darknet.read),
+    Format(name="YOLO text", recognizes=yolo.recognizes, read=yolo.read),
+)
+"""The first that recognizes a path reads it."""
 
 
 def read_raw(path: Path, images: Path | None = None, split: str | None = None) -> RawDataset:
     """Read a data set of any format as written, faults included.
 
-    `path` is a COCO .json file or the folder above `annotations/*.json`, a folder with
-    `Annotations/*.xml` (Pascal VOC), a darknet .data file, or a folder of YOLO text. `images` is
-    where the images of COCO or VOC are, if not in the usual places. With `split`, others may be
-    left unread. Raises `DatasetError` if there is no such thing, or no image in it.
+    `path` is a data.yaml, a COCO .json or a darknet .data file, or a folder: with one of these, of
+    Pascal VOC, or of YOLO text. `images` is where the images of COCO or VOC are, if not in the
+    usual places. Without `split`, all splits are read. Raises `DatasetError` if there is no such
+    thing, or no image in it.
     """
-    if is_voc(path):
-        raw = read_voc(path, images)
-    elif coco_files(path):
-        raw = read_coco(path, images, split)
-    elif path.is_dir() or (path.is_file() and path.suffix == ".data"):
-        raw = read_yolo_text(path)
-    else:
-        raise DatasetError(f"{path}: neither a folder, nor a darknet .data or COCO .json file")
-    if not any(raw.splits.values()):
-        raise DatasetError(f"{path}: no images found")
-    return raw
-
-
-def read_voc_or_coco(
-    path: Path, *, classes: int, split: str | None, limit: int | None, images: Path | None
-) -> Dataset:
-    """Read one split of a Pascal VOC or COCO data set; `read_dataset` says what this raises."""
-    raw = read_raw(path, images, split)
-    return strict_dataset(raw, classes=classes, split=split, limit=limit)
+    return _read(path, Request(images=images, split=split))
 
 
 def read_dataset(
@@ -59,27 +61,153 @@ def read_dataset(
     split: str | None = None,
     limit: int | None = None,
     images: Path | None = None,
+    allow_faulty: bool = False,
 ) -> Dataset:
-    """Read a labelled data set for a network with this many classes.
+    """Read one split of a labelled data set for a network with this many classes.
 
-    `path` is a darknet .data file or a folder with `images/<split>` and `labels/<split>`,
-    `<split>/images` and `<split>/labels`, `images` and `labels`, or images with label files beside
-    them; or else Pascal VOC (a folder with `Annotations`) or COCO (a .json file, or the folder
-    above `annotations`), with `images` where their images are, if not in the usual places. Without
-    `split` it is the one for evaluation: `valid` of a .data file; `test`, `val` or `valid` of a
-    folder, else all its images. `limit` takes only the first images.
+    `path` is what `read_raw` takes. Without `split` it is the one for evaluation: `valid` of a
+    .data file; else test or val, by any usual name; or the only one. `limit` takes only the first
+    images.
 
-    A missing label file means that there are no objects. Raises `DatasetError` where anything else
-    is missing or malformed, and if no image has a label file.
+    Boxes that leave the image are clipped, those without area or of a class without a name ignored,
+    and images without a label file taken to show no objects; `remarks` count all that. Raises
+    `DatasetError` for an image that is missing, an annotation that cannot be read, another number
+    of classes, and where most images have no label file, or most objects no class. With
+    `allow_faulty`, images with unreadable annotations are left out instead, and any number may be
+    without a label file, but not all.
     """
-    if is_voc_or_coco(path):
-        return read_voc_or_coco(path, classes=classes, split=split, limit=limit, images=images)
-    if path.is_dir():
-        paths = folder_images(path, split)
-        names_file = folder_names(path)
-    elif path.is_file() and path.suffix == ".data":
-        paths, names_file = split_images(path, split, classes)
-    else:
-        raise DatasetError(f"{path}: neither a folder nor a darknet .data or COCO .json file")
-    names = read_names(names_file, classes) if names_file else default_names(classes)
-    return labelled_images(path, paths[:limit], names)
+    request = Request(images=images, split=split, one=True, limit=limit)
+    raw = _read(path, request)
+    names = raw.names if raw.names is not None else default_names(classes)
+    if len(names) != classes:
+        raise DatasetError(
+            f"{path}: {len(names)} classes ({shown_names(names)}), but the network has {classes}"
+        )
+    (read_images,) = raw.splits.values()
+    return _strict(raw, read_images, names, allow_faulty=allow_faulty)
+
+
+def read_objects(image: Path, classes: int) -> LabelledImage | None:
+    """The objects that a label file gives an image, None if there is no such file.
+
+    Raises `DatasetError` if a line of it cannot be read, or its class is not one of the `classes`.
+    """
+    raw = read_labelled(image)
+    if raw.source is None:
+        return None
+    if raw.problems:
+        raise DatasetError(raw.problems[0])
+    boxes, labels, _, findings = sound_objects(raw, classes)
+    for found in findings:
+        if found.fault is Fault.UNKNOWN_CLASS:
+            raise DatasetError(f"{found.where}: {found.text} is not one of the {classes} classes")
+    return LabelledImage(path=image, boxes=corners_to_centers(boxes), labels=labels)
+
+
+def dataset_images(source: Path) -> tuple[Path, ...]:
+    """The images of a data set's training split, or of a folder, .txt list or single image.
+
+    Labels are not looked at. A data set without a training split gives all its images. Raises
+    `DatasetError` if there are none, or a listed one does not exist.
+    """
+    if source.suffix.lower() not in (".data", ".yaml", ".yml", ".json") or not source.is_file():
+        return list_images(source)
+    splits = _read(source, Request()).splits
+    training = [images for split, images in splits.items() if canonical(split) == "train"]
+    images = [image for split in training or splits.values() for image in split]
+    for image in images:
+        if not image.path.is_file():
+            raise DatasetError(f"{source}: image {image.path} not found")
+    return tuple(dict.fromkeys(image.path for image in images))
+
+
+def _read(path: Path, request: Request) -> RawDataset:
+    for known in FORMATS:
+        try:
+            if not known.recognizes(path):
+                continue
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{str(path)!r}: cannot be read: {error}") from None
+        raw = known.read(path, request)
+        if not any(raw.splits.values()):
+            raise DatasetError(f"{path}: no images found")
+        return raw
+    raise DatasetError(
+        f"{path}: neither a folder, nor a data.yaml, darknet .data or COCO .json file"
+    )
+
+
+def _strict(
+    raw: RawDataset, images: Sequence[RawImage], names: tuple[str, ...], *, allow_faulty: bool
+) -> Dataset:
+    tally = Tally()
+    tally.add(finding(Fault.MALFORMED, problem) for problem in raw.problems)
+    usable = []
+    objects = 0
+    for image in images:
+        tally.add(annotation_findings(image))
+        if image.problems:
+            continue
+        if not image.path.is_file():
+            raise DatasetError(f"{image.source or raw.path}: image {image.path} not found")
+        boxes, labels, _, findings = sound_objects(image, len(names))
+        tally.add(findings)
+        objects += len(image.labels)
+        # An image of classes that nobody knows is no image without objects.
+        if not len(labels) and any(f.fault is Fault.UNKNOWN_CLASS for f in findings):
+            continue
+        usable.append(
+            LabelledImage(path=image.path, boxes=corners_to_centers(boxes), labels=labels)
+        )
+    if not allow_faulty:
+        _refuse_unreadable(tally, len(images) - len(usable), len(images))
+    _refuse_unlabelled(raw.path, tally, len(images), allow_most=allow_faulty)
+    _refuse_unknown_classes(raw, tally, objects, len(names))
+    _refuse_empty_boxes(tally, objects)
+    if not usable:
+        raise DatasetError(f"{raw.path}: none of the {len(images)} images can be used")
+    return Dataset(images=tuple(usable), names=names, remarks=tally.remarks())
+
+
+def _refuse_unreadable(tally: Tally, left_out: int, images: int) -> None:
+    if not tally.count(Fault.MALFORMED):
+        return
+    first = tally.first(Fault.MALFORMED)
+    raise DatasetError(
+        f"{first.where}: {first.text} ({left_out} of {images} images have faulty annotations: "
+        "allow that to leave them out; `yoloprune data check` lists them)"
+    )
+
+
+def _refuse_unlabelled(path: Path, tally: Tally, images: int, *, allow_most: bool) -> None:
+    count = tally.count(Fault.NO_LABELS)
+    if count == images:
+        first = tally.first(Fault.NO_LABELS)
+        raise DatasetError(f"{path}: none of the {images} images has a label file ({first.text})")
+    if 2 * count > images and not allow_most:
+        first = tally.first(Fault.NO_LABELS)
+        raise DatasetError(
+            f"{path}: {count} of the {images} images have no label file (first: {first.where}: "
+            f"{first.text}): if they show no objects, allow it, or give them empty files"
+        )
+
+
+def _refuse_unknown_classes(raw: RawDataset, tally: Tally, objects: int, classes: int) -> None:
+    count = tally.count(Fault.UNKNOWN_CLASS)
+    if not count or (raw.names is not None and 2 * count <= objects):
+        return
+    first = tally.first(Fault.UNKNOWN_CLASS)
+    raise DatasetError(
+        f"{first.where}: {first.text} is not one of the {classes} classes (0 to {classes - 1}), "
+        f"as {count} of {objects} objects"
+    )
+
+
+def _refuse_empty_boxes(tally: Tally, objects: int) -> None:
+    count = tally.count(Fault.NO_AREA)
+    if 2 * count > objects:
+        first = tally.first(Fault.NO_AREA)
+        raise DatasetError(
+            f"{first.where}: {count} of {objects} boxes have no area inside the image, the first "
+            f"with {first.text} (coordinates are relative, 0 to 1)"
+        )

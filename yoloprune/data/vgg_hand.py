@@ -20,13 +20,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.data.annotations import corners_to_centres
 from yoloprune.data.archives import unpack_tar
+from yoloprune.data.faults import corners_to_centers
 from yoloprune.data.folders import new_folder
+from yoloprune.data.formats.darknet import write_data_file
+from yoloprune.data.formats.yolo_labels import write_labels
 from yoloprune.data.images import is_image
 from yoloprune.data.inspection import image_size, unturned
 from yoloprune.data.mat_files import Value, read_mat
-from yoloprune.data.yolo_text import write_data_file, write_labels
 from yoloprune.errors import DatasetError
 
 Progress: TypeAlias = Callable[[Sequence[Path]], Iterable[Path]]
@@ -234,7 +235,7 @@ def _read_pair(image: Path, annotations: Path, tally: _Tally) -> tuple[bytes, ND
     visible = (clipped[:, 2:] - clipped[:, :2] >= SMALLEST_SIDE).all(axis=1)
     tally.dropped += int((~visible).sum())
     tally.clipped += int((visible & (clipped != boxes).any(axis=1)).sum())
-    return data, corners_to_centres(clipped[visible] / extent)
+    return data, corners_to_centers(clipped[visible] / extent)
 
 
 def _hands(boxes: Value) -> list[dict[str, Value]]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.data.originals import write_image
+from yoloprune.data.dataset import Fault
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import DatasetError
 
@@ -147,9 +148,6 @@ def test_other_files_are_refused(text: str, problem: str, root: Path) -> None:
         ("bbox", [1, 2, 3], "annotation 1: bbox is not four numbers"),
         ("bbox", [1, 2, 3, "4"], "annotation 1: bbox is not four numbers"),
         ("bbox", [1, 2, 3, float("nan")], "annotation 1: bbox is not four numbers"),
-        ("bbox", [1, 2, 0, 5], "annotation 1: the box has no area inside the image"),
-        ("bbox", [1, 2, -5, 5], "annotation 1: the box has no area inside the image"),
-        ("bbox", [100, 2, 5, 5], "annotation 1: the box has no area inside the image"),
     ],
 )
 def test_a_faulty_annotation_is_named(key: str, value: object, problem: str, root: Path) -> None:
@@ -159,6 +157,45 @@ def test_a_faulty_annotation_is_named(key: str, value: object, problem: str, roo
     with pytest.raises(DatasetError) as caught:
         read_dataset(file, classes=2)
     assert str(caught.value).startswith(f"{file}: {problem}")
+
+
+@pytest.mark.parametrize("bbox", [[1, 2, 0, 5], [1, 2, -5, 5], [100, 2, 5, 5]])
+def test_boxes_without_area_are_left_out_and_counted(bbox: list[int], root: Path) -> None:
+    # As two of train2017: github.com/cocodataset/cocoapi/issues/355.
+    content = document()
+    content["annotations"][0]["bbox"] = bbox
+    dataset = read_dataset(save(root, content), classes=2)
+    assert (len(dataset.images), dataset.object_count) == (2, 2)
+    ((fault, count),) = [(r.fault, r.count) for r in dataset.remarks if r.fault is Fault.NO_AREA]
+    assert (fault, count) == (Fault.NO_AREA, 1)
+
+
+def test_ids_may_be_whole_numbers_of_any_kind(root: Path) -> None:
+    content = document()
+    for annotation in content["annotations"]:
+        annotation["image_id"] = float(annotation["image_id"])
+    assert read_dataset(save(root, content), classes=2).object_count == 3
+
+
+def test_polygons_stand_in_for_missing_boxes(root: Path) -> None:
+    content = document()
+    del content["annotations"][0]["bbox"]
+    content["annotations"][0]["segmentation"] = [[10, 20, 40, 20, 40, 60], [10, 20, 12, 60, 10, 60]]
+    dataset = read_dataset(save(root, content), classes=2)
+    assert dataset.images[1].boxes[0] == pytest.approx([0.25, 40 / 90, 0.3, 40 / 90])
+    assert [r.fault for r in dataset.remarks] == [Fault.OUTSIDE, Fault.POLYGON]
+
+
+def test_a_category_over_all_others_is_no_class(root: Path) -> None:
+    # Roboflow's files: github.com/roboflow/roboflow-100-benchmark/issues/45.
+    content = document()
+    content["categories"] = [
+        {"id": 0, "name": "pets", "supercategory": "none"},
+        *({**category, "supercategory": "pets"} for category in content["categories"]),
+    ]
+    assert read_dataset(save(root, content), classes=2).names == ("cat", "dog")
+    content["annotations"][0]["category_id"] = 0
+    assert read_dataset(save(root, content), classes=3).names == ("pets", "cat", "dog")
 
 
 @pytest.mark.parametrize("width", [None, 0, -1, "100", 1.5])
@@ -173,5 +210,5 @@ def test_an_image_needs_a_size(width: object, root: Path) -> None:
 def test_the_number_of_classes_must_fit(root: Path) -> None:
     with pytest.raises(DatasetError, match=r"2 classes \(cat, dog\), but the network has 80"):
         read_dataset(root, classes=80)
-    with pytest.raises(DatasetError, match="neither a folder, nor a darknet"):
+    with pytest.raises(DatasetError, match="neither a folder, nor a data"):
         read_dataset(root / "gone.json", classes=2)
