@@ -134,6 +134,8 @@ def repeated(boxes: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[n
     them by half a cell, in one of which two such boxes share a cell.
     """
     found = np.zeros(len(boxes), np.bool_)
+    if len(boxes) < 2:
+        return found
     for shift in np.ndindex(2, 2, 2, 2):
         cells = np.floor(boxes / 2e-4 + np.array(shift) / 2)
         _, first, inverse = np.unique(
