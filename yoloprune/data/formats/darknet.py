@@ -36,6 +36,8 @@ def read(path: Path, request: Request) -> RawDataset:
         path = next(path.glob("*.data"))
     options = read_data_file(path)
     lists = {key: options[key] for key in _SPLITS if options.get(key)}
+    if not lists:
+        raise DatasetError(f"{path}: has no option 'train' or 'valid' naming a list of images")
     # Often `valid` and `test` name the same list.
     unique = {file: key for key, file in reversed(lists.items())}
     splits = [key for key in lists if key in unique.values()]
