@@ -19,6 +19,7 @@ from yoloprune.cli.console import (
     track,
     warn,
 )
+from yoloprune.cli.labelled import AllowFaulty
 
 if TYPE_CHECKING:
     from yoloprune.darknet.spec import NetworkSpec
@@ -107,6 +108,7 @@ def check(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder of the cleaned copy.")
     ] = None,
+    allow_faulty: AllowFaulty = False,
     cfg: AnchorCfg = None,
     images: ImagesPath = None,
     as_json: Json = False,
@@ -114,7 +116,7 @@ def check(
 ) -> None:
     """Report what is wrong with images and labels; the data set itself is never changed."""
     from yoloprune.data.anchors import anchor_fit, input_shapes
-    from yoloprune.data.check import check_dataset, write_clean_copy
+    from yoloprune.data.check import check_dataset, refuse_unlabelled, write_clean_copy
     from yoloprune.data.folders import refuse_existing
     from yoloprune.data.read import read_raw
 
@@ -128,6 +130,8 @@ def check(
         return track(raws, "checking", len(raws), quiet)
 
     checked = check_dataset(read_raw(path, images), progress=checking)
+    if not allow_faulty:
+        refuse_unlabelled(checked, path, most=fix)
     shapes = input_shapes(
         (image.labelled.boxes for image in checked.images),
         (image.size for image in checked.images),

@@ -19,6 +19,7 @@ from yoloprune.data.faults import (
     finding,
     repeated,
     sound_objects,
+    unlabelled_text,
 )
 from yoloprune.data.folders import new_folder
 from yoloprune.data.formats.darknet import write_data_file
@@ -89,16 +90,19 @@ def check_dataset(raw: RawDataset, *, progress: Progress = iter) -> Check:
     )
 
 
-def refuse_mostly_unlabelled(check: Check) -> None:
-    """Raise `DatasetError` where more than half of the images have no label file."""
-    missing = [f for f in check.findings if f.fault is Fault.NO_LABELS]
+def refuse_unlabelled(check: Check, source: Path, *, most: bool) -> None:
+    """Raise `DatasetError` where no image has a label file, or with `most` not even half of them.
+
+    Then the data is most likely in another layout than it was read in.
+    """
+    missing = [found for found in check.findings if found.fault is Fault.NO_LABELS]
     listed = sum(check.listed.values())
-    if 2 * len(missing) > listed:
+    if missing and len(missing) == listed:
         raise DatasetError(
-            f"{len(missing)} of the {listed} images have no label file (first: "
-            f"{missing[0].where}: {missing[0].text}): if they show no objects, allow it, or give "
-            "them empty files"
+            f"{source}: none of the {listed} images has a label file ({missing[0].text})"
         )
+    if most and 2 * len(missing) > listed:
+        raise DatasetError(unlabelled_text(source, len(missing), listed, missing[0]))
 
 
 def write_clean_copy(check: Check, out: Path, name: str) -> None:

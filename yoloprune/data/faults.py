@@ -1,6 +1,7 @@
 """Which objects of an image can be used, and what is wrong with the others."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,14 @@ def described(remark: Remark) -> str:
     """One line about a fault: how often, what was made of it, and the first place."""
     what = _CONSEQUENCES.get(remark.fault, remark.fault.value)
     return f"{remark.count} {what} (first: {remark.first.where}: {remark.first.text})"
+
+
+def unlabelled_text(source: Path, count: int, images: int, first: Finding) -> str:
+    """Why data of which most images have no label file is not used without a word."""
+    return (
+        f"{source}: {count} of the {images} images have no label file (first: {first.where}: "
+        f"{first.text}): if they show no objects, allow it, or give them empty files"
+    )
 
 
 def annotation_findings(image: RawImage) -> list[Finding]:

@@ -15,6 +15,7 @@ from yoloprune.data.faults import (
     corners_to_centers,
     finding,
     sound_objects,
+    unlabelled_text,
 )
 from yoloprune.data.formats import coco, darknet, ultralytics, voc, yolo
 from yoloprune.data.formats.yolo_labels import read_labelled
@@ -185,11 +186,7 @@ def _refuse_unlabelled(path: Path, tally: Tally, images: int, *, allow_most: boo
         first = tally.first(Fault.NO_LABELS)
         raise DatasetError(f"{path}: none of the {images} images has a label file ({first.text})")
     if 2 * count > images and not allow_most:
-        first = tally.first(Fault.NO_LABELS)
-        raise DatasetError(
-            f"{path}: {count} of the {images} images have no label file (first: {first.where}: "
-            f"{first.text}): if they show no objects, allow it, or give them empty files"
-        )
+        raise DatasetError(unlabelled_text(path, count, images, tally.first(Fault.NO_LABELS)))
 
 
 def _refuse_unknown_classes(raw: RawDataset, tally: Tally, objects: int, classes: int) -> None:

@@ -1,0 +1,45 @@
+"""Labelled data for commands: read, with a word about everything that was odd."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from yoloprune.cli.console import warn
+
+if TYPE_CHECKING:
+    from yoloprune.data.dataset import Dataset
+
+AllowFaulty = Annotated[
+    bool,
+    typer.Option(
+        "--allow-faulty",
+        help="Leave out images with unreadable annotations; accept that most have none.",
+    ),
+]
+
+
+def read_labelled(
+    path: Path,
+    *,
+    classes: int,
+    split: str | None = None,
+    limit: int | None = None,
+    images: Path | None = None,
+    allow_faulty: bool = False,
+) -> "Dataset":
+    """One split of a data set, as `read_dataset` reads it; warns of all that was odd."""
+    from yoloprune.data.faults import described
+    from yoloprune.data.read import read_dataset
+
+    dataset = read_dataset(
+        path,
+        classes=classes,
+        split=split,
+        limit=limit,
+        images=images,
+        allow_faulty=allow_faulty,
+    )
+    for remark in dataset.remarks:
+        warn(f"{path}: {described(remark)}")
+    return dataset
