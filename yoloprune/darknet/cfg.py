@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from yoloprune.darknet.foreign import refuse_foreign
 from yoloprune.errors import CfgError
 
 # Not str.splitlines: that also breaks a comment at 0x85, the ellipsis of Windows code pages.
@@ -35,6 +36,7 @@ class Section:
 
 def read_cfg_text(path: Path) -> str:
     """Read a .cfg file as text, or raise `CfgError` when it is missing, empty or binary."""
+    refuse_foreign(path, "cfg")
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from yoloprune.darknet.foreign import refuse_foreign
 from yoloprune.darknet.shapes import layer_shapes, source_shapes
 from yoloprune.darknet.spec import WEIGHTS_HEADER_BYTES, Conv, NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
@@ -71,6 +72,7 @@ def read_weights(
     layers it holds are returned. Raises `WeightsError` naming layer and byte offset when the file
     is too short, too long, not finite, or has a negative variance.
     """
+    refuse_foreign(path, "weights")
     try:
         data = bytearray(path.read_bytes())
     except OSError as error:
