@@ -1,8 +1,10 @@
 """Files of other programs given as a network, written by those programs where they are here."""
 
 import json
+import os
 import pickle
 import struct
+import threading
 from pathlib import Path
 
 import onnx
@@ -142,3 +144,12 @@ def test_darknets_own_is_read_whatever_its_name(name: str, tmp_path: Path) -> No
 def test_a_missing_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(CfgError, match="cannot read the cfg: No such file"):
         read_cfg_text(tmp_path / "best.pt")
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "tiny.cfg"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("[net]\n",))
+    writer.start()
+    assert read_cfg_text(pipe) == "[net]\n"
+    writer.join()

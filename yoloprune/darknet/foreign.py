@@ -96,12 +96,14 @@ def refuse_foreign(path: Path, part: Part) -> None:
 
 def foreign_kind(path: Path, part: Part) -> str | None:
     """What a file is, and how to go on from there; None for what may be that part of a pair."""
+    if path.is_dir():
+        return _BY_SUFFIX.get(path.suffix.lower())
+    if not path.is_file():
+        return None  # A pipe can be read only once.
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-    except IsADirectoryError:
-        return _BY_SUFFIX.get(path.suffix.lower())
-    except (OSError, ValueError):
+    except OSError:
         return None
     if _NETWORK_SECTION.search(head):
         return None if part == "cfg" else "a .cfg: it comes first, its .weights second"
