@@ -1,6 +1,7 @@
 """`iterate` as a user types it."""
 
 import os
+import json
 import shutil
 import subprocess
 import sys
@@ -172,7 +173,7 @@ def test_the_floor_waits_for_the_training_that_follows(
     accuracies(monkeypatch, 0.9, 0.1, 0.8)
     result = run(*(word for word in command(folder, out, *refit) if word != "--quiet"))
     assert result.exit_code == 0, (result.output, result.exception)
-    assert "mAP@0.5 0.1000 (to be trained later)" in result.stdout
+    assert "mAP@0.5 (coco) 0.1000 (to be trained later)" in result.stdout
     assert "those of step 2" in result.stdout
     # A step that is not trained is never the best one, though it is above the floor.
     accuracies(monkeypatch, 0.9, 0.8, 0.1)
@@ -207,6 +208,12 @@ def test_an_accuracy_counts_only_for_what_it_was_measured_on(
     assert run(*command(folder, out)).exit_code == 0
     for name in ("last.cfg", "last.weights"):
         shutil.copy(out / "step-01" / name, out / "step-02" / name)
+    # A run from before there was a setting for it.
+    schedule = json.loads((out / "schedule.json").read_text())
+    assert schedule.pop("protocol") == "coco"
+    (out / "schedule.json").write_text(json.dumps(schedule))
+    assert "another protocol" in refused(*command(folder, out, "--resume"))
+    (out / "schedule.json").write_text(json.dumps(schedule | {"protocol": "coco"}))
     following = accuracies(monkeypatch, 0.75, 0.5)
     assert "0.7500" in run(*command(folder, out, "--resume")).stdout
     assert list(following) == [0.5]

@@ -36,7 +36,7 @@ def test_prune_then_finetune_with_and_without_teacher(folder: Path, tmp_path: Pa
             *SETTINGS, *teacher,
         )  # fmt: skip
         assert result.exit_code == 0, (result.output, result.exception)
-        assert "1 epochs, best mAP@0.5" in result.stdout
+        assert "1 epochs, best mAP@0.5 (coco)" in result.stdout
         slim = read_cfg(tmp_path / "slim" / "slim.cfg")
         assert read_cfg(tmp_path / name / "best.cfg").digest() == slim.digest()
     moved = tmp_path / "moved.cfg"
@@ -101,6 +101,7 @@ def test_bad_input_is_one_line(folder: Path, tmp_path: Path) -> None:
     start = ["train", cfg, "--data", data, "--out", out]
     assert "fewer than one batch" in refused(*start, "--batch-size", 64)
     assert "optimizer must be" in refused(*start, "--optimizer", "lion")
+    assert "protocol must be" in refused(*start, "--protocol", "voc")
     assert "no checkpoint" in refused(*start, *SETTINGS, "--resume")
     assert "only one of" in refused(*start, "--weights", cfg, "--backbone", cfg)
     assert "hold out" in refused(*start, "--hold-out", 1.5)

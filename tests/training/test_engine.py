@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from yoloprune.darknet.weights import read_weights
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import CheckpointError, DatasetError
+from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL
 from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
 from yoloprune.training import engine, step
@@ -312,6 +314,35 @@ def test_a_checkpoint_that_does_not_fit_is_refused(data: Path, tmp_path: Path) -
         run(data, tmp_path / "nowhere", resume=True)
 
 
+def test_the_best_epoch_is_chosen_by_the_protocol_that_evaluate_has(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def evaluate(network: Network, dataset: Any, protocol: str) -> SimpleNamespace:
+        asked.append(protocol)
+        return SimpleNamespace(map50=0.5)
+
+    monkeypatch.setattr(engine, "evaluate", evaluate)
+    run(data, tmp_path / "default", replace(CONFIG, epochs=1))
+    run(data, tmp_path / "other", replace(CONFIG, epochs=1, protocol="case-study"))
+    assert asked == [DEFAULT_PROTOCOL, "case-study"] == ["coco", "case-study"]
+    assert json.loads((tmp_path / "other" / "config.json").read_text())["protocol"] == "case-study"
+
+
+def test_a_run_from_before_there_was_a_protocol_goes_on_by_the_one_it_had(
+    data: Path, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, epochs=1, protocol="case-study")
+    run(data, tmp_path, config)
+    document = torch.load(tmp_path / "last.pt", weights_only=True)
+    del document["config"]["protocol"]
+    torch.save(document, tmp_path / "last.pt")
+    assert len(run(data, tmp_path, config, resume=True)) == 1
+    with pytest.raises(CheckpointError, match=r"made with .*case-study.*, now .*coco"):
+        run(data, tmp_path, replace(config, protocol="coco"), resume=True)
+
+
 def test_sparsity_makes_exact_zeros_and_a_hopeless_setting_warns(
     data: Path, tmp_path: Path
 ) -> None:
@@ -357,7 +388,7 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
     "options",
     [{"epochs": 0}, {"image_size": 100}, {"batch_size": 7, "accumulate": 2}, {"optimizer": "lion"},
      {"sparsity": -1.0}, {"learning_rate": float("nan")}, {"precision": "int8"},
-     {"sparsity": float("nan")}, {"weight_decay": float("inf")}],
+     {"protocol": "voc"}, {"sparsity": float("nan")}, {"weight_decay": float("inf")}],
 )  # fmt: skip
 def test_senseless_settings_cannot_be_made(options: dict[str, Any]) -> None:
     with pytest.raises(DatasetError, match="training settings"):

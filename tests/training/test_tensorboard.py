@@ -10,7 +10,7 @@ from yoloprune.training import tensorboard
 
 
 def test_tensorboard_reads_the_log(tmp_path: Path) -> None:
-    add = tensorboard.tensorboard_log(tmp_path)
+    add = tensorboard.tensorboard_log(tmp_path, "coco")
     for epoch, accuracy in ((1, None), (2, 0.25)):
         add(
             {
@@ -23,11 +23,11 @@ def test_tensorboard_reads_the_log(tmp_path: Path) -> None:
         )
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss/box")] == [(1, 3.0), (2, 1.5)]
-    assert [(e.step, e.value) for e in events.Scalars("map50")] == [(2, 0.25)]
+    assert [(e.step, e.value) for e in events.Scalars("map50/coco")] == [(2, 0.25)]
 
 
 def test_where_it_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensorboard.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(YoloPruneError, match="pip install"):
-        tensorboard.tensorboard_log(tmp_path)
+        tensorboard.tensorboard_log(tmp_path, "coco")
     assert not list(tmp_path.iterdir())

@@ -153,6 +153,7 @@ def _training(data: StudyData, settings: StudySettings, config: TrainingConfig) 
         "--data": data.path,
         "--hold-out": settings.hold_out,
         "--epochs": config.epochs,
+        "--protocol": config.protocol,
         "--evaluate-every": config.evaluate_every,
         "--batch-size": config.batch_size,
         "--accumulate": config.accumulate,

@@ -105,6 +105,7 @@ class StudySettings:
             batch_size=self.batch_size,
             accumulate=self.accumulate,
             precision=self.precision,
+            protocol="case-study",
             evaluate_every=min(self.evaluate_every, epochs),
             workers=self.workers,
             seed=self.seed,

@@ -18,6 +18,7 @@ from yoloprune.cli.console import (
     print_table,
     track,
 )
+from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL
 
 if TYPE_CHECKING:
     from yoloprune.data.dataset import Dataset, LabelledImage
@@ -41,7 +42,7 @@ def evaluate(
     protocol: Annotated[
         Protocols,
         typer.Option(help="coco: pycocotools, original pixels. case-study: all-points AP."),
-    ] = Protocols.COCO,
+    ] = Protocols(DEFAULT_PROTOCOL),
     split: Annotated[
         str | None,
         typer.Option(help="Split to evaluate on.", show_default="test, val or valid, as found"),

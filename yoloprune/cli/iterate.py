@@ -12,7 +12,7 @@ from yoloprune.cli.calibration import CalibrationImages, choose_calibration, ima
 from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, warn
 from yoloprune.cli.iteration import Channels, Method, Weights
 from yoloprune.cli.sparsify import Exclude, excluded, warn_of_pattern
-from yoloprune.cli.steps import PROTOCOL, SCHEDULE, Steps, read_object
+from yoloprune.cli.steps import SCHEDULE, Steps, read_object
 from yoloprune.cli.training import (
     Accumulate,
     BatchSize,
@@ -21,6 +21,7 @@ from yoloprune.cli.training import (
     ImageSize,
     LearningRate,
     Precision,
+    ProtocolName,
     Resume,
     RunPath,
     Seed,
@@ -34,12 +35,14 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.fingerprint import fingerprint
 from yoloprune.errors import CheckpointError, PlanError
+from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL
 from yoloprune.files import file_sha256, write_text
 from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.importance import MEASURED_CRITERIA
 from yoloprune.schedule import Schedule, ScheduledNetwork, step_targets
 from yoloprune.schedule import iterate as run_schedule
 from yoloprune.sparsity.masks import MaskSettings, Pattern
+from yoloprune.training.checkpoint import BEFORE
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import world
 from yoloprune.training.run_folder import CHECKPOINT
@@ -99,9 +102,10 @@ def iterate(
     calibration_images: CalibrationImages = None,
     map_floor: Annotated[
         float | None,
-        typer.Option("--map-floor", min=0, max=1, help="Stop when mAP@0.5 falls under this."),
+        typer.Option("--map-floor", min=0, max=1, help="Stop when mAP@0.5, by --protocol, falls under this."),
     ] = None,
     hold_out: HoldOut = 0.0,
+    protocol: ProtocolName = DEFAULT_PROTOCOL,
     batch_size: BatchSize = 16,
     accumulate: Accumulate = 1,
     image_size: ImageSize = None,
@@ -131,6 +135,7 @@ def iterate(
         image_size=training_side(spec, image_size),
         learning_rate=learning_rate,
         warmup=0.2,
+        protocol=protocol,  # type: ignore[arg-type]
         precision=precision,  # type: ignore[arg-type]
         workers=workers,
         seed=seed,
@@ -257,6 +262,7 @@ def _follow(
 ) -> None:
     """Keep the last good network and print how it goes."""
     here, out, unit = steps.here, steps.out, steps.method.unit
+    measure = f"mAP@0.5 ({steps.config.protocol})"
     rows: list[tuple[int, str, str]] = []
     last_good: int | None = None
     for network in networks:
@@ -272,18 +278,18 @@ def _follow(
             steps.keep(network)
         elif last_good is None:
             raise PlanError(
-                f"the dense network's mAP@0.5 {accuracy} is under --map-floor {floor:g}"
+                f"the dense network's {measure} of {accuracy} is under --map-floor {floor:g}"
             )
         else:
             remark = ", under the floor: stopped"
         if here.is_first and not quiet:
             output.print(
-                f"step {network.step}: {network.kept:.3f} of {unit}, mAP@0.5 {accuracy}{remark}"
+                f"step {network.step}: {network.kept:.3f} of {unit}, {measure} {accuracy}{remark}"
             )
     if here.is_first:
         print_table(
             "Iterative pruning",
-            ("Step", f"{unit[0].upper()}{unit[1:]} kept", f"mAP@0.5 ({PROTOCOL})"),
+            ("Step", f"{unit[0].upper()}{unit[1:]} kept", measure),
             rows,
         )
         output.print(f"{out}: best.cfg and best.weights are those of step {last_good}")
@@ -299,7 +305,7 @@ def _begin(out: Path, asked: Mapping[str, Any], resume: bool) -> None:
         return
     if not resume:
         raise CheckpointError(f"{out} holds a run: give --resume to go on, or another --out")
-    was = read_object(path)
+    was = BEFORE | read_object(path)
     changed = [name for name in {**was, **asked} if was.get(name) != asked.get(name)]
     if changed:
         raise PlanError(

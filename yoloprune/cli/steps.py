@@ -14,7 +14,7 @@ from yoloprune.darknet.state import State
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.fingerprint import fingerprint
 from yoloprune.errors import CheckpointError, DatasetError
-from yoloprune.evaluation.evaluator import Protocol, evaluate
+from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import file_sha256, read_json, write_folder, write_text
 from yoloprune.model.network import Network
 from yoloprune.schedule import Pair, ScheduledNetwork
@@ -30,7 +30,6 @@ ACCURACY = "accuracy.json"
 """The last file of a step: its network's mAP, and what that was measured on."""
 
 FINISHED = ("last.cfg", "last.weights", ACCURACY)
-PROTOCOL: Protocol = "case-study"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +113,7 @@ class Steps:
     def _accuracy(self, spec: NetworkSpec, state: State, number: int) -> float:
         folder, size = self._folder(number), self.config.image_size
         measured_on = {
-            "protocol": PROTOCOL,
+            "protocol": self.config.protocol,
             "image_size": size,
             "images": fingerprint(self.validation),
             "weights": file_sha256(folder / "last.weights" if number else self.weights),
@@ -124,7 +123,7 @@ class Steps:
             if known.get("measured_on") == measured_on:
                 return float(known["map50"])
         network = Network.from_state(with_input_size(spec, size, size), state)
-        map50 = evaluate(network, self.validation, PROTOCOL).map50
+        map50 = evaluate(network, self.validation, self.config.protocol).map50
         document = {"map50": map50, "measured_on": measured_on}
         write_text(folder / ACCURACY, json.dumps(document, indent=1) + "\n")
         return map50

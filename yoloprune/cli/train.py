@@ -19,6 +19,7 @@ from yoloprune.cli.training import (
     ImageSize,
     LearningRate,
     Precision,
+    ProtocolName,
     Resume,
     RunPath,
     Seed,
@@ -34,6 +35,7 @@ from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
 from yoloprune.errors import CheckpointError, DatasetError
+from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL, Protocol
 from yoloprune.model.initialization import training_state, transferred_state
 from yoloprune.model.network import Network
 from yoloprune.sparsity.masks import WeightMasks
@@ -62,6 +64,7 @@ def train(
     ] = None,
     hold_out: HoldOut = 0.0,
     epochs: Epochs = 30,
+    protocol: ProtocolName = DEFAULT_PROTOCOL,
     evaluate_every: EvaluateEvery = 1,
     batch_size: BatchSize = 16,
     accumulate: Accumulate = 1,
@@ -104,6 +107,7 @@ def train(
         state = read_weights(weights, spec)
     config = TrainingConfig(
         epochs=epochs,
+        protocol=protocol,  # type: ignore[arg-type]
         evaluate_every=evaluate_every,
         batch_size=batch_size,
         accumulate=accumulate,
@@ -143,6 +147,7 @@ def finetune(
     ] = None,
     hold_out: HoldOut = 0.0,
     epochs: Epochs = 10,
+    protocol: ProtocolName = DEFAULT_PROTOCOL,
     evaluate_every: EvaluateEvery = 1,
     batch_size: BatchSize = 16,
     accumulate: Accumulate = 1,
@@ -163,6 +168,7 @@ def finetune(
     size = training_side(spec, image_size)
     config = TrainingConfig(
         epochs=epochs,
+        protocol=protocol,  # type: ignore[arg-type]
         evaluate_every=evaluate_every,
         batch_size=batch_size,
         accumulate=accumulate,
@@ -225,7 +231,7 @@ def _run(
         if here.is_first:
             if masks is not None:
                 write_sparse(out, masks)
-            _print_end(out, log)
+            _print_end(out, log, config.protocol)
 
 
 def _teacher(cfg: Path, weights: Path, student: NetworkSpec, size: int) -> Network:
@@ -246,6 +252,6 @@ def _heads(spec: NetworkSpec) -> list[object]:
     ]
 
 
-def _print_end(out: Path, log: list[dict[str, Any]]) -> None:
+def _print_end(out: Path, log: list[dict[str, Any]], protocol: Protocol) -> None:
     best = max((line["map50"] or 0.0) for line in log)
-    output.print(f"{out}: {len(log)} epochs, best mAP@0.5 {best:.4f} (case-study)")
+    output.print(f"{out}: {len(log)} epochs, best mAP@0.5 ({protocol}) {best:.4f}")

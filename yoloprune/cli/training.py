@@ -16,6 +16,7 @@ from yoloprune.data.hold_out import hold_out
 from yoloprune.data.read import read_dataset
 from yoloprune.detection.decode import class_count
 from yoloprune.errors import DatasetError
+from yoloprune.evaluation.evaluator import Protocol
 from yoloprune.model.network import Network
 from yoloprune.sparsity.masks import WeightMasks
 from yoloprune.training.config import TrainingConfig
@@ -33,6 +34,10 @@ HoldOut = Annotated[
         "--hold-out",
         help="Share of the training images to choose the best epoch by; 0: the evaluation split.",
     ),
+]
+ProtocolName = Annotated[
+    str,
+    typer.Option("--protocol", help="Whose mAP@0.5 chooses the best epoch: coco or case-study."),
 ]
 Epochs = Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training images.")]
 EvaluateEvery = Annotated[
@@ -94,7 +99,7 @@ def shown_training(
     how_to_go_on: str = "run the same command with --resume",
 ) -> list[dict[str, Any]]:
     """Train with a progress bar; Ctrl-C ends the program with code 130, the run resumable."""
-    with _progress(quiet or not here.is_first) as report:
+    with _progress(quiet or not here.is_first, config.protocol) as report:
         try:
             return train(
                 spec,
@@ -109,7 +114,7 @@ def shown_training(
                 resume=resume,
                 report=report,
                 after_epoch=_epoch_line(
-                    config, quiet, tensorboard_log(run) if tensorboard else None
+                    config, quiet, tensorboard_log(run, config.protocol) if tensorboard else None
                 ),
                 warn=warn,
                 stop=stop,
@@ -129,15 +134,16 @@ def _epoch_line(
         if log is not None:
             log(line)
         if not quiet and not errors.is_terminal:
-            accuracy = "" if line["map50"] is None else f", mAP@0.5 {line['map50']:.4f}"
-            loss = sum(line["loss"].values())
+            loss, accuracy = sum(line["loss"].values()), ""
+            if line["map50"] is not None:
+                accuracy = f", mAP@0.5 ({config.protocol}) {line['map50']:.4f}"
             errors.print(f"epoch {line['epoch']}/{config.epochs}: loss {loss:.3f}{accuracy}")
 
     return add
 
 
 @contextmanager
-def _progress(silent: bool) -> "Iterator[_Report]":
+def _progress(silent: bool, protocol: Protocol) -> "Iterator[_Report]":
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -147,14 +153,14 @@ def _progress(silent: bool) -> "Iterator[_Report]":
     bar = Progress(*columns, console=errors, disable=silent or not errors.is_terminal)
     with bar:
         task = bar.add_task("training", total=None, state="")
-        yield _Report(bar, task)
+        yield _Report(bar, task, protocol)
 
 
 class _Report:
     """Shows loss, images a second and the best mAP so far."""
 
-    def __init__(self, bar: Progress, task: TaskID) -> None:
-        self.bar, self.task = bar, task
+    def __init__(self, bar: Progress, task: TaskID, protocol: Protocol) -> None:
+        self.bar, self.task, self.protocol = bar, task, protocol
         self.smooth: float | None = None
 
     def __call__(self, step: StepReport) -> None:
@@ -164,7 +170,7 @@ class _Report:
         speed = self.bar.tasks[0].speed or 0.0
         parts = [f"loss {smooth:.2f}"]
         if step.best >= 0:
-            parts.append(f"mAP {step.best:.3f}")
+            parts.append(f"mAP@0.5 ({self.protocol}) {step.best:.3f}")
         if step.zero_channels is not None:
             parts.append(f"{step.zero_channels:.1%} of channels 0")
         parts.append(f"{speed * step.images:.0f} images/s")

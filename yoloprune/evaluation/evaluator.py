@@ -46,6 +46,9 @@ from yoloprune.model.network import Network
 
 Protocol: TypeAlias = Literal["case-study", "coco"]
 
+DEFAULT_PROTOCOL: Protocol = "coco"
+"""By which networks are evaluated, and the best epoch is chosen, unless asked otherwise."""
+
 Progress: TypeAlias = Callable[[Sequence[LabelledImage]], Iterable[LabelledImage]]
 """Wraps the images that are iterated over, for a progress bar."""
 

@@ -120,8 +120,8 @@ def _accuracy(study: Study) -> str:
         ),
         (
             training_chart(study.training),
-            "mAP@0.5 on the validation images, neither trained on nor tested on. A training that "
-            "goes on from another begins where that one ends.",
+            "mAP@0.5 by case-study on the validation images, neither trained on nor tested on. A "
+            "training that goes on from another begins where that one ends.",
         ),
     ]
     figures = "".join(figure(chart, caption) for chart, caption in charts if chart)

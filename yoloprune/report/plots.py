@@ -152,7 +152,7 @@ def training_chart(training: Mapping[str, TrainingLog]) -> str | None:
                 axes.plot(epochs, values, label=name, **styles[name], markevery=markevery)
         for start in sorted(set(starts.values()) - {0}):
             axes.axvline(start + 0.5, color=COLOURS["line"], linewidth=0.8)
-        axes.set(xlabel="epochs", ylabel="mAP@0.5, validation")
+        axes.set(xlabel="epochs", ylabel="mAP@0.5 (case-study), validation")
         axes.locator_params(axis="x", integer=True)
         axes.set_ylim(bottom=0)
         _legend_above(axes)

@@ -16,6 +16,9 @@ from yoloprune.training.config import TrainingConfig
 
 VERSION = 3
 
+BEFORE = {"protocol": "case-study"}
+"""What runs did before there was a setting for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
@@ -106,9 +109,10 @@ def load_checkpoint(
             raise CheckpointError(f"{path}: checkpoint version {document['version']} is unknown")
         if document["spec_digest"] != spec.digest():
             raise CheckpointError(f"{path}: the checkpoint belongs to another cfg")
-        other = {k: v for k, v in config.decisive().items() if document["config"].get(k) != v}
+        made_with = BEFORE | document["config"]
+        other = {k: v for k, v in config.decisive().items() if made_with.get(k) != v}
         if other:
-            was = {name: document["config"].get(name) for name in other}
+            was = {name: made_with.get(name) for name in other}
             raise CheckpointError(f"{path}: made with {was}, now {other}: cannot be resumed")
         were = document["inputs"]
         changed = [n for n in {**were, **inputs} if were.get(n) != inputs.get(n)]

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from yoloprune.errors import DatasetError
+from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL, Protocol
 
 Optimizer = Literal["sgd", "adamw"]
 SparsitySchedule = Literal["constant", "decay"]
@@ -38,6 +39,7 @@ class TrainingConfig:
         sparsity: strength of the group lasso on batch-norm scales; 0 for none.
         sparsity_schedule: "constant", or "decay" linearly to 0 over the run.
         distillation: weight of the teacher's term beside the labels' loss.
+        protocol: by whose mAP@0.5 the best epoch is chosen.
         evaluate_every: epochs between evaluations; the last epoch always is.
         checkpoint_minutes: longest time between checkpoints within an epoch.
         workers: loader processes.
@@ -64,6 +66,7 @@ class TrainingConfig:
     sparsity: float = 0.0
     sparsity_schedule: SparsitySchedule = "constant"
     distillation: float = 1.0
+    protocol: Protocol = DEFAULT_PROTOCOL
     evaluate_every: int = 1
     checkpoint_minutes: float = 10.0
     workers: int = 1
@@ -104,6 +107,9 @@ class TrainingConfig:
             ),
             f"precision must be one of {get_args(Precision)}": (
                 self.precision not in get_args(Precision)
+            ),
+            f"protocol must be one of {get_args(Protocol)}": (
+                self.protocol not in get_args(Protocol)
             ),
             f"sparsity_schedule must be one of {get_args(SparsitySchedule)}": (
                 self.sparsity_schedule not in get_args(SparsitySchedule)

@@ -219,7 +219,7 @@ def _finish_epoch(loop: Loop, validation: Dataset | None, run: Path) -> None:
     }
     if validation is not None and (epoch % config.evaluate_every == 0 or epoch == config.epochs):
         line["map50"] = world.on_first(
-            lambda: evaluate(loop.average, validation, "case-study").map50
+            lambda: evaluate(loop.average, validation, config.protocol).map50
         )
     accuracy = -1.0 if line["map50"] is None else line["map50"]
     better = validation is None or accuracy > loop.best
@@ -238,7 +238,7 @@ def _write_epoch(loop: Loop, run: Path, better: bool) -> None:
     if finished:
         write_network(run, "last", loop.spec, state, seen)
     if finished or loop.log[-1]["map50"] is not None:
-        write_curves(run, loop.log)
+        write_curves(run, loop.log, loop.config.protocol)
     # The log first: a finished run would not write it again.
     write_log(run, loop.log)
     loop.save(run)

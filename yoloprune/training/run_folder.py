@@ -18,6 +18,7 @@ from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.data.images import write_image
 from yoloprune.data.loader import Batch
+from yoloprune.evaluation.evaluator import Protocol
 from yoloprune.files import write_atomically, write_text
 from yoloprune.training.config import TrainingConfig
 
@@ -88,8 +89,8 @@ def write_batch_picture(run: Path, batch: Batch, limit: int = 16) -> None:
     write_image(run / "batch.jpg", np.vstack(rows))
 
 
-def write_curves(run: Path, log: list[dict[str, Any]]) -> None:
-    """curves.png: losses and mAP by epoch."""
+def write_curves(run: Path, log: list[dict[str, Any]], protocol: Protocol) -> None:
+    """curves.png: losses and mAP, measured by `protocol`, by epoch."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -107,7 +108,7 @@ def write_curves(run: Path, log: list[dict[str, Any]]) -> None:
     losses.legend()
     evaluated = [line for line in log if line.get("map50") is not None]
     accuracy.plot([line["epoch"] for line in evaluated], [line["map50"] for line in evaluated])
-    accuracy.set(title="mAP@0.5 (case-study)", xlabel="epoch", ylim=(0, 1))
+    accuracy.set(title=f"mAP@0.5 ({protocol})", xlabel="epoch", ylim=(0, 1))
     for axes in (losses, accuracy):
         axes.grid(alpha=0.3)
     with write_atomically(run / "curves.png") as temporary:

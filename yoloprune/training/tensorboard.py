@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from yoloprune.errors import YoloPruneError
+from yoloprune.evaluation.evaluator import Protocol
 
 
-def tensorboard_log(run: Path) -> Callable[[dict[str, Any]], None]:
+def tensorboard_log(run: Path, protocol: Protocol) -> Callable[[dict[str, Any]], None]:
     """A function that adds an epoch's line of the log to `run`/tensorboard.
+
+    The mAP, measured by `protocol`, has its name.
 
     Raises `YoloPruneError` if TensorBoard is not installed.
     """
@@ -26,7 +29,8 @@ def tensorboard_log(run: Path) -> Callable[[dict[str, Any]], None]:
             # Not before there is something to write: a run that is refused leaves nothing.
             writers.append(SummaryWriter(run / "tensorboard"))
         figures = {f"loss/{name}": value for name, value in line["loss"].items()}
-        figures |= {name: line[name] for name in ("learning_rate", "zero_channels", "map50")}
+        figures |= {name: line[name] for name in ("learning_rate", "zero_channels")}
+        figures[f"map50/{protocol}"] = line["map50"]
         for name, value in figures.items():
             if value is not None:
                 writers[0].add_scalar(name, value, line["epoch"])
