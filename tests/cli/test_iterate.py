@@ -1,7 +1,7 @@
 """`iterate` as a user types it."""
 
-import os
 import json
+import os
 import shutil
 import subprocess
 import sys

@@ -95,7 +95,9 @@ MADE = {
 def test_what_it_is_shows_in_the_content(make, tmp_path: Path) -> None:
     path = tmp_path / "network.weights"
     make(path)
-    with pytest.raises(CfgError, match=f"network.weights: not a darknet .cfg file, but .*{MADE[make]}"):
+    with pytest.raises(
+        CfgError, match=f"network.weights: not a darknet .cfg file, but .*{MADE[make]}"
+    ):
         read_cfg_text(path)
     with pytest.raises(WeightsError, match=f"not a darknet .weights file, but .*{MADE[make]}"):
         read_weights(path, TINY)

@@ -33,6 +33,9 @@ class Protocols(StrEnum):
     BOTH = "both"
 
 
+_DEFAULT = Protocols(DEFAULT_PROTOCOL)
+
+
 def evaluate(
     cfg: CfgPath,
     weights: WeightsPath,
@@ -42,7 +45,7 @@ def evaluate(
     protocol: Annotated[
         Protocols,
         typer.Option(help="coco: pycocotools, original pixels. case-study: all-points AP."),
-    ] = Protocols(DEFAULT_PROTOCOL),
+    ] = _DEFAULT,
     split: Annotated[
         str | None,
         typer.Option(help="Split to evaluate on.", show_default="test, val or valid, as found"),

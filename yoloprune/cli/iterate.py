@@ -102,7 +102,9 @@ def iterate(
     calibration_images: CalibrationImages = None,
     map_floor: Annotated[
         float | None,
-        typer.Option("--map-floor", min=0, max=1, help="Stop when mAP@0.5, by --protocol, falls under this."),
+        typer.Option(
+            "--map-floor", min=0, max=1, help="Stop when mAP@0.5, by --protocol, falls under this."
+        ),
     ] = None,
     hold_out: HoldOut = 0.0,
     protocol: ProtocolName = DEFAULT_PROTOCOL,

@@ -120,4 +120,4 @@ def _is_weights(head: bytes) -> bool:
     if len(head) < 16:
         return False
     major, minor, revision = struct.unpack_from("<3i", head)
-    return major == 0 and 0 <= minor < 10 and 0 <= revision < 1000
+    return bool(major == 0 and 0 <= minor < 10 and 0 <= revision < 1000)

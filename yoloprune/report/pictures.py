@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from yoloprune.data.images import Image
-from yoloprune.detection.drawing import class_colour, draw_detections
+from yoloprune.detection.drawing import class_color, draw_detections
 from yoloprune.report.study import Example
 
 SIDE = 400
@@ -48,5 +48,5 @@ def _outlined(image: Image, boxes: Tensor, labels: Tensor) -> Image:
     corners = boxes.round().int().tolist()
     for (left, top, right, bottom), label in zip(corners, labels.tolist(), strict=True):
         last = min(right, width - 1), min(bottom, height - 1)
-        cv2.rectangle(canvas, (left, top), last, class_colour(label), 2)
+        cv2.rectangle(canvas, (left, top), last, class_color(label), 2)
     return canvas
