@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "yoloprune"
 LEVELS = {
     "errors": 0,
     "files": 0,
+    "interrupts": 0,
     "darknet": 1,
     "cost": 2,
     "pruning.channels": 2,

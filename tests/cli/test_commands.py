@@ -110,7 +110,7 @@ def test_benchmark_json(pair: "Pair") -> None:
 
 
 def test_benchmark_needs_whole_pairs(pair: "Pair") -> None:
-    assert "CFG2 and WEIGHTS2" in refused("benchmark", pair.cfg, pair.weights, pair.cfg)
+    assert "its .weights must follow" in refused("benchmark", pair.cfg, pair.weights, pair.cfg)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\x01binary", b"[net", b"[net]\nwidth=1"])

@@ -9,31 +9,31 @@ import torch
 import typer
 
 from yoloprune.cli.console import (
-    CfgPath,
     Json,
     Quiet,
-    WeightsPath,
     output,
     print_json,
     print_table,
     track,
 )
+from yoloprune.cli.networks import first_network, only_network
 from yoloprune.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
-from yoloprune.errors import WeightsError
+from yoloprune.errors import PlanError
 from yoloprune.report.latency import benchmark as measure
 from yoloprune.report.sparse_latency import ENGINE, SparseResult, benchmark_sparse
 from yoloprune.report.table import amount
 
 
 def benchmark(
-    cfg: CfgPath,
-    weights: WeightsPath,
-    cfg2: Annotated[
-        Path | None, typer.Argument(metavar="CFG2", help="Second network, to compare.")
-    ] = None,
-    weights2: Annotated[Path | None, typer.Argument(metavar="WEIGHTS2")] = None,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CFG WEIGHTS [CFG2 WEIGHTS2]",
+            help="One network, or two to compare; a folder stands for its pair.",
+        ),
+    ],
     runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs of each network.")] = 20,
     warmup: Annotated[int, typer.Option("--warmup", min=0, help="Runs before them.")] = 3,
     threads: Annotated[
@@ -46,12 +46,10 @@ def benchmark(
     quiet: Quiet = False,
 ) -> None:
     """Time networks at batch 1 in every installed engine, alternating run by run."""
-
-    if (cfg2 is None) != (weights2 is None):
-        raise WeightsError("a second network needs both CFG2 and WEIGHTS2")
-    if sparse and cfg2 is not None:
-        raise WeightsError("--sparse times one network: leave out CFG2 and WEIGHTS2")
-    pairs = [(cfg, weights)] + ([(cfg2, weights2)] if cfg2 and weights2 else [])
+    first, rest = first_network(words)
+    pairs = [first, only_network(rest)] if rest else [first]
+    if sparse and rest:
+        raise PlanError("--sparse times one network: leave out the second one")
     specs = [read_cfg(path) for path, _ in pairs]
     networks = [
         (spec, read_weights(path, spec)) for spec, (_, path) in zip(specs, pairs, strict=True)
@@ -65,7 +63,7 @@ def benchmark(
 
     if sparse:
         measured = benchmark_sparse(*networks[0], runs=runs, warmup=warmup, track=shown)
-        _print_sparse(cfg, measured, runs, json)
+        _print_sparse(first[0], measured, runs, json)
         return
     results = measure(networks, runs=runs, warmup=warmup, track=shown)
     names = [str(path) for path, _ in pairs]

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from yoloprune.cli.console import (
-    CfgPath,
     Json,
     Quiet,
-    WeightsPath,
     errors,
     print_json,
     print_table,
     track,
 )
+from yoloprune.cli.networks import NetworkWords, only_network
 from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL
 
 if TYPE_CHECKING:
@@ -37,8 +36,7 @@ _DEFAULT = Protocols(DEFAULT_PROTOCOL)
 
 
 def evaluate(
-    cfg: CfgPath,
-    weights: WeightsPath,
+    words: NetworkWords,
     data: Annotated[
         Path, typer.Option(help="Darknet .data file, or folder with images/ and labels/.")
     ],
@@ -79,6 +77,7 @@ def evaluate(
     )
     from yoloprune.model.network import Network
 
+    cfg, weights = only_network(words)
     spec = read_cfg(cfg)
     network = Network.from_state(spec, read_weights(weights, spec))
     dataset = read_dataset(data, classes=class_count(spec), split=split, limit=limit)

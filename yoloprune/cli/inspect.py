@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from yoloprune.cli.console import CfgPath, Json, Quiet, output, print_json, print_table, stage
+from yoloprune.cli.console import Json, Quiet, output, print_json, print_table, stage
+from yoloprune.cli.networks import only_network
 from yoloprune.cost import Cost, cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
@@ -16,14 +17,17 @@ from yoloprune.report.table import amount, file_size
 
 
 def inspect(
-    cfg: CfgPath,
-    weights: Annotated[
-        Path | None, typer.Argument(metavar="WEIGHTS", help="Darknet .weights file.")
-    ] = None,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CFG [WEIGHTS]", help="Darknet .cfg, or pair, or a folder that holds one."
+        ),
+    ],
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Show layers, cost and channel groups; with weights, also each group's dead channels."""
+    cfg, weights = (Path(words[0]), None) if _is_cfg_alone(words) else only_network(words)
     spec = read_cfg(cfg)
     total = cost(spec)
     graph = analyse(spec)
@@ -36,6 +40,10 @@ def inspect(
         print_json(document)
     else:
         _print(document, str(cfg))
+
+
+def _is_cfg_alone(words: list[str]) -> bool:
+    return len(words) == 1 and not Path(words[0]).is_dir()
 
 
 def _dead_channels(weights: Path, spec: NetworkSpec, graph: DependencyGraph) -> dict[int, int]:

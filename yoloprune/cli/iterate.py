@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from yoloprune.cli.calibration import CalibrationImages, choose_calibration, images_to_use
-from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, warn
+from yoloprune.cli.console import Quiet, output, print_table, warn
 from yoloprune.cli.iteration import Channels, Method, Weights
+from yoloprune.cli.networks import NetworkWords, only_network
 from yoloprune.cli.sparsify import Exclude, excluded, warn_of_pattern
 from yoloprune.cli.steps import SCHEDULE, Steps, read_object
 from yoloprune.cli.training import (
@@ -56,8 +57,7 @@ class MethodName(StrEnum):
 
 
 def iterate(
-    cfg: CfgPath,
-    weights: WeightsPath,
+    words: NetworkWords,
     data: DataPath,
     out: RunPath,
     method: Annotated[
@@ -128,6 +128,7 @@ def iterate(
     )
     if sparsity == 0:
         raise PlanError("--sparsity 0 leaves nothing to do: give a share in (0, 1)")
+    cfg, weights = only_network(words)
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     config = TrainingConfig(

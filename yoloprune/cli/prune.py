@@ -11,8 +11,9 @@ from yoloprune.cli.calibration import (
     read_calibration,
     run_recovery,
 )
-from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, stage
+from yoloprune.cli.console import Quiet, output, print_table, stage
 from yoloprune.cli.measured import measured_scores
+from yoloprune.cli.networks import NetworkWords, keep_names, only_network
 from yoloprune.cli.pruned_folder import PRUNED_FILES, SLIM_FILES, refuse_to_replace
 from yoloprune.cli.slim_folder import write_report, write_slim
 from yoloprune.cli.verification import verification_images
@@ -38,8 +39,7 @@ from yoloprune.report.pruning import (
 
 
 def prune(
-    cfg: CfgPath,
-    weights: WeightsPath,
+    words: NetworkWords,
     out: Annotated[Path, typer.Option("--out", help="Folder for the slim network and report.")],
     keep_macs: Annotated[
         float | None, typer.Option("--keep-macs", help="Largest share of the MACs to keep.")
@@ -101,6 +101,7 @@ def prune(
     )
     if not budget.limits:
         raise PlanError("give at least one of --keep-macs, --keep-params, --keep-channels")
+    cfg, weights = only_network(words)
     refuse_to_replace(out, cfg, weights)
     if reconstruct is not None and recalibrate is not None:
         raise PlanError("give --reconstruct or --recalibrate, not both: re-fitting does it all")
@@ -152,6 +153,7 @@ def prune(
     with write_folder(out, obsolete=PRUNED_FILES) as folder:
         write_slim(folder, pruned.spec, slim_state, onnx=onnx, quiet=quiet)
         write_report(folder, spec, weights, pruned, settings, recovery)
+        keep_names(cfg, spec, folder / "slim.names")
         names = [name for name in SLIM_FILES if (folder / name).exists()]
     print_table("Pruning", HEADER, cost_rows(spec, pruned.spec))
     for line in proof_lines(pruned) + ([] if recovery is None else recovery_lines(recovery)):

@@ -11,8 +11,12 @@ from yoloprune.sparsity.masks import WeightMasks
 from yoloprune.sparsity.storage import write_packed
 from yoloprune.training.run_folder import read_network
 
-SLIM_FILES = ("slim.cfg", "slim.weights", "slim.onnx", "plan.json", "report.json", "report.md")
-SPARSE_FILES = ("sparse.cfg", "sparse.weights", "sparse.packed", "masks.json", "report.json")
+SLIM_FILES = (
+    "slim.cfg", "slim.weights", "slim.names", "slim.onnx", "plan.json", "report.json", "report.md"
+)  # fmt: skip
+SPARSE_FILES = (
+    "sparse.cfg", "sparse.weights", "sparse.names", "sparse.packed", "masks.json", "report.json"
+)  # fmt: skip
 
 RUN_FILES = ("sparse.packed", "masks.json")
 """What a run of a sparse network leaves beside best.cfg and best.weights."""

@@ -12,7 +12,8 @@ from yoloprune.cli.calibration import (
     read_calibration,
     run_recovery,
 )
-from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, stage
+from yoloprune.cli.console import Quiet, output, stage
+from yoloprune.cli.networks import DenseAndPruned, network_and_folder
 from yoloprune.cli.slim_folder import (
     command_line,
     read_slim_folder,
@@ -29,9 +30,7 @@ from yoloprune.report.pruning import RECOVERY_TITLE, recovery_lines, recovery_ma
 
 
 def reconstruct(
-    cfg: CfgPath,
-    weights: WeightsPath,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `prune` wrote.")],
+    words: DenseAndPruned,
     images: Annotated[
         Path, typer.Option("--images", help="Folder, list or .data; labels are not used.")
     ],
@@ -43,6 +42,7 @@ def reconstruct(
     quiet: Quiet = False,
 ) -> None:
     """Re-fit a pruned network's kernels to the dense network, in closed form, without labels."""
+    (cfg, weights), folder = network_and_folder(words)
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     slim = read_slim_folder(spec, state, weights, folder)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, print_table, stage, warn
+from yoloprune.cli.console import CfgPath, Quiet, output, print_table, stage, warn
+from yoloprune.cli.networks import NetworkWords, keep_names, only_network
 from yoloprune.cli.pruned_folder import PRUNED_FILES, SPARSE_FILES, refuse_to_replace
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.spec import NetworkSpec
@@ -48,8 +49,7 @@ def warn_of_pattern(spec: NetworkSpec, settings: MaskSettings) -> None:
 
 
 def sparsify(
-    cfg: CfgPath,
-    weights: WeightsPath,
+    words: NetworkWords,
     sparsity: Annotated[
         float,
         typer.Option("--sparsity", help="Share of weights to zero; not `train`'s lasso."),
@@ -71,6 +71,7 @@ def sparsify(
         pattern=pattern,
         exclude=excluded(exclude),
     )
+    cfg, weights = only_network(words)
     refuse_to_replace(out, cfg, weights)
     spec = read_cfg(cfg)
     warn_of_pattern(spec, settings)
@@ -82,6 +83,7 @@ def sparsify(
         write_weights(folder / "sparse.weights", spec, sparse)
         write_masks(folder / "masks.json", masks)
         write_packed(folder / "sparse.packed", spec, sparse)
+        keep_names(cfg, spec, folder / "sparse.names")
         report = sparsity_report(
             spec,
             sparse,
@@ -94,9 +96,10 @@ def sparsify(
             },
         )
         write_text(folder / "report.json", json.dumps(report, indent=1) + "\n")
+        names = [name for name in SPARSE_FILES if (folder / name).exists()]
     print_table("Weight pruning", HEADER, sparsity_rows(report))
     output.print("Size is that of sparse.packed; `yoloprune expand` makes .weights of it")
-    output.print(f"wrote {out}/: {', '.join(SPARSE_FILES)}")
+    output.print(f"wrote {out}/: {', '.join(names)}")
 
 
 def expand(

@@ -13,6 +13,7 @@ from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.darknet.state import State
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.fingerprint import fingerprint
+from yoloprune.data.names import write_names
 from yoloprune.errors import CheckpointError, DatasetError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import file_sha256, read_json, write_folder, write_text
@@ -105,6 +106,7 @@ class Steps:
         for name in RUN_FILES:
             (self.out / name).unlink(missing_ok=True)
         write_network(self.out, "best", network.spec, network.state, 0)
+        write_names(self.out / "best.names", self.training.names)
         if network.step:
             masks = self.method.masks(self._folder(network.step), network.spec)
             if masks is not None:

@@ -14,16 +14,15 @@ from yoloprune.cli.calibration import (
     images_to_use,
 )
 from yoloprune.cli.console import (
-    CfgPath,
     Json,
     Quiet,
-    WeightsPath,
     output,
     print_json,
     print_table,
     track,
 )
 from yoloprune.cli.measured import measured_scores
+from yoloprune.cli.networks import first_network
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
@@ -51,14 +50,15 @@ HELD_OUT = 0.1
 
 
 def sweep(
-    cfg: CfgPath,
-    weights: WeightsPath,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CFG WEIGHTS [SHARE]...", help="Network (or its folder), and further shares."
+        ),
+    ],
     data: Annotated[
         Path, typer.Option("--data", help="Folder with splits, or a darknet .data file.")
     ],
-    more: Annotated[
-        list[float] | None, typer.Argument(metavar="[SHARE]...", help="Further shares.")
-    ] = None,
     keep_macs: Annotated[
         list[float] | None,
         typer.Option("--keep-macs", help="Shares of the MACs to keep.", show_default="0.9 to 0.5"),
@@ -98,7 +98,8 @@ def sweep(
     quiet: Quiet = False,
 ) -> None:
     """Show how mAP@0.5 (coco) falls with the MACs, for each criterion, without fine-tuning."""
-    shares = sorted({*(keep_macs or ()), *(more or ())} or set(SHARES), reverse=True)
+    (cfg, weights), more = first_network(words)
+    shares = sorted({*(keep_macs or ()), *map(_share, more)} or set(SHARES), reverse=True)
     if not all(0 < share < 1 for share in shares):
         raise PlanError(f"shares of MACs to keep must be in (0, 1), not {shares}")
     spec = read_cfg(cfg)
@@ -156,6 +157,13 @@ def sweep(
     )
     if out is not None:
         output.print(f"wrote {out / 'sweep.json'}, {out / 'sweep.png'}")
+
+
+def _share(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise PlanError(f"{word!r} is no share of MACs: give numbers in (0, 1)") from None
 
 
 def _calibration(

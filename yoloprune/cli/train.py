@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from yoloprune.cli.console import CfgPath, Quiet, errors, output, warn
+from yoloprune.cli.networks import NetworkWords, holds_network, only_network
 from yoloprune.cli.pruned_folder import read_pruned, write_sparse
 from yoloprune.cli.steps import ACCURACY, SCHEDULE
 from yoloprune.cli.training import (
@@ -136,9 +137,7 @@ def train(
 
 
 def finetune(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Of `prune` or `sparsify`, or of a run of theirs.")
-    ],
+    words: NetworkWords,
     data: DataPath,
     out: RunPath,
     teacher: Annotated[
@@ -161,10 +160,8 @@ def finetune(
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a pruned network further, with or without its dense teacher; zeros stay zero."""
-    spec, state, masks = read_pruned(folder)
-    if (folder / ACCURACY).exists():
-        warn(f"{folder} is a step of iterate: starting from what was cut there, not from last.*")
+    """Train a network further, with or without its dense teacher; a folder's zeros stay zero."""
+    spec, state, masks = _start(words)
     size = training_side(spec, image_size)
     config = TrainingConfig(
         epochs=epochs,
@@ -194,6 +191,20 @@ def finetune(
         resume=resume,
         quiet=quiet,
     )
+
+
+def _start(words: list[str]) -> tuple[NetworkSpec, State, WeightMasks | None]:
+    """The network to fine-tune, and the masks of the folder that it is in."""
+    folder = Path(words[0])
+    if len(words) == 1 and holds_network(words[0]) and folder.is_dir():
+        if (folder / ACCURACY).exists():
+            warn(f"{folder} is a step of iterate: starting from what was cut there, not last.*")
+        return read_pruned(folder)
+    cfg, weights = only_network(words)
+    if (masks := weights.parent / "masks.json").exists():
+        warn(f"{masks} is not read, zeros do not stay: give the folder {weights.parent} for that")
+    spec = read_cfg(cfg)
+    return spec, read_weights(weights, spec), None
 
 
 def _run(

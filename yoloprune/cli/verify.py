@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import CfgPath, Quiet, WeightsPath, output, stage
+from yoloprune.cli.console import Quiet, output, stage
+from yoloprune.cli.networks import DenseAndPruned, network_and_folder
 from yoloprune.cli.slim_folder import read_slim_folder
 from yoloprune.cli.verification import verification_images
 from yoloprune.darknet.parser import read_cfg
@@ -17,9 +18,7 @@ from yoloprune.report.pruning import head_line, recovery_lines
 
 
 def verify(
-    cfg: CfgPath,
-    weights: WeightsPath,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `prune` wrote.")],
+    words: DenseAndPruned,
     images: Annotated[
         Path | None,
         typer.Option("--images", help="Verify on these (folder, list, .data) and on noise."),
@@ -27,6 +26,7 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Prove again that a pruned folder is exactly what its plan makes of the dense network."""
+    (cfg, weights), folder = network_and_folder(words)
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     slim = read_slim_folder(spec, state, weights, folder)

@@ -6,13 +6,10 @@ weights as one that was not.
 
 import copy
 import hashlib
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from yoloprune.darknet.shapes import layer_shapes
@@ -21,8 +18,10 @@ from yoloprune.darknet.state import State
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.fingerprint import fingerprint
 from yoloprune.data.loader import TrainingImages, micro_batches
+from yoloprune.data.names import write_names
 from yoloprune.errors import CfgError, CheckpointError, DatasetError
 from yoloprune.evaluation.evaluator import evaluate
+from yoloprune.interrupts import stop_flag
 from yoloprune.model.network import Network
 from yoloprune.sparsity.masks import WeightMasks, apply_masks
 from yoloprune.training.checkpoint import Position, load_checkpoint
@@ -104,13 +103,14 @@ def train(
     elif world.is_first:
         counts = {"training_images": len(training.images)}
         write_settings(run, config, counts | {"inputs": inputs})
+        write_names(run / "best.names", training.names)
     if config.sparsity and not resume:
         loop.check_sparsity(warn)
     images = TrainingImages(
         training, augment=config.augment, mosaic=config.mosaic, seed=config.seed
     )
     images.fill_cache()
-    with _stop_flag() as stopped:
+    with stop_flag() as stopped:
         while loop.position.epoch < config.epochs:
             _train_epoch(loop, images, run, report, lambda: stopped() or stop())
             _finish_epoch(loop, validation, run)
@@ -242,20 +242,3 @@ def _write_epoch(loop: Loop, run: Path, better: bool) -> None:
     # The log first: a finished run would not write it again.
     write_log(run, loop.log)
     loop.save(run)
-
-
-@contextmanager
-def _stop_flag() -> Iterator[Callable[[], bool]]:
-    """A flag that Ctrl-C raises, to stop between two steps; a second Ctrl-C stops at once."""
-    raised = False
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal raised
-        raised = True
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield lambda: raised
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,50 @@
+"""Names of classes: beside a network, in a data set, and written down."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from yoloprune.data.labels import default_names, read_names
+from yoloprune.data.read import read_raw
+from yoloprune.errors import DatasetError
+from yoloprune.files import write_text
+
+
+def names_in(folder: Path, classes: int, stem: str = "") -> tuple[str, ...] | None:
+    """The class names that stand in a folder, or None.
+
+    They are those of `stem`.names, or else of the other .names files and of classes.txt, where
+    these name so many classes and do not contradict each other.
+    """
+    own = folder / f"{stem}.names"
+    if own.is_file() and (names := _names(own, classes)):
+        return names
+    files = [*sorted(folder.glob("*.names")), folder / "classes.txt"]
+    found = {names for file in files if file.is_file() and (names := _names(file, classes))}
+    return found.pop() if len(found) == 1 else None
+
+
+def names_of_data(path: Path, classes: int) -> tuple[str, ...]:
+    """The class names of a data set, for a network with so many classes.
+
+    Raises `DatasetError` if the data set cannot be read, has no names, or others.
+    """
+    names = read_raw(path).names
+    if names is None:
+        raise DatasetError(f"{path}: the data set has no names of classes")
+    if len(names) != classes:
+        raise DatasetError(f"{path}: {len(names)} classes, but the network has {classes}")
+    return names
+
+
+def write_names(path: Path, names: Sequence[str]) -> None:
+    """Write a .names file, unless nobody has named these classes or a name is not a line."""
+    is_named = tuple(names) != default_names(len(names))
+    if is_named and all(name.strip() == name and len(name.splitlines()) == 1 for name in names):
+        write_text(path, "".join(f"{name}\n" for name in names))
+
+
+def _names(path: Path, classes: int) -> tuple[str, ...] | None:
+    try:
+        return read_names(path, classes)
+    except DatasetError:
+        return None
