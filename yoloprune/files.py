@@ -82,15 +82,16 @@ def write_folder(folder: Path, obsolete: Sequence[str] = ()) -> Iterator[Path]:
 
 
 def _move_files(temporary: Path, folder: Path, obsolete: Sequence[str]) -> None:
-    written = sorted(temporary.iterdir())
-    for path in written:
-        if (folder / path.name).is_dir():
-            taken = str(folder / path.name)
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), taken)
+    written = sorted(path for path in temporary.rglob("*") if not path.is_dir())
+    targets = [folder / path.relative_to(temporary) for path in written]
+    for target in targets:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     for old in obsolete:
         (folder / old).unlink(missing_ok=True)
-    for path in written:
-        path.replace(folder / path.name)
+    for path, target in zip(written, targets, strict=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
 
 
 def _remove_abandoned(folder: Path, prefix: str, suffix: str) -> None:

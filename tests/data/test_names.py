@@ -2,19 +2,19 @@ from pathlib import Path
 
 import pytest
 
-from yoloprune.data.labels import read_names
-from yoloprune.data.names import names_in, names_of_data, write_names
+from yoloprune.data.text_files import read_names
+from yoloprune.data.names import fitting_names, names_of_data, write_names
 from yoloprune.errors import DatasetError
 
 
 def test_a_network_s_own_names_come_before_others(tmp_path: Path) -> None:
-    assert names_in(tmp_path, 2, "yolo") is None
+    assert fitting_names(tmp_path, 2, "yolo") is None
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
-    assert names_in(tmp_path, 2, "yolo") == ("cat", "dog")
+    assert fitting_names(tmp_path, 2, "yolo") == ("cat", "dog")
     (tmp_path / "yolo.names").write_text("left\nright\n")
-    assert names_in(tmp_path, 2, "yolo") == ("left", "right")
-    assert names_in(tmp_path, 2, "other") is None  # Two that contradict each other.
-    assert names_in(tmp_path, 3, "yolo") is None
+    assert fitting_names(tmp_path, 2, "yolo") == ("left", "right")
+    assert fitting_names(tmp_path, 2, "other") is None  # Two that contradict each other.
+    assert fitting_names(tmp_path, 3, "yolo") is None
 
 
 def test_of_several_lists_the_one_that_fits_counts(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_of_several_lists_the_one_that_fits_counts(tmp_path: Path) -> None:
     (tmp_path / "voc.names").write_text("a\nb\n")
     (tmp_path / "copy.names").write_text("a\nb\n")
     (tmp_path / "yolo.names").write_bytes(b"\xff\xfe")
-    assert names_in(tmp_path, 2, "yolo") == ("a", "b")
+    assert fitting_names(tmp_path, 2, "yolo") == ("a", "b")
 
 
 def test_names_of_a_data_set(tmp_path: Path) -> None:

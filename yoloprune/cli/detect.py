@@ -1,90 +1,124 @@
-"""`yoloprune detect`: find objects in images or a video and draw them."""
+"""`yoloprune detect`: find objects in images, films and cameras, draw them, compare networks."""
 
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from time import monotonic
+from typing import Annotated, Any
 
 import typer
 
-from yoloprune.cli.console import (
-    CfgPath,
-    Json,
-    Quiet,
-    WeightsPath,
-    output,
-    print_json,
-    print_table,
-    track,
-)
-from yoloprune.errors import DatasetError
-from yoloprune.files import write_atomically, write_text
-
-if TYPE_CHECKING:
-    from yoloprune.data.images import Image
-    from yoloprune.detection.decode import Detections
-
-    Find = Callable[[Image], Detections]
-
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+from yoloprune.cli.console import Json, Quiet, errors, output, print_json, print_table, track
+from yoloprune.cli.networks import NetworkFiles, first_network, holds_network, title
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.weights import read_weights
+from yoloprune.data.images import Image, darknet_resize, read_image, write_image
+from yoloprune.data.text_files import default_names, read_names
+from yoloprune.data.names import fitting_names, names_of_data
+from yoloprune.data.sources import Video, find_sources
+from yoloprune.data.videos import film, open_video
+from yoloprune.detection.decode import Detections, class_count
+from yoloprune.detection.drawing import draw_detections, side_by_side
+from yoloprune.detection.matching import SAME_IOU, found_by_both
+from yoloprune.errors import CfgError, DatasetError
+from yoloprune.evaluation.inference import detect_objects
+from yoloprune.files import write_folder, write_text
+from yoloprune.interrupts import stop_flag
+from yoloprune.model.network import Network
+from yoloprune.report.detections import detections_csv, listed, pictures_of
 
 _KEPT_SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Detector:
+    """A network, what to call it, and how it looks at an image."""
+
+    title: str
+    find: Callable[[Image], Detections]
+
+
+_Look = Callable[[Image], tuple[Image, dict[str, Any]]]
+"""Gives an image with what was found drawn in, and as data."""
+
+
 def detect(
-    cfg: CfgPath,
-    weights: WeightsPath,
-    source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="Image, folder, .txt list of images, or video.")
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CFG WEIGHTS [CFG2 WEIGHTS2] SOURCE...",
+            help="Network, perhaps a second one to compare (a folder stands for its pair); then "
+            "images, folders, .txt lists, 'patterns/*.jpg', videos, a camera's number, addresses.",
+        ),
     ],
     out: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="Folder for the annotated pictures and detections.json."),
+        typer.Option(metavar="DIR", help="Folder for the annotated pictures and the detections."),
     ],
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Show scores above this.")] = 0.25,
     nms: Annotated[float, typer.Option(min=0, max=1, help="IoU that suppression allows.")] = 0.45,
-    names: Annotated[Path | None, typer.Option(help=".names file, a class name a line.")] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(help="File of class names.", show_default="those beside network or images"),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Data set that names the classes.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Look at N images and N frames of each video only.")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find objects in images or a video, draw them, and list them in DIR/detections.json."""
-    from yoloprune.darknet.parser import read_cfg
-    from yoloprune.darknet.weights import read_weights
-    from yoloprune.data.images import darknet_resize
-    from yoloprune.data.text_files import default_names, read_names
-    from yoloprune.detection.decode import class_count
-    from yoloprune.evaluation.inference import detect_objects
-    from yoloprune.model.network import Network
+    """Find objects, draw them, and list them in DIR/detections.json and .csv.
 
-    spec = read_cfg(cfg)
-    classes = class_count(spec)
-    class_names = read_names(names, classes) if names else default_names(classes)
-    network = Network.from_state(spec, read_weights(weights, spec))
-    resize = darknet_resize(spec)
-
-    def find(image: "Image") -> "Detections":
-        return detect_objects(network, image, resize, threshold=threshold, iou_threshold=nms)
-
-    is_video = source.suffix.lower() in VIDEO_SUFFIXES and source.is_file()
-    process = _detect_video if is_video else _detect_images
-    pictures = process(source, out, find, class_names, quiet)
-    report = {
-        "cfg": str(cfg),
-        "weights": str(weights),
-        "source": str(source),
-        "threshold": threshold,
-        "nms": nms,
-        "names": class_names,
-        "frames" if is_video else "images": pictures,
-    }
-    write_text(out / "detections.json", json.dumps(report, indent=1) + "\n")
+    Two networks are drawn side by side, with thick lines around what one of them alone has found.
+    """
+    files, sources = _networks(words)
+    specs = [read_cfg(cfg) for cfg, _ in files]
+    classes = _common_classes(specs)
+    known = _class_names(names, data, files, sources, classes)
+    class_names = known or default_names(classes)
+    detectors = [
+        _detector(cfg, spec, weights, threshold, nms)
+        for spec, (cfg, weights) in zip(specs, files, strict=True)
+    ]
+    look = _look(detectors, class_names)
+    images, videos = find_sources(sources, leave_out=out)
+    images = images[:limit]
+    targets = annotated_paths(images, out)
+    films = _film_paths(videos, targets, out)
+    work = list(zip(images, (path.relative_to(out) for path in targets), strict=True))
+    with write_folder(out) as folder:
+        document = {
+            "cfg": str(files[0][0]),
+            "weights": str(files[0][1]),
+            "compared_with": [str(path) for path in files[1]] if len(files) > 1 else None,
+            "threshold": threshold,
+            "nms": nms,
+            "names": class_names,
+            "images": [
+                _image(path, target, folder, look)
+                for path, target in track(work, "detecting", len(work), quiet)
+            ],
+            "videos": [
+                _video(video, folder / path.name, look, limit, quiet)
+                for video, path in zip(videos, films, strict=True)
+            ],
+        }
+        titles = [detector.title for detector in detectors]
+        write_text(folder / "detections.json", json.dumps(document, indent=1) + "\n")
+        write_text(folder / "detections.csv", detections_csv(document, titles))
+    if known is None:
+        errors.print("note: no names found for the classes: they are numbered", soft_wrap=True)
     if as_json:
-        print_json(report)
+        print_json(document)
     else:
-        _print(pictures, "frames" if is_video else "images", out)
+        _print(document, titles, out)
 
 
 def annotated_paths(images: Sequence[Path], out: Path) -> list[Path]:
@@ -94,132 +128,177 @@ def annotated_paths(images: Sequence[Path], out: Path) -> list[Path]:
     Raises `DatasetError` if a picture would replace one of the images.
     """
     originals = [image.resolve() for image in images]
-    common = os.path.commonpath([original.parent for original in originals])
+    common = os.path.commonpath([original.parent for original in originals]) if originals else ""
     targets: dict[Path, None] = {}
     for original in originals:
         target = out / original.relative_to(common)
         if original.suffix.lower() not in _KEPT_SUFFIXES:
             target = target.with_suffix(".jpg")
-        while target in targets:
-            target = target.with_name(f"{target.name}.jpg")
-        targets[target] = None
-    replaced = {target.resolve() for target in targets}.intersection(originals)
-    if replaced:
-        raise DatasetError(f"--out {out} would replace {min(replaced)}: choose another folder")
+        targets[_free_name(target, targets)] = None
+    _refuse_to_replace(originals, targets, out)
     return list(targets)
 
 
-def _images(source: Path, out: Path) -> list[Path]:
-    """The images of a source, without the pictures of an earlier run into a folder inside it."""
-    from yoloprune.data.images import list_images
-
-    images = list_images(source)
-    folder, target = source.resolve(), out.resolve()
-    if folder == target or not target.is_relative_to(folder):
-        return list(images)
-    return [path for path in images if not path.resolve().is_relative_to(target)]
-
-
-def _detect_images(
-    source: Path, out: Path, find: "Find", names: Sequence[str], quiet: bool
-) -> list[dict[str, Any]]:
-    from yoloprune.data.images import read_image, write_image
-    from yoloprune.detection.drawing import draw_detections
-
-    images = _images(source, out)
-    work = list(zip(images, annotated_paths(images, out), strict=True))
-    pictures = []
-    for path, target in track(work, "detecting", len(work), quiet):
-        image = read_image(path)
-        found = find(image)
-        write_image(target, draw_detections(image, found, names))
-        pictures.append(
-            {
-                "file": str(path),
-                "annotated": target.relative_to(out).as_posix(),
-                "width": image.shape[1],
-                "height": image.shape[0],
-                "detections": _listed(found, names),
-            }
-        )
-    return pictures
+def _film_paths(videos: Sequence[Video], taken: Sequence[Path], out: Path) -> list[Path]:
+    """Where under `out` the annotated films go; raises what `annotated_paths` raises."""
+    targets: dict[Path, None] = {}
+    for video in videos:
+        targets[_free_name(out / f"{video.name}.mp4", {*taken, *targets})] = None
+    originals = [Path(str(video.address)).resolve() for video in videos if not video.is_live]
+    _refuse_to_replace(originals, targets, out)
+    return list(targets)
 
 
-def _detect_video(
-    source: Path, out: Path, find: "Find", names: Sequence[str], quiet: bool
-) -> list[dict[str, Any]]:
-    import cv2
-
-    from yoloprune.detection.drawing import draw_detections
-
-    target = out / f"{source.stem}.mp4"
-    if target.resolve() == source.resolve():
-        raise DatasetError(f"--out {out} would replace {source}: choose another folder")
-    capture = cv2.VideoCapture(str(source))
-    rate = capture.get(cv2.CAP_PROP_FPS)
-    rate = rate if 0 < rate < 1000 else 25.0
-    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    frames = track(_frames(capture), "detecting", count if count > 0 else None, quiet)
-    if (first := next(frames, None)) is None:
-        raise DatasetError(f"{source}: no frame can be decoded: not a video, or damaged")
-    height, width = first.shape[:2]
-    pictures = []
-    with write_atomically(target) as temporary:
-        codec = cv2.VideoWriter.fourcc(*"mp4v")
-        writer = cv2.VideoWriter(str(temporary), codec, rate, (width, height))
-        if not writer.isOpened():
-            raise DatasetError(f"{target}: cannot write {width}x{height} video")
-        for number, image in enumerate(chain([first], frames)):
-            found = find(image)
-            drawn = draw_detections(image, found, names)
-            writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
-            pictures.append(
-                {
-                    "frame": number,
-                    "seconds": number / rate,
-                    "width": width,
-                    "height": height,
-                    "detections": _listed(found, names),
-                }
-            )
-        writer.release()
-    return pictures
+def _free_name(target: Path, taken: Iterable[Path]) -> Path:
+    while target in taken:
+        target = target.with_name(f"{target.name}{target.suffix}")
+    return target
 
 
-def _frames(capture: Any) -> "Iterator[Image]":
-    import cv2
-
-    while True:
-        decoded, frame = capture.read()
-        if not decoded:
-            return
-        yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+def _refuse_to_replace(originals: Iterable[Path], targets: Iterable[Path], out: Path) -> None:
+    replaced = {target.resolve() for target in targets}.intersection(originals)
+    if replaced:
+        raise DatasetError(f"--out {out} would replace {min(replaced)}: choose another folder")
 
 
-def _listed(found: "Detections", names: Sequence[str]) -> list[dict[str, Any]]:
-    """Detections as plain data: box [left, top, right, bottom] in the picture's pixels."""
-    return [
-        {
-            "box": [round(value, 2) for value in box],
-            "score": round(score, 6),
-            "class": label,
-            "name": names[label],
+def _networks(words: Sequence[str]) -> tuple[list[NetworkFiles], list[str]]:
+    """The one or two networks that come first, and the sources after them."""
+    first, rest = first_network(words)
+    files = [first]
+    if rest and holds_network(rest[0]):
+        second, rest = first_network(rest)
+        files.append(second)
+    if not rest:
+        raise DatasetError("nothing to look at: name images, a folder, a video, a camera's number")
+    return files, rest
+
+
+def _common_classes(specs: Sequence[NetworkSpec]) -> int:
+    counts = [class_count(spec) for spec in specs]
+    if len(set(counts)) > 1:
+        raise CfgError(f"the networks have {counts[0]} and {counts[1]} classes: not comparable")
+    return counts[0]
+
+
+def _class_names(
+    names: Path | None,
+    data: Path | None,
+    files: Sequence[NetworkFiles],
+    sources: Sequence[str],
+    classes: int,
+) -> tuple[str, ...] | None:
+    """What was asked for; or else what stands beside a network, or in a folder of images."""
+    if names is not None and data is not None:
+        raise DatasetError("class names come from --names or from --data, not from both")
+    if names is not None:
+        return read_names(names, classes)
+    if data is not None:
+        return names_of_data(data, classes)
+    places = [(cfg.parent, cfg.stem) for cfg, _ in files]
+    places += [(Path(word), "") for word in sources if Path(word).is_dir()]
+    found = (fitting_names(folder, classes, stem) for folder, stem in places)
+    return next(filter(None, found), None)
+
+
+def _detector(
+    cfg: Path, spec: NetworkSpec, weights: Path, threshold: float, nms: float
+) -> _Detector:
+    network = Network.from_state(spec, read_weights(weights, spec))
+    resize = darknet_resize(spec)
+
+    def find(image: Image) -> Detections:
+        return detect_objects(network, image, resize, threshold=threshold, iou_threshold=nms)
+
+    return _Detector(title=title(cfg), find=find)
+
+
+def _look(detectors: Sequence[_Detector], names: Sequence[str]) -> _Look:
+    def alone(image: Image) -> tuple[Image, dict[str, Any]]:
+        found = detectors[0].find(image)
+        return draw_detections(image, found, names), _entry(image, found, names)
+
+    def compared(image: Image) -> tuple[Image, dict[str, Any]]:
+        found = [detector.find(image) for detector in detectors]
+        shared = found_by_both(*found)
+        both = int(shared[0].sum())
+        pictures = [
+            draw_detections(image, detections, names, emphasized=(~common).tolist())
+            for detections, common in zip(found, shared, strict=True)
+        ]
+        captions = [
+            f"{detector.title}: {len(detections.labels)} objects, {len(detections.labels) - both} "
+            "alone"
+            for detector, detections in zip(detectors, found, strict=True)
+        ]
+        comparison = {
+            "detections": listed(found[1], names),
+            "both": both,
+            "only_first": len(found[0].labels) - both,
+            "only_second": len(found[1].labels) - both,
         }
-        for box, score, label in zip(
-            found.boxes_xyxy.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
-        )
-    ]
+        entry = _entry(image, found[0], names) | {"compared": comparison}
+        return side_by_side(pictures, captions), entry
+
+    return alone if len(detectors) == 1 else compared
 
 
-def _print(pictures: list[dict[str, Any]], what: str, out: Path) -> None:
+def _entry(image: Image, found: Detections, names: Sequence[str]) -> dict[str, Any]:
+    height, width = image.shape[:2]
+    return {"width": width, "height": height, "detections": listed(found, names)}
+
+
+def _image(path: Path, target: Path, folder: Path, look: _Look) -> dict[str, Any]:
+    drawn, entry = look(read_image(path))
+    write_image(folder / target, drawn)
+    return {"file": str(path), "annotated": target.as_posix()} | entry
+
+
+def _video(
+    video: Video, target: Path, look: _Look, limit: int | None, quiet: bool
+) -> dict[str, Any]:
+    """Look at a film to its end; at a camera or a stream until Ctrl-C, if it has no end."""
+    entries = []
+    with open_video(video) as frames, ExitStack() as stack:
+        stopped = stack.enter_context(stop_flag()) if video.is_live else lambda: False
+        write: Callable[[Image], None] | None = None
+        started = monotonic()
+        total = min((n for n in (frames.count, limit) if n is not None), default=None)
+        shown = track(islice(frames.images, limit), f"detecting in {video.title}", total, quiet)
+        for number, image in enumerate(shown):
+            drawn, entry = look(image)
+            if write is None:
+                height, width = drawn.shape[:2]
+                write = stack.enter_context(film(target, frames.rate, width, height))
+            write(drawn)
+            seconds = monotonic() - started if video.is_live else number / frames.rate
+            entries.append({"frame": number, "seconds": round(seconds, 3)} | entry)
+            if stopped():
+                break
+    return {"source": video.title, "annotated": target.name, "frames": entries}
+
+
+def _print(document: dict[str, Any], titles: Sequence[str], out: Path) -> None:
+    pictures = list(pictures_of(document))
     found = [entry for picture in pictures for entry in picture["detections"]]
-    counts = Counter(entry["name"] for entry in found)
     rows = [
         (name, count, f"{max(e['score'] for e in found if e['name'] == name):.2f}")
-        for name, count in counts.most_common()
+        for name, count in Counter(entry["name"] for entry in found).most_common()
     ]
     if rows:
-        print_table("Found", ("class", "objects", "best score"), rows)
+        print_table(f"Found by {titles[0]}", ("class", "objects", "best score"), rows)
+    if len(titles) > 1:
+        sums = {
+            key: sum(picture["compared"][key] for picture in pictures)
+            for key in ("both", "only_first", "only_second")
+        }
+        output.print(
+            f"both found {sums['both']} objects, {titles[0]} alone {sums['only_first']}, "
+            f"{titles[1]} alone {sums['only_second']} (one class, IoU at least {SAME_IOU:g})"
+        )
+    frames = len(pictures) - len(document["images"])
+    counted = [f"{len(document['images'])} images"] if document["images"] else []
+    counted += [f"{frames} frames"] if frames else []
     output.print(
-        f"{len(pictures)} {what}, {len(found)} objects; drawn and listed (detections.json) in {out}"
+        f"{', '.join(counted)}, {len(found)} objects; drawn and listed (detections.json, .csv) "
+        f"in {out}"
     )

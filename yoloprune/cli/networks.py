@@ -9,7 +9,7 @@ import typer
 from yoloprune.darknet.cfg import read_cfg_text
 from yoloprune.darknet.foreign import refuse_foreign
 from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.data.names import names_in, write_names
+from yoloprune.data.names import fitting_names, write_names
 from yoloprune.errors import PlanError, WeightsError
 
 NetworkFiles: TypeAlias = tuple[Path, Path]
@@ -104,5 +104,5 @@ def title(cfg: Path) -> str:
 def keep_names(source: Path, spec: NetworkSpec, target: Path) -> None:
     """Write the class names that stand beside one cfg as the .names of another."""
     classes = {head.classes for head in spec.heads}
-    if len(classes) == 1 and (names := names_in(source.parent, classes.pop(), source.stem)):
+    if len(classes) == 1 and (names := fitting_names(source.parent, classes.pop(), source.stem)):
         write_names(target, names)

@@ -3,23 +3,23 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from yoloprune.data.labels import default_names, read_names
 from yoloprune.data.read import read_raw
+from yoloprune.data.text_files import NAMES_FILES, default_names, read_names
 from yoloprune.errors import DatasetError
 from yoloprune.files import write_text
 
 
-def names_in(folder: Path, classes: int, stem: str = "") -> tuple[str, ...] | None:
-    """The class names that stand in a folder, or None.
+def fitting_names(folder: Path, classes: int, stem: str = "") -> tuple[str, ...] | None:
+    """The names of so many classes that stand in a folder, or None.
 
-    They are those of `stem`.names, or else of the other .names files and of classes.txt, where
-    these name so many classes and do not contradict each other.
+    They are those of `stem`.names, or else of the other files of names, where those with so many
+    do not contradict each other.
     """
     own = folder / f"{stem}.names"
     if own.is_file() and (names := _names(own, classes)):
         return names
-    files = [*sorted(folder.glob("*.names")), folder / "classes.txt"]
-    found = {names for file in files if file.is_file() and (names := _names(file, classes))}
+    files = [file for pattern in NAMES_FILES for file in sorted(folder.glob(pattern))]
+    found = {names for file in files if (names := _names(file, classes))}
     return found.pop() if len(found) == 1 else None
 
 

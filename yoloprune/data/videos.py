@@ -14,6 +14,10 @@ from yoloprune.data.images import Image
 from yoloprune.data.sources import Video
 from yoloprune.errors import DatasetError
 
+# OpenCV and FFmpeg would write to the terminal what is said in one line here. FFmpeg is told once,
+# when it is first used.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
 WAIT = 10.0
 """Seconds that a stream may keep silent, before its first frame or after."""
 
@@ -36,8 +40,6 @@ def open_video(video: Video) -> Iterator[Frames]:
     Raises `DatasetError` if it cannot be opened or has no first frame. A stream that says nothing
     for `WAIT` seconds is over.
     """
-    # OpenCV and FFmpeg would write to the terminal what is said in one line here.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     capture = _capture(video)
