@@ -45,8 +45,14 @@ def test_prune_then_finetune_with_and_without_teacher(folder: Path, tmp_path: Pa
         "finetune", tmp_path / "slim", "--data", folder / "data", "--out", tmp_path / "no",
         *SETTINGS, "--teacher", moved, weights,
     )  # fmt: skip
-    alone, taught = ((tmp_path / n / "last.weights").read_bytes() for n in ("alone", "taught"))
-    assert alone != taught
+    pair = (tmp_path / "slim" / "slim.cfg", tmp_path / "slim" / "slim.weights")
+    assert run(
+        "finetune", *pair, "--data", folder / "data", "--out", tmp_path / "pair", *SETTINGS
+    ).exit_code == 0  # fmt: skip
+    alone, taught, as_pair = (
+        (tmp_path / name / "last.weights").read_bytes() for name in ("alone", "taught", "pair")
+    )
+    assert alone == as_pair != taught
 
 
 def test_a_finished_run_resumes_to_nothing_more(folder: Path) -> None:

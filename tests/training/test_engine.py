@@ -324,7 +324,9 @@ def test_the_best_epoch_is_chosen_by_the_protocol_that_evaluate_has(
         return SimpleNamespace(map50=0.5)
 
     monkeypatch.setattr(engine, "evaluate", evaluate)
-    run(data, tmp_path / "default", replace(CONFIG, epochs=1))
+    training = replace(read_dataset(data, classes=1, split="train"), names=("rectangle",))
+    run(data, tmp_path / "default", replace(CONFIG, epochs=1), training=training)
+    assert (tmp_path / "default" / "best.names").read_text() == "rectangle\n"
     run(data, tmp_path / "other", replace(CONFIG, epochs=1, protocol="case-study"))
     assert asked == [DEFAULT_PROTOCOL, "case-study"] == ["coco", "case-study"]
     assert json.loads((tmp_path / "other" / "config.json").read_text())["protocol"] == "case-study"

@@ -227,7 +227,7 @@ def _look(detectors: Sequence[_Detector], names: Sequence[str]) -> _Look:
         ]
         captions = [
             f"{detector.title}: {len(detections.labels)} objects, {len(detections.labels) - both} "
-            "alone"
+            "only here"
             for detector, detections in zip(detectors, found, strict=True)
         ]
         comparison = {
