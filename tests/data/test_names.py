@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from yoloprune.data.text_files import read_names
 from yoloprune.data.names import fitting_names, names_of_data, write_names
+from yoloprune.data.text_files import read_names
 from yoloprune.errors import DatasetError
 
 

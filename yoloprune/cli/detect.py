@@ -19,9 +19,9 @@ from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.images import Image, darknet_resize, read_image, write_image
-from yoloprune.data.text_files import default_names, read_names
 from yoloprune.data.names import fitting_names, names_of_data
 from yoloprune.data.sources import Video, find_sources
+from yoloprune.data.text_files import default_names, read_names
 from yoloprune.data.videos import film, open_video
 from yoloprune.detection.decode import Detections, class_count
 from yoloprune.detection.drawing import draw_detections, side_by_side
