@@ -6,6 +6,7 @@ YoloPruneError
 ├── PlanError           a budget that cannot be met, a plan of another network
 ├── VerificationError   the slim network does not compute what the masked one does
 ├── DatasetError        images or labels that cannot be used
+│   └── ClassesError    labels of other classes than the network's
 └── CheckpointError     a training checkpoint that cannot be continued
 
 Each message says what was found, where (file, line, layer), and what to do.
@@ -35,6 +36,10 @@ class VerificationError(YoloPruneError):
 
 class DatasetError(YoloPruneError):
     """Images or labels that are missing, unreadable or malformed."""
+
+
+class ClassesError(DatasetError):
+    """A data set whose classes are not as many as the network tells apart."""
 
 
 class CheckpointError(YoloPruneError):

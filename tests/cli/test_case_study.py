@@ -203,6 +203,39 @@ def test_a_given_network_is_made_sparse_first(finished: Path, tmp_path: Path, ti
     }  # fmt: skip
 
 
+def test_a_given_network_of_other_classes_gets_heads_for_the_data(
+    finished: Path, tmp_path: Path, tiny: None
+) -> None:
+    data = shutil.copytree(finished / "data" / "hands", tmp_path / "hands")
+    for kind in ("images", "labels"):
+        shutil.copytree(data / kind / "test", data / kind / "val")
+        shutil.copytree(data / kind / "train", data / kind / "mine")
+    run("zoo", "yolov3-tiny", "--classes", 5, "--width", 0.0625, "--size", 64,
+        "--out", tmp_path / "five.cfg")  # fmt: skip
+    run("init", tmp_path / "five.cfg", "--out", tmp_path / "five.weights")
+    out = tmp_path / "run"
+    start = (*START, out, "--data", data, "--train-split", "mine", "--val-split", "val",
+             "--dense", tmp_path / "five.cfg", tmp_path / "five.weights", "--stage")  # fmt: skip
+    assert "5 classes, the data 1: --fit-heads" in refused(*start, "data")
+    for stage in ("data", "dense"):
+        result = run(*start, stage, "--fit-heads")
+        assert result.exit_code == 0, (result.output, result.exception)
+    spec = read_cfg(out / "dense" / "best.cfg")
+    assert {head.classes for head in spec.heads} == {1} and len(spec.heads) == 2
+    counts = json.loads((out / "data" / "data.json").read_text())["images"]
+    assert counts == {"training": 28, "validation": 6, "test": 6}
+    document = json.loads((out / "report.json").read_text())
+    lines = [command["line"] for command in document["commands"]]
+    assert "--fit-heads --train-split mine --val-split val" in lines[0]
+    assert "--weights" in lines[1] and "--fit-heads" in lines[1] and "--hold-out" not in lines[1]
+    assert "with heads for the data" in document["notes"]["Original"]
+    assert "another fit_heads" in refused(*start, "pruned")
+    assert "also the test images" in refused(
+        *START, tmp_path / "no", "--data", data, "--train-split", "test", "--stage", "data"
+    )
+    assert "--dense" in refused(*START, tmp_path / "no", "--fit-heads")
+
+
 def test_damaged_originals_are_told_of(tmp_path: Path, tiny: None) -> None:
     original = tmp_path / "original"
     assert run("data", "synthetic-hands", "--train", 12, "--test", 4, "--out", original,

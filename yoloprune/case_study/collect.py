@@ -105,8 +105,9 @@ def _settings(subject: Subject) -> dict[str, Any]:
         unused.add("rendered")
     if subject.dense is not None:
         unused |= {"width"}
-        if not {"scratch", "uniform"} & set(subject.settings.controls):
-            unused |= {"epochs", "learning_rate"}
+    from_nothing = {"scratch", "uniform"} & set(subject.settings.controls)
+    if subject.dense is not None and not subject.fit_heads and not from_nothing:
+        unused |= {"epochs", "learning_rate"}
     if not subject.settings.sparsity:
         unused |= {"sparsity", "sparsity_epochs"}
     return {name: value for name, value in asdict(subject.settings).items() if name not in unused}
@@ -117,7 +118,11 @@ def _notes(subject: Subject) -> dict[str, str]:
     settings = subject.settings
     alone = f"{settings.epochs} epochs from random weights, without a teacher"
     original = f"{alone}."
-    if subject.dense is not None:
+    if subject.fit_heads:
+        original = (
+            f"{settings.epochs} epochs from weights that were given, with heads for the data."
+        )
+    elif subject.dense is not None:
         original = "given, trained elsewhere."
     elif subject.backbone is not None:
         original = f"{settings.epochs} epochs from the first layers' weights that were given."

@@ -42,6 +42,8 @@ def _everything(subject: Subject) -> list[str]:
     words += [] if subject.data is None else ["--data", str(subject.data)]
     words += [] if subject.dense is None else ["--dense", *map(str, subject.dense)]
     words += [] if subject.backbone is None else ["--backbone", str(subject.backbone)]
+    words += ["--fit-heads"] if subject.fit_heads else []
+    words += _splits((subject.train_split, subject.val_split))
     words += ["--epochs", str(settings.epochs), "--finetune-epochs", str(settings.finetune_epochs)]
     words += ["--keep-macs", str(settings.keep_macs), "--precision", settings.precision]
     words += ["--criterion", settings.criterion]
@@ -56,7 +58,12 @@ def _everything(subject: Subject) -> list[str]:
 def _original(subject: Subject, data: StudyData) -> dict[str, list[str]]:
     settings = subject.settings
     found = {}
-    if subject.dense is None:
+    if subject.dense is not None and subject.fit_heads:
+        cfg, weights = map(str, subject.dense)
+        found["the original"] = ["train", cfg, "--weights", weights, "--fit-heads"]
+        found["the original"] += _training(data, settings, settings.training())
+        found["the original"] += ["--out", f"{REPEAT}/dense"]
+    elif subject.dense is None:
         cfg = f"{REPEAT}/dense.cfg"
         found["the network"] = [
             "zoo", "yolov3", "--classes", str(len(data.names)),
@@ -140,7 +147,9 @@ def _finetuning(subject: Subject, data: StudyData, source: str, stage: str) -> l
 
 
 def _dense(subject: Subject) -> list[str]:
-    return _pair("dense") if subject.dense is None else list(map(str, subject.dense))
+    if subject.dense is None or subject.fit_heads:
+        return _pair("dense")
+    return list(map(str, subject.dense))
 
 
 def _pair(stage: str) -> list[str]:
@@ -151,7 +160,7 @@ def _training(data: StudyData, settings: StudySettings, config: TrainingConfig) 
     """The options of `train` and `finetune` that make these settings."""
     options = {
         "--data": data.path,
-        "--hold-out": settings.hold_out,
+        **({"--hold-out": settings.hold_out} if data.chosen[1] is None else {}),
         "--epochs": config.epochs,
         "--protocol": config.protocol,
         "--evaluate-every": config.evaluate_every,
@@ -161,4 +170,11 @@ def _training(data: StudyData, settings: StudySettings, config: TrainingConfig) 
         "--precision": config.precision,
         "--seed": config.seed,
     }
-    return [str(word) for option in options.items() for word in option]
+    words = [str(word) for option in options.items() for word in option]
+    return words + _splits(data.chosen)
+
+
+def _splits(chosen: tuple[str | None, str | None]) -> list[str]:
+    """The options for the splits that were asked for."""
+    named = zip(("--train-split", "--val-split"), chosen, strict=True)
+    return [word for option, name in named if name is not None for word in (option, name)]

@@ -2,16 +2,17 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from yoloprune.case_study.settings import StudySettings
+from yoloprune.case_study.subject import Subject
+from yoloprune.darknet.parser import read_cfg
 from yoloprune.data.anchors import cfg_anchors, input_shapes
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.fingerprint import fingerprint
-from yoloprune.data.hold_out import hold_out
 from yoloprune.data.read import read_dataset, read_raw
+from yoloprune.data.split import TRAINING_SPLIT, training_parts
 from yoloprune.data.synthetic_hands import write_synthetic_hands
 from yoloprune.data.vgg_hand import (
     convert_hand_dataset,
@@ -19,7 +20,8 @@ from yoloprune.data.vgg_hand import (
     opened_original,
     warnings_of,
 )
-from yoloprune.errors import DatasetError
+from yoloprune.detection.decode import class_count
+from yoloprune.errors import ClassesError, DatasetError
 from yoloprune.files import read_json, write_text
 
 SUMMARY = "data.json"
@@ -33,7 +35,8 @@ class StudyData:
     """Where the data of a study is, its classes, and the anchors that fit its training boxes.
 
     `anchors` are (width, height) in pixels of the study's input size; `warnings` say what was wrong
-    with the original; `sha256` are the fingerprints of the parts when they were prepared.
+    with the original; `sha256` are the fingerprints of the parts when they were prepared. `splits`
+    are the names of all splits, `chosen` those for training and validation that were asked for.
     """
 
     path: Path
@@ -41,13 +44,15 @@ class StudyData:
     anchors: tuple[tuple[float, float], ...]
     warnings: tuple[str, ...]
     sha256: dict[str, str]
+    splits: tuple[str, ...]
+    chosen: tuple[str | None, str | None]
 
     def training(self, share: float) -> tuple[Dataset, Dataset]:
-        """The training images and, held out of them, the validation images.
+        """The training images and, a split of their own or held out of them, the validation images.
 
         Raises `DatasetError` if they are no longer those that the study was begun with.
         """
-        training, validation = _training(self.path, self.names, share)
+        training, validation = _training(self.path, self.names, self.splits, self.chosen, share)
         self._check("training", training)
         self._check("validation", validation)
         return training, validation
@@ -66,12 +71,14 @@ class StudyData:
             )
 
 
-def prepare_data(folder: Path, source: Path | None, settings: StudySettings) -> None:
+def prepare_data(folder: Path, subject: Subject) -> None:
     """Bring the data into the form that training reads, and fit anchors to it.
 
     What was made is in `folder`, and data.json there says where the data is and what it holds.
-    Raises `DatasetError` if there is no data, or no training and test images in it.
+    Raises `DatasetError` if there is no data, or no training and test images in it, `ClassesError`
+    if the network that was given has other classes and is to keep its heads.
     """
+    source, settings = subject.data, subject.settings
     warnings: Sequence[str] = ()
     given = source is not None
     if source is None:
@@ -92,11 +99,22 @@ def prepare_data(folder: Path, source: Path | None, settings: StudySettings) -> 
             conversion = convert_hand_dataset(root, path)
         if given:
             warnings = warnings_of(conversion)
-    names = read_raw(path).names or ("object",)
-    training, validation = _training(path, names, settings.hold_out)
+    raw = read_raw(path)
+    names = raw.names or ("object",)
+    if subject.dense is not None and not subject.fit_heads:
+        cfg = subject.dense[0]
+        if (classes := class_count(read_cfg(cfg))) != len(names):
+            raise ClassesError(f"{cfg}: the network has {classes} classes, the data {len(names)}")
+    splits, chosen = tuple(raw.splits), (subject.train_split, subject.val_split)
+    training, validation = _training(path, names, splits, chosen, settings.hold_out)
     test = _test(path, names)
-    if {image.path for image in test.images} & {image.path for image in training.images}:
-        raise DatasetError(f"{path}: the training images are also the test images")
+    tested = {image.path for image in test.images}
+    for name, part in (("training", training), ("validation", validation)):
+        if tested & {image.path for image in part.images}:
+            raise DatasetError(
+                f"{path}: the {name} images are also the test images "
+                "(`yoloprune data split` makes a copy with splits)"
+            )
     # Stretched, every image fills the input, whatever its size.
     boxes = [image.boxes for image in training.images]
     size = (settings.image_size, settings.image_size)
@@ -108,6 +126,8 @@ def prepare_data(folder: Path, source: Path | None, settings: StudySettings) -> 
         # So that a run can be moved, with what it made.
         "path": str(path.relative_to(folder.resolve())) if inside else str(path),
         "names": names,
+        "splits": splits,
+        "chosen": chosen,
         "anchors": anchors.tolist(),
         "images": {name: len(part.images) for name, part in parts.items()},
         "objects": {name: part.object_count for name, part in parts.items()},
@@ -120,17 +140,36 @@ def prepare_data(folder: Path, source: Path | None, settings: StudySettings) -> 
 def read_study_data(run: Path) -> StudyData:
     """What `prepare_data` found out for a study."""
     document = read_json(run / "data" / SUMMARY)
+    # Runs of earlier versions have neither.
+    splits = document.get("splits", [TRAINING_SPLIT])
+    training, validation = document.get("chosen", (None, None))
     return StudyData(
         path=run / "data" / document["path"],
         names=tuple(document["names"]),
         anchors=tuple((width, height) for width, height in document["anchors"]),
         warnings=tuple(document["warnings"]),
         sha256=document["sha256"],
+        splits=tuple(splits),
+        chosen=(training, validation),
     )
 
 
-def _training(path: Path, names: Sequence[str], share: float) -> tuple[Dataset, Dataset]:
-    return hold_out(read_dataset(path, classes=len(names), split="train"), share)
+def _training(
+    path: Path,
+    names: Sequence[str],
+    splits: Collection[str],
+    chosen: tuple[str | None, str | None],
+    share: float,
+) -> tuple[Dataset, Dataset]:
+    training, validation = chosen
+    return training_parts(
+        path,
+        classes=len(names),
+        splits=splits,
+        share=share if validation is None else 0.0,
+        training=training,
+        validation=validation,
+    )
 
 
 def _test(path: Path, names: Sequence[str]) -> Dataset:

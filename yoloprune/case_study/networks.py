@@ -14,8 +14,6 @@ from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.data.dataset import Dataset
-from yoloprune.detection.decode import class_count
-from yoloprune.errors import DatasetError
 from yoloprune.files import write_folder, write_text
 from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
@@ -27,6 +25,7 @@ from yoloprune.pruning.pruner import prune
 from yoloprune.pruning.surgery import surgery
 from yoloprune.report.pruning import pruning_report
 from yoloprune.training.config import TrainingConfig
+from yoloprune.training.heads import fit_heads
 from yoloprune.training.run_folder import CHECKPOINT, read_network, write_network
 
 
@@ -60,12 +59,24 @@ class Workshop:
         """Take over the dense network that was given."""
         assert self.subject.dense is not None
         cfg, weights = self.subject.dense
-        spec, classes = read_cfg(cfg), len(read_study_data(self.run).names)
-        if class_count(spec) != classes:
-            raise DatasetError(
-                f"{cfg}: the network has {class_count(spec)} classes, the data {classes}"
-            )
+        spec = read_cfg(cfg)
+        write_names(folder / "best.names", read_study_data(self.run).names)
         write_network(folder, "best", spec, read_weights(weights, spec), 0)
+
+    def make_fitted(self, folder: Path) -> None:
+        """Train the dense network that was given, with heads that fit the data."""
+        assert self.subject.dense is not None
+        cfg, weights = self.subject.dense
+        spec, data = read_cfg(cfg), read_study_data(self.run)
+        size = (self.settings.image_size, self.settings.image_size)
+        fitted = fit_heads(
+            spec,
+            read_weights(weights, spec),
+            data.training(self.settings.hold_out)[0],
+            size=size,
+            seed=self.settings.seed,
+        )
+        self._fit(folder, data, fitted.spec, fitted.state, self.settings.training())
 
     def make_dense(self, folder: Path) -> None:
         """Train the dense network."""

@@ -52,7 +52,7 @@ def _data(subject: Subject) -> Stage:
         name="data",
         needs=(),
         outputs=(SUMMARY,),
-        work=lambda folder: prepare_data(folder, subject.data, settings),
+        work=lambda folder: prepare_data(folder, subject),
         settings={
             "image_size": settings.image_size,
             "hold_out": settings.hold_out,
@@ -87,11 +87,21 @@ def _making(workshop: Workshop) -> list[Stage]:
 
 def _dense(workshop: Workshop) -> Stage:
     subject = workshop.subject
-    if subject.dense is not None:
+    given = None if subject.dense is None else [file_sha256(path) for path in subject.dense]
+    if subject.fit_heads:
+        return _training(
+            subject.settings,
+            "dense",
+            (),
+            workshop.make_fitted,
+            subject.settings.training(),
+            dense=given,
+        )
+    if given is not None:
         return Stage(
             name="dense",
             needs=("data",),
-            settings={"dense": [file_sha256(path) for path in subject.dense]},
+            settings={"dense": given},
             outputs=TRAINED,
             work=workshop.take_dense,
         )

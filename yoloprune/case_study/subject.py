@@ -15,8 +15,10 @@ SUBJECT = "study.json"
 class Subject:
     """The preset and the settings that became of it, and where the study starts from.
 
-    `data` is None where it is rendered, `dense` where it is trained, `backbone` where training
-    starts from random weights.
+    `data` is None where it is rendered, `dense` where it is trained from nothing, `backbone` where
+    training starts from random weights. With `fit_heads` the dense network gets heads for the data
+    and is trained. `train_split` and `val_split` are the splits to train on and to choose by: None
+    for the usual one, and for images held out of the former.
     """
 
     preset: str
@@ -24,6 +26,9 @@ class Subject:
     data: Path | None = None
     dense: tuple[Path, Path] | None = None
     backbone: Path | None = None
+    fit_heads: bool = False
+    train_split: str | None = None
+    val_split: str | None = None
 
 
 def read_subject(run: Path) -> Subject | None:
@@ -46,6 +51,9 @@ def read_subject(run: Path) -> Subject | None:
                 Path(document["dense"][0]), Path(document["dense"][1])
             ),
             backbone=_path(document["backbone"]),
+            fit_heads=document.get("fit_heads", False),
+            train_split=document.get("train_split"),
+            val_split=document.get("val_split"),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise PlanError(f"{path}: damaged, or not of a case study") from error
@@ -63,7 +71,7 @@ def check_same(run: Path, was: Subject, now: Subject) -> None:
 
     Settings are not compared here: each stage knows those that it was made with.
     """
-    names = ("preset", "data", "dense", "backbone")
+    names = [field.name for field in fields(Subject) if field.name != "settings"]
     changed = [name for name in names if getattr(was, name) != getattr(now, name)]
     if changed:
         raise PlanError(

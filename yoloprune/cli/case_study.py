@@ -18,6 +18,7 @@ from yoloprune.case_study.subject import Subject, read_subject
 from yoloprune.cli.console import Quiet, errors, output, print_table, warn
 from yoloprune.cli.console import stage as shown_stage
 from yoloprune.cli.training import Precision, shown_training, training_side
+from yoloprune.cli.training_data import TrainSplit, fitting_named
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.errors import PlanError
 from yoloprune.export.onnx import require_onnx
@@ -43,6 +44,22 @@ def case_study(
     ] = None,
     backbone: Annotated[
         Path | None, typer.Option("--backbone", help="Train from the first layers' weights.")
+    ] = None,
+    fit_heads: Annotated[
+        bool,
+        typer.Option(
+            "--fit-heads", help="Make heads of --dense that fit the data, and train it first."
+        ),
+    ] = False,
+    train_split: TrainSplit = None,
+    val_split: Annotated[
+        str | None,
+        typer.Option(
+            "--val-split",
+            metavar="NAME",
+            help="To choose the best epoch by.",
+            show_default="held out of the training images",
+        ),
     ] = None,
     epochs: Annotated[
         int | None,
@@ -112,6 +129,8 @@ def case_study(
     """Train, prune, fine-tune, measure and report; run again to go on after a stop."""
     if dense is not None and backbone is not None:
         raise PlanError("give --dense or --backbone, not both")
+    if fit_heads and dense is None:
+        raise PlanError("--fit-heads is for the network of --dense: give it too")
     require_onnx()
     strength, sparsity_epochs = sparsity or (None, None)
     if sparsity is not None and criterion is None:
@@ -147,6 +166,9 @@ def case_study(
             data=None if data is None else data.resolve(),
             dense=None if dense is None else (dense[0].resolve(), dense[1].resolve()),
             backbone=None if backbone is None else backbone.resolve(),
+            fit_heads=fit_heads,
+            train_split=train_split,
+            val_split=val_split,
         )
         clock = _Clock(time_limit)
         todo = stages(Workshop(run=out, subject=subject, train=_Trainer(here, quiet, clock)))
@@ -169,7 +191,8 @@ def case_study(
                 for line in read_study_data(out).warnings:
                     warn(line)
 
-        run_stages([known for known in todo if stage in (None, known.name)], out, here, shown)
+        with fitting_named():
+            run_stages([known for known in todo if stage in (None, known.name)], out, here, shown)
         if here.is_first:
             _report(out)
 

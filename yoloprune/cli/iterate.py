@@ -27,9 +27,9 @@ from yoloprune.cli.training import (
     RunPath,
     Seed,
     Workers,
-    training_data,
     training_side,
 )
+from yoloprune.cli.training_data import TrainSplit, ValSplit, training_data
 from yoloprune.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
@@ -106,6 +106,8 @@ def iterate(
             "--map-floor", min=0, max=1, help="Stop when mAP@0.5, by --protocol, falls under this."
         ),
     ] = None,
+    train_split: TrainSplit = None,
+    val_split: ValSplit = None,
     hold_out: HoldOut = 0.0,
     protocol: ProtocolName = DEFAULT_PROTOCOL,
     batch_size: BatchSize = 16,
@@ -143,7 +145,9 @@ def iterate(
         workers=workers,
         seed=seed,
     )
-    training, validation = training_data(spec, data, hold_out)
+    training, validation = training_data(
+        spec, data, hold_out, train_split=train_split, val_split=val_split
+    )
     measured = reconstruct or criterion in MEASURED_CRITERIA
     count, calibration = images_to_use(calibration_images, used=measured), None
     if measured:

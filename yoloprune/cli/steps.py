@@ -76,7 +76,7 @@ class Steps:
         """The pruned network trained further, or as it is."""
         folder = self._folder(number)
         if number in self.untrained:
-            self.here.on_first(lambda: write_network(folder, "last", spec, state, 0))
+            self.here.on_first(lambda: self._write_untrained(folder, spec, state))
         elif not self.here.on_first(lambda: _holds(folder, FINISHED)):
             shown_training(
                 spec,
@@ -96,6 +96,10 @@ class Steps:
     def evaluate(self, spec: NetworkSpec, state: State, number: int) -> float:
         """The network's mAP@0.5 on the validation images."""
         return self.here.on_first(lambda: self._accuracy(spec, state, number))
+
+    def _write_untrained(self, folder: Path, spec: NetworkSpec, state: State) -> None:
+        write_names(folder / "last.names", self.training.names)
+        write_network(folder, "last", spec, state, 0)
 
     def keep(self, network: ScheduledNetwork) -> None:
         """Write the last good network so far."""

@@ -28,8 +28,8 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.dataset import Dataset
-from yoloprune.data.hold_out import hold_out
 from yoloprune.data.read import read_dataset
+from yoloprune.data.split import hold_out
 from yoloprune.detection.decode import class_count
 from yoloprune.errors import DatasetError, PlanError
 from yoloprune.evaluation.evaluator import evaluate

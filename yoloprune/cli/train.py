@@ -1,5 +1,6 @@
 """`yoloprune train` and `finetune`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,8 +28,15 @@ from yoloprune.cli.training import (
     Tensorboard,
     Workers,
     shown_training,
-    training_data,
     training_side,
+)
+from yoloprune.cli.training_data import (
+    FitHeads,
+    TrainSplit,
+    ValSplit,
+    fit_text,
+    names_of,
+    training_data,
 )
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.shapes import layer_shapes
@@ -42,6 +50,7 @@ from yoloprune.model.network import Network
 from yoloprune.sparsity.masks import WeightMasks
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import world
+from yoloprune.training.heads import fit_heads, with_masks
 from yoloprune.training.loss import trainable_heads
 
 
@@ -63,6 +72,9 @@ def train(
             help="Start from this pair where the shapes agree: everything but heads, usually.",
         ),
     ] = None,
+    fit: FitHeads = False,
+    train_split: TrainSplit = None,
+    val_split: ValSplit = None,
     hold_out: HoldOut = 0.0,
     epochs: Epochs = 30,
     protocol: ProtocolName = DEFAULT_PROTOCOL,
@@ -123,12 +135,15 @@ def train(
         workers=workers,
         seed=seed,
     )
+    starts = [path for path in (weights, transfer and transfer[0], cfg) if path is not None]
     _run(
         spec,
         state,
         config=config,
         data=data,
+        splits=(train_split, val_split),
         hold_out=hold_out,
+        named_in=[path.with_suffix(".names") for path in starts] if fit else None,
         out=out,
         tensorboard=tensorboard,
         resume=resume,
@@ -144,6 +159,9 @@ def finetune(
         tuple[Path, Path] | None,
         typer.Option("--teacher", metavar="CFG WEIGHTS", help="The dense network, to learn from."),
     ] = None,
+    fit: FitHeads = False,
+    train_split: TrainSplit = None,
+    val_split: ValSplit = None,
     hold_out: HoldOut = 0.0,
     epochs: Epochs = 10,
     protocol: ProtocolName = DEFAULT_PROTOCOL,
@@ -161,15 +179,14 @@ def finetune(
     quiet: Quiet = False,
 ) -> None:
     """Train a network further, with or without its dense teacher; a folder's zeros stay zero."""
-    spec, state, masks = _start(words)
-    size = training_side(spec, image_size)
+    spec, state, masks, named_in = _start(words)
     config = TrainingConfig(
         epochs=epochs,
         protocol=protocol,  # type: ignore[arg-type]
         evaluate_every=evaluate_every,
         batch_size=batch_size,
         accumulate=accumulate,
-        image_size=size,
+        image_size=training_side(spec, image_size),
         learning_rate=learning_rate,
         warmup=0.5,
         precision=precision,  # type: ignore[arg-type]
@@ -177,15 +194,16 @@ def finetune(
         workers=workers,
         seed=seed,
     )
-    taught_by = None if teacher is None else _teacher(*teacher, spec, size)
     _run(
         spec,
         state,
         config=config,
         data=data,
+        splits=(train_split, val_split),
         hold_out=hold_out,
+        named_in=named_in if fit else None,
         out=out,
-        teacher=taught_by,
+        teacher=teacher,
         masks=masks,
         tensorboard=tensorboard,
         resume=resume,
@@ -193,18 +211,18 @@ def finetune(
     )
 
 
-def _start(words: list[str]) -> tuple[NetworkSpec, State, WeightMasks | None]:
-    """The network to fine-tune, and the masks of the folder that it is in."""
+def _start(words: list[str]) -> tuple[NetworkSpec, State, WeightMasks | None, list[Path]]:
+    """The network to fine-tune, the masks of its folder, and files that may name its classes."""
     folder = Path(words[0])
     if len(words) == 1 and holds_network(words[0]) and folder.is_dir():
         if (folder / ACCURACY).exists():
             warn(f"{folder} is a step of iterate: starting from what was cut there, not last.*")
-        return read_pruned(folder)
+        return *read_pruned(folder), sorted(folder.glob("*.names"))
     cfg, weights = only_network(words)
     if (masks := weights.parent / "masks.json").exists():
         warn(f"{masks} is not read, zeros do not stay: give the folder {weights.parent} for that")
     spec = read_cfg(cfg)
-    return spec, read_weights(weights, spec), None
+    return spec, read_weights(weights, spec), None, [cfg.with_suffix(".names")]
 
 
 def _run(
@@ -213,18 +231,38 @@ def _run(
     *,
     config: TrainingConfig,
     data: Path,
+    splits: tuple[str | None, str | None],
     hold_out: float,
+    named_in: Sequence[Path] | None,
     out: Path,
-    teacher: Network | None = None,
+    teacher: tuple[Path, Path] | None = None,
     masks: WeightMasks | None = None,
     tensorboard: bool,
     resume: bool,
     quiet: bool,
 ) -> None:
+    """Train; with `named_in` the heads are fitted, their classes before named in one of those."""
     if (out / SCHEDULE).exists():
         raise CheckpointError(f"{out} holds a run of iterate: choose another --out")
-    training, validation = training_data(spec, data, hold_out)
+    training, validation = training_data(
+        spec,
+        data,
+        hold_out,
+        train_split=splits[0],
+        val_split=splits[1],
+        fit=named_in is not None,
+    )
+    side, told = config.image_size, ""
+    if named_in is not None:
+        names = names_of(spec, named_in)
+        fitted = fit_heads(spec, state, training, size=(side, side), names=names, seed=config.seed)
+        told = fit_text(spec, fitted)
+        masks = None if masks is None else with_masks(spec, fitted.spec, masks)
+        spec, state = fitted.spec, fitted.state
+    taught_by = None if teacher is None else _teacher(*teacher, spec, side)
     with world() as here:
+        if told and here.is_first:
+            errors.print(told)
         log = shown_training(
             spec,
             state,
@@ -233,7 +271,7 @@ def _run(
             config=config,
             run=out,
             here=here,
-            teacher=teacher,
+            teacher=taught_by,
             masks=masks,
             tensorboard=tensorboard,
             resume=resume,

@@ -12,9 +12,6 @@ from yoloprune.cli.console import errors, warn
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.data.dataset import Dataset
-from yoloprune.data.hold_out import hold_out
-from yoloprune.data.read import read_dataset
-from yoloprune.detection.decode import class_count
 from yoloprune.errors import DatasetError
 from yoloprune.evaluation.evaluator import Protocol
 from yoloprune.model.network import Network
@@ -70,15 +67,6 @@ def training_side(spec: NetworkSpec, image_size: int | None) -> int:
             "give --image-size"
         )
     return height if image_size is None else image_size
-
-
-def training_data(spec: NetworkSpec, data: Path, held_out: float) -> tuple[Dataset, Dataset]:
-    """(training, validation): the latter held out of the former, or the evaluation split."""
-    classes = class_count(spec)
-    training = read_dataset(data, classes=classes, split="train")
-    if held_out:
-        return hold_out(training, held_out)
-    return training, read_dataset(data, classes=classes)
 
 
 def shown_training(

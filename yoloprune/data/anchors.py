@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.darknet.shapes import layer_shapes
-from yoloprune.darknet.spec import NetworkSpec, Region
+from yoloprune.darknet.spec import Head, NetworkSpec, Region
+from yoloprune.data.dataset import Dataset
+from yoloprune.data.inspection import image_size
 from yoloprune.errors import DatasetError
 
 Shapes: TypeAlias = NDArray[np.float64]
@@ -24,6 +26,7 @@ GOOD_IOU = 0.5
 _MOST_ROUNDS = 100
 # More shapes move the result by less than the pixels that anchors are rounded to.
 _MOST_SHAPES = 20_000
+_MOST_IMAGES = 4_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +82,20 @@ def cfg_anchors(shapes: Shapes, count: int, *, seed: int = 0) -> Shapes:
 
 def network_anchors(spec: NetworkSpec) -> Shapes:  # -> (K, 2)
     """The anchors of all heads in input pixels, each once; raises `DatasetError` without heads."""
-    shapes = layer_shapes(spec)
     found: set[tuple[float, float]] = set()
     for head in spec.heads:
-        stride = 1.0
-        if isinstance(head, Region):
-            stride = spec.input_shape[1] / shapes[head.sources[0]][1]
-        found.update((width * stride, height * stride) for width, height in head.anchors)
+        scale = anchor_scale(spec, head)
+        found.update((width * scale, height * scale) for width, height in head.anchors)
     if not found:
         raise DatasetError("the cfg has no heads with anchors")
     return np.array(sorted(found, key=lambda pair: pair[0] * pair[1]), np.float64)
+
+
+def anchor_scale(spec: NetworkSpec, head: Head) -> float:
+    """Input pixels for each unit of a head's anchors."""
+    if not isinstance(head, Region):
+        return 1.0
+    return spec.input_shape[1] / layer_shapes(spec)[head.index][1]
 
 
 def input_shapes(
@@ -110,6 +117,20 @@ def input_shapes(
         fitted = (own_width * scale, own_height * scale) if letterbox else (width, height)
         shapes.append(own[:, 2:] * fitted)
     return np.concatenate(shapes)
+
+
+def training_shapes(dataset: Dataset, size: tuple[int, int], *, seed: int = 0) -> Shapes:
+    """Shapes (N, 2) of a data set's boxes as training shows them at an input of `size`.
+
+    Images keep their aspect ratio. Of very many images a random sample is read. Raises
+    `DatasetError` if one of them cannot be decoded.
+    """
+    images = [image for image in dataset.images if len(image.labels)]
+    if len(images) > _MOST_IMAGES:
+        chosen = np.random.default_rng(seed).choice(len(images), _MOST_IMAGES, replace=False)
+        images = [images[index] for index in sorted(chosen.tolist())]
+    sizes = (image_size(image.path.read_bytes(), image.path) for image in images)
+    return input_shapes((image.boxes for image in images), sizes, size, letterbox=True)
 
 
 def format_anchors(anchors: Sequence[Sequence[float]] | Shapes) -> str:

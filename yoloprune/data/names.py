@@ -37,10 +37,12 @@ def names_of_data(path: Path, classes: int) -> tuple[str, ...]:
 
 
 def write_names(path: Path, names: Sequence[str]) -> None:
-    """Write a .names file, unless nobody has named these classes or a name is not a line."""
-    is_named = tuple(names) != default_names(len(names))
-    if is_named and all(name.strip() == name and len(name.splitlines()) == 1 for name in names):
-        write_text(path, "".join(f"{name}\n" for name in names))
+    """Write a .names file, a class a line, unless the names were made up.
+
+    Blanks within a name become single spaces, for a line is all that a name can be.
+    """
+    if tuple(names) != default_names(len(names)):
+        write_text(path, "".join(f"{' '.join(name.split()) or '_'}\n" for name in names))
 
 
 def _names(path: Path, classes: int) -> tuple[str, ...] | None:

@@ -60,7 +60,8 @@ def training_state(spec: NetworkSpec, *, seed: int = 0) -> dict[int, ConvParamet
             tensors["variance"] = torch.ones(shapes["variance"])
         state[index] = ConvParameters(**tensors)
     for head in spec.heads:
-        parameters = state[head.sources[0]]
+        if (parameters := state.get(head.sources[0])) is None:
+            continue
         entries = parameters.bias.reshape(len(head.anchors), -1)
         entries[:, head.box_entries - 1] = RARE_OBJECT
         parameters.kernel.mul_(0.1)

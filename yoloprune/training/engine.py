@@ -79,11 +79,12 @@ def train(
     """Train a network and write its run folder; returns the log, one entry an epoch.
 
     `best.cfg/.weights` is the moving average with the best mAP on `validation` (of the last epoch
-    if there is none), `last.cfg/.weights` that of the last epoch. The weights that `masks` remove
-    are 0 from the first step to the last. Raises `DatasetError` for data that cannot train this
-    network, `PlanError` for another network's masks, `CheckpointError` for a checkpoint that does
-    not fit or a loss that is not finite, and `InterruptedRunError` when stopped by Ctrl-C or
-    `stop`, which is asked after every step, once the checkpoint is written.
+    if there is none), `last.cfg/.weights` that of the last epoch; .names files lie beside both if
+    the classes have names. The weights that `masks` remove are 0 from the first step to the last.
+    Raises `DatasetError` for data that cannot train this network, `PlanError` for another network's
+    masks, `CheckpointError` for a checkpoint that does not fit or a loss that is not finite, and
+    `InterruptedRunError` when stopped by Ctrl-C or `stop`, which is asked after every step, once
+    the checkpoint is written.
     """
     run_spec = trainable_spec(spec, training, config, world)
     steps = len(training.images) // config.batch_size
@@ -103,7 +104,9 @@ def train(
     elif world.is_first:
         counts = {"training_images": len(training.images)}
         write_settings(run, config, counts | {"inputs": inputs})
-        write_names(run / "best.names", training.names)
+    if world.is_first:
+        for name in ("best", "last"):
+            write_names(run / f"{name}.names", training.names)
     if config.sparsity and not resume:
         loop.check_sparsity(warn)
     images = TrainingImages(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from yoloprune.data.dataset import Dataset, LabelledImage
-from yoloprune.data.hold_out import BLOCK, hold_out
+from yoloprune.data.split import BLOCK, hold_out
 from yoloprune.errors import DatasetError
 
 

@@ -1,12 +1,17 @@
 """Setting images aside, to choose networks and settings by without looking at the test images."""
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from yoloprune.data.dataset import Dataset
+from yoloprune.data.read import read_dataset
 from yoloprune.errors import DatasetError
+
+TRAINING_SPLIT = "train"
 
 BLOCK = 16
 """Images are held out in runs of this many, for neighbours are often frames of one film."""
@@ -37,3 +42,37 @@ def hold_out(dataset: Dataset, share: float, *, seed: int = 0) -> tuple[Dataset,
             f"holding out {share:g} of {count} images leaves one side without objects"
         )
     return parts
+
+
+def training_parts(
+    path: Path,
+    *,
+    classes: int,
+    splits: Collection[str],
+    share: float,
+    training: str | None = None,
+    validation: str | None = None,
+) -> tuple[Dataset, Dataset]:
+    """The (training, validation) images of a data set that has these `splits`.
+
+    Trained on is the split `training`, without a name `train`, or the only one if a share of it is
+    held out. Validation images are that `share` or, where it is 0, the split `validation`, without
+    a name the one for evaluation. Raises `DatasetError` for both a share and a validation split,
+    and where there is no such split.
+    """
+    if share and validation is not None:
+        raise DatasetError(
+            f"validation images are the split {validation!r} or a share of the training images "
+            "that is held out, not both"
+        )
+    if training is None and (TRAINING_SPLIT in splits or len(splits) > 1):
+        training = TRAINING_SPLIT
+    if training is None and not share:
+        raise DatasetError(
+            f"{path}: has no split {TRAINING_SPLIT!r}: hold out a share of its images for "
+            "validation, or make a copy with splits by `yoloprune data split`"
+        )
+    found = read_dataset(path, classes=classes, split=training)
+    if share:
+        return hold_out(found, share)
+    return found, read_dataset(path, classes=classes, split=validation)
