@@ -8,10 +8,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import pytest
 
 from tests.cli.commands import refused, run
 from tests.data.originals import SQUARE, TRAINING, add, small_original, write_image
+from tests.training.painted import paint
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.data.read import read_dataset
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from cli.conftest import Pair
 
 TOOL = Path(__file__).parents[2] / "tools" / "prepare_vgg_hand.py"
+
+
+SPLITS = ("train", "val", "test")
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -155,6 +160,41 @@ def test_check_writes_a_clean_copy(tmp_path: Path) -> None:
     assert "not empty" in refused("data", "check", root, "--fix", "--out", root)
     assert "belong together" in refused("data", "check", root, "--fix")
     assert "belong together" in refused("data", "check", root, "--out", tmp_path / "x")
+
+
+def test_split_writes_a_copy_that_trains_and_evaluates(tmp_path: Path, pair: "Pair") -> None:
+    data = paint(tmp_path / "raw", train=20, test=0)
+    (data / "painted.names").write_text("a\nb\n")
+    first = data / "images" / "train" / "0.png"
+    cv2.imwrite(str(first.with_name("copy.jpg")), cv2.imread(str(first)))
+    (data / "images" / "train" / "broken.png").write_bytes(b"nothing")
+    command = ("data", "split", data, "--val", 0.25, "--test", 0.25)
+    result = run(*command, "--out", tmp_path / "out")
+    assert result.exit_code == 0, (result.output, result.exception)
+    found = {name: int(cells[0]) for name, cells in rows(result.stdout).items() if name in SPLITS}
+    assert sum(found.values()) == 21 and found["val"] in (5, 6) and found["test"] in (5, 6)
+    assert "near-duplicates, each on one side: 1 (2 images, at most 2 alike)" in result.stdout
+    assert "warning: " in result.stderr and "`yoloprune data check`" in result.stderr
+    again = run(*command, "--out", tmp_path / "again", "--json")
+    report = json.loads(again.stdout)
+    assert {name: split["images"] for name, split in report["splits"].items()} == found
+    assert report["near_duplicates"] == {"groups": 1, "images": 2, "largest": 2}
+    names = [sorted(p.name for p in (tmp_path / out).rglob("*.*")) for out in ("out", "again")]
+    assert names[0] == names[1] != []
+    settings = ("--data", tmp_path / "out", "--epochs", 1, "--batch-size", 4, "--workers", 0)
+    trained = run("train", pair.cfg, *settings, "--out", tmp_path / "run", "--quiet")
+    assert trained.exit_code == 0, (trained.output, trained.exception)
+    assert run("evaluate", pair.cfg, pair.weights, *settings[:2], "--split", "val").exit_code == 0
+
+
+def test_split_refuses(tmp_path: Path) -> None:
+    data = yolo_folder(tmp_path / "data", "0 0.5 0.5 0.2 0.2\n", "0 0.5 0.5 0.2 0.2\n")
+    out = tmp_path / "out"
+    assert "too few for a split 'val'" in refused("data", "split", data, "--out", out)
+    assert "add up to 1" in refused("data", "split", data, "--out", out, "--val", 1.5)
+    assert "nowhere" in refused("data", "split", tmp_path / "nowhere", "--out", out)
+    assert not out.exists()
+    assert "not empty" in refused("data", "split", data, "--out", data)
 
 
 def test_what_cannot_be_checked_is_one_line(tmp_path: Path) -> None:

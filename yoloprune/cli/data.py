@@ -20,6 +20,7 @@ from yoloprune.cli.console import (
     warn,
 )
 from yoloprune.cli.labelled import AllowFaulty
+from yoloprune.data.near_duplicates import HASH_BITS, NEAR
 
 if TYPE_CHECKING:
     from yoloprune.darknet.spec import NetworkSpec
@@ -221,6 +222,81 @@ def anchors(
         rows,
     )
     output.print(f"anchors = {format_anchors(found)}", soft_wrap=True)
+
+
+@data_app.command("split")
+def split(
+    path: DataPath,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")],
+    val: Annotated[
+        float, typer.Option("--val", metavar="SHARE", help="Of the images, to choose by.")
+    ] = 0.1,
+    test: Annotated[
+        float, typer.Option("--test", metavar="SHARE", help="Of the images, to test on.")
+    ] = 0.0,
+    near: Annotated[
+        int,
+        typer.Option(
+            "--near",
+            metavar="BITS",
+            min=0,
+            max=HASH_BITS,
+            help="By which near-duplicates may differ in their perceptual hash.",
+        ),
+    ] = NEAR,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random numbers.")] = 0,
+    images: ImagesPath = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a copy divided into train, val and test; near-duplicates stay on one side."""
+    from yoloprune.data.check import check_dataset, write_clean_copy
+    from yoloprune.data.folders import refuse_existing
+    from yoloprune.data.read import read_raw
+    from yoloprune.data.split import divide
+
+    refuse_existing(out)
+    shares = {"train": 1 - val - test, "val": val} | ({"test": test} if test else {})
+    checked = check_dataset(
+        read_raw(path, images), progress=lambda raws: track(raws, "checking", len(raws), quiet)
+    )
+    division = divide(
+        checked,
+        shares,
+        near=near,
+        seed=seed,
+        progress=lambda found: track(found, "comparing", len(found), quiet),
+    )
+    write_clean_copy(division.check, out, path.stem or "data")
+    if checked.findings:
+        warn(
+            f"{len(checked.findings)} faults of images and labels are mended or left out: "
+            "`yoloprune data check` lists them"
+        )
+    rows = list(_split_rows(division.check))
+    if as_json:
+        print_json(
+            {
+                "splits": {
+                    name: {"images": count, "objects": objects, "empty": empty}
+                    for name, _, count, objects, empty in rows
+                },
+                "near_duplicates": {
+                    "groups": len(division.groups),
+                    "images": sum(division.groups),
+                    "largest": max(division.groups, default=0),
+                },
+                "findings": len(checked.findings),
+            }
+        )
+        return
+    header = ("split", "images", "objects", "without objects")
+    print_table(f"{out}", header, [(name, *counts) for name, _, *counts in rows])
+    alike = division.groups
+    output.print(
+        f"groups of near-duplicates, each on one side: {len(alike)} "
+        f"({sum(alike)} images, at most {max(alike, default=0)} alike)"
+    )
 
 
 @data_app.command("synthetic-hands")

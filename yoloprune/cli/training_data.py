@@ -32,7 +32,7 @@ ValSplit = Annotated[
         "--val-split",
         metavar="NAME",
         help="To choose the best epoch by.",
-        show_default="test, val or valid, as found",
+        show_default="val, valid or test, as found",
     ),
 ]
 FitHeads = Annotated[

@@ -1,17 +1,22 @@
 """Setting images aside, to choose networks and settings by without looking at the test images."""
 
 import math
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from yoloprune.data.check import Check, CheckedImage
 from yoloprune.data.dataset import Dataset
+from yoloprune.data.images import read_image
+from yoloprune.data.near_duplicates import NEAR, near_duplicate_groups, perceptual_hash
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import DatasetError
 
 TRAINING_SPLIT = "train"
+VALIDATION_SPLITS = ("val", "valid")
 
 BLOCK = 16
 """Images are held out in runs of this many, for neighbours are often frames of one film."""
@@ -57,8 +62,8 @@ def training_parts(
 
     Trained on is the split `training`, without a name `train`, or the only one if a share of it is
     held out. Validation images are that `share` or, where it is 0, the split `validation`, without
-    a name the one for evaluation. Raises `DatasetError` for both a share and a validation split,
-    and where there is no such split.
+    a name `val` or `valid`, else the one for evaluation. Raises `DatasetError` for both a share and
+    a validation split, and where there is no such split.
     """
     if share and validation is not None:
         raise DatasetError(
@@ -75,4 +80,91 @@ def training_parts(
     found = read_dataset(path, classes=classes, split=training)
     if share:
         return hold_out(found, share)
+    # Nothing is to be chosen by test images where there are others.
+    validation = validation or next((name for name in VALIDATION_SPLITS if name in splits), None)
     return found, read_dataset(path, classes=classes, split=validation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Division:
+    """The usable images of a data set in new splits, and the sizes of its near-duplicate groups.
+
+    Images that are like no other are no group.
+    """
+
+    check: Check
+    groups: tuple[int, ...]
+
+
+def divide(
+    check: Check,
+    shares: Mapping[str, float],
+    *,
+    near: int = NEAR,
+    seed: int = 0,
+    progress: Callable[[Sequence[CheckedImage]], Iterable[CheckedImage]] = iter,
+) -> Division:
+    """Divide the usable images of all splits anew, near-duplicates never between two splits.
+
+    `shares` of the images by split add up to 1; each split gets about its share of the images that
+    show a class, too. Hashes of near-duplicates differ in at most `near` bits. Raises
+    `DatasetError` for other shares, and if a split would have no image.
+    """
+    if not all(0 < share < 1 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-9:
+        text = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        raise DatasetError(f"each share must be in (0, 1), and all add up to 1: not {text}")
+    images = check.images
+    hashes = [perceptual_hash(read_image(image.labelled.path)) for image in progress(images)]
+    if not hashes:
+        raise DatasetError("no image can be used: there is nothing to divide")
+    groups = near_duplicate_groups(np.array(hashes), near)
+    shown = np.zeros((len(images), len(check.names)), np.int64)
+    for row, image in zip(shown, images, strict=True):
+        row[image.labelled.labels] = 1
+    part = stratify(groups, shown, list(shares.values()), seed=seed)
+    sizes = np.bincount(groups)
+    splits = {}
+    for number, name in enumerate(shares):
+        chosen = np.flatnonzero(part[groups] == number)
+        if not len(chosen):
+            raise DatasetError(
+                f"{len(images)} images are too few for a split {name!r} of {shares[name]:g} "
+                f"(near-duplicates, at most {sizes.max()} alike, stay together)"
+            )
+        splits[name] = tuple(images[index] for index in chosen)
+    listed = {name: len(found) for name, found in splits.items()}
+    return Division(
+        check=replace(check, splits=splits, listed=listed),
+        groups=tuple(sorted(sizes[sizes > 1].tolist(), reverse=True)),
+    )
+
+
+def stratify(
+    groups: NDArray[np.int64], shown: NDArray[np.int64], shares: Sequence[float], *, seed: int = 0
+) -> NDArray[np.int64]:  # (N,), (N, C), S shares -> (G,)
+    """Which of S parts each of G groups of N images goes to, so that classes are shared evenly.
+
+    `shown` is 1 where an image shows a class. The class that the fewest of the remaining images
+    show is dealt out first, each group to the part that lacks most images of it, as long as that
+    lacks images at all (after K. Sechidis et al., "On the Stratification of Multi-label Data",
+    2011).
+    """
+    members = np.zeros((groups.max() + 1, 1 + shown.shape[1]))
+    np.add.at(members, groups, np.column_stack([np.ones(len(groups)), shown]))
+    lacking = np.outer(shares, members.sum(axis=0))
+    order = np.random.default_rng(seed).permutation(len(members))
+    # Large groups first: single images then make up for them.
+    order = order[np.argsort(-members[order, 0], kind="stable")]
+    part = np.full(len(members), -1)
+    while (part < 0).any():
+        remaining = members[part < 0].sum(axis=0)
+        remaining[remaining == 0] = np.inf
+        # All images, the first column, are the most: those without objects are left for the end.
+        column = len(remaining) - 1 - int(np.argmin(remaining[::-1]))
+        for group in order[(part[order] < 0) & (members[order, column] > 0)]:
+            # Rare classes alone would fill the largest part with more images than its share.
+            open_parts = [number for number, need in enumerate(lacking[:, 0]) if need > 0]
+            # Of equal ones the part that lacks most images of any kind, then the first.
+            part[group] = max(open_parts, key=lambda s: (lacking[s, column], lacking[s, 0]))
+            lacking[part[group]] -= members[group]
+    return part
