@@ -174,7 +174,7 @@ def test_split_writes_a_copy_that_trains_and_evaluates(tmp_path: Path, pair: "Pa
     found = {name: int(cells[0]) for name, cells in rows(result.stdout).items() if name in SPLITS}
     assert sum(found.values()) == 21 and found["val"] in (5, 6) and found["test"] in (5, 6)
     assert "near-duplicates, each on one side: 1 (2 images, at most 2 alike)" in result.stdout
-    assert "warning: " in result.stderr and "`yoloprune data check`" in result.stderr
+    assert "faults" in result.stderr and "`yoloprune data check`" in result.stderr
     again = run(*command, "--out", tmp_path / "again", "--json")
     report = json.loads(again.stdout)
     assert {name: split["images"] for name, split in report["splits"].items()} == found
@@ -190,7 +190,7 @@ def test_split_writes_a_copy_that_trains_and_evaluates(tmp_path: Path, pair: "Pa
 def test_split_refuses(tmp_path: Path) -> None:
     data = yolo_folder(tmp_path / "data", "0 0.5 0.5 0.2 0.2\n", "0 0.5 0.5 0.2 0.2\n")
     out = tmp_path / "out"
-    assert "too few for a split 'val'" in refused("data", "split", data, "--out", out)
+    assert refused("data", "split", data, "--out", out).endswith("split 'val' of 0.1")
     assert "add up to 1" in refused("data", "split", data, "--out", out, "--val", 1.5)
     assert "nowhere" in refused("data", "split", tmp_path / "nowhere", "--out", out)
     assert not out.exists()

@@ -200,7 +200,7 @@ def test_anchors_are_fitted_to_boxes_as_training_shows_them(tmp_path: Path) -> N
     boxes = np.column_stack([np.full((6, 2), 0.5), sides / 80, sides / 2 / 40])
     image = images(tmp_path, boxes, np.zeros(6, np.int64))
     found = fit_heads(
-        SPEC, random_state(SPEC), Dataset(images=(image,), names=("hand",), unlabelled=0),
+        SPEC, random_state(SPEC), Dataset(images=(image,), names=("hand",)),
         size=(64, 64),
     )  # fmt: skip
     expected = np.column_stack([sides * 0.8, sides * 0.4])
@@ -211,11 +211,11 @@ def test_anchors_are_fitted_to_boxes_as_training_shows_them(tmp_path: Path) -> N
 
 def test_too_few_shapes_leave_the_anchors(tmp_path: Path) -> None:
     image = images(tmp_path, np.full((3, 4), 0.5), np.zeros(3, np.int64))
-    dataset = Dataset(images=(image,), names=("hand",), unlabelled=0)
+    dataset = Dataset(images=(image,), names=("hand",))
     found = fit_heads(SPEC, random_state(SPEC), dataset, size=(64, 64))
     assert network_anchors(found.spec).tolist() == network_anchors(SPEC).tolist()
     assert found.after == found.before
-    empty = Dataset(images=(), names=("hand",), unlabelled=0)
+    empty = Dataset(images=(), names=("hand",))
     with pytest.raises(DatasetError, match="no box"):
         fit_heads(SPEC, random_state(SPEC), empty, size=(64, 64))
 

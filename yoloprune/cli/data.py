@@ -273,6 +273,12 @@ def split(
             f"{len(checked.findings)} faults of images and labels are mended or left out: "
             "`yoloprune data check` lists them"
         )
+    alike, largest = division.groups, max(division.groups, default=0)
+    if largest > 0.1 * len(checked.images):
+        warn(
+            f"{largest} of {len(checked.images)} images are near-duplicates of one another and on "
+            "one side: a smaller --near tells more of them apart"
+        )
     rows = list(_split_rows(division.check))
     if as_json:
         print_json(
@@ -282,9 +288,9 @@ def split(
                     for name, _, count, objects, empty in rows
                 },
                 "near_duplicates": {
-                    "groups": len(division.groups),
-                    "images": sum(division.groups),
-                    "largest": max(division.groups, default=0),
+                    "groups": len(alike),
+                    "images": sum(alike),
+                    "largest": largest,
                 },
                 "findings": len(checked.findings),
             }
@@ -292,10 +298,9 @@ def split(
         return
     header = ("split", "images", "objects", "without objects")
     print_table(f"{out}", header, [(name, *counts) for name, _, *counts in rows])
-    alike = division.groups
     output.print(
         f"groups of near-duplicates, each on one side: {len(alike)} "
-        f"({sum(alike)} images, at most {max(alike, default=0)} alike)"
+        f"({sum(alike)} images, at most {largest} alike)"
     )
 
 

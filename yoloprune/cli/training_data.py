@@ -10,16 +10,16 @@ import typer
 from yoloprune.cli.console import warn
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.dataset import Dataset
-from yoloprune.data.images import read_lines
+from yoloprune.data.faults import used_classes
 from yoloprune.data.read import read_raw
 from yoloprune.data.split import training_parts
+from yoloprune.data.text_files import read_names
 from yoloprune.detection.decode import class_count
 from yoloprune.errors import ClassesError
 from yoloprune.training.heads import (
     FittedHeads,
     check_classes,
     data_classes,
-    used_classes,
 )
 
 TrainSplit = Annotated[
@@ -32,7 +32,7 @@ ValSplit = Annotated[
         "--val-split",
         metavar="NAME",
         help="To choose the best epoch by.",
-        show_default="val, valid or test, as found",
+        show_default="val or test, as found",
     ),
 ]
 FitHeads = Annotated[
@@ -103,7 +103,7 @@ def names_of(spec: NetworkSpec, files: Iterable[Path]) -> tuple[str, ...] | None
     """Names of a network's classes from the first of these .names files that has as many."""
     for path in files:
         if path.is_file():
-            names = tuple(name for line in read_lines(path) if (name := line.strip()))
+            names = read_names(path)
             if len(names) == class_count(spec):
                 return names
     return None

@@ -12,7 +12,6 @@ import numpy as np
 
 from yoloprune.data.dataset import WHOLE, Fault, Finding, LabelledImage, RawDataset, RawImage
 from yoloprune.data.faults import (
-    MOST_CLASSES,
     annotation_findings,
     box_text,
     corners_to_centers,
@@ -20,6 +19,7 @@ from yoloprune.data.faults import (
     repeated,
     sound_objects,
     unlabelled_text,
+    used_classes,
 )
 from yoloprune.data.folders import new_folder
 from yoloprune.data.formats.darknet import write_data_file
@@ -69,9 +69,7 @@ def check_dataset(raw: RawDataset, *, progress: Progress = iter) -> Check:
     findings = [finding(Fault.MALFORMED, problem) for problem in raw.problems]
     names = raw.names
     if names is None:
-        labels = np.concatenate([i.labels for images in raw.splits.values() for i in images])
-        known = labels[(labels >= 0) & (labels < MOST_CLASSES)]
-        names = default_names(int(known.max(initial=0)) + 1)
+        names = default_names(max(1, used_classes(raw)))
     splits: dict[str, tuple[CheckedImage, ...]] = {}
     seen: dict[bytes, tuple[str, Path]] = {}
     for split, images in raw.splits.items():

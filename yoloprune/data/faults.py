@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.data.dataset import Fault, Finding, RawImage, Remark
+from yoloprune.data.dataset import Fault, Finding, RawDataset, RawImage, Remark
 
 TOLERANCE = 1e-3
 """How far a box may leave the image without a word, for rounding; what lies outside is cut off."""
@@ -52,6 +52,13 @@ class Tally:
     def remarks(self) -> tuple[Remark, ...]:
         """All that was counted, in the order of `Fault`."""
         return tuple(self._remarks[fault] for fault in Fault if fault in self._remarks)
+
+
+def used_classes(raw: RawDataset) -> int:
+    """One more than the highest class id in the labels that is no damage; 0 without any."""
+    found = [image.labels for images in raw.splits.values() for image in images]
+    labels = np.concatenate([np.zeros(0, np.int64), *found])
+    return int(labels[(labels >= 0) & (labels < MOST_CLASSES)].max(initial=-1)) + 1
 
 
 def described(remark: Remark) -> str:

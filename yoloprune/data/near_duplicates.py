@@ -12,7 +12,7 @@ from yoloprune.data.images import Image
 HASH_BITS = 143
 """Twelve by twelve frequencies, but for the mean."""
 
-NEAR = 24
+NEAR = 28
 """Hashes of near-duplicates differ in no more bits than this; those of other images in half."""
 
 _SIDE, _FREQUENCIES = 48, 12

@@ -13,10 +13,10 @@ from yoloprune.data.dataset import Dataset
 from yoloprune.data.images import read_image
 from yoloprune.data.near_duplicates import NEAR, near_duplicate_groups, perceptual_hash
 from yoloprune.data.read import read_dataset
+from yoloprune.data.request import canonical
 from yoloprune.errors import DatasetError
 
-TRAINING_SPLIT = "train"
-VALIDATION_SPLITS = ("val", "valid")
+TRAINING_SPLIT, VALIDATION_SPLIT = "train", "val"
 
 BLOCK = 16
 """Images are held out in runs of this many, for neighbours are often frames of one film."""
@@ -62,26 +62,28 @@ def training_parts(
 
     Trained on is the split `training`, without a name `train`, or the only one if a share of it is
     held out. Validation images are that `share` or, where it is 0, the split `validation`, without
-    a name `val` or `valid`, else the one for evaluation. Raises `DatasetError` for both a share and
-    a validation split, and where there is no such split.
+    a name `val`, else the one for evaluation. Raises `DatasetError` for both a share and a
+    validation split, and where there is no such split.
     """
     if share and validation is not None:
         raise DatasetError(
             f"validation images are the split {validation!r} or a share of the training images "
             "that is held out, not both"
         )
-    if training is None and (TRAINING_SPLIT in splits or len(splits) > 1):
-        training = TRAINING_SPLIT
-    if training is None and not share:
+    known = {canonical(name) for name in splits}
+    if not share and validation is None and len(known) == 1:
         raise DatasetError(
-            f"{path}: has no split {TRAINING_SPLIT!r}: hold out a share of its images for "
+            f"{path}: no images but those of {' '.join(splits)}: hold out a share of them for "
             "validation, or make a copy with splits by `yoloprune data split`"
         )
+    if training is None and (TRAINING_SPLIT in known or len(known) > 1):
+        training = TRAINING_SPLIT
     found = read_dataset(path, classes=classes, split=training)
     if share:
         return hold_out(found, share)
     # Nothing is to be chosen by test images where there are others.
-    validation = validation or next((name for name in VALIDATION_SPLITS if name in splits), None)
+    if validation is None and VALIDATION_SPLIT in known:
+        validation = VALIDATION_SPLIT
     return found, read_dataset(path, classes=classes, split=validation)
 
 
@@ -127,10 +129,13 @@ def divide(
     for number, name in enumerate(shares):
         chosen = np.flatnonzero(part[groups] == number)
         if not len(chosen):
-            raise DatasetError(
-                f"{len(images)} images are too few for a split {name!r} of {shares[name]:g} "
-                f"(near-duplicates, at most {sizes.max()} alike, stay together)"
-            )
+            few = f"{len(images)} images are too few for a split {name!r} of {shares[name]:g}"
+            if sizes.max() > 1:
+                few += (
+                    f": {sizes.max()} of them, up to {near} bits apart, are near-duplicates that "
+                    "stay together; fewer bits tell more of them apart"
+                )
+            raise DatasetError(few)
         splits[name] = tuple(images[index] for index in chosen)
     listed = {name: len(found) for name, found in splits.items()}
     return Division(

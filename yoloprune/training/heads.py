@@ -25,7 +25,8 @@ from yoloprune.data.anchors import (
     training_shapes,
 )
 from yoloprune.data.dataset import Dataset, RawDataset
-from yoloprune.data.labels import default_names
+from yoloprune.data.faults import used_classes
+from yoloprune.data.text_files import default_names, shown_names
 from yoloprune.detection.decode import class_count
 from yoloprune.errors import CfgError, ClassesError, DatasetError
 from yoloprune.model.initialization import training_state
@@ -60,12 +61,6 @@ def data_classes(raw: RawDataset) -> int:
     return count
 
 
-def used_classes(raw: RawDataset) -> int:
-    """One more than the highest class in the labels; 0 without objects."""
-    images = (image for split in raw.splits.values() for image in split)
-    return max((int(image.labels.max()) + 1 for image in images if len(image.labels)), default=0)
-
-
 def check_classes(spec: NetworkSpec, raw: RawDataset) -> None:
     """Raise `ClassesError` unless a data set has the network's classes.
 
@@ -73,9 +68,9 @@ def check_classes(spec: NetworkSpec, raw: RawDataset) -> None:
     """
     classes = class_count(spec)
     if raw.names is not None and len(raw.names) != classes:
-        shown = ", ".join(raw.names[:3]) + (", ..." if len(raw.names) > 3 else "")
         raise ClassesError(
-            f"{raw.path}: its classes are {len(raw.names)} ({shown}), the network's {classes}"
+            f"{raw.path}: its classes are {len(raw.names)} ({shown_names(raw.names)}), the "
+            f"network's {classes}"
         )
     for image in (image for split in raw.splits.values() for image in split):
         if raw.names is None and len(beyond := np.flatnonzero(image.labels >= classes)):
