@@ -149,7 +149,20 @@ def test_a_folder_without_splits_is_divided(layout: str, five: Path, tmp_path: P
         place = data / kind if layout == "images" else data
         shutil.copytree(five / "data" / kind / "train", place, dirs_exist_ok=True)
     start = ("train", five / "net.cfg", "--data", data, "--fit-heads", *SETTINGS, "--out")
-    assert "hold out a share of them" in refused(*start, tmp_path / "no")
+    assert "hold out a share" in refused(*start, tmp_path / "no")
     result = run(*start, tmp_path / "run", "--hold-out", 0.25)
     assert result.exit_code == 0, (result.output, result.exception)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["training_images"] == 6
+
+
+def test_validation_by_training_images_is_said(five: Path, tmp_path: Path) -> None:
+    """A .data file may name one list twice, as darknet needs one of each."""
+    shutil.copytree(five / "data" / "images" / "train", tmp_path / "images")
+    shutil.copytree(five / "data" / "labels" / "train", tmp_path / "labels")
+    names = "".join(f"images/{number}.png\n" for number in range(8))
+    (tmp_path / "all.txt").write_text(names)
+    data = tmp_path / "set.data"
+    data.write_text("classes = 5\ntrain = all.txt\nvalid = all.txt\n")
+    result = run("train", five / "net.cfg", "--data", data, "--out", tmp_path / "run", *SETTINGS)
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "8 of the 8 images to choose the best epoch by are training images" in result.stderr

@@ -66,7 +66,7 @@ def training_data(
                 f"{data} names no classes, and its labels use {used} of the network's {classes}: "
                 "--fit-heads makes heads for those alone"
             )
-    return training_parts(
+    training, validation = training_parts(
         data,
         classes=classes,
         splits=raw.splits,
@@ -74,6 +74,13 @@ def training_data(
         training=train_split,
         validation=val_split,
     )
+    trained = {image.path for image in training.images}
+    if both := sum(image.path in trained for image in validation.images):
+        warn(
+            f"{data}: {both} of the {len(validation.images)} images to choose the best epoch by "
+            "are training images: --hold-out or --val-split name others"
+        )
+    return training, validation
 
 
 def fit_text(before: NetworkSpec, fitted: FittedHeads) -> str:

@@ -62,8 +62,8 @@ def training_parts(
 
     Trained on is the split `training`, without a name `train`, or the only one if a share of it is
     held out. Validation images are that `share` or, where it is 0, the split `validation`, without
-    a name `val`, else the one for evaluation. Raises `DatasetError` for both a share and a
-    validation split, and where there is no such split.
+    a name `val`, else the one for evaluation or the only one. Raises `DatasetError` for both a
+    share and a validation split, and where there is no such split.
     """
     if share and validation is not None:
         raise DatasetError(
@@ -71,13 +71,14 @@ def training_parts(
             "that is held out, not both"
         )
     known = {canonical(name) for name in splits}
-    if not share and validation is None and len(known) == 1:
-        raise DatasetError(
-            f"{path}: no images but those of {' '.join(splits)}: hold out a share of them for "
-            "validation, or make a copy with splits by `yoloprune data split`"
-        )
     if training is None and (TRAINING_SPLIT in known or len(known) > 1):
         training = TRAINING_SPLIT
+    if training is None and not share:
+        raise DatasetError(
+            f"{path}: has no split {TRAINING_SPLIT!r} (splits: {', '.join(splits)}): hold out a "
+            "share of its images for validation, or make a copy with splits by `yoloprune data "
+            "split`"
+        )
     found = read_dataset(path, classes=classes, split=training)
     if share:
         return hold_out(found, share)
