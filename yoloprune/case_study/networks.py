@@ -14,6 +14,7 @@ from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.data.dataset import Dataset
+from yoloprune.data.names import write_names
 from yoloprune.files import write_folder, write_text
 from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
