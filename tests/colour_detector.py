@@ -1,7 +1,8 @@
 """A network that detects painted cells, so that every number can be worked out by hand.
 
 It looks at the top left pixel of each 8 x 8 cell of its input: red makes an object of exactly that
-cell, with green or blue as its class (0 or 1). 255 is certain, 0 and grey are nothing.
+cell, with green or blue as its class (0 or 1). 255 is certain, 0 and grey are nothing. With one
+channel it looks at the brightness, and everything is of class 0.
 """
 
 from pathlib import Path
@@ -18,11 +19,12 @@ CELL = 8
 GREEN_OBJECT = (255, 255, 0)
 BLUE_OBJECT = (255, 0, 255)
 FAINT_GREEN_OBJECT = (200, 255, 0)
+BRIGHT_OBJECT = (255, 255, 150)
 
 CFG = """[net]
 height=32
 width=32
-channels=3
+channels={channels}
 {option}
 [convolutional]
 filters=7
@@ -37,17 +39,19 @@ classes=2
 """
 
 
-def colour_spec(option: str = "") -> NetworkSpec:
-    return parse_cfg(CFG.format(option=option))
+def colour_spec(option: str = "", channels: int = 3) -> NetworkSpec:
+    return parse_cfg(CFG.format(option=option, channels=channels))
 
 
-def colour_state() -> dict[int, ConvParameters]:
+def colour_state(channels: int = 3) -> dict[int, ConvParameters]:
     # x, y, w, h stay 0: the middle of the cell, and the size of the anchor, which is the cell's.
-    kernel = torch.zeros(7, 3, 1, 1)
-    bias = torch.zeros(7)
-    for channel in range(3):
-        kernel[4 + channel, channel] = 40
-        bias[4 + channel] = -30
+    kernel = torch.zeros(7, channels, 1, 1)
+    bias = torch.full((7,), -30.0)
+    bias[:4] = 0
+    for entry in range(3):
+        kernel[4 + entry, min(entry, channels - 1)] = 40
+    if channels == 1:
+        bias[6] = -90
     return {0: ConvParameters(kernel=kernel, bias=bias)}
 
 

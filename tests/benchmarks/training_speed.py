@@ -61,7 +61,7 @@ def main() -> None:
         before = timed(bare)
         batches = micro_batches(
             images, batch_size=batch_size, parts=1, own_parts=range(1), epoch=0, first_step=0,
-            base_size=size, multi_scale=0.0, workers=1,
+            base_size=(size, size), multi_scale=0.0, workers=1,
         )  # fmt: skip
         whole = timed(lambda: training_step(loop, [next(batches)]))
         batches.close()

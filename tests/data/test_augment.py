@@ -1,6 +1,7 @@
 """Augmented samples: the boxes lie where the pixels are, and a seed fixes everything."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,7 +165,7 @@ def test_boxes_lie_on_the_pixels_of_flipped_and_recoloured_samples(
 
 
 def test_motion_blur_moves_nothing_to_one_side() -> None:
-    pipeline = augment._pipeline()
+    pipeline = augment._pipeline(is_grey=False)
     (blur,) = (t for t in pipeline.transforms[2].transforms if type(t).__name__ == "MotionBlur")
     image = np.zeros((21, 21, 3), np.uint8)
     image[10, 10] = 255
@@ -175,6 +176,31 @@ def test_motion_blur_moves_nothing_to_one_side() -> None:
         weight = blur(image=image)["image"][:, :, 0].astype(float)
         assert (weight * rows).sum() / weight.sum() == pytest.approx(10, abs=0.05)
         assert (weight * columns).sum() / weight.sum() == pytest.approx(10, abs=0.05)
+
+
+@pytest.mark.parametrize("mosaic", [0.0, 1.0])
+def test_grey_samples_lie_where_their_colours_would(mosaic: float) -> None:
+    def fetch(channels: int) -> Callable[[int], Sample]:
+        def made(index: int) -> Sample:
+            sample = central((120, 160), index)
+            return replace(sample, image=sample.image[:, :, index : index + 1].repeat(channels, 2))
+
+        return made
+
+    brighter = darker = 0
+    for seed in range(25):
+        grey, coloured = (
+            augmented_sample(fetch(c), seed % 3, 3, (96, 160), mosaic, (seed,)) for c in (1, 3)
+        )
+        assert grey.image.shape == (96, 160, 1)
+        assert np.array_equal(grey.boxes, coloured.boxes)
+        assert np.array_equal(grey.labels, coloured.labels)
+        # What is grey has no hue and no saturation: only a JPEG's chroma makes a difference.
+        assert np.abs(grey.image - coloured.image.mean(axis=2, keepdims=True)).max() <= 4
+        centre = grey.boxes[0].reshape(2, 2).mean(axis=0).astype(int)
+        value = int(grey.image[centre[1], centre[0], 0])
+        brighter, darker = brighter + (grey.image.min() > 0), darker + (value < 250)
+    assert brighter and darker
 
 
 def test_boxes_are_clipped_and_slivers_dropped_with_their_labels() -> None:

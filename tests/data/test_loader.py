@@ -34,9 +34,10 @@ def batches(data: Dataset, **options: Any) -> list[Batch]:
     """An epoch of three steps of four images, with what `options` says otherwise."""
     settings: dict[str, Any] = {
         "batch_size": 4, "parts": 1, "own_parts": range(1), "epoch": 2, "first_step": 0,
-        "base_size": SIDE, "multi_scale": 0.5, "workers": 0,
+        "base_size": (SIDE, SIDE), "multi_scale": 0.5, "workers": 0,
     }  # fmt: skip
-    return list(micro_batches(training_images(data), **(settings | options)))
+    images = options.pop("images", training_images(data))
+    return list(micro_batches(images, **(settings | options)))
 
 
 def same(a: object, b: object) -> bool:
@@ -74,6 +75,38 @@ def test_an_epoch_is_whole_batches_of_different_images(data: Dataset) -> None:
     orders = [loader.epoch_order(13, seed=0, epoch=epoch) for epoch in (0, 1)]
     assert all(sorted(order.tolist()) == list(range(13)) for order in orders)
     assert (orders[0] != orders[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("base", "longest"),
+    [((192, 320), (160, 480)), ((320, 192), (160, 480)), ((128, 128), (64, 192))],
+)
+def test_sizes_vary_with_the_aspect_ratio_kept(
+    base: tuple[int, int], longest: tuple[int, int]
+) -> None:
+    sizes = {loader.step_size(base, 0.5, seed=0, epoch=0, step=step) for step in range(200)}
+    assert {max(size) for size in sizes} == set(range(longest[0], longest[1] + 1, 32))
+    for size in sizes:
+        assert all(side % 32 == 0 and side > 0 for side in size)
+        wanted = [side * max(size) / max(base) for side in base]
+        assert np.abs(np.subtract(size, wanted)).max() <= 16
+    assert loader.step_size(base, 0.0, seed=0, epoch=0, step=0) == base
+
+
+def test_samples_have_the_size_and_the_channels_of_the_network(data: Dataset) -> None:
+    grey = TrainingImages(data, augment=True, mosaic=0.5, seed=0, channels=1)
+    for images, channels in ((training_images(data), 3), (grey, 1)):
+        made = batches(data, images=images, base_size=(64, 96), multi_scale=0.0)
+        assert {tuple(batch.images.shape) for batch in made} == {(4, channels, 64, 96)}
+        # Anew, as a resumed run makes them.
+        rest = batches(data, images=images, base_size=(64, 96), multi_scale=0.0, first_step=1)
+        assert all_same(rest, made[1:])
+
+
+def test_plain_grey_samples_are_what_detection_reads(data: Dataset) -> None:
+    grey = TrainingImages(data, augment=False, mosaic=0.0, seed=0, channels=1)
+    sample = grey[replace(KEY, index=2)]
+    assert np.array_equal(sample.image, read_image(data.images[2].path, 1))
 
 
 @pytest.mark.parametrize("parts", [2, 4])
@@ -117,9 +150,9 @@ def test_the_cache_is_filled_up_to_its_limit(
 ) -> None:
     read: list[Path] = []
 
-    def counting(path: Path) -> Any:
+    def counting(path: Path, channels: int) -> Any:
         read.append(path)
-        return read_image(path)
+        return read_image(path, channels)
 
     monkeypatch.setattr(loader, "read_image", counting)
     monkeypatch.setattr(loader, "CACHE_BYTES", 5 * SIDE * SIDE * 3 + 1)
@@ -140,7 +173,8 @@ def test_an_image_that_breaks_is_told_in_one_line(tmp_path: Path, workers: int) 
     path.write_bytes(b"no image")
     made = micro_batches(
         TrainingImages(broken, augment=False, mosaic=0.0, seed=0), batch_size=1, parts=1,
-        own_parts=range(1), epoch=0, first_step=0, base_size=32, multi_scale=0.0, workers=workers,
+        own_parts=range(1), epoch=0, first_step=0, base_size=(32, 32), multi_scale=0.0,
+        workers=workers,
     )  # fmt: skip
     # What comes before it is trained on.
     next(made), next(made)

@@ -5,6 +5,8 @@ import pytest
 
 from tests.colour_detector import (
     BLUE_OBJECT,
+    BRIGHT_OBJECT,
+    CELL,
     FAINT_GREEN_OBJECT,
     GREEN_OBJECT,
     colour_spec,
@@ -13,6 +15,7 @@ from tests.colour_detector import (
     write_labels,
 )
 from yoloprune.darknet.parser import parse_cfg
+from yoloprune.darknet.spec import with_input_size
 from yoloprune.data.dataset import Dataset, LabelledImage
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import CfgError, DatasetError
@@ -86,6 +89,30 @@ def test_boxes_are_found_in_images_of_any_shape(
     assert result.map50 == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("protocol", "option"), [("case-study", ""), ("coco", "letter_box=1"), ("coco", "")]
+)
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("size", [(32, 64), (64, 32), (32, 32)])
+def test_networks_of_other_shapes_find_what_is_there(
+    size: tuple[int, int], channels: int, protocol: Protocol, option: str, tmp_path: Path
+) -> None:
+    height, width = size
+    # Stretched, cells stay square in images of the network's own aspect alone.
+    shapes = [(height * 2, width * 2), (height * 5, width * 5)]
+    if protocol == "case-study" or option:
+        shapes += [(64, 64), (64, 128), (128, 64)]
+    for number, shape in enumerate(shapes):
+        # So that one cell of the image becomes one of the input.
+        cell = max(shape[0] // (height // CELL), shape[1] // (width // CELL))
+        paint(tmp_path / f"{number}.png", shape, {(0, 1): BRIGHT_OBJECT}, cell)
+        write_labels(tmp_path / f"{number}.txt", shape, [(0, 1, 0)], cell)
+    spec = with_input_size(colour_spec(option, channels), height, width)
+    network = Network.from_state(spec, colour_state(channels))
+    (row,) = evaluate(network, read_dataset(tmp_path, classes=2), protocol).per_class
+    assert (row.objects, row.ap50) == (len(shapes), pytest.approx(1))
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_batch_size_changes_nothing(
     network: Network, dataset: Dataset, protocol: Protocol
@@ -129,12 +156,12 @@ def test_what_cannot_be_evaluated_is_refused(
     with pytest.raises(CfgError, match="the network has 2 classes, the data 1"):
         evaluate(network, single, protocol)
 
-    grey = parse_cfg(
-        "[net]\nheight=8\nwidth=8\nchannels=1\n[convolutional]\nfilters=7\nactivation=linear\n"
+    odd = parse_cfg(
+        "[net]\nheight=8\nwidth=8\nchannels=2\n[convolutional]\nfilters=7\nactivation=linear\n"
         "[yolo]\nanchors=8,8\nnum=1\nclasses=2\n"
     )
-    with pytest.raises(CfgError, match="reads 1 channels, but images have 3"):
-        evaluate(Network.from_state(grey, random_state(grey)), dataset, protocol)
+    with pytest.raises(CfgError, match="reads 2 channels, but images are read with 3"):
+        evaluate(Network.from_state(odd, random_state(odd)), dataset, protocol)
 
     (tmp_path / "b.png").write_bytes(b"damaged")
     with pytest.raises(DatasetError, match=r"b\.png: not an image"):

@@ -1,11 +1,17 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from tests.colour_detector import BLUE_OBJECT, GREEN_OBJECT, colour_spec, colour_state, paint
+from tests.odd_networks import SHAPES, odd_spec, opencv_rows
+from tests.random_networks import random_state
+from yoloprune.darknet.parser import parse_cfg, write_cfg
+from yoloprune.darknet.weights import write_weights
 from yoloprune.data.images import letterbox, read_image, stretch
+from yoloprune.errors import CfgError
 from yoloprune.evaluation.inference import detect_objects, inference, predict
 from yoloprune.model.network import Network
 
@@ -35,6 +41,45 @@ def test_boxes_are_cut_at_the_borders_of_the_image(tmp_path: Path) -> None:
         network, read_image(tmp_path / "a.png"), stretch, threshold=0.5, iou_threshold=0.45
     )
     assert found.boxes_xyxy.tolist() == [pytest.approx([20, 0, 32, 12])]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_photo_is_seen_as_by_opencv(name: str, suffix: str, tmp_path: Path) -> None:
+    spec = odd_spec(name)
+    state = random_state(spec, 3, torch.float32)
+    cfg, weights, photo = (tmp_path / f for f in ("net.cfg", "net.weights", f"photo{suffix}"))
+    write_cfg(cfg, spec)
+    write_weights(weights, spec, state)
+    colours = np.random.default_rng(0).integers(0, 256, (9, 15, 3), np.uint8)
+    cv2.imwrite(str(photo), colours.repeat(20, axis=0).repeat(20, axis=1))
+    rows = torch.from_numpy(opencv_rows(cfg, weights, photo))
+    channels, height, width = spec.input_shape
+    fitted, _ = stretch(read_image(photo, channels), height, width)
+    found = predict(Network.from_state(spec, state), [fitted])
+    corners = found.boxes[0].reshape(-1, 2, 2)
+    size = torch.tensor([width, height])
+    # OpenCV adds another epsilon to the variances of batch norms.
+    torch.testing.assert_close(corners.mean(1) / size, rows[:, :2], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(corners.diff(dim=1)[:, 0] / size, rows[:, 2:4], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found.objectness[0], rows[:, 4], rtol=1e-3, atol=1e-4)
+
+
+def test_a_grey_network_sees_colours_by_their_luma(tmp_path: Path) -> None:
+    spec = odd_spec("grey")
+    network = Network.from_state(spec, random_state(spec, 3, torch.float32))
+    paint(tmp_path / "a.bmp", (64, 128), {(0, 1): GREEN_OBJECT, (1, 3): BLUE_OBJECT}, cell=32)
+    options = {"threshold": 0.1, "iou_threshold": 0.45}
+    coloured, grey = (
+        detect_objects(network, read_image(tmp_path / "a.bmp", channels), stretch, **options)
+        for channels in (3, 1)
+    )
+    assert len(grey.scores)
+    assert torch.equal(coloured.boxes_xyxy, grey.boxes_xyxy)
+    odd = parse_cfg("[net]\nheight=8\nwidth=8\nchannels=4\n[convolutional]\n")
+    unfit = Network.from_state(odd, random_state(odd, 3, torch.float32))
+    with pytest.raises(CfgError, match="reads 4 channels"):
+        detect_objects(unfit, read_image(tmp_path / "a.bmp"), stretch, **options)
 
 
 def test_a_network_runs_in_its_own_dtype(network: Network) -> None:

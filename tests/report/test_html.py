@@ -15,9 +15,8 @@ import torch
 
 from tests.random_networks import random_state
 from tests.report import studies
-from yoloprune.darknet.parser import write_cfg
+from yoloprune.darknet.parser import parse_cfg, write_cfg
 from yoloprune.darknet.weights import write_weights
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.data.images import read_image, stretch, write_image
 from yoloprune.detection.boxes import boxes_to_image
 from yoloprune.detection.decode import decode
@@ -142,13 +141,18 @@ def test_changes_have_a_minus_sign() -> None:
     assert cells and all(re.fullmatch(r"(&minus;|\+)[\d.]+%?", cell) for cell in cells)
 
 
+@pytest.mark.parametrize("channels", [3, 1])
 def test_the_printed_programs_detect_what_we_detect(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Small boxes, for OpenCV cuts those that leave the photo before it suppresses, and a photo so
     # large that whole pixels change no overlap.
-    anchors = [(4 + number, 9 - number) for number in range(6)]
-    spec = yolov3_tiny(classes=2, width=0.0625, size=(64, 96), anchors=anchors)
+    spec = parse_cfg(
+        f"[net]\nheight=64\nwidth=96\nchannels={channels}\n"
+        "[convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\nstride=4\npad=1\n"
+        "activation=leaky\n[convolutional]\nfilters=21\nsize=3\nstride=2\npad=1\n"
+        "activation=linear\n[yolo]\nmask=0,1,2\nanchors=4,9, 6,7, 9,4\nnum=3\nclasses=2\n"
+    )
     state = random_state(spec, 3, torch.float32)
     write_cfg(tmp_path / "slim.cfg", spec)
     write_weights(tmp_path / "slim.weights", spec, state)
@@ -163,7 +167,7 @@ def test_the_printed_programs_detect_what_we_detect(
     ]
     assert len(programs) == len(snippets(spec, files)) - 1 == 2
 
-    photo = read_image(tmp_path / "photo.png")
+    photo = read_image(tmp_path / "photo.png", channels)
     fitted, placement = stretch(photo, 64, 96)
     with torch.inference_mode():
         maps = Network.from_state(spec, state)(torch.from_numpy(fitted)[None])

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.odd_networks import SHAPES, odd_spec
 from tests.training.painted import paint
 from yoloprune.darknet.parser import parse_cfg, read_cfg
 from yoloprune.darknet.spec import NetworkSpec
@@ -147,6 +148,30 @@ def test_a_network_with_dropout_resumes_bit_for_bit(data: Path, tmp_path: Path) 
     run(data, tmp_path / "parts", spec=spec, resume=True)
     for name in ("last.weights", "log.jsonl"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_network_of_another_shape_resumes_bit_for_bit(
+    name: str, data: Path, tmp_path: Path
+) -> None:
+    spec = odd_spec(name)
+    config = replace(CONFIG, image_size=spec.input_shape[1:], multi_scale=0.5, epochs=1)
+    log = run(data, tmp_path / "whole", config, spec)
+    assert read_cfg(tmp_path / "whole" / "best.cfg").input_shape == spec.input_shape
+    assert 0 < log[0]["loss"]["box"] < 20
+    taken = []
+
+    def stop() -> bool:
+        taken.append(1)
+        return len(taken) == 3
+
+    with pytest.raises(engine.InterruptedRunError):
+        run(data, tmp_path / "parts", config, spec, stop=stop)
+    with pytest.raises(CheckpointError, match="belongs to another cfg"):
+        run(data, tmp_path / "parts", replace(config, image_size=96), spec, resume=True)
+    run(data, tmp_path / "parts", config, spec, resume=True)
+    for file in ("last.weights", "log.jsonl"):
+        assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
 def test_ctrl_c_stops_between_steps_and_keeps_a_checkpoint(data: Path, tmp_path: Path) -> None:
@@ -388,7 +413,9 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"epochs": 0}, {"image_size": 100}, {"batch_size": 7, "accumulate": 2}, {"optimizer": "lion"},
+    [{"epochs": 0}, {"image_size": 100}, {"image_size": (64, 100)}, {"image_size": (0, 64)},
+     {"image_size": (40, 64), "multi_scale": 0.5}, {"batch_size": 7, "accumulate": 2},
+     {"optimizer": "lion"},
      {"sparsity": -1.0}, {"learning_rate": float("nan")}, {"precision": "int8"},
      {"protocol": "voc"}, {"sparsity": float("nan")}, {"weight_decay": float("inf")}],
 )  # fmt: skip

@@ -117,7 +117,7 @@ def prepare_data(folder: Path, subject: Subject) -> None:
             )
     # Stretched, every image fills the input, whatever its size.
     boxes = [image.boxes for image in training.images]
-    size = (settings.image_size, settings.image_size)
+    size = settings.training().input_size
     shapes = input_shapes(boxes, [(1, 1)] * len(boxes), size, letterbox=False)
     anchors = cfg_anchors(shapes, ANCHORS, seed=settings.seed)
     parts = {"training": training, "validation": validation, "test": test}

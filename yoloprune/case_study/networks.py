@@ -69,12 +69,11 @@ class Workshop:
         assert self.subject.dense is not None
         cfg, weights = self.subject.dense
         spec, data = read_cfg(cfg), read_study_data(self.run)
-        size = (self.settings.image_size, self.settings.image_size)
         fitted = fit_heads(
             spec,
             read_weights(weights, spec),
             data.training(self.settings.hold_out)[0],
-            size=size,
+            size=self.settings.training().input_size,
             seed=self.settings.seed,
         )
         self._fit(folder, data, fitted.spec, fitted.state, self.settings.training())
@@ -82,11 +81,10 @@ class Workshop:
     def make_dense(self, folder: Path) -> None:
         """Train the dense network."""
         data = read_study_data(self.run)
-        size = self.settings.image_size
         spec = yolov3(
             classes=len(data.names),
             width=self.settings.width,
-            size=(size, size),
+            size=self.settings.training().input_size,
             anchors=data.anchors,
         )
         state = training_state(spec, seed=self.settings.seed)

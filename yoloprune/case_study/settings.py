@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from yoloprune.errors import PlanError
 from yoloprune.pruning.importance import criterion_named
 from yoloprune.pruning.plan import Compensation
-from yoloprune.training.config import Precision, TrainingConfig
+from yoloprune.training.config import ImageSize, Precision, TrainingConfig
 
 Control = Literal["scratch", "uniform", "random"]
 """What an expert asks for beside the pruned network.
@@ -25,7 +25,7 @@ class StudySettings:
 
     Attributes:
         width: multiplies the filter counts of the YOLOv3 that is trained.
-        image_size: side of its input, pixels.
+        image_size: of its input, pixels: the side, or the (height, width) of a given network.
         epochs: of training the dense network, and the controls that start from nothing.
         finetune_epochs: of every fine-tuning.
         sparsity: strength of the group lasso between training and pruning; 0 leaves that stage out.
@@ -47,7 +47,7 @@ class StudySettings:
     """
 
     width: float
-    image_size: int
+    image_size: ImageSize
     epochs: int
     finetune_epochs: int
     sparsity: float = 0.0

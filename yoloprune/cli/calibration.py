@@ -16,6 +16,7 @@ from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.data.images import (
     NetworkInput,
     darknet_resize,
+    image_channels,
     read_image,
 )
 from yoloprune.data.read import dataset_images
@@ -58,7 +59,7 @@ def images_to_use(asked: int | None, *, used: bool) -> int:
 class Calibration:
     """Network inputs: those to recover with, and those to measure on.
 
-    `images`, `unseen` (B, 3, H, W) float32; `samples` are the files behind `images`, and where in
+    `images`, `unseen` (B, C, H, W) float32; `samples` are the files behind `images`, and where in
     the inputs they lie; `skipped` files could not be read.
     """
 
@@ -78,10 +79,8 @@ def choose_calibration(
 ) -> Calibration:
     """A seeded choice of the images that `source` names; unreadable ones are skipped.
 
-    Raises `DatasetError` if none can be read, or the network does not read colour images.
+    Raises `DatasetError` if none can be read, `CfgError` if the network reads neither RGB nor grey.
     """
-    if spec.input_shape[0] != 3:
-        raise DatasetError(f"{source}: the network reads {spec.input_shape[0]} channels, not 3")
     order = np.random.default_rng(seed).permutation(len(paths)).tolist()
     chosen = [paths[number] for number in order]
     batch, samples, skipped = fitted_images(spec, source, chosen, count + UNSEEN)
@@ -95,11 +94,12 @@ def choose_calibration(
 def fitted_images(
     spec: NetworkSpec, source: Path, paths: Sequence[Path], count: int
 ) -> tuple[Tensor, list[Sample], int]:
-    """The first `count` images that can be read, as network inputs (B, 3, H, W) float32.
+    """The first `count` images that can be read, as network inputs (B, C, H, W) float32.
 
-    With the file behind each, and how many could not be read. Raises `DatasetError` if none can.
+    With the file behind each, and how many could not be read. Raises `DatasetError` if none can,
+    `CfgError` if the network reads neither RGB nor grey.
     """
-    fit = darknet_resize(spec)
+    fit, channels = darknet_resize(spec), image_channels(spec)
     _, height, width = spec.input_shape
     inputs: list[NetworkInput] = []
     samples: list[Sample] = []
@@ -108,7 +108,7 @@ def fitted_images(
         if len(inputs) == count:
             break
         try:
-            image = read_image(path)
+            image = read_image(path, channels)
         except DatasetError:
             skipped += 1
             continue

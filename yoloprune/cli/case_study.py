@@ -17,9 +17,10 @@ from yoloprune.case_study.settings import CONTROLS, PRESETS, StudySettings
 from yoloprune.case_study.subject import Subject, read_subject
 from yoloprune.cli.console import Quiet, errors, output, print_table, warn
 from yoloprune.cli.console import stage as shown_stage
-from yoloprune.cli.training import Precision, shown_training, training_side
+from yoloprune.cli.training import Precision, shown_training, training_size
 from yoloprune.cli.training_data import TrainSplit, fitting_named
 from yoloprune.darknet.parser import read_cfg
+from yoloprune.data.images import image_channels
 from yoloprune.errors import PlanError
 from yoloprune.export.onnx import require_onnx
 from yoloprune.pruning.importance import CRITERIA
@@ -155,7 +156,9 @@ def case_study(
             seed=seed,
         )
         if dense is not None:
-            settings = replace(settings, image_size=training_side(read_cfg(dense[0]), None))
+            spec = read_cfg(dense[0])
+            image_channels(spec)
+            settings = replace(settings, image_size=training_size(spec, None))
         if data is None and settings.rendered is None:
             raise PlanError(
                 f"preset {preset} needs --data: a data set, or the original hand_dataset"

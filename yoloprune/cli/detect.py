@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from time import monotonic
@@ -18,7 +19,14 @@ from yoloprune.cli.networks import NetworkFiles, first_network, holds_network, t
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
-from yoloprune.data.images import Image, darknet_resize, read_image, write_image
+from yoloprune.data.images import (
+    Image,
+    darknet_resize,
+    image_channels,
+    in_channels,
+    read_image,
+    write_image,
+)
 from yoloprune.data.names import fitting_names, names_of_data
 from yoloprune.data.sources import Video, find_sources
 from yoloprune.data.text_files import default_names, read_names
@@ -36,15 +44,19 @@ from yoloprune.report.detections import detections_csv, listed, pictures_of
 _KEPT_SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 
 
+_View = Callable[[int], Image]
+"""Gives an image in as many channels as asked for: 3 to draw on, a network's own to look at."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Detector:
     """A network, what to call it, and how it looks at an image."""
 
     title: str
-    find: Callable[[Image], Detections]
+    find: Callable[[_View], Detections]
 
 
-_Look = Callable[[Image], tuple[Image, dict[str, Any]]]
+_Look = Callable[[_View], tuple[Image, dict[str, Any]]]
 """Gives an image with what was found drawn in, and as data."""
 
 
@@ -204,21 +216,22 @@ def _detector(
     cfg: Path, spec: NetworkSpec, weights: Path, threshold: float, nms: float
 ) -> _Detector:
     network = Network.from_state(spec, read_weights(weights, spec))
-    resize = darknet_resize(spec)
+    resize, channels = darknet_resize(spec), image_channels(spec)
 
-    def find(image: Image) -> Detections:
+    def find(view: _View) -> Detections:
+        image = view(channels)
         return detect_objects(network, image, resize, threshold=threshold, iou_threshold=nms)
 
     return _Detector(title=title(cfg), find=find)
 
 
 def _look(detectors: Sequence[_Detector], names: Sequence[str]) -> _Look:
-    def alone(image: Image) -> tuple[Image, dict[str, Any]]:
-        found = detectors[0].find(image)
+    def alone(view: _View) -> tuple[Image, dict[str, Any]]:
+        image, found = view(3), detectors[0].find(view)
         return draw_detections(image, found, names), _entry(image, found, names)
 
-    def compared(image: Image) -> tuple[Image, dict[str, Any]]:
-        found = [detector.find(image) for detector in detectors]
+    def compared(view: _View) -> tuple[Image, dict[str, Any]]:
+        image, found = view(3), [detector.find(view) for detector in detectors]
         shared = found_by_both(*found)
         both = int(shared[0].sum())
         pictures = [
@@ -248,7 +261,8 @@ def _entry(image: Image, found: Detections, names: Sequence[str]) -> dict[str, A
 
 
 def _image(path: Path, target: Path, folder: Path, look: _Look) -> dict[str, Any]:
-    drawn, entry = look(read_image(path))
+    # Decoded grey, an image differs by a level here and there from its colours turned grey.
+    drawn, entry = look(cache(partial(read_image, path)))
     write_image(folder / target, drawn)
     return {"file": str(path), "annotated": target.as_posix()} | entry
 
@@ -265,7 +279,7 @@ def _video(
         total = min((n for n in (frames.count, limit) if n is not None), default=None)
         shown = track(islice(frames.images, limit), f"detecting in {video.title}", total, quiet)
         for number, image in enumerate(shown):
-            drawn, entry = look(image)
+            drawn, entry = look(partial(in_channels, image))
             if write is None:
                 height, width = drawn.shape[:2]
                 write = stack.enter_context(film(target, frames.rate, width, height))

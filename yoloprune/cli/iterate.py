@@ -13,13 +13,13 @@ from yoloprune.cli.console import Quiet, output, print_table, warn
 from yoloprune.cli.iteration import Channels, Method, Weights
 from yoloprune.cli.networks import NetworkWords, only_network
 from yoloprune.cli.sparsify import Exclude, excluded, warn_of_pattern
-from yoloprune.cli.steps import SCHEDULE, Steps, read_object
+from yoloprune.cli.steps import SCHEDULE, Steps, read_object, same_json
 from yoloprune.cli.training import (
     Accumulate,
+    AskedSize,
     BatchSize,
     DataPath,
     HoldOut,
-    ImageSize,
     LearningRate,
     Precision,
     ProtocolName,
@@ -27,7 +27,7 @@ from yoloprune.cli.training import (
     RunPath,
     Seed,
     Workers,
-    training_side,
+    training_size,
 )
 from yoloprune.cli.training_data import TrainSplit, ValSplit, training_data
 from yoloprune.cost import cost
@@ -112,7 +112,7 @@ def iterate(
     protocol: ProtocolName = DEFAULT_PROTOCOL,
     batch_size: BatchSize = 16,
     accumulate: Accumulate = 1,
-    image_size: ImageSize = None,
+    image_size: AskedSize = None,
     learning_rate: LearningRate = 0.005,
     precision: Precision = "float32",
     workers: Workers = 1,
@@ -137,7 +137,7 @@ def iterate(
         epochs=epochs_per_step,
         batch_size=batch_size,
         accumulate=accumulate,
-        image_size=training_side(spec, image_size),
+        image_size=training_size(spec, image_size),
         learning_rate=learning_rate,
         warmup=0.2,
         protocol=protocol,  # type: ignore[arg-type]
@@ -313,7 +313,8 @@ def _begin(out: Path, asked: Mapping[str, Any], resume: bool) -> None:
     if not resume:
         raise CheckpointError(f"{out} holds a run: give --resume to go on, or another --out")
     was = BEFORE | read_object(path)
-    changed = [name for name in {**was, **asked} if was.get(name) != asked.get(name)]
+    names = {**was, **asked}
+    changed = [name for name in names if not same_json(was.get(name), asked.get(name))]
     if changed:
         raise PlanError(
             f"{path}: this run was started with another {', '.join(changed)}: choose another --out"

@@ -117,18 +117,18 @@ class Steps:
                 write_sparse(self.out, masks)
 
     def _accuracy(self, spec: NetworkSpec, state: State, number: int) -> float:
-        folder, size = self._folder(number), self.config.image_size
+        folder = self._folder(number)
         measured_on = {
             "protocol": self.config.protocol,
-            "image_size": size,
+            "image_size": self.config.image_size,
             "images": fingerprint(self.validation),
             "weights": file_sha256(folder / "last.weights" if number else self.weights),
         }
         if _holds(folder, [ACCURACY]):
             known = read_object(folder / ACCURACY)
-            if known.get("measured_on") == measured_on:
+            if same_json(known.get("measured_on"), measured_on):
                 return float(known["map50"])
-        network = Network.from_state(with_input_size(spec, size, size), state)
+        network = Network.from_state(with_input_size(spec, *self.config.input_size), state)
         map50 = evaluate(network, self.validation, self.config.protocol).map50
         document = {"map50": map50, "measured_on": measured_on}
         write_text(folder / ACCURACY, json.dumps(document, indent=1) + "\n")
@@ -144,6 +144,11 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise CheckpointError(f"{path}: damaged (it holds no object)")
     return document
+
+
+def same_json(a: Any, b: Any) -> bool:
+    """Whether two values are one in JSON, which has lists for tuples."""
+    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
 
 
 def _holds(folder: Path, names: Iterable[str]) -> bool:

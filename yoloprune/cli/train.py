@@ -12,13 +12,13 @@ from yoloprune.cli.pruned_folder import read_pruned, write_sparse
 from yoloprune.cli.steps import ACCURACY, SCHEDULE
 from yoloprune.cli.training import (
     Accumulate,
+    AskedSize,
     BatchSize,
     Compile,
     DataPath,
     Epochs,
     EvaluateEvery,
     HoldOut,
-    ImageSize,
     LearningRate,
     Precision,
     ProtocolName,
@@ -28,7 +28,7 @@ from yoloprune.cli.training import (
     Tensorboard,
     Workers,
     shown_training,
-    training_side,
+    training_size,
 )
 from yoloprune.cli.training_data import (
     FitHeads,
@@ -81,7 +81,7 @@ def train(
     evaluate_every: EvaluateEvery = 1,
     batch_size: BatchSize = 16,
     accumulate: Accumulate = 1,
-    image_size: ImageSize = None,
+    image_size: AskedSize = None,
     multi_scale: Annotated[
         float, typer.Option("--multi-scale", help="Share by which the input size varies.")
     ] = 0.0,
@@ -124,7 +124,7 @@ def train(
         evaluate_every=evaluate_every,
         batch_size=batch_size,
         accumulate=accumulate,
-        image_size=training_side(spec, image_size),
+        image_size=training_size(spec, image_size),
         multi_scale=multi_scale,
         optimizer=optimizer,  # type: ignore[arg-type]
         learning_rate=learning_rate,
@@ -168,7 +168,7 @@ def finetune(
     evaluate_every: EvaluateEvery = 1,
     batch_size: BatchSize = 16,
     accumulate: Accumulate = 1,
-    image_size: ImageSize = None,
+    image_size: AskedSize = None,
     learning_rate: LearningRate = 0.005,
     precision: Precision = "float32",
     compiled: Compile = False,
@@ -186,7 +186,7 @@ def finetune(
         evaluate_every=evaluate_every,
         batch_size=batch_size,
         accumulate=accumulate,
-        image_size=training_side(spec, image_size),
+        image_size=training_size(spec, image_size),
         learning_rate=learning_rate,
         warmup=0.5,
         precision=precision,  # type: ignore[arg-type]
@@ -252,14 +252,16 @@ def _run(
         val_split=splits[1],
         fit=named_in is not None,
     )
-    side, told = config.image_size, ""
+    told = ""
     if named_in is not None:
         names = names_of(spec, named_in)
-        fitted = fit_heads(spec, state, training, size=(side, side), names=names, seed=config.seed)
+        fitted = fit_heads(
+            spec, state, training, size=config.input_size, names=names, seed=config.seed
+        )
         told = fit_text(spec, fitted)
         masks = None if masks is None else with_masks(spec, fitted.spec, masks)
         spec, state = fitted.spec, fitted.state
-    taught_by = None if teacher is None else _teacher(*teacher, spec, side)
+    taught_by = None if teacher is None else _teacher(*teacher, spec, config.input_size)
     with world() as here:
         if told and here.is_first:
             errors.print(told)
@@ -283,9 +285,14 @@ def _run(
             _print_end(out, log, config.protocol)
 
 
-def _teacher(cfg: Path, weights: Path, student: NetworkSpec, size: int) -> Network:
-    spec = with_input_size(read_cfg(cfg), size, size)
-    if _heads(spec) != _heads(with_input_size(student, size, size)):
+def _teacher(cfg: Path, weights: Path, student: NetworkSpec, size: tuple[int, int]) -> Network:
+    spec, student = (with_input_size(network, *size) for network in (read_cfg(cfg), student))
+    if spec.input_shape != student.input_shape:
+        raise DatasetError(
+            f"{cfg}: the teacher reads {spec.input_shape[0]} channels, the student "
+            f"{student.input_shape[0]}"
+        )
+    if _heads(spec) != _heads(student):
         raise DatasetError(
             f"{cfg}: the teacher's heads differ from the student's (anchors, classes or grids)"
         )

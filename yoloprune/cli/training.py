@@ -1,5 +1,6 @@
 """What the commands that train share: their options, their data, their progress bar."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from yoloprune.errors import DatasetError
 from yoloprune.evaluation.evaluator import Protocol
 from yoloprune.model.network import Network
 from yoloprune.sparsity.masks import WeightMasks
-from yoloprune.training.config import TrainingConfig
+from yoloprune.training.config import ImageSize, TrainingConfig
 from yoloprune.training.distributed import World
 from yoloprune.training.engine import InterruptedRunError, StepReport, train
 from yoloprune.training.tensorboard import tensorboard_log
@@ -44,8 +45,14 @@ BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per 
 Accumulate = Annotated[
     int, typer.Option("--accumulate", min=1, help="Micro-batches per step, over all processes.")
 ]
-ImageSize = Annotated[
-    int | None, typer.Option("--image-size", min=32, help="Input side, pixels (the cfg's own).")
+AskedSize = Annotated[
+    str | None,
+    typer.Option(
+        "--image-size",
+        metavar="SIDE|WxH",
+        help="Input size, pixels: 416, or width x height such as 320x192.",
+        show_default="the cfg's own",
+    ),
 ]
 LearningRate = Annotated[float, typer.Option("--learning-rate", help="Peak learning rate.")]
 Precision = Annotated[
@@ -58,15 +65,27 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything ran
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")]
 
 
-def training_side(spec: NetworkSpec, image_size: int | None) -> int:
-    """Side of the square input to train with: as asked, or the cfg's own if that is square."""
+SMALLEST_SIDE = 32
+"""Of an input size that is asked for; a cfg may have a smaller one."""
+
+
+def training_size(spec: NetworkSpec, asked: str | None) -> ImageSize:
+    """Size of the input to train with: as asked, SIDE or WIDTHxHEIGHT, or the cfg's own.
+
+    Raises `DatasetError` for a text that is no such size.
+    """
     _, height, width = spec.input_shape
-    if image_size is None and height != width:
-        raise DatasetError(
-            f"the cfg reads {width}x{height} images, but training needs square ones: "
-            "give --image-size"
-        )
-    return height if image_size is None else image_size
+    if asked is not None:
+        sides = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", asked.strip().lower())
+        if sides is None:
+            raise DatasetError(
+                f"--image-size {asked}: give a side such as 416, or width x height such as 320x192"
+            )
+        width = int(sides[1])
+        height = int(sides[2] or sides[1])
+        if min(width, height) < SMALLEST_SIDE:
+            raise DatasetError(f"--image-size {asked}: a side is less than {SMALLEST_SIDE} pixels")
+    return height if height == width else (height, width)
 
 
 def shown_training(

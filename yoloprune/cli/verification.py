@@ -19,7 +19,7 @@ def verification_images(spec: NetworkSpec, source: Path | None) -> torch.Tensor:
     noise = random_images(spec)
     if source is None:
         return noise
-    if spec.input_shape[0] != 3 or not spec.heads:
-        raise DatasetError(f"{source}: only detectors that read 3 channels can be fed with images")
+    if not spec.heads:
+        raise DatasetError(f"{source}: only detectors can be fed with images")
     inputs, _, _ = fitted_images(spec, source, dataset_images(source), REAL_IMAGES)
     return torch.cat([noise, inputs.double()])

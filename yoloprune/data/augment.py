@@ -1,8 +1,11 @@
 """Training samples: images with boxes, augmented, at the network's input size.
 
-Images are RGB uint8 (H, W, 3); boxes are xyxy in pixels, (0, 0) being the outer corner of the first
-pixel. Every random choice comes from one generator a sample, so a sample depends on its seed alone,
-not on the order or the process in which it is made.
+Images are uint8 (H, W, C), RGB or grey; boxes are xyxy in pixels, (0, 0) being the outer corner of
+the first pixel. Every random choice comes from one generator a sample, so a sample depends on its
+seed alone, not on the order or the process in which it is made.
+
+Grey images are read grey and augmented so, as darknet does: training sees the greys that detection
+reads, and only the brightness changes, as hue and saturation are nothing to a grey camera.
 """
 
 import os
@@ -15,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.data.images import Image
+from yoloprune.data.images import Image, with_channel_axis
 
 GREY = 128
 SMALLEST_SIDE = 2.0
@@ -78,8 +81,7 @@ def _placed(
     if scale < 0.75:
         before = np.array([image.shape[1], image.shape[0]])
         smaller = np.maximum(1, np.rint(before * scale).astype(int))
-        shrunk = cv2.resize(image, smaller.tolist(), interpolation=cv2.INTER_AREA)
-        image = np.asarray(shrunk, np.uint8)
+        image = with_channel_axis(cv2.resize(image, smaller.tolist(), interpolation=cv2.INTER_AREA))
         # What rounding to whole pixels has left over.
         scales = before * scale / smaller
     # Boxes count from the edge of the first pixel, the warp from its centre.
@@ -89,7 +91,7 @@ def _placed(
         image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=(GREY, GREY, GREY)
     )
     boxes = sample.boxes * scale + np.array([*shift, *shift], np.float32)
-    return _cut(np.asarray(warped, np.uint8), boxes, sample.labels)
+    return _cut(with_channel_axis(warped), boxes, sample.labels)
 
 
 def _cut(image: Image, boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> Sample:
@@ -122,7 +124,7 @@ def _mosaic(
     height, width = size
     centre_x = int(width * generator.uniform(0.3, 0.7))
     centre_y = int(height * generator.uniform(0.3, 0.7))
-    canvas = np.full((height, width, 3), GREY, np.uint8)
+    canvas = np.full((height, width, samples[0].image.shape[2]), GREY, np.uint8)
     boxes, labels = [], []
     spans = [
         (left, top, right, bottom)
@@ -139,7 +141,7 @@ def _mosaic(
 
 def _recoloured(sample: Sample, seed: int) -> Sample:
     """The sample after albumentations: flip, hue, saturation and value, blur, JPEG."""
-    pipeline = _pipeline()
+    pipeline = _pipeline(is_grey=sample.image.shape[2] == 1)
     pipeline.set_random_seed(seed)
     result = pipeline(
         image=sample.image, bboxes=sample.boxes, labels=sample.labels.astype(np.float32)
@@ -150,7 +152,7 @@ def _recoloured(sample: Sample, seed: int) -> Sample:
 
 
 @cache
-def _pipeline() -> Any:
+def _pipeline(*, is_grey: bool) -> Any:
     # albumentations asks the network for its newest version at import, and takes seconds to import.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations
@@ -159,7 +161,10 @@ def _pipeline() -> Any:
         [
             albumentations.HorizontalFlip(p=0.5),
             albumentations.HueSaturationValue(
-                hue_shift_limit=8, sat_shift_limit=60, val_shift_limit=45, p=0.8
+                hue_shift_limit=0 if is_grey else 8,
+                sat_shift_limit=0 if is_grey else 60,
+                val_shift_limit=45,
+                p=0.8,
             ),
             albumentations.OneOf(
                 [

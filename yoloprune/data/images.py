@@ -1,12 +1,13 @@
 """Reading images and fitting them to a network's input.
 
-Images are RGB uint8 (H, W, 3); network inputs are RGB float32 (3, height, width) in [0, 1].
+Images are uint8 (H, W, C), network inputs float32 (C, height, width) in [0, 1]; C is 3 for RGB, 1
+for grey.
 """
 
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.text_files import read_image_list
 from yoloprune.detection.boxes import Placement
-from yoloprune.errors import DatasetError
+from yoloprune.errors import CfgError, DatasetError
 from yoloprune.files import write_atomically
 
 Image: TypeAlias = NDArray[np.uint8]
@@ -27,26 +28,57 @@ Resize: TypeAlias = Callable[[Image, int, int], tuple[NetworkInput, Placement]]
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
-def read_image(path: Path) -> Image:  # -> (H, W, 3)
-    """Read an image file as RGB, turned as its EXIF orientation says.
+_DECODED_AS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
 
-    Raises `DatasetError` if it cannot be read or decoded.
+
+def image_channels(spec: NetworkSpec) -> int:
+    """Channels in which a network's images are read: 3 (RGB) or 1 (grey).
+
+    Raises `CfgError` for a network that reads another number.
+    """
+    channels = spec.input_shape[0]
+    if channels not in _DECODED_AS:
+        raise CfgError(
+            f"the network reads {channels} channels, but images are read with 3 (RGB) or 1 (grey)"
+        )
+    return channels
+
+
+def read_image(path: Path, channels: int = 3) -> Image:  # -> (H, W, channels)
+    """Read an image file as RGB or, with 1 channel, as grey, turned as its EXIF orientation says.
+
+    Grey is what OpenCV's decoder of the format makes of colours, as in darknet: the luma Y of a
+    JPEG file, 0.299 R + 0.587 G + 0.114 B of others (darknet without OpenCV: 77, 150, 29 / 256).
+    Raises `DatasetError` if the file cannot be read or decoded.
     """
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise DatasetError(f"{path}: cannot read the image: {error.strerror}") from error
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        image = cv2.imdecode(data, _DECODED_AS[channels]) if data.size else None
     except cv2.error as error:
         raise DatasetError(f"{path}: cannot decode the image: {error.err}") from error
     if image is None:
         raise DatasetError(f"{path}: not an image that can be decoded (damaged or empty)")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return with_channel_axis(image if channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def in_channels(image: Image, channels: int) -> Image:  # (H, W, 1 or 3) -> (H, W, channels)
+    """A decoded image as grey or as RGB: for a file's exact grey values, `read_image` it so."""
+    if image.shape[2] == channels:
+        return image
+    conversion = cv2.COLOR_RGB2GRAY if channels == 1 else cv2.COLOR_GRAY2RGB
+    return with_channel_axis(cv2.cvtColor(image, conversion))
+
+
+def with_channel_axis(image: NDArray[Any]) -> Image:  # (H, W) or (H, W, C) -> (H, W, C)
+    """What OpenCV made, with the axis that it leaves out where there is one channel."""
+    return np.asarray(image.reshape(*image.shape[:2], -1), np.uint8)
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write an image in the format of the path's suffix, whole or not at all."""
+    """Write an RGB image in the format of the path's suffix, whole or not at all."""
     encoded, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not encoded:
         raise DatasetError(f"{path}: cannot encode an image of shape {image.shape}")
@@ -71,7 +103,7 @@ def letterbox(image: Image, height: int, width: int) -> tuple[NetworkInput, Plac
         new_width, new_height = max(1, own_width * height // own_height), height
     left, top = (width - new_width) // 2, (height - new_height) // 2
     inside = _as_input(_resized(image, new_height, new_width, cv2.INTER_LINEAR))
-    boxed = np.full((3, height, width), 0.5, np.float32)
+    boxed = np.full((len(inside), height, width), 0.5, np.float32)
     boxed[:, top : top + new_height, left : left + new_width] = inside
     placement = Placement(
         scale=(new_width / own_width, new_height / own_height), offset=(float(left), float(top))
@@ -79,16 +111,21 @@ def letterbox(image: Image, height: int, width: int) -> tuple[NetworkInput, Plac
     return boxed, placement
 
 
-def pad_square(image: Image, height: int, width: int) -> tuple[NetworkInput, Placement]:
-    """Pad to a square with black, centred, then resize by nearest neighbour (the case study's)."""
-    own_height, own_width = image.shape[:2]
-    side = max(own_height, own_width)
-    left, top = (side - own_width) // 2, (side - own_height) // 2
-    square = np.zeros((side, side, 3), np.uint8)
-    square[top : top + own_height, left : left + own_width] = image
-    scale_x, scale_y = width / side, height / side
+def pad_to_aspect(image: Image, height: int, width: int) -> tuple[NetworkInput, Placement]:
+    """Pad to the aspect of height x width with black, centred, then resize by nearest neighbour.
+
+    The case study's, which knows square networks alone: to a square there.
+    """
+    own_height, own_width, channels = image.shape
+    # The smallest whole size of that aspect that holds the image.
+    full_height = max(own_height, -(-own_width * height // width))
+    full_width = max(own_width, -(-own_height * width // height))
+    left, top = (full_width - own_width) // 2, (full_height - own_height) // 2
+    padded = np.zeros((full_height, full_width, channels), np.uint8)
+    padded[top : top + own_height, left : left + own_width] = image
+    scale_x, scale_y = width / full_width, height / full_height
     placement = Placement(scale=(scale_x, scale_y), offset=(left * scale_x, top * scale_y))
-    return _as_input(_resized(square, height, width, cv2.INTER_NEAREST)), placement
+    return _as_input(_resized(padded, height, width, cv2.INTER_NEAREST)), placement
 
 
 def darknet_resize(spec: NetworkSpec) -> Resize:
@@ -141,8 +178,8 @@ def is_image(path: Path) -> bool:
 
 
 def _resized(image: Image, height: int, width: int, interpolation: int) -> Image:
-    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
+    return with_channel_axis(cv2.resize(image, (width, height), interpolation=interpolation))
 
 
-def _as_input(image: Image) -> NetworkInput:  # (H, W, 3) -> (3, H, W)
+def _as_input(image: Image) -> NetworkInput:  # (H, W, C) -> (C, H, W)
     return np.ascontiguousarray((image.astype(np.float32) * np.float32(1 / 255)).transpose(2, 0, 1))

@@ -38,7 +38,7 @@ class SampleKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
-    """B samples: `images` (B, 3, H, W) uint8; their M objects as in `training.assign.Objects`."""
+    """B samples: `images` (B, C, H, W) uint8; their M objects as in `training.assign.Objects`."""
 
     images: Tensor
     image: Tensor
@@ -49,11 +49,15 @@ class Batch:
 class TrainingImages:
     """Makes samples from keys; decoded images are cached in memory while they fit.
 
+    `channels` are those of the images: 3 for RGB, 1 for grey.
     A key whose image, or one of whose mosaic's images, cannot be read raises `DatasetError`.
     """
 
-    def __init__(self, dataset: Dataset, *, augment: bool, mosaic: float, seed: int) -> None:
+    def __init__(
+        self, dataset: Dataset, *, augment: bool, mosaic: float, seed: int, channels: int = 3
+    ) -> None:
         self.dataset = dataset
+        self.channels = channels
         self.augment = augment
         self.mosaic = mosaic
         self.seed = seed
@@ -95,7 +99,7 @@ class TrainingImages:
     def _image(self, index: int) -> Image:
         image = self._cache.get(index)
         if image is None:
-            image = read_image(self.dataset.images[index].path)
+            image = read_image(self.dataset.images[index].path, self.channels)
             if self._cached_bytes + image.nbytes <= CACHE_BYTES:
                 self._cache[index] = image
                 self._cached_bytes += image.nbytes
@@ -120,13 +124,21 @@ def epoch_order(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
-def step_size(base: int, multi_scale: float, *, seed: int, epoch: int, step: int) -> int:
-    """Input side of a step: a multiple of 32 within `multi_scale` of the base."""
+def step_size(
+    base: tuple[int, int], multi_scale: float, *, seed: int, epoch: int, step: int
+) -> tuple[int, int]:
+    """Input size (height, width) of a step: multiples of 32, the longer within `multi_scale`.
+
+    The shorter side follows it, so that the base's aspect ratio stays as nearly as multiples allow.
+    """
     if not multi_scale:
         return base
-    low = max(1, round(base * (1 - multi_scale) / 32))
-    high = round(base * (1 + multi_scale) / 32)
-    return 32 * int(np.random.default_rng((seed, epoch, step, 1)).integers(low, high + 1))
+    longer = max(base)
+    low = max(1, round(longer * (1 - multi_scale) / 32))
+    high = round(longer * (1 + multi_scale) / 32)
+    drawn = int(np.random.default_rng((seed, epoch, step, 1)).integers(low, high + 1))
+    height, width = (32 * max(1, round(side * drawn / longer)) for side in base)
+    return height, width
 
 
 def micro_batches(
@@ -137,7 +149,7 @@ def micro_batches(
     own_parts: range,
     epoch: int,
     first_step: int,
-    base_size: int,
+    base_size: tuple[int, int],
     multi_scale: float,
     workers: int,
 ) -> Generator[Batch, None, None]:
@@ -151,15 +163,12 @@ def micro_batches(
     size = batch_size // parts
     keys = []
     for step in range(first_step, len(images) // batch_size):
-        side = step_size(base_size, multi_scale, seed=images.seed, epoch=epoch, step=step)
+        shape = step_size(base_size, multi_scale, seed=images.seed, epoch=epoch, step=step)
         for part in own_parts:
             first = step * batch_size + part * size
             places = range(first, first + size)
             keys.append(
-                [
-                    SampleKey(index=int(order[p]), epoch=epoch, place=p, size=(side, side))
-                    for p in places
-                ]
+                [SampleKey(index=int(order[p]), epoch=epoch, place=p, size=shape) for p in places]
             )
     loader: DataLoader[Batch | DatasetError] = DataLoader(
         _Batches(images),

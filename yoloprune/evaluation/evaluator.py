@@ -1,9 +1,9 @@
 """Mean average precision of a network on a data set, by one of two protocols.
 
-`case-study`: the image padded to a square with black and resized by nearest neighbour; boxes with
-an objectness of at least 0.01; merging suppression at IoU 0.5; all-points AP at IoU 0.5 in the
-pixels of the padded network input, ranked by objectness, IoU counting corner pixels. It has no AP
-at other IoU thresholds.
+`case-study`: the image padded with black to the network's aspect ratio, a square usually, and
+resized by nearest neighbour; boxes with an objectness of at least 0.01; merging suppression at IoU
+0.5; all-points AP at IoU 0.5 in the pixels of the padded network input, ranked by objectness, IoU
+counting corner pixels. It has no AP at other IoU thresholds.
 
 `coco`: the image resized as darknet does; every class above a small score counts; suppression
 within each class; pycocotools' AP50 and AP50:95 in the pixels of the original images.
@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.dataset import Dataset, LabelledImage
-from yoloprune.data.images import NetworkInput, Resize, darknet_resize, pad_square, read_image
+from yoloprune.data.images import (
+    NetworkInput,
+    Resize,
+    darknet_resize,
+    image_channels,
+    pad_to_aspect,
+    read_image,
+)
 from yoloprune.detection.boxes import (
     Placement,
     box_cxcywh_to_xyxy,
@@ -100,7 +107,7 @@ def evaluate(
     """Evaluate by the named protocol with its standard thresholds.
 
     Raises `DatasetError` if an image cannot be read or no image has an object, `CfgError` if the
-    network cannot detect in colour images or tells another number of classes apart.
+    network cannot detect in RGB or grey images or tells another number of classes apart.
     """
     if protocol == "case-study":
         return evaluate_case_study(network, dataset, batch_size=batch_size, progress=progress)
@@ -113,7 +120,7 @@ def evaluate_case_study(
     """Evaluate by the `case-study` protocol (see the module's description)."""
     detections: list[Detections] = []
     truths: list[GroundTruth] = []
-    for samples, predictions in _predicted(network, dataset, pad_square, batch_size, progress):
+    for samples, predictions in _predicted(network, dataset, pad_to_aspect, batch_size, progress):
         detections += merge_detections(predictions)
         for sample in samples:
             boxes = boxes_to_network(sample.truth.boxes_xyxy, sample.placement)
@@ -186,7 +193,7 @@ def _predicted(
 
 
 def _sample(labelled: LabelledImage, resize: Resize, spec: NetworkSpec) -> _Sample:
-    image = read_image(labelled.path)
+    image = read_image(labelled.path, image_channels(spec))
     size = image.shape[:2]
     fitted, placement = resize(image, *spec.input_shape[1:])
     return _Sample(

@@ -6,11 +6,10 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from yoloprune.data.images import Image, NetworkInput, Resize
+from yoloprune.data.images import Image, NetworkInput, Resize, image_channels, in_channels
 from yoloprune.detection.boxes import Placement, boxes_to_image, clip_boxes
 from yoloprune.detection.decode import Detections, Predictions, decode
 from yoloprune.detection.nms import select_detections
-from yoloprune.errors import CfgError
 from yoloprune.model.network import Network
 
 
@@ -27,13 +26,10 @@ def inference(network: Network) -> Iterator[None]:
 
 
 def predict(network: Network, inputs: Sequence[NetworkInput]) -> Predictions:
-    """Run a network on inputs (3, H, W) of its size as one batch; predictions come to the CPU.
+    """Run a network on inputs (C, H, W) of its shape as one batch; predictions come to the CPU.
 
-    Raises `CfgError` if the network does not read three channels or has no usable heads.
+    Raises `CfgError` if the network has no usable heads.
     """
-    if network.spec.input_shape[0] != 3:
-        channels = network.spec.input_shape[0]
-        raise CfgError(f"the network reads {channels} channels, but images have 3")
     images = torch.from_numpy(np.stack(inputs)).to(next(network.parameters()))
     with inference(network):
         decoded = decode(network.spec, network(images))
@@ -49,10 +45,11 @@ def detect_objects(
 ) -> Detections:
     """What a network finds in one image, highest score first, in the image's own pixels.
 
-    Scores are objectness x class and above `threshold`; suppression is per class.
+    The image is RGB or what the network reads. Scores are objectness x class and above `threshold`;
+    suppression is per class. Raises `CfgError` if the network reads neither RGB nor grey.
     """
     _, height, width = network.spec.input_shape
-    fitted, placement = resize(image, height, width)
+    fitted, placement = resize(in_channels(image, image_channels(network.spec)), height, width)
     (found,) = select_detections(predict(network, [fitted]), threshold, iou_threshold)
     return in_image(found, placement, image.shape[:2])
 

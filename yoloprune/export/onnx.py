@@ -38,7 +38,7 @@ class DecodedNetwork(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) -> boxes (B, N, 4) xyxy in input pixels, scores (B, N, classes)."""
+        """(B, C, H, W) -> boxes (B, N, 4) xyxy in input pixels, scores (B, N, classes)."""
         predictions = decode(self.network.spec, self.network(images))
         return predictions.boxes, predictions.objectness[..., None] * predictions.classes
 

@@ -85,7 +85,7 @@ class Network(nn.Module):
             state[conv.index] = ConvParameters(**tensors)
         return state
 
-    def forward(  # (B, 3, H, W) -> one (B, anchors x entries, h, w) a head
+    def forward(  # (B, C, H, W) -> one (B, anchors x entries, h, w) a head
         self, images: Tensor, transform: Transform | None = None
     ) -> tuple[Tensor, ...]:
         """Raw maps of the heads in order, or the last layer's output if there is no head.

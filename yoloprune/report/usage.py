@@ -25,8 +25,8 @@ _OPENCV = """\
 import cv2
 
 model = cv2.dnn.DetectionModel({weights}, {cfg})
-model.setInputParams(size=({width}, {height}), scale=1 / 255, swapRB=True)
-photo = cv2.imread("photo.jpg")
+model.setInputParams(size=({width}, {height}), scale=1 / 255, swapRB={swap})
+photo = cv2.imread("photo.jpg", cv2.{flag})
 labels, scores, boxes = model.detect(photo, confThreshold=0.25, nmsThreshold=0.45)
 for label, score, (x, y, w, h) in zip(labels, scores, boxes):
     print(label, round(float(score), 3), x, y, x + w, y + h)
@@ -38,9 +38,8 @@ import numpy as np
 import onnxruntime
 
 session = onnxruntime.InferenceSession({onnx}, providers=["CPUExecutionProvider"])
-photo = cv2.imread("photo.jpg")
-resized = cv2.cvtColor(cv2.resize(photo, ({width}, {height})), cv2.COLOR_BGR2RGB)
-images = resized.transpose(2, 0, 1)[None].astype(np.float32) / 255
+photo = cv2.imread("photo.jpg", cv2.{flag})
+images = cv2.dnn.blobFromImage(photo, 1 / 255, ({width}, {height}), swapRB={swap})
 boxes, scores = (found[0] for found in session.run(["boxes", "scores"], {{"images": images}}))
 
 rows, columns = photo.shape[:2]
@@ -57,8 +56,10 @@ def snippets(spec: NetworkSpec, files: ExportedFiles) -> list[Snippet]:
 
     All three stretch the photo to the input size and drop scores up to 0.25.
     """
-    _, height, width = spec.input_shape
-    fields = {"width": width, "height": height}
+    channels, height, width = spec.input_shape
+    is_grey = channels == 1
+    flag = "IMREAD_GRAYSCALE" if is_grey else "IMREAD_COLOR"
+    fields = {"width": width, "height": height, "flag": flag, "swap": not is_grey}
     darknet = _DARKNET.format(
         classes=spec.heads[0].classes,
         names=shlex.quote(files.names),

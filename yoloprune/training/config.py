@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from yoloprune.errors import DatasetError
 from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL, Protocol
@@ -10,6 +10,9 @@ from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL, Protocol
 Optimizer = Literal["sgd", "adamw"]
 SparsitySchedule = Literal["constant", "decay"]
 Precision = Literal["float32", "bfloat16", "float16"]
+
+ImageSize: TypeAlias = int | tuple[int, int]
+"""Size of a network's input in pixels: the side of a square, or (height, width)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +23,8 @@ class TrainingConfig:
         epochs: passes over the training images.
         batch_size: images per optimizer step, over all processes and accumulated micro-batches.
         accumulate: micro-batches that a step is split into, over all processes.
-        image_size: height and width of the network's input, pixels, a multiple of 8.
+        image_size: side of the network's square input, or its (height, width); pixels, multiples
+            of 8.
         multi_scale: share by which the input size varies from step to step, e.g. 0.25; 0 for none.
         mosaic: share of the samples that are put together from four images.
         augment: whether samples are augmented at all.
@@ -49,7 +53,7 @@ class TrainingConfig:
     epochs: int = 30
     batch_size: int = 16
     accumulate: int = 1
-    image_size: int = 416
+    image_size: ImageSize = 416
     multi_scale: float = 0.0
     mosaic: float = 0.5
     augment: bool = True
@@ -72,6 +76,12 @@ class TrainingConfig:
     workers: int = 1
     seed: int = 0
 
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the network's input, pixels."""
+        size = self.image_size
+        return (size, size) if isinstance(size, int) else size
+
     def decisive(self) -> dict[str, Any]:
         """The settings that decide what is computed, not where or when."""
         others = ("workers", "checkpoint_minutes")
@@ -83,8 +93,8 @@ class TrainingConfig:
             "batch_size must be a positive multiple of accumulate": (
                 self.accumulate < 1 or self.batch_size < 1 or self.batch_size % self.accumulate != 0
             ),
-            "image_size must be a multiple of 8, and of 32 with multi_scale": (
-                self.image_size < 8 or self.image_size % (32 if self.multi_scale else 8) != 0
+            "image_size must be a multiple of 8, and of 32 with multi_scale": any(
+                side < 8 or side % (32 if self.multi_scale else 8) for side in self.input_size
             ),
             "multi_scale must be in [0, 0.5]": not 0 <= self.multi_scale <= 0.5,
             "mosaic must be in [0, 1]": not 0 <= self.mosaic <= 1,

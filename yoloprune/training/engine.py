@@ -17,6 +17,7 @@ from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.darknet.state import State
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.fingerprint import fingerprint
+from yoloprune.data.images import image_channels
 from yoloprune.data.loader import TrainingImages, micro_batches
 from yoloprune.data.names import write_names
 from yoloprune.errors import CfgError, CheckpointError, DatasetError
@@ -110,7 +111,11 @@ def train(
     if config.sparsity and not resume:
         loop.check_sparsity(warn)
     images = TrainingImages(
-        training, augment=config.augment, mosaic=config.mosaic, seed=config.seed
+        training,
+        augment=config.augment,
+        mosaic=config.mosaic,
+        seed=config.seed,
+        channels=image_channels(run_spec),
     )
     images.fill_cache()
     with stop_flag() as stopped:
@@ -126,8 +131,10 @@ def trainable_spec(
     spec: NetworkSpec, training: Dataset, config: TrainingConfig, world: World
 ) -> NetworkSpec:
     """The network at the run's input size; raises what `train` says if it cannot be trained."""
-    run_spec = with_input_size(spec, config.image_size, config.image_size)
+    height, width = config.input_size
+    run_spec = with_input_size(spec, height, width)
     trainable_heads(run_spec)
+    image_channels(run_spec)
     if len(training.images) < config.batch_size:
         raise DatasetError(
             f"{len(training.images)} training images are fewer than one batch of "
@@ -143,7 +150,7 @@ def trainable_spec(
         layer_shapes(run_spec)
     except CfgError as error:
         raise DatasetError(
-            f"the network cannot read images of {config.image_size}x{config.image_size} ({error}): "
+            f"the network cannot read images of {width}x{height} ({error}): "
             "choose an --image-size that is a multiple of 32"
         ) from error
     return run_spec
@@ -173,7 +180,7 @@ def _train_epoch(
         own_parts=range(world.rank * own, (world.rank + 1) * own),
         epoch=loop.position.epoch,
         first_step=loop.position.step,
-        base_size=config.image_size,
+        base_size=config.input_size,
         multi_scale=config.multi_scale,
         workers=config.workers,
     )

@@ -16,7 +16,7 @@ from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights, write_weights
-from yoloprune.data.images import write_image
+from yoloprune.data.images import in_channels, write_image
 from yoloprune.data.loader import Batch
 from yoloprune.evaluation.evaluator import Protocol
 from yoloprune.files import write_atomically, write_text
@@ -75,7 +75,9 @@ def write_batch_picture(run: Path, batch: Batch, limit: int = 16) -> None:
     """batch.jpg: the first samples of a training batch with their boxes."""
     tiles = []
     for number in range(min(limit, len(batch.images))):
-        image = np.ascontiguousarray(batch.images[number].permute(1, 2, 0).numpy())
+        pixels = np.ascontiguousarray(batch.images[number].permute(1, 2, 0).numpy())
+        # In colours, for the boxes are green.
+        image = in_channels(pixels, 3)
         for cx, cy, w, h in batch.boxes[batch.image == number].tolist():
             first, last = (
                 (round(cx - w / 2), round(cy - h / 2)),

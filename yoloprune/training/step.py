@@ -136,9 +136,9 @@ def _out_of_memory(loop: Loop, batch: Batch) -> CheckpointError:
         torch.autograd.backward(losses.sum())
         loop.optimizer.zero_grad(set_to_none=True)
 
-    failed, side = len(batch.images), batch.images.shape[2]
+    failed, (height, width) = len(batch.images), batch.images.shape[2:]
     fits = largest_fitting(attempt, failed)
-    problem = f"out of memory with {failed} images of {side}x{side} at once"
+    problem = f"out of memory with {failed} images of {width}x{height} at once"
     if not fits:
         return CheckpointError(f"{problem}, and with a single one: choose a smaller --image-size")
     accumulate, batch_size = loop.config.accumulate, loop.config.batch_size
