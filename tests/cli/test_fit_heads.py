@@ -149,7 +149,8 @@ def test_a_folder_without_splits_is_divided(layout: str, five: Path, tmp_path: P
         place = data / kind if layout == "images" else data
         shutil.copytree(five / "data" / kind / "train", place, dirs_exist_ok=True)
     start = ("train", five / "net.cfg", "--data", data, "--fit-heads", *SETTINGS, "--out")
-    assert "hold out a share" in refused(*start, tmp_path / "no")
+    warned = run(*start, tmp_path / "all")
+    assert "8 of the 8 images to choose the best epoch by are training images" in warned.output
     result = run(*start, tmp_path / "run", "--hold-out", 0.25)
     assert result.exit_code == 0, (result.output, result.exception)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["training_images"] == 6

@@ -76,7 +76,7 @@ def test_what_is_wrong_is_said_by_all(network: tuple[Path, Path], tmp_path: Path
     text(root / "labels/val/vald.txt", "0 0.5 0.5\n")
     assert "vald.txt:1: expected 5 columns" in refused("evaluate", *network, "--data", root)
     allowed = run("evaluate", *network, "--data", root, "--allow-faulty")
-    assert "3 images, 2 objects" in allowed.output
+    assert "3 images, 3 objects" in allowed.output
     assert "1 images are ignored: their annotation cannot be read" in allowed.stderr
 
 

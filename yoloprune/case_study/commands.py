@@ -43,7 +43,7 @@ def _everything(subject: Subject) -> list[str]:
     words += [] if subject.dense is None else ["--dense", *map(str, subject.dense)]
     words += [] if subject.backbone is None else ["--backbone", str(subject.backbone)]
     words += ["--fit-heads"] if subject.fit_heads else []
-    words += _splits((subject.train_split, subject.val_split))
+    words += _splits((subject.train_split, subject.val_split), subject.allow_faulty)
     words += ["--epochs", str(settings.epochs), "--finetune-epochs", str(settings.finetune_epochs)]
     words += ["--keep-macs", str(settings.keep_macs), "--precision", settings.precision]
     words += ["--criterion", settings.criterion]
@@ -171,10 +171,11 @@ def _training(data: StudyData, settings: StudySettings, config: TrainingConfig) 
         "--seed": config.seed,
     }
     words = [str(word) for option in options.items() for word in option]
-    return words + _splits(data.chosen)
+    return words + _splits(data.chosen, data.allow_faulty)
 
 
-def _splits(chosen: tuple[str | None, str | None]) -> list[str]:
-    """The options for the splits that were asked for."""
+def _splits(chosen: tuple[str | None, str | None], allow_faulty: bool) -> list[str]:
+    """The options for the splits that were asked for, and for what may be wrong in them."""
     named = zip(("--train-split", "--val-split"), chosen, strict=True)
-    return [word for option, name in named if name is not None for word in (option, name)]
+    words = [word for option, name in named if name is not None for word in (option, name)]
+    return words + ["--allow-faulty"] * allow_faulty

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from yoloprune.case_study.subject import Subject
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.data.anchors import cfg_anchors, input_shapes
 from yoloprune.data.dataset import Dataset
+from yoloprune.data.faults import described
 from yoloprune.data.fingerprint import fingerprint
 from yoloprune.data.read import read_dataset, read_raw
 from yoloprune.data.split import TRAINING_SPLIT, training_parts
@@ -46,20 +47,23 @@ class StudyData:
     sha256: dict[str, str]
     splits: tuple[str, ...]
     chosen: tuple[str | None, str | None]
+    allow_faulty: bool
 
     def training(self, share: float) -> tuple[Dataset, Dataset]:
         """The training images and, a split of their own or held out of them, the validation images.
 
         Raises `DatasetError` if they are no longer those that the study was begun with.
         """
-        training, validation = _training(self.path, self.names, self.splits, self.chosen, share)
+        training, validation = _training(
+            self.path, self.names, self.splits, self.chosen, share, self.allow_faulty
+        )
         self._check("training", training)
         self._check("validation", validation)
         return training, validation
 
     def test(self) -> Dataset:
         """The images that nothing is chosen by; raises `DatasetError` if they have changed."""
-        found = _test(self.path, self.names)
+        found = _test(self.path, self.names, self.allow_faulty)
         self._check("test", found)
         return found
 
@@ -106,8 +110,10 @@ def prepare_data(folder: Path, subject: Subject) -> None:
         if (classes := class_count(read_cfg(cfg))) != len(names):
             raise ClassesError(f"{cfg}: the network has {classes} classes, the data {len(names)}")
     splits, chosen = tuple(raw.splits), (subject.train_split, subject.val_split)
-    training, validation = _training(path, names, splits, chosen, settings.hold_out)
-    test = _test(path, names)
+    training, validation = _training(
+        path, names, splits, chosen, settings.hold_out, subject.allow_faulty
+    )
+    test = _test(path, names, subject.allow_faulty)
     tested = {image.path for image in test.images}
     for name, part in (("training", training), ("validation", validation)):
         if tested & {image.path for image in part.images}:
@@ -128,13 +134,20 @@ def prepare_data(folder: Path, subject: Subject) -> None:
         "names": names,
         "splits": splits,
         "chosen": chosen,
+        "allow_faulty": subject.allow_faulty,
         "anchors": anchors.tolist(),
         "images": {name: len(part.images) for name, part in parts.items()},
         "objects": {name: part.object_count for name, part in parts.items()},
         "sha256": {name: fingerprint(part) for name, part in parts.items()},
-        "warnings": list(warnings),
+        "warnings": [*warnings, *_remarks({"training": training, "test": test})],
     }
     write_text(folder / SUMMARY, json.dumps(document, indent=1) + "\n")
+
+
+def _remarks(parts: Mapping[str, Dataset]) -> Iterator[str]:
+    # Those of the validation images are the training images' where they are held out of them.
+    for name, part in parts.items():
+        yield from (f"{name} images: {described(remark)}" for remark in part.remarks)
 
 
 def read_study_data(run: Path) -> StudyData:
@@ -151,6 +164,7 @@ def read_study_data(run: Path) -> StudyData:
         sha256=document["sha256"],
         splits=tuple(splits),
         chosen=(training, validation),
+        allow_faulty=document.get("allow_faulty", False),
     )
 
 
@@ -160,6 +174,7 @@ def _training(
     splits: Collection[str],
     chosen: tuple[str | None, str | None],
     share: float,
+    allow_faulty: bool,
 ) -> tuple[Dataset, Dataset]:
     training, validation = chosen
     return training_parts(
@@ -169,8 +184,9 @@ def _training(
         share=share if validation is None else 0.0,
         training=training,
         validation=validation,
+        allow_faulty=allow_faulty,
     )
 
 
-def _test(path: Path, names: Sequence[str]) -> Dataset:
-    return read_dataset(path, classes=len(names))
+def _test(path: Path, names: Sequence[str], allow_faulty: bool) -> Dataset:
+    return read_dataset(path, classes=len(names), allow_faulty=allow_faulty)

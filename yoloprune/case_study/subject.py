@@ -18,7 +18,8 @@ class Subject:
     `data` is None where it is rendered, `dense` where it is trained from nothing, `backbone` where
     training starts from random weights. With `fit_heads` the dense network gets heads for the data
     and is trained. `train_split` and `val_split` are the splits to train on and to choose by: None
-    for the usual one, and for images held out of the former.
+    for the usual one, and for images held out of the former. With `allow_faulty`, images whose
+    annotation cannot be read are left out.
     """
 
     preset: str
@@ -29,6 +30,7 @@ class Subject:
     fit_heads: bool = False
     train_split: str | None = None
     val_split: str | None = None
+    allow_faulty: bool = False
 
 
 def read_subject(run: Path) -> Subject | None:
@@ -54,6 +56,7 @@ def read_subject(run: Path) -> Subject | None:
             fit_heads=document.get("fit_heads", False),
             train_split=document.get("train_split"),
             val_split=document.get("val_split"),
+            allow_faulty=document.get("allow_faulty", False),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise PlanError(f"{path}: damaged, or not of a case study") from error

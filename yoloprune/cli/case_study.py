@@ -17,6 +17,7 @@ from yoloprune.case_study.settings import CONTROLS, PRESETS, StudySettings
 from yoloprune.case_study.subject import Subject, read_subject
 from yoloprune.cli.console import Quiet, errors, output, print_table, warn
 from yoloprune.cli.console import stage as shown_stage
+from yoloprune.cli.labelled import AllowFaulty
 from yoloprune.cli.training import Precision, shown_training, training_size
 from yoloprune.cli.training_data import TrainSplit, fitting_named
 from yoloprune.darknet.parser import read_cfg
@@ -62,6 +63,7 @@ def case_study(
             show_default="held out of the training images",
         ),
     ] = None,
+    allow_faulty: AllowFaulty = False,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -172,6 +174,7 @@ def case_study(
             fit_heads=fit_heads,
             train_split=train_split,
             val_split=val_split,
+            allow_faulty=allow_faulty,
         )
         clock = _Clock(time_limit)
         todo = stages(Workshop(run=out, subject=subject, train=_Trainer(here, quiet, clock)))

@@ -11,11 +11,11 @@ import typer
 from yoloprune.cli.console import (
     Json,
     Quiet,
-    errors,
     print_json,
     print_table,
     track,
 )
+from yoloprune.cli.labelled import AllowFaulty, read_labelled
 from yoloprune.cli.networks import NetworkWords, only_network
 from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL
 
@@ -59,6 +59,7 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Evaluate on the first N images only.")
     ] = None,
+    allow_faulty: AllowFaulty = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -67,7 +68,6 @@ def evaluate(
         raise typer.BadParameter("--threshold and --nms belong to the coco protocol")
     from yoloprune.darknet.parser import read_cfg
     from yoloprune.darknet.weights import read_weights
-    from yoloprune.data.read import read_dataset
     from yoloprune.detection.decode import class_count
     from yoloprune.evaluation.evaluator import (
         NMS_THRESHOLD,
@@ -80,13 +80,9 @@ def evaluate(
     cfg, weights = only_network(words)
     spec = read_cfg(cfg)
     network = Network.from_state(spec, read_weights(weights, spec))
-    dataset = read_dataset(data, classes=class_count(spec), split=split, limit=limit)
-    if dataset.unlabelled:
-        errors.print(
-            f"note: {dataset.unlabelled} of {len(dataset.images)} images have no label file: "
-            "taken to show no objects",
-            soft_wrap=True,
-        )
+    dataset = read_labelled(
+        data, classes=class_count(spec), split=split, limit=limit, allow_faulty=allow_faulty
+    )
 
     def progress(images: "Sequence[LabelledImage]") -> "Iterable[LabelledImage]":
         return track(images, "evaluating", len(images), quiet)
@@ -119,6 +115,7 @@ def _report(
         "data": str(data),
         "images": len(dataset.images),
         "unlabelled": dataset.unlabelled,
+        "remarks": {remark.fault.value: remark.count for remark in dataset.remarks},
         "objects": dataset.object_count,
         "evaluations": [_figures(evaluation) for evaluation in evaluations],
     }

@@ -11,6 +11,7 @@ import typer
 from yoloprune.cli.calibration import CalibrationImages, choose_calibration, images_to_use
 from yoloprune.cli.console import Quiet, output, print_table, warn
 from yoloprune.cli.iteration import Channels, Method, Weights
+from yoloprune.cli.labelled import AllowFaulty
 from yoloprune.cli.networks import NetworkWords, only_network
 from yoloprune.cli.sparsify import Exclude, excluded, warn_of_pattern
 from yoloprune.cli.steps import SCHEDULE, Steps, read_object, same_json
@@ -108,6 +109,7 @@ def iterate(
     ] = None,
     train_split: TrainSplit = None,
     val_split: ValSplit = None,
+    allow_faulty: AllowFaulty = False,
     hold_out: HoldOut = 0.0,
     protocol: ProtocolName = DEFAULT_PROTOCOL,
     batch_size: BatchSize = 16,
@@ -146,7 +148,12 @@ def iterate(
         seed=seed,
     )
     training, validation = training_data(
-        spec, data, hold_out, train_split=train_split, val_split=val_split
+        spec,
+        data,
+        hold_out,
+        train_split=train_split,
+        val_split=val_split,
+        allow_faulty=allow_faulty,
     )
     measured = reconstruct or criterion in MEASURED_CRITERIA
     count, calibration = images_to_use(calibration_images, used=measured), None

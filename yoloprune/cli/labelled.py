@@ -29,7 +29,6 @@ def read_labelled(
     allow_faulty: bool = False,
 ) -> "Dataset":
     """One split of a data set, as `read_dataset` reads it; warns of all that was odd."""
-    from yoloprune.data.faults import described
     from yoloprune.data.read import read_dataset
 
     dataset = read_dataset(
@@ -40,6 +39,13 @@ def read_labelled(
         images=images,
         allow_faulty=allow_faulty,
     )
+    say_remarks(path, dataset)
+    return dataset
+
+
+def say_remarks(path: Path, dataset: "Dataset") -> None:
+    """Warn of all that was odd in a data set."""
+    from yoloprune.data.faults import described
+
     for remark in dataset.remarks:
         warn(f"{path}: {described(remark)}")
-    return dataset

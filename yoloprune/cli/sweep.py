@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from yoloprune.cli.console import (
     print_table,
     track,
 )
+from yoloprune.cli.labelled import AllowFaulty, say_remarks
 from yoloprune.cli.measured import measured_scores
 from yoloprune.cli.networks import first_network
 from yoloprune.darknet.parser import read_cfg
@@ -94,6 +96,7 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for sweep.json and sweep.png.")
     ] = None,
+    allow_faulty: AllowFaulty = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -104,7 +107,8 @@ def sweep(
         raise PlanError(f"shares of MACs to keep must be in (0, 1), not {shares}")
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
-    dataset = _images(data, class_count(spec), split, limit)
+    dataset = _images(data, class_count(spec), split, limit, allow_faulty)
+    say_remarks(data, dataset)
 
     def accuracy(spec: NetworkSpec, state: State) -> float:
         return evaluate(Network.from_state(spec, state), dataset, "coco").map50
@@ -117,7 +121,7 @@ def sweep(
     if looking:
         for name in criteria:
             check_budget(spec, state, Budget(keep_macs=shares[-1]), name, compensation=compensate)
-        calibration = _calibration(spec, data, dataset, count, seed)
+        calibration = _calibration(spec, data, dataset, count, seed, allow_faulty)
     silent = quiet or as_json
     measured = {}
     for name in criteria:
@@ -167,10 +171,12 @@ def _share(word: str) -> float:
 
 
 def _calibration(
-    spec: NetworkSpec, data: Path, judged: Dataset, count: int, seed: int
+    spec: NetworkSpec, data: Path, judged: Dataset, count: int, seed: int, allow_faulty: bool
 ) -> Calibration:
     """Training images, without those that the networks are judged by."""
-    training = read_dataset(data, classes=class_count(spec), split="train")
+    training = read_dataset(
+        data, classes=class_count(spec), split="train", allow_faulty=allow_faulty
+    )
     others = {image.path for image in judged.images}
     paths = [image.path for image in training.images if image.path not in others]
     if not paths:
@@ -178,11 +184,14 @@ def _calibration(
     return choose_calibration(spec, data, paths, count, seed)
 
 
-def _images(data: Path, classes: int, split: str | None, limit: int | None) -> Dataset:
+def _images(
+    data: Path, classes: int, split: str | None, limit: int | None, allow_faulty: bool
+) -> Dataset:
     """The split, or those training images by which a budget can be chosen without the test set."""
+    read = partial(read_dataset, data, classes=classes, allow_faulty=allow_faulty)
     if split is not None:
-        return read_dataset(data, classes=classes, split=split, limit=limit)
-    held_out = hold_out(read_dataset(data, classes=classes, split="train"), HELD_OUT)[1]
+        return read(split=split, limit=limit)
+    held_out = hold_out(read(split="train"), HELD_OUT)[1]
     return replace(held_out, images=held_out.images[:limit])
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from yoloprune.cli.console import CfgPath, Quiet, errors, output, warn
+from yoloprune.cli.labelled import AllowFaulty
 from yoloprune.cli.networks import NetworkWords, holds_network, only_network
 from yoloprune.cli.pruned_folder import read_pruned, write_sparse
 from yoloprune.cli.steps import ACCURACY, SCHEDULE
@@ -75,6 +76,7 @@ def train(
     fit: FitHeads = False,
     train_split: TrainSplit = None,
     val_split: ValSplit = None,
+    allow_faulty: AllowFaulty = False,
     hold_out: HoldOut = 0.0,
     epochs: Epochs = 30,
     protocol: ProtocolName = DEFAULT_PROTOCOL,
@@ -142,6 +144,7 @@ def train(
         config=config,
         data=data,
         splits=(train_split, val_split),
+        allow_faulty=allow_faulty,
         hold_out=hold_out,
         named_in=[path.with_suffix(".names") for path in starts] if fit else None,
         out=out,
@@ -162,6 +165,7 @@ def finetune(
     fit: FitHeads = False,
     train_split: TrainSplit = None,
     val_split: ValSplit = None,
+    allow_faulty: AllowFaulty = False,
     hold_out: HoldOut = 0.0,
     epochs: Epochs = 10,
     protocol: ProtocolName = DEFAULT_PROTOCOL,
@@ -200,6 +204,7 @@ def finetune(
         config=config,
         data=data,
         splits=(train_split, val_split),
+        allow_faulty=allow_faulty,
         hold_out=hold_out,
         named_in=named_in if fit else None,
         out=out,
@@ -232,6 +237,7 @@ def _run(
     config: TrainingConfig,
     data: Path,
     splits: tuple[str | None, str | None],
+    allow_faulty: bool,
     hold_out: float,
     named_in: Sequence[Path] | None,
     out: Path,
@@ -251,6 +257,7 @@ def _run(
         train_split=splits[0],
         val_split=splits[1],
         fit=named_in is not None,
+        allow_faulty=allow_faulty,
     )
     told = ""
     if named_in is not None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import warn
+from yoloprune.cli.labelled import say_remarks
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.faults import used_classes
@@ -51,6 +52,7 @@ def training_data(
     train_split: str | None = None,
     val_split: str | None = None,
     fit: bool = False,
+    allow_faulty: bool = False,
 ) -> tuple[Dataset, Dataset]:
     """(training, validation): the latter held out of the former, or a split of its own.
 
@@ -73,7 +75,11 @@ def training_data(
         share=held_out,
         training=train_split,
         validation=val_split,
+        allow_faulty=allow_faulty,
     )
+    say_remarks(data, training)
+    if validation.remarks != training.remarks:
+        say_remarks(data, validation)
     trained = {image.path for image in training.images}
     if both := sum(image.path in trained for image in validation.images):
         warn(

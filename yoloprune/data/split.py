@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,13 +58,14 @@ def training_parts(
     share: float,
     training: str | None = None,
     validation: str | None = None,
+    allow_faulty: bool = False,
 ) -> tuple[Dataset, Dataset]:
     """The (training, validation) images of a data set that has these `splits`.
 
-    Trained on is the split `training`, without a name `train`, or the only one if a share of it is
-    held out. Validation images are that `share` or, where it is 0, the split `validation`, without
-    a name `val`, else the one for evaluation or the only one. Raises `DatasetError` for both a
-    share and a validation split, and where there is no such split.
+    Trained on is the split `training`, without a name `train`, or the only one. Validation images
+    are that `share` or, where it is 0, the split `validation`, without a name `val`, else the one
+    for evaluation or the only one. `allow_faulty` is that of `read_dataset`. Raises `DatasetError`
+    for both a share and a validation split, and where there is no such split.
     """
     if share and validation is not None:
         raise DatasetError(
@@ -73,19 +75,19 @@ def training_parts(
     known = {canonical(name) for name in splits}
     if training is None and (TRAINING_SPLIT in known or len(known) > 1):
         training = TRAINING_SPLIT
-    if training is None and not share:
+    if training is None and known <= {VALIDATION_SPLIT, "test"} and not share:
         raise DatasetError(
-            f"{path}: has no split {TRAINING_SPLIT!r} (splits: {', '.join(splits)}): hold out a "
-            "share of its images for validation, or make a copy with splits by `yoloprune data "
-            "split`"
+            f"{path}: has no split {TRAINING_SPLIT!r} (splits: {', '.join(splits)}): name one to "
+            "train on, or hold out a share of its images for validation"
         )
-    found = read_dataset(path, classes=classes, split=training)
+    read = partial(read_dataset, path, classes=classes, allow_faulty=allow_faulty)
+    found = read(split=training)
     if share:
         return hold_out(found, share)
     # Nothing is to be chosen by test images where there are others.
     if validation is None and VALIDATION_SPLIT in known:
         validation = VALIDATION_SPLIT
-    return found, read_dataset(path, classes=classes, split=validation)
+    return found, read(split=validation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
