@@ -197,6 +197,7 @@ def test_fine_tuning_goes_on_from_the_best_network_of_a_run(folder: Path, tmp_pa
     step = run("finetune", tmp_path / "steps" / "step-01", *tune[2:-1], tmp_path / "step")
     assert "starting from what was cut there" in step.stderr
     # A folder of neither kind is missed by the name that `prune` gives.
+    (tmp_path / "nothing").mkdir()
     assert "slim.cfg" in refused(*tune[:1], tmp_path / "nothing", *tune[2:])
 
 
