@@ -40,8 +40,12 @@ def test_names_are_written_if_somebody_chose_them_and_they_can_be_read_again(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "best.names"
-    for names in (("class 0", "class 1"), ("a\nb", "c"), ("", "c")):
+    write_names(path, ("class 0", "class 1"))
+    assert not path.exists()
+    for names, written in (
+        (("left hand", "\u624b"), ("left hand", "\u624b")),
+        (("a\nb", " c "), ("a b", "c")),
+        (("", "c"), ("_", "c")),
+    ):
         write_names(path, names)
-        assert not path.exists()
-    write_names(path, ("left hand", "\u624b"))
-    assert read_names(path, 2) == ("left hand", "\u624b")
+        assert read_names(path, 2) == written
