@@ -27,14 +27,14 @@ from rich.console import Console
 from rich.table import Table
 
 from yoloprune.darknet.parser import read_cfg, write_cfg
-from yoloprune.darknet.spec import Conv, Head, Layer, NetworkSpec, with_option
+from yoloprune.darknet.spec import Conv, Head, Layer, NetworkSpec, class_count, with_option
 from yoloprune.darknet.state import BATCH_NORM_EPSILON
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.images import Image, read_image, stretch
 from yoloprune.data.read import read_dataset
 from yoloprune.detection.boxes import box_cxcywh_to_xyxy
-from yoloprune.detection.decode import Detections, class_count
+from yoloprune.detection.decode import Detections
 from yoloprune.evaluation.average_precision import GroundTruth, average_precisions, rank
 from yoloprune.evaluation.evaluator import NMS_THRESHOLD, ground_truth
 from yoloprune.evaluation.inference import detect_objects, inference

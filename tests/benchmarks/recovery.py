@@ -19,13 +19,12 @@ import torch_pruning as tp
 from yoloprune.cli.calibration import Calibration, read_calibration
 from yoloprune.cli.measured import measured_scores
 from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.dataset import Dataset, LabelledImage
 from yoloprune.data.read import read_objects
 from yoloprune.data.text_files import read_image_list
-from yoloprune.detection.decode import class_count
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Scope, Scores, comparable, solve

@@ -15,10 +15,9 @@ from pathlib import Path
 import torch
 
 from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import with_input_size
+from yoloprune.darknet.spec import class_count, with_input_size
 from yoloprune.data.loader import TrainingImages, micro_batches
 from yoloprune.data.read import read_dataset
-from yoloprune.detection.decode import class_count
 from yoloprune.model.initialization import training_state
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import world

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from tests.random_networks import random_state
 from yoloprune.darknet.parser import format_cfg, parse_cfg
-from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.darknet.weights import write_weights
-from yoloprune.detection.decode import class_count, decode
+from yoloprune.detection.decode import decode
 from yoloprune.errors import CfgError
 from yoloprune.model.network import Network
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from yoloprune.case_study.subject import Subject
 from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.spec import class_count
 from yoloprune.data.anchors import cfg_anchors, input_shapes
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.faults import described
@@ -21,7 +22,6 @@ from yoloprune.data.vgg_hand import (
     opened_original,
     warnings_of,
 )
-from yoloprune.detection.decode import class_count
 from yoloprune.errors import ClassesError, DatasetError
 from yoloprune.files import read_json, write_text
 

@@ -17,7 +17,7 @@ import typer
 from yoloprune.cli.console import Json, Quiet, errors, output, print_json, print_table, track
 from yoloprune.cli.networks import NetworkFiles, first_network, holds_network, title
 from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.images import (
     Image,
@@ -31,7 +31,7 @@ from yoloprune.data.names import fitting_names, names_of_data
 from yoloprune.data.sources import Video, find_sources
 from yoloprune.data.text_files import default_names, read_names
 from yoloprune.data.videos import film, open_video
-from yoloprune.detection.decode import Detections, class_count
+from yoloprune.detection.decode import Detections
 from yoloprune.detection.drawing import draw_detections, side_by_side
 from yoloprune.detection.matching import SAME_IOU, found_by_both
 from yoloprune.errors import CfgError, DatasetError

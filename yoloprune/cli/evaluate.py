@@ -67,8 +67,8 @@ def evaluate(
     if protocol == Protocols.CASE_STUDY and (threshold is not None or nms is not None):
         raise typer.BadParameter("--threshold and --nms belong to the coco protocol")
     from yoloprune.darknet.parser import read_cfg
+    from yoloprune.darknet.spec import class_count
     from yoloprune.darknet.weights import read_weights
-    from yoloprune.detection.decode import class_count
     from yoloprune.evaluation.evaluator import (
         NMS_THRESHOLD,
         SCORE_THRESHOLD,

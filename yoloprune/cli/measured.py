@@ -7,10 +7,9 @@ import torch
 
 from yoloprune.cli.calibration import Calibration
 from yoloprune.cli.console import errors, stage, track
-from yoloprune.darknet.spec import Layer, NetworkSpec
+from yoloprune.darknet.spec import Layer, NetworkSpec, class_count
 from yoloprune.darknet.state import State
 from yoloprune.data.read import read_objects
-from yoloprune.detection.decode import class_count
 from yoloprune.errors import DatasetError
 from yoloprune.pruning.budget import Scores
 from yoloprune.pruning.groups import analyse

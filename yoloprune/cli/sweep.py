@@ -26,13 +26,12 @@ from yoloprune.cli.labelled import AllowFaulty, say_remarks
 from yoloprune.cli.measured import measured_scores
 from yoloprune.cli.networks import first_network
 from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import read_dataset
 from yoloprune.data.split import hold_out
-from yoloprune.detection.decode import class_count
 from yoloprune.errors import DatasetError, PlanError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_text

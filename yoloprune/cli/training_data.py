@@ -9,13 +9,12 @@ import typer
 
 from yoloprune.cli.console import warn
 from yoloprune.cli.labelled import say_remarks
-from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.faults import used_classes
 from yoloprune.data.read import read_raw
 from yoloprune.data.split import training_parts
 from yoloprune.data.text_files import read_names
-from yoloprune.detection.decode import class_count
 from yoloprune.errors import ClassesError
 from yoloprune.training.heads import (
     FittedHeads,

@@ -13,12 +13,12 @@ from yoloprune.darknet.options import Options
 from yoloprune.darknet.shapes import layer_shapes
 from yoloprune.darknet.spec import (
     INPUT,
+    AnyLayer,
     AvgPool,
     Conv,
     Dropout,
     GaussianYolo,
     Head,
-    Layer,
     MaxPool,
     NetworkSpec,
     Region,
@@ -92,7 +92,7 @@ def spec_from_sections(sections: tuple[Section, ...], name: str = "cfg") -> Netw
     channels, height, width = (
         options.integer(key, least=1) for key in ("channels", "height", "width")
     )
-    layers: list[Layer] = []
+    layers: list[AnyLayer] = []
     for index, section in enumerate(sections[1:]):
         read = _READERS.get(section.name)
         if read is None:
@@ -308,7 +308,7 @@ def _masked_anchors(o: Options) -> tuple[tuple[float, float], ...]:
     return tuple(anchors[m] for m in mask)
 
 
-_READERS: dict[str, Callable[[Options], Layer]] = {
+_READERS: dict[str, Callable[[Options], AnyLayer]] = {
     "convolutional": _conv,
     "conv": _conv,
     "shortcut": _shortcut,

@@ -9,9 +9,10 @@ here (anchors, jitter, learning rates, ...) survive a round trip untouched.
 import hashlib
 import json
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from yoloprune.darknet.cfg import Option, Section
+from yoloprune.errors import CfgError
 
 INPUT = -1
 """Source index of the network's input image."""
@@ -157,13 +158,32 @@ class Region(Head):
     """YOLOv2 head with softmax classes; anchors in units of its own cells."""
 
 
+AnyHead: TypeAlias = Yolo | GaussianYolo | Region
+"""Every kind of head that there is."""
+
+AnyLayer: TypeAlias = (
+    Conv
+    | Shortcut
+    | Route
+    | Upsample
+    | MaxPool
+    | AvgPool
+    | Dropout
+    | Reorg
+    | ScaleChannels
+    | Sam
+    | AnyHead
+)
+"""Every kind of layer that there is: a walk that has forgotten one ends in `assert_never`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
     """A whole network: (channels, height, width) of the input, `[net]` options, layers in order."""
 
     input_shape: tuple[int, int, int]
     net_options: tuple[Option, ...]
-    layers: tuple[Layer, ...]
+    layers: tuple[AnyLayer, ...]
 
     @property
     def convs(self) -> tuple[Conv, ...]:
@@ -171,7 +191,7 @@ class NetworkSpec:
         return tuple(layer for layer in self.layers if isinstance(layer, Conv))
 
     @property
-    def heads(self) -> tuple[Head, ...]:
+    def heads(self) -> tuple[AnyHead, ...]:
         """All detection heads in order."""
         return tuple(layer for layer in self.layers if isinstance(layer, Head))
 
@@ -186,6 +206,16 @@ class NetworkSpec:
             typed = {f.name: getattr(layer, f.name) for f in fields(layer) if f.name != "section"}
             description.append([type(layer).__name__, typed])
         return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+
+
+def class_count(spec: NetworkSpec) -> int:
+    """How many classes the heads tell apart; raises `CfgError` if there is no common number."""
+    counts = sorted({head.classes for head in spec.heads})
+    if not counts:
+        raise CfgError("the network has no detection head ([yolo], [region], ...)")
+    if len(counts) > 1:
+        raise CfgError(f"the heads have different numbers of classes ({counts}): cannot join them")
+    return counts[0]
 
 
 def with_option(options: tuple[Option, ...], key: str, value: str) -> tuple[Option, ...]:

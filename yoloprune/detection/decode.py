@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.spec import GaussianYolo, Head, NetworkSpec, Region, Yolo
+from yoloprune.darknet.spec import GaussianYolo, Head, NetworkSpec, Region, Yolo, class_count
 from yoloprune.errors import CfgError
 
 
@@ -54,16 +54,6 @@ def decode(spec: NetworkSpec, maps: Sequence[Tensor]) -> Predictions:
         objectness=torch.cat([head.objectness for head in heads], dim=1),
         classes=torch.cat([head.classes for head in heads], dim=1),
     )
-
-
-def class_count(spec: NetworkSpec) -> int:
-    """How many classes the heads tell apart; raises `CfgError` if there is no common number."""
-    counts = sorted({head.classes for head in spec.heads})
-    if not counts:
-        raise CfgError("the network has no detection head ([yolo], [region], ...)")
-    if len(counts) > 1:
-        raise CfgError(f"the heads have different numbers of classes ({counts}): cannot join them")
-    return counts[0]
 
 
 def _decode_head(head: Head, raw: Tensor, input_shape: tuple[int, int, int]) -> Predictions:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.data.dataset import Dataset, LabelledImage
 from yoloprune.data.images import (
     NetworkInput,
@@ -35,7 +35,7 @@ from yoloprune.detection.boxes import (
     boxes_to_network,
     pixel_box_iou,
 )
-from yoloprune.detection.decode import Detections, Predictions, class_count
+from yoloprune.detection.decode import Detections, Predictions
 from yoloprune.detection.nms import merge_detections, select_detections
 from yoloprune.errors import CfgError, DatasetError
 from yoloprune.evaluation.average_precision import (

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.darknet.spec import Conv, Layer, NetworkSpec, resized
+from yoloprune.darknet.spec import AnyLayer, Conv, NetworkSpec, resized
 from yoloprune.pruning.channels import is_depthwise
 from yoloprune.pruning.groups import DependencyGraph
 
@@ -13,7 +13,7 @@ from yoloprune.pruning.groups import DependencyGraph
 def slim_spec(graph: DependencyGraph, kept: NDArray[np.bool_]) -> NetworkSpec:
     """The network without the channel ids that `kept` (a mask over ids) leaves out."""
 
-    def slim(layer: Layer) -> Layer:
+    def slim(layer: AnyLayer) -> AnyLayer:
         if not isinstance(layer, Conv):
             return layer
         inputs = graph.channels.inputs[layer.index]

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from yoloprune.darknet.options import Options
-from yoloprune.darknet.spec import Conv, Head, NetworkSpec, resized, with_option
+from yoloprune.darknet.spec import Conv, Head, NetworkSpec, class_count, resized, with_option
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.data.anchors import (
     AnchorFit,
@@ -27,7 +27,6 @@ from yoloprune.data.anchors import (
 from yoloprune.data.dataset import Dataset, RawDataset
 from yoloprune.data.faults import used_classes
 from yoloprune.data.text_files import default_names, shown_names
-from yoloprune.detection.decode import class_count
 from yoloprune.errors import CfgError, ClassesError, DatasetError
 from yoloprune.model.initialization import training_state
 from yoloprune.sparsity.masks import WeightMasks
