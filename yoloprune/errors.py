@@ -3,6 +3,7 @@
 YoloPruneError
 ├── CfgError            a .cfg that cannot be read, or asks for something unknown
 ├── WeightsError        a .weights file that does not fit its network
+├── GraphError          nodes and values that do not make a graph
 ├── PlanError           a budget that cannot be met, a plan of another network
 ├── VerificationError   the slim network does not compute what the masked one does
 ├── DatasetError        images or labels that cannot be used
@@ -24,6 +25,10 @@ class CfgError(YoloPruneError):
 
 class WeightsError(YoloPruneError):
     """A .weights file that is damaged or belongs to another network."""
+
+
+class GraphError(YoloPruneError):
+    """Nodes that read what nothing gives, or names that are given twice."""
 
 
 class PlanError(YoloPruneError):

@@ -1,0 +1,61 @@
+"""A referee that is not ours: ONNX's own reference implementation, in float64."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from numpy.lib.stride_tricks import sliding_window_view
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import BATCH_NORM_EPSILON, State
+from yoloprune.detection.decode import decode
+from yoloprune.export.onnx_model import onnx_model
+from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.model import layers
+from yoloprune.model.network import Network
+
+
+class MaxPool(OpRun):
+    """The reference takes `pads` in another order than ONNX where the stride is 1."""
+
+    def _run(self, x, kernel_shape=None, pads=None, strides=None, **_):
+        top, left, bottom, right = pads
+        border = ((0, 0), (0, 0), (top, bottom), (left, right))
+        padded = np.pad(x, border, constant_values=-np.inf)
+        windows = sliding_window_view(padded, tuple(kernel_shape), axis=(2, 3))
+        return (windows.max(axis=(4, 5))[:, :, :: strides[0], :: strides[1]],)
+
+
+def evaluator(spec: NetworkSpec, state: State, *, decoded: bool) -> ReferenceEvaluator:
+    """The network's graph in float64."""
+    graph = lower(spec, decoded=decoded, dtype="float64")
+    arrays = {name: tensor.numpy() for name, tensor in parameters(state).items()}
+    return ReferenceEvaluator(onnx_model(graph, arrays), new_ops=[MaxPool])
+
+
+def outputs_of(network: Network, images: torch.Tensor, *, decoded: bool) -> list[np.ndarray]:
+    """What our own implementation gives for a file's outputs."""
+    with torch.inference_mode():
+        maps = network(images)
+        if decoded:
+            found = decode(network.spec, maps)
+            maps = (found.boxes, found.objectness[..., None] * found.classes)
+    return [tensor.numpy() for tensor in maps]
+
+
+def as_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give our implementation the constants that a file holds: its attributes are float32."""
+
+    def stored(value: float) -> float:
+        return float(np.float32(value))
+
+    monkeypatch.setattr(layers, "BATCH_NORM_EPSILON", stored(BATCH_NORM_EPSILON))
+    functions = {
+        "leaky": lambda x: F.leaky_relu(x, stored(0.1)),
+        "relie": lambda x: F.leaky_relu(x, stored(0.01)),
+        "selu": lambda x: 1.0507 * F.elu(x, alpha=stored(1.6732)),
+    }
+    for name, function in functions.items():
+        monkeypatch.setitem(layers.ACTIVATION_FUNCTIONS, name, function)

@@ -1,0 +1,1 @@
+"""From a file format to a graph, and back: one package a format."""

@@ -1,0 +1,1 @@
+"""Networks as graphs of operators, whatever file they came from."""
