@@ -1,4 +1,4 @@
-"""Law 7: OpenCV's Darknet importer and ONNX Runtime compute what we say, before and after surgery.
+"""Law 7: OpenCV's importers and ONNX Runtime compute what we say, before and after surgery.
 
 The masked dense pair and the slim pair are both written as files and run by OpenCV: whatever our
 own model does, the two must agree.
@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests import architectures
+from tests.onnx_reference import outputs_of
 from tests.random_networks import random_state
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.spec import NetworkSpec
@@ -20,6 +21,7 @@ from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import NETWORKS
 from yoloprune.export.onnx import export_onnx
+from yoloprune.model.network import Network
 from yoloprune.pruning.plan import Budget
 from yoloprune.pruning.pruner import prune
 from yoloprune.pruning.verification import masked_state, random_images
@@ -58,6 +60,22 @@ def test_slim_files_compute_what_masked_dense_files_compute(name: str, tmp_path:
     slim_maps = run_in_opencv(tmp_path / "slim", pruned.spec, pruned.state, images)
     for dense, slim in zip(dense_maps, slim_maps, strict=True):
         assert np.abs(dense - slim).max() <= 1e-3 * np.abs(dense).max()
+
+
+@pytest.mark.parametrize("name", ["yolov2", "yolov3-tiny", "yolov4-tiny", "yolov7-tiny"])
+def test_opencv_computes_our_onnx_files(name: str, tmp_path: Path) -> None:
+    """For several images at once, though a file fixes no number of them."""
+    spec = BUILDERS[name](classes=2, width=0.0625, size=(64, 96))
+    state = random_state(spec, 5, torch.float32)
+    images = random_images(spec).float().repeat(2, 1, 1, 1)
+    for decoded in (False, True):
+        check = export_onnx(spec, state, tmp_path / "net.onnx", decoded=decoded)
+        network = cv2.dnn.readNetFromONNX(str(tmp_path / "net.onnx"))
+        network.setInput(images.numpy())
+        expected = outputs_of(Network.from_state(spec, state), images, decoded=decoded)
+        found = network.forward(list(check.outputs))
+        for ours, theirs in zip(expected, found, strict=True):
+            assert np.abs(theirs - ours).max() <= 1e-4 * np.abs(ours).max()
 
 
 def test_onnx_runtime_computes_the_slim_network(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ TINY = StudySettings(
 
 
 def torch_alone() -> dict[str, Callable[[NetworkSpec, State], latency.Timer]]:
-    """Exporting each network to ONNX takes longer than the rest of a tiny study."""
+    """One engine will do for a study; what the others compute is tested elsewhere."""
     return {"torch eager": latency._torch_timer}
 
 

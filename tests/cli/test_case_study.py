@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from tests.case_study.tiny import TINY, torch_alone
@@ -121,6 +122,23 @@ def test_a_control_can_be_added_later(study: Path, tiny: None) -> None:
     assert (study / "finetuned" / "best.weights").stat().st_mtime_ns == kept
 
 
+def test_slim_onnx_can_have_raw_maps_and_the_report_says_which(study: Path, tiny: None) -> None:
+    path, report = study / "exported" / "slim.onnx", study / "report.md"
+    names = [output.name for output in onnxruntime.InferenceSession(str(path)).get_outputs()]
+    assert names == ["boxes", "scores"]
+    assert "- Output `boxes`: (batch," in report.read_text()
+    assert "- Classes: hand." in report.read_text()
+    kept = (study / "finetuned" / "best.weights").stat().st_mtime_ns
+    assert run(*START, study, "--raw").exit_code == 0
+    names = [output.name for output in onnxruntime.InferenceSession(str(path)).get_outputs()]
+    assert all(name.startswith("head_") for name in names)
+    text = report.read_text()
+    assert "raw map of a [yolo] head" in text and "--raw" in text
+    # The program that is printed for a decoded file would not run.
+    assert "onnxruntime.InferenceSession" not in text
+    assert (study / "finetuned" / "best.weights").stat().st_mtime_ns == kept
+
+
 def test_the_commands_of_the_report_repeat_the_study(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: None
 ) -> None:
@@ -151,7 +169,7 @@ def test_killed_it_ends_with_the_same(finished: Path, tmp_path: Path) -> None:
         assert not (out / Path(written).parts[0] / "manifest.json").exists(), written
     assert subprocess.run(command, check=False, capture_output=True).returncode == 0
     stopped, whole = files(out), files(finished)
-    timed = ("manifest.json", "latency.json", ".pt", ".onnx", "report.html", "report.md",
+    timed = ("manifest.json", "latency.json", ".pt", "report.html", "report.md",
              "report.json", ".png", "batch.jpg")  # fmt: skip
     assert stopped.keys() == whole.keys()
     for name, content in whole.items():

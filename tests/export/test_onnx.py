@@ -1,6 +1,6 @@
 """ONNX files: what ONNX Runtime makes of them, and that a wrong one does not appear."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +8,23 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from onnxruntime import quantization
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
-from tests.random_networks import random_state
+from tests.architectures import ARCHITECTURES
+from tests.onnx_reference import outputs_of
+from tests.random_networks import network_specs, random_state
+from yoloprune.darknet.options import ACTIVATIONS
 from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.zoo import NETWORKS, yolov3_tiny
 from yoloprune.detection.decode import decode
 from yoloprune.errors import VerificationError, YoloPruneError
 from yoloprune.export import onnx as export
+from yoloprune.export import onnx_model
+from yoloprune.export.interface import OnnxForm, is_decodable
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.model.network import Network
 
 SPEC = yolov3_tiny(classes=2, width=0.125, size=(64, 96))
@@ -58,15 +68,96 @@ def test_decoded_boxes_in_onnx_runtime_equal_torch(tmp_path: Path, images: torch
 def test_a_file_that_differs_does_not_appear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = {i: replace(p, bias=p.bias + 1) for i, p in STATE.items()}
-    network = Network.from_state(SPEC, other)
-    real = torch.onnx.export
+    other = parameters({i: replace(p, bias=p.bias + 1) for i, p in STATE.items()})
+    for wrong in (other, {name: tensor * float("nan") for name, tensor in other.items()}):
+        monkeypatch.setattr(export, "parameters", lambda _, wrong=wrong: wrong)
+        with pytest.raises(VerificationError, match=r"net\.onnx: ONNX Runtime differs"):
+            export.export_onnx(SPEC, STATE, tmp_path / "net.onnx")
+        assert list(tmp_path.iterdir()) == []
 
-    def wrong(_: object, *args: object, **options: object) -> object:
-        return real(network, *args, **options)
 
-    monkeypatch.setattr(torch.onnx, "export", wrong)
-    with pytest.raises(VerificationError, match="ONNX Runtime differs"):
+@pytest.mark.parametrize("name", NETWORKS | ARCHITECTURES)
+def test_every_architecture_for_one_image_and_for_several(name: str, tmp_path: Path) -> None:
+    spec = (NETWORKS | ARCHITECTURES)[name](classes=2, width=0.0625, size=(64, 96))
+    state = random_state(spec, 1, torch.float32)
+    export.export_onnx(spec, state, tmp_path / "net.onnx", decoded=True)
+    images = torch.rand(3, *spec.input_shape, generator=torch.Generator().manual_seed(2))
+    expected = outputs_of(Network.from_state(spec, state), images, decoded=True)
+    for ours, theirs in zip(expected, run(tmp_path / "net.onnx", images).values(), strict=True):
+        assert np.abs(theirs - ours).max() <= 1e-4 * np.abs(ours).max()
+
+
+# A stair's floor turns rounding errors into steps.
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(spec=network_specs(activations=sorted(ACTIVATIONS - {"stair"}), max_blocks=5))
+def test_random_networks_in_onnx_runtime_equal_torch(tmp_path: Path, spec: NetworkSpec) -> None:
+    state = random_state(spec, 1, torch.float32)
+    decoded = is_decodable(spec)
+    check = export.export_onnx(spec, state, tmp_path / "net.onnx", decoded=decoded)
+    assert check.relative_error < 1e-4
+    assert set(check.outputs) == ({"boxes", "scores"} if decoded else set(lower(spec).outputs))
+
+
+def test_a_fixed_number_of_images(tmp_path: Path, images: torch.Tensor) -> None:
+    check = export.export_onnx(SPEC, STATE, tmp_path / "net.onnx", batch=2, decoded=True)
+    assert check.outputs == {"boxes": (2, 90, 4), "scores": (2, 90, 2)}
+    assert export.check_onnx(SPEC, STATE, tmp_path / "net.onnx") == check
+    with pytest.raises(InvalidArgument, match="Got: 1 Expected: 2"):
+        run(tmp_path / "net.onnx", images)
+
+
+def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        export.export_onnx(SPEC, STATE, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_what_readers_of_2023_know(tmp_path: Path) -> None:
+    """ONNX Runtime 1.14 of February 2023 reads operator sets up to 18 and formats up to 8."""
+    export.export_onnx(SPEC, STATE, tmp_path / "net.onnx")
+    model = onnx.load(tmp_path / "net.onnx")
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", 15)]
+    assert model.ir_version <= 8
+
+
+def test_the_form_of_a_file_is_read_back(tmp_path: Path) -> None:
+    forms = [
+        OnnxForm(),
+        OnnxForm(decoded=True, names=("hand", 'fist, "left" 🖐')),
+        OnnxForm(decoded=True, batch=4),
+    ]
+    for form in forms:
+        export.export_onnx(SPEC, STATE, tmp_path / "net.onnx", **asdict(form))
+        assert export.read_form(tmp_path / "net.onnx") == form
+    (tmp_path / "net.onnx").write_bytes(b"")
+    with pytest.raises(VerificationError, match="ONNX Runtime cannot run it"):
+        export.read_form(tmp_path / "net.onnx")
+
+
+def test_static_quantization_to_int8_gives_numbers(tmp_path: Path, images: torch.Tensor) -> None:
+    """Padding with minus infinity, as a node of its own, gave a scale of infinity and then NaN."""
+
+    class Images(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left = [{"images": images.numpy()}] * 2
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return self.left.pop() if self.left else None
+
+    export.export_onnx(SPEC, STATE, tmp_path / "net.onnx")
+    quantization.quantize_static(tmp_path / "net.onnx", tmp_path / "int8.onnx", Images())
+    found = run(tmp_path / "int8.onnx", images)
+    for name, dense in run(tmp_path / "net.onnx", images).items():
+        assert np.abs(found[name] - dense).max() < 0.2 * np.abs(dense).max()
+
+
+def test_a_network_too_large_for_one_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_model, "LARGEST", 1000)
+    with pytest.raises(YoloPruneError, match="more than 2 GB"):
         export.export_onnx(SPEC, STATE, tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -88,5 +179,5 @@ def test_a_network_without_heads_has_nothing_to_decode(tmp_path: Path) -> None:
     spec = parse_cfg(
         "[net]\nheight=8\nwidth=8\nchannels=3\n[convolutional]\nfilters=2\nactivation=linear\n"
     )
-    with pytest.raises(YoloPruneError, match="no head"):
+    with pytest.raises(YoloPruneError, match="no detection head"):
         export.export_onnx(spec, random_state(spec), tmp_path / "net.onnx", decoded=True)

@@ -27,6 +27,7 @@ from yoloprune.data.images import darknet_resize, read_image
 from yoloprune.errors import DatasetError, PlanError
 from yoloprune.evaluation.evaluator import NMS_THRESHOLD, ground_truth
 from yoloprune.evaluation.inference import detect_objects
+from yoloprune.export.interface import OnnxForm, interface, interface_lines
 from yoloprune.files import read_json
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Scope, comparable
@@ -86,7 +87,7 @@ def read_study(run: Path) -> Study:
         settings=_settings(subject),
         # Latencies depend on it most.
         environment=(read_manifest(run / "benchmark") or data)["environment"],
-        exported=_exported(run / "exported") if "exported" in finished else None,
+        exported=_exported(run, settings) if "exported" in finished else None,
     )
 
 
@@ -239,6 +240,13 @@ def _checks(run: Path) -> list[Check]:
     return [Check(**check) for check in document]
 
 
-def _exported(folder: Path) -> ExportedFiles:
-    paths = {kind: str(folder / f"slim.{kind}") for kind in ("cfg", "weights", "names", "onnx")}
-    return ExportedFiles(**paths)
+def _exported(run: Path, settings: StudySettings) -> ExportedFiles:
+    folder = run / "exported"
+    paths = {kind: str(folder / f"slim.{kind}") for kind in ("cfg", "weights", "names")}
+    form = OnnxForm(decoded=settings.decoded, names=read_study_data(run).names)
+    return ExportedFiles(
+        **paths,
+        # The program that is printed reads boxes.
+        onnx=str(folder / "slim.onnx") if settings.decoded else None,
+        interface=interface_lines(interface(read_cfg(folder / "slim.cfg"), form)),
+    )

@@ -48,6 +48,7 @@ def _everything(subject: Subject) -> list[str]:
     words += ["--keep-macs", str(settings.keep_macs), "--precision", settings.precision]
     words += ["--criterion", settings.criterion]
     words += ["--accumulate", str(settings.accumulate), "--seed", str(settings.seed)]
+    words += [] if settings.decoded else ["--raw"]
     if settings.sparsity:
         words += ["--sparsity", str(settings.sparsity), str(settings.sparsity_epochs)]
     for control in settings.controls:

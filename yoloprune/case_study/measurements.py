@@ -73,13 +73,16 @@ def read_accuracy(path: Path) -> dict[Protocol, Accuracy]:
     return found
 
 
-def make_export(run: Path, folder: Path) -> None:
-    """Write the outcome as slim.cfg, .weights, .names and .onnx, checked in other engines."""
+def make_export(run: Path, folder: Path, *, decoded: bool = True) -> None:
+    """Write the outcome as slim.cfg, .weights, .names and .onnx, checked in other engines.
+
+    `decoded` is that of `OnnxForm`.
+    """
     spec, state = read_network(run / "finetuned", "best")
     write_network(folder, "slim", spec, state, 0)
     names = read_study_data(run).names
     write_text(folder / "slim.names", "".join(f"{name}\n" for name in names))
-    onnx = export_onnx(spec, state, folder / "slim.onnx", decoded=True)
+    onnx = export_onnx(spec, state, folder / "slim.onnx", decoded=decoded, names=names)
     exactness = read_json(run / "pruned" / "report.json")["slim"]["verification"]
     checks = [
         Check(

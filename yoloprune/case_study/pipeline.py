@@ -182,10 +182,14 @@ def _measuring(run: Path, settings: StudySettings) -> list[Stage]:
     made = tuple(stage for stage, _ in networks.values())
 
     def measuring(
-        name: str, needs: tuple[str, ...], outputs: tuple[str, ...], work: Callable[[Path], None]
+        name: str,
+        needs: tuple[str, ...],
+        outputs: tuple[str, ...],
+        work: Callable[[Path], None],
+        **chosen: Any,
     ) -> Stage:
         return Stage(
-            name=name, needs=needs, settings={}, outputs=outputs, work=work, kind="measuring"
+            name=name, needs=needs, settings=chosen, outputs=outputs, work=work, kind="measuring"
         )
 
     return [
@@ -205,7 +209,8 @@ def _measuring(run: Path, settings: StudySettings) -> list[Stage]:
             "exported",
             ("data", "dense", "pruned", "finetuned"),
             ("slim.cfg", "slim.weights", "slim.names", "slim.onnx", "checks.json"),
-            lambda folder: make_export(run, folder),
+            lambda folder: make_export(run, folder, decoded=settings.decoded),
+            decoded=settings.decoded,
         ),
     ]
 

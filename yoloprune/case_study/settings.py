@@ -42,6 +42,7 @@ class StudySettings:
         hold_out: share of the training images that is set aside as validation images.
         controls: which controls are made.
         rendered: images for training and for testing that are drawn where no data is given.
+        decoded: whether slim.onnx gives boxes and scores, or the heads' raw maps.
         workers: loader processes.
         seed: of everything random.
     """
@@ -63,6 +64,7 @@ class StudySettings:
     hold_out: float = 0.1
     controls: tuple[Control, ...] = ()
     rendered: tuple[int, int] | None = None
+    decoded: bool = True
     workers: int = 1
     seed: int = 0
 

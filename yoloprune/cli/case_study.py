@@ -17,6 +17,7 @@ from yoloprune.case_study.settings import CONTROLS, PRESETS, StudySettings
 from yoloprune.case_study.subject import Subject, read_subject
 from yoloprune.cli.console import Quiet, errors, output, print_table, warn
 from yoloprune.cli.console import stage as shown_stage
+from yoloprune.cli.export import Decode
 from yoloprune.cli.labelled import AllowFaulty
 from yoloprune.cli.training import Precision, shown_training, training_size
 from yoloprune.cli.training_data import TrainSplit, fitting_named
@@ -106,6 +107,7 @@ def case_study(
         list[str] | None,
         typer.Option("--control", help=f"Make this control too: {', '.join(CONTROLS)}."),
     ] = None,
+    decode: Decode = None,
     accumulate: Annotated[
         int | None,
         typer.Option(
@@ -155,6 +157,7 @@ def case_study(
             sparsity_epochs=sparsity_epochs,
             accumulate=accumulate,
             precision=precision,
+            decoded=decode,
             seed=seed,
         )
         if dense is not None:

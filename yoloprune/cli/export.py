@@ -8,26 +8,52 @@ import typer
 from yoloprune.cli.console import Quiet, output, stage
 from yoloprune.cli.networks import NetworkWords, only_network
 from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.darknet.weights import read_weights
+from yoloprune.data.text_files import read_names
+from yoloprune.export.interface import is_decodable
 from yoloprune.export.onnx import export_onnx
+
+Decode = Annotated[
+    bool | None,
+    typer.Option(
+        "--decode/--raw",
+        help="The ONNX file gives boxes and scores, or the heads' raw maps.",
+        show_default="boxes, if there are heads",
+    ),
+]
 
 
 def export(
     words: NetworkWords,
     onnx: Annotated[Path, typer.Option("--onnx", help="The .onnx file to write.")],
-    decode: Annotated[
-        bool, typer.Option("--decode", help="Boxes and scores instead of raw head maps.")
-    ] = False,
+    decode: Decode = None,
+    names: Annotated[
+        Path | None, typer.Option("--names", help="Class names to put in, one a line.")
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", min=1, help="Number of images at once.", show_default="any"),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a network as ONNX, and check the file in ONNX Runtime."""
     cfg, weights = only_network(words)
     spec = read_cfg(cfg)
+    decoded = decodes(spec, decode)
+    class_names = None if names is None else read_names(names, class_count(spec))
     state = read_weights(weights, spec)
     with stage("exporting and checking", quiet):
-        check = export_onnx(spec, state, onnx, decoded=decode)
+        check = export_onnx(spec, state, onnx, decoded=decoded, names=class_names, batch=batch)
     shapes = ", ".join(f"{name} {list(shape)}" for name, shape in check.outputs.items())
     output.print(
-        f"{onnx}: images {[1, *spec.input_shape]} -> {shapes}\n"
+        f"{onnx}: images {[batch or 1, *spec.input_shape]} -> {shapes}\n"
         f"ONNX Runtime = torch: relative error {check.relative_error:.2g}",
     )
+
+
+def decodes(spec: NetworkSpec, decode: bool | None) -> bool:
+    """Whether an ONNX file is to give boxes; raises `CfgError` if it cannot be."""
+    if decode:
+        class_count(spec)
+    return is_decodable(spec) if decode is None else decode

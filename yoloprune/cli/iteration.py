@@ -88,7 +88,7 @@ class Channels:
                 seed=seed,
                 quiet=self.quiet,
             )
-        write_slim(folder, pruned.spec, slim, onnx=False, quiet=self.quiet)
+        write_slim(folder, pruned.spec, slim, onnx=None, quiet=self.quiet)
         settings: dict[str, str | int] = {
             "step": step,
             "cut from": weights.as_posix(),
@@ -96,7 +96,7 @@ class Channels:
             "scope": self.scope.value,
             "seed": seed,
         }
-        write_report(folder, spec, weights, pruned, settings, recovery)
+        write_report(folder, spec, weights, pruned, settings, recovery, onnx=None)
 
     def masks(self, folder: Path, spec: NetworkSpec) -> WeightMasks | None:
         """Nothing: what was removed is gone."""

@@ -11,7 +11,8 @@ from yoloprune.cli.calibration import (
     read_calibration,
     run_recovery,
 )
-from yoloprune.cli.console import Quiet, output, print_table, stage
+from yoloprune.cli.console import Quiet, output, print_table, stage, warn
+from yoloprune.cli.export import Decode, decodes
 from yoloprune.cli.measured import measured_scores
 from yoloprune.cli.networks import NetworkWords, keep_names, only_network
 from yoloprune.cli.pruned_folder import PRUNED_FILES, SLIM_FILES, refuse_to_replace
@@ -21,6 +22,8 @@ from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
 from yoloprune.errors import PlanError
+from yoloprune.export.interface import OnnxForm
+from yoloprune.export.onnx import require_onnx
 from yoloprune.files import write_folder
 from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.groups import analyse
@@ -85,6 +88,7 @@ def prune(
     ] = None,
     calibration_images: CalibrationImages = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write slim.onnx.")] = False,
+    decode: Decode = None,
     cross_check: Annotated[
         bool, typer.Option("--cross-check", help="Compare groups with Torch-Pruning's first.")
     ] = False,
@@ -106,6 +110,9 @@ def prune(
     if reconstruct is not None and recalibrate is not None:
         raise PlanError("give --reconstruct or --recalibrate, not both: re-fitting does it all")
     spec = read_cfg(cfg)
+    form = _onnx_form(spec, decode) if onnx else None
+    if decode is not None and not onnx:
+        warn("--decode and --raw change nothing without --onnx")
     state = read_weights(weights, spec)
     recover_on = reconstruct or recalibrate
     source = recover_on or (images if criterion in MEASURED_CRITERIA else None)
@@ -151,14 +158,20 @@ def prune(
             quiet=quiet,
         )
     with write_folder(out, obsolete=PRUNED_FILES) as folder:
-        write_slim(folder, pruned.spec, slim_state, onnx=onnx, quiet=quiet)
-        write_report(folder, spec, weights, pruned, settings, recovery)
+        write_slim(folder, pruned.spec, slim_state, onnx=form, quiet=quiet)
+        write_report(folder, spec, weights, pruned, settings, recovery, onnx=form)
         keep_names(cfg, spec, folder / "slim.names")
         names = [name for name in SLIM_FILES if (folder / name).exists()]
     print_table("Pruning", HEADER, cost_rows(spec, pruned.spec))
     for line in proof_lines(pruned) + ([] if recovery is None else recovery_lines(recovery)):
         output.print(line)
     output.print(f"wrote {out}/: {', '.join(names)}")
+
+
+def _onnx_form(spec: NetworkSpec, decode: bool | None) -> OnnxForm:
+    """How slim.onnx is written; an error now, for pruning takes its time."""
+    require_onnx()
+    return OnnxForm(decoded=decodes(spec, decode))
 
 
 def _second_opinion(spec: NetworkSpec, quiet: bool) -> str:

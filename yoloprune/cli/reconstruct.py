@@ -23,6 +23,7 @@ from yoloprune.cli.slim_folder import (
 from yoloprune.cli.verification import verification_images
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
+from yoloprune.export.onnx import read_form
 from yoloprune.files import write_folder, write_text
 from yoloprune.pruning.pruner import prove
 from yoloprune.pruning.reconstruction import Recovery
@@ -46,6 +47,8 @@ def reconstruct(
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     slim = read_slim_folder(spec, state, weights, folder)
+    onnx = folder / "slim.onnx"
+    form = read_form(onnx) if onnx.exists() else None
     report = folder / "report.md"
     text = report.read_text(encoding="utf-8").split(RECOVERY_TITLE)[0] if report.exists() else ""
     count = images_to_use(calibration_images, used=True)
@@ -65,9 +68,7 @@ def reconstruct(
         quiet=quiet,
     )
     with write_folder(folder) as temporary:
-        write_slim(
-            temporary, slim.spec, recovered, onnx=(folder / "slim.onnx").exists(), quiet=quiet
-        )
+        write_slim(temporary, slim.spec, recovered, onnx=form, quiet=quiet)
         recovery |= recovery_digests(temporary, weights)
         document = slim.report | {"recovery": recovery}
         write_text(temporary / "report.json", json.dumps(document, indent=1) + "\n")

@@ -14,6 +14,7 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.errors import PlanError, VerificationError
+from yoloprune.export.interface import OnnxForm, interface, interface_lines
 from yoloprune.export.onnx import export_onnx
 from yoloprune.files import file_sha256, write_text
 from yoloprune.pruning.compensation import compensate
@@ -22,7 +23,12 @@ from yoloprune.pruning.plan import PruningPlan, read_plan, write_plan
 from yoloprune.pruning.pruner import Pruned
 from yoloprune.pruning.slimming import slim_spec
 from yoloprune.pruning.surgery import surgery
-from yoloprune.report.pruning import pruning_markdown, pruning_report, recovery_markdown
+from yoloprune.report.pruning import (
+    onnx_markdown,
+    pruning_markdown,
+    pruning_report,
+    recovery_markdown,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,11 +81,20 @@ def read_slim_folder(spec: NetworkSpec, state: State, weights: Path, folder: Pat
     return SlimFolder(plan=plan, spec=slim, state=slim_state, cut=cut, report=report)
 
 
-def write_slim(folder: Path, spec: NetworkSpec, state: State, *, onnx: bool, quiet: bool) -> None:
-    """slim.cfg, slim.weights and, if asked for, slim.onnx."""
-    if onnx:
+def write_slim(
+    folder: Path, spec: NetworkSpec, state: State, *, onnx: OnnxForm | None, quiet: bool
+) -> None:
+    """slim.cfg, slim.weights and, in the form that is asked for, slim.onnx."""
+    if onnx is not None:
         with stage("exporting to ONNX", quiet):
-            export_onnx(spec, state, folder / "slim.onnx")
+            export_onnx(
+                spec,
+                state,
+                folder / "slim.onnx",
+                decoded=onnx.decoded,
+                names=onnx.names,
+                batch=onnx.batch,
+            )
     write_weights(folder / "slim.weights", spec, state)
     write_cfg(folder / "slim.cfg", spec)
 
@@ -96,10 +111,14 @@ def write_report(
     pruned: Pruned,
     settings: Mapping[str, str | int],
     recovery: dict[str, Any] | None,
+    *,
+    onnx: OnnxForm | None,
 ) -> None:
     """plan.json, report.md and report.json; `weights` is the file of the dense network."""
     write_plan(folder / "plan.json", analyse(dense), pruned.plan)
     text = pruning_markdown(dense, pruned, command_line(), settings)
+    if onnx is not None:
+        text += onnx_markdown(interface_lines(interface(pruned.spec, onnx)))
     if recovery is not None:
         recovery = recovery | recovery_digests(folder, weights)
         text += recovery_markdown(recovery, command_line())

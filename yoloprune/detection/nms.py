@@ -16,6 +16,9 @@ from yoloprune.detection.decode import Detections, Predictions
 
 PairwiseIou = Callable[[Tensor, Tensor], Tensor]
 
+SCORE_THRESHOLD, IOU_THRESHOLD = 0.25, 0.45
+"""Which boxes are shown to people, unless told otherwise: darknet's own defaults."""
+
 _BLOCK = 256
 
 

@@ -1,22 +1,31 @@
 """ONNX export that is not done before ONNX Runtime has computed the same."""
 
 import importlib.util
-import logging
-import warnings
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.detection.decode import decode
 from yoloprune.errors import VerificationError, YoloPruneError
+from yoloprune.export.interface import OnnxForm, interface, interface_lines, metadata, onnx_graph
+from yoloprune.export.onnx_model import onnx_model
 from yoloprune.files import write_atomically
+from yoloprune.frontends.darknet.heads import raw_map
+from yoloprune.frontends.darknet.lower import IMAGES, parameters
 from yoloprune.model.network import Network
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 TOLERANCE = 1e-3
 """Largest relative error between float32 runtimes that sum in different orders and fuse layers."""
@@ -24,101 +33,135 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxCheck:
-    """Outputs of the written file and their largest relative error against torch."""
+    """Shapes of the outputs, for one image where any number will do, and the error against torch.
+
+    The error is the largest of all outputs, each relative to its largest value.
+    """
 
     outputs: dict[str, tuple[int, ...]]
     relative_error: float
 
 
-class DecodedNetwork(nn.Module):
-    """A network that gives boxes and scores instead of raw head maps."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) -> boxes (B, N, 4) xyxy in input pixels, scores (B, N, classes)."""
-        predictions = decode(self.network.spec, self.network(images))
-        return predictions.boxes, predictions.objectness[..., None] * predictions.classes
-
-
 def export_onnx(
-    spec: NetworkSpec, state: State, path: Path, *, decoded: bool = False, seed: int = 0
+    spec: NetworkSpec,
+    state: State,
+    path: Path,
+    *,
+    decoded: bool = False,
+    names: tuple[str, ...] | None = None,
+    batch: int | None = None,
+    seed: int = 0,
 ) -> OnnxCheck:
-    """Write a network as an ONNX file for one image (1, C, H, W) in [0, 1], named `images`.
+    """Write a network as an ONNX file, in the form that `OnnxForm` describes.
 
-    Outputs are the raw maps of the heads (`head_<layer index>`), or with `decoded` the tensors
-    `boxes` (1, N, 4), xyxy in input pixels, and `scores` (1, N, classes), objectness times class
-    probability, before NMS. The file appears only after ONNX Runtime, run on seeded noise, agreed
-    with torch; else `VerificationError`.
+    The file appears only after ONNX Runtime, run on seeded noise, agreed with torch; else
+    `VerificationError`. Raises `CfgError` where there are no boxes to decode.
     """
     require_onnx()
-    network = Network.from_state(spec, state)
-    if decoded and not spec.heads:
-        raise YoloPruneError("the network has no head to decode")
-    module: nn.Module = DecodedNetwork(network).eval() if decoded else network
-    names = [f"head_{head.index}" for head in spec.heads] or ["output"]
-    if decoded:
-        names = ["boxes", "scores"]
-    images = _noise(spec, seed)
+    form = OnnxForm(decoded=decoded, names=names, batch=batch)
+    document = interface(spec, form)
+    model = onnx_model(
+        onnx_graph(spec, form),
+        {name: tensor.detach().numpy() for name, tensor in parameters(state).items()},
+        description="\n".join(interface_lines(document)),
+        metadata=metadata(document),
+    )
     with write_atomically(path) as temporary:
-        with _quiet_exporter():
-            torch.onnx.export(
-                module,
-                (images,),
-                str(temporary),
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-                input_names=["images"],
-                output_names=names,
-            )
-        return _check(temporary, module, images)
+        temporary.write_bytes(model.SerializeToString())
+        return _check(spec, state, temporary, path, seed)
 
 
 def check_onnx(spec: NetworkSpec, state: State, path: Path, *, seed: int = 0) -> OnnxCheck:
-    """Compare a file of raw head maps with torch; raises `VerificationError` if they differ."""
+    """Compare a file of `export_onnx` with torch; raises `VerificationError` if they differ."""
     _require_packages("onnxruntime")
-    try:
-        return _check(path, Network.from_state(spec, state), _noise(spec, seed))
-    except YoloPruneError:
-        raise
-    except Exception as error:
-        # onnxruntime has an exception of its own for everything that can be wrong with a file.
-        reason = str(error).splitlines()[0]
-        raise VerificationError(f"{path}: ONNX Runtime cannot run it: {reason}") from error
+    return _check(spec, state, path, path, seed)
+
+
+def read_form(path: Path) -> OnnxForm:
+    """The form that a file was written in; raises `VerificationError` if it cannot be read."""
+    _require_packages("onnxruntime")
+    with _onnx_runtime(path):
+        return _form(_session(path))
 
 
 def require_onnx() -> None:
     """Raise `YoloPruneError` where the packages that `export_onnx` needs are missing."""
-    _require_packages("onnx", "onnxscript", "onnxruntime")
+    _require_packages("onnx", "onnxruntime")
 
 
-def _noise(spec: NetworkSpec, seed: int) -> Tensor:
-    return torch.rand(1, *spec.input_shape, generator=torch.Generator().manual_seed(seed))
-
-
-def _check(path: Path, module: nn.Module, images: Tensor) -> OnnxCheck:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    found = session.run(None, {"images": images.numpy()})
-    with torch.inference_mode():
-        expected = module(images)
-    wanted = [tuple(tensor.shape) for tensor in expected]
-    if (shapes := [array.shape for array in found]) != wanted:
-        raise VerificationError(f"{path}: its outputs are {shapes}, those of the network {wanted}")
-    worst = 0.0
-    for array, tensor in zip(found, expected, strict=True):
-        error = (torch.from_numpy(array) - tensor).abs().max().item()
-        worst = max(worst, error / max(tensor.abs().max().item(), 1e-12))
+def _check(spec: NetworkSpec, state: State, path: Path, name: Path, seed: int) -> OnnxCheck:
+    """Compare the file at `path`, which messages call `name`, with torch on noise."""
+    network = Network.from_state(spec, state)
+    generator = torch.Generator().manual_seed(seed)
+    errors: list[float] = []
+    with _onnx_runtime(name):
+        session = _session(path)
+        form = _form(session)
+        names = [output.name for output in session.get_outputs()]
+        # A file for any number of images has to be right for several, too.
+        for count in (2, 1) if form.batch is None else (form.batch,):
+            images = torch.rand(count, *spec.input_shape, generator=generator)
+            found = dict(zip(names, session.run(None, {IMAGES: images.numpy()}), strict=True))
+            expected = _expected(network, images, form)
+            shapes = {key: array.shape for key, array in found.items()}
+            wanted = {key: tuple(tensor.shape) for key, tensor in expected.items()}
+            if shapes != wanted:
+                raise VerificationError(
+                    f"{name}: its outputs are {shapes}, those of the network {wanted}"
+                )
+            errors += [_relative_error(found[key], tensor) for key, tensor in expected.items()]
+    worst = float(np.max(errors))  # Of numbers with a NaN, NaN.
     if not worst <= TOLERANCE:
         raise VerificationError(
-            f"ONNX Runtime differs from torch by {worst:.3g} relative (allowed {TOLERANCE:g})"
+            f"{name}: ONNX Runtime differs from torch by {worst:.3g} relative "
+            f"(allowed {TOLERANCE:g})"
         )
-    names = [output.name for output in session.get_outputs()]
-    return OnnxCheck(outputs=dict(zip(names, shapes, strict=True)), relative_error=worst)
+    return OnnxCheck(outputs=shapes, relative_error=worst)
+
+
+def _expected(network: Network, images: Tensor, form: OnnxForm) -> dict[str, Tensor]:
+    with torch.inference_mode():
+        maps = network(images)
+        if form.decoded:
+            predictions = decode(network.spec, maps)
+            scores = predictions.objectness[..., None] * predictions.classes
+            return {"boxes": predictions.boxes, "scores": scores}
+    names = [raw_map(head) for head in network.spec.heads] or ["output"]
+    return dict(zip(names, maps, strict=True))
+
+
+def _relative_error(found: NDArray[Any], expected: Tensor) -> float:
+    difference = (torch.from_numpy(found) - expected).abs().max().item()
+    return difference / max(expected.abs().max().item(), 1e-12)
+
+
+def _session(path: Path) -> "InferenceSession":
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def _form(session: "InferenceSession") -> OnnxForm:
+    (batch, *_) = session.get_inputs()[0].shape
+    names = session.get_modelmeta().custom_metadata_map.get("names")
+    return OnnxForm(
+        decoded=any(output.name == "boxes" for output in session.get_outputs()),
+        names=None if names is None else tuple(json.loads(names)),
+        batch=batch if isinstance(batch, int) else None,
+    )
+
+
+@contextmanager
+def _onnx_runtime(path: Path) -> Iterator[None]:
+    """Raise `VerificationError` for everything that ONNX Runtime finds wrong with a file."""
+    try:
+        yield
+    except YoloPruneError:
+        raise
+    except Exception as error:
+        # onnxruntime has an exception of its own for each kind of fault.
+        reason = str(error).splitlines()[0]
+        raise VerificationError(f"{path}: ONNX Runtime cannot run it: {reason}") from error
 
 
 def _require_packages(*names: str) -> None:
@@ -127,17 +170,3 @@ def _require_packages(*names: str) -> None:
         raise YoloPruneError(
             f"ONNX export needs {', '.join(missing)}: pip install 'yoloprune[export]'"
         )
-
-
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Without the exporter's own chatter (absent torchvision, its deprecations)."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

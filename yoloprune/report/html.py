@@ -29,7 +29,7 @@ from yoloprune.report.results import (
     results_table,
 )
 from yoloprune.report.study import Study
-from yoloprune.report.usage import snippets
+from yoloprune.report.usage import ONNX_TITLE, snippets
 from yoloprune.report.wording import dataset_sentence, flattened, headline, notes
 
 REPORTS = ("report.html", "report.md", "report.json")
@@ -207,7 +207,11 @@ def _checks(study: Study) -> str:
 def _usage(study: Study) -> str:
     if study.exported is None or study.slim is None:
         return ""
-    return "".join(
+    text = ""
+    if study.exported.interface:
+        lines = "".join(f"<li>{escape(line)}</li>" for line in study.exported.interface)
+        text = f"<h3>{ONNX_TITLE}</h3><ul>{lines}</ul>"
+    return text + "".join(
         f"<h3>{escape(snippet.title)}</h3>{code(snippet.code)}"
         for snippet in snippets(study.slim, study.exported)
     )

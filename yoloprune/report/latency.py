@@ -136,7 +136,7 @@ def _engines() -> dict[str, Callable[[NetworkSpec, State], Timer]]:
     if torch.cuda.is_available():
         engines["torch eager, CUDA"] = _cuda_timer
     engines["torch eager"] = _torch_timer
-    if all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
+    if all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime")):
         engines["ONNX Runtime"] = _onnxruntime_timer
         if importlib.util.find_spec("openvino"):
             engines["OpenVINO"] = _openvino_timer
@@ -222,5 +222,5 @@ def _as_onnx(spec: NetworkSpec, state: State) -> Iterator[str]:
     """The path of the network's ONNX file, there until the block ends."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        export_onnx(spec, state, path)
+        export_onnx(spec, state, path, batch=1)
         yield str(path)

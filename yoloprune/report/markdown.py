@@ -16,7 +16,7 @@ from yoloprune.report.results import (
 )
 from yoloprune.report.study import Command, Study
 from yoloprune.report.table import markdown_table
-from yoloprune.report.usage import snippets
+from yoloprune.report.usage import ONNX_TITLE, snippets
 from yoloprune.report.wording import dataset_sentence, flattened, headline, notes
 
 
@@ -30,6 +30,9 @@ def report_markdown(study: Study) -> str:
     parts += [_section(table) for table in (latency_table(study), checks_table(study)) if table]
     if study.exported is not None and study.slim is not None:
         parts.append("## Run the exported files")
+        if study.exported.interface:
+            lines = "\n".join(f"- {_cell(line)}" for line in study.exported.interface)
+            parts.append(f"### {ONNX_TITLE}\n\n{lines}")
         for snippet in snippets(study.slim, study.exported):
             parts += [f"### {snippet.title}", _code(snippet.code, snippet.language)]
     if study.commands:

@@ -131,6 +131,11 @@ def pruning_markdown(
     )
 
 
+def onnx_markdown(lines: Sequence[str]) -> str:
+    """The section of report.md that says what slim.onnx wants and gives."""
+    return "\n## slim.onnx\n\n" + "".join(f"- {line}\n" for line in lines)
+
+
 def _errors(measured: Verification) -> dict[str, Any]:
     """A change's figures; it is what pruning costs, so there is nothing to pass or fail."""
     figures = asdict(measured)

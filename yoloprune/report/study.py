@@ -153,13 +153,15 @@ class ExportedFiles:
     """Paths of the slim network's files as a user would type them.
 
     `names` is the text file of class names; `onnx` the network with its outputs decoded (`boxes`
-    and `scores`, see `yoloprune.export.onnx`).
+    and `scores`, see `yoloprune.export.interface`); `interface` says in sentences what slim.onnx,
+    decoded or not, wants and gives.
     """
 
     cfg: str
     weights: str
     names: str
     onnx: str | None = None
+    interface: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.report.study import ExportedFiles
 
+ONNX_TITLE = "What slim.onnx wants and gives"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snippet:

@@ -1,0 +1,30 @@
+"""Find objects in a photo with an exported network: onnx_detect.py slim.onnx photo.jpg"""
+
+import json
+import sys
+
+import cv2
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+_, _, height, width = session.get_inputs()[0].shape
+about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
+photo = cv2.cvtColor(cv2.imread(sys.argv[2]), cv2.COLOR_BGR2RGB)
+rows, columns = photo.shape[:2]
+
+w, h = width, height
+if about["input"]["resize"] == "letterbox":  # keep the aspect ratio, on grey
+    w, h = min(width, columns * height // rows), min(height, rows * width // columns)
+left, top = (width - w) // 2, (height - h) // 2
+image = np.full((height, width, 3), 127.5, np.float32)
+image[top : top + h, left : left + w] = cv2.resize(photo, (w, h))
+boxes, scores = session.run(["boxes", "scores"], {"images": image.transpose(2, 0, 1)[None] / 255})
+box, label = (scores[0] > 0.25).nonzero()  # a box may be of several classes
+boxes, scores = boxes[0, box], scores[0, box, label]
+boxes = (boxes - np.tile((left, top), 2)) * np.tile((columns / w, rows / h), 2)
+border = np.tile((columns, rows), 2)  # boxes are in the photo's pixels now
+x_y_w_h = np.hstack((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]))
+for i in cv2.dnn.NMSBoxesBatched(x_y_w_h, scores, label, 0.25, 0.45):
+    name = about["names"][label[i]] if "names" in about else label[i]
+    print(name, f"{scores[i]:.3f}", *boxes[i].clip(0, border).round(1))

@@ -1,0 +1,83 @@
+"""The example script finds what `detect` finds, and needs nothing of this package."""
+
+import ast
+import json
+import runpy
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.random_networks import random_state
+from yoloprune.darknet.spec import NetworkSpec, with_option
+from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.data.images import darknet_resize, read_image, write_image
+from yoloprune.detection.nms import IOU_THRESHOLD, SCORE_THRESHOLD
+from yoloprune.evaluation.inference import detect_objects
+from yoloprune.export.onnx import export_onnx
+from yoloprune.model.network import Network
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "onnx_detect.py"
+NAMES = ("hand", "fist")
+
+
+def detector(letter_box: bool) -> NetworkSpec:
+    spec = yolov3_tiny(classes=2, width=0.0625, size=(64, 96))
+    options = with_option(spec.net_options, "letter_box", str(int(letter_box)))
+    return replace(spec, net_options=options)
+
+
+@pytest.mark.parametrize("letter_box", [False, True])
+@pytest.mark.parametrize("size", [(150, 100), (50, 200)])
+def test_the_script_finds_what_detect_finds(
+    letter_box: bool,
+    size: tuple[int, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    spec = detector(letter_box)
+    state = random_state(spec, 3, torch.float32)
+    names = None if letter_box else NAMES
+    export_onnx(spec, state, tmp_path / "slim.onnx", decoded=True, names=names)
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    write_image(tmp_path / "photo.png", noise)
+    monkeypatch.setattr(
+        sys, "argv", [str(SCRIPT), str(tmp_path / "slim.onnx"), str(tmp_path / "photo.png")]
+    )
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+
+    network = Network.from_state(spec, state)
+    found = detect_objects(
+        network,
+        read_image(tmp_path / "photo.png"),
+        darknet_resize(spec),
+        threshold=SCORE_THRESHOLD,
+        iou_threshold=IOU_THRESHOLD,
+    )
+    assert len(found.scores) > 20
+    labels = [names[label] if names else str(label) for label in found.labels.tolist()]
+    assert sorted(row[0] for row in rows) == sorted(labels)
+    ours = np.column_stack((found.labels, found.scores, found.boxes_xyxy))
+    theirs = np.array(
+        [(names.index(row[0]) if names else int(row[0]), *map(float, row[1:])) for row in rows]
+    )
+    apart = np.abs(ours[:, None] - theirs[None]) / (0.5, 0.01, 1, 1, 1, 1)
+    assert (apart.max(axis=2).min(axis=1) < 1).all()
+
+
+def test_the_script_is_short_and_stands_alone() -> None:
+    text = SCRIPT.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 30
+    imported = {
+        alias.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert imported == {"json", "sys", "cv2", "numpy", "onnxruntime"}
+    assert json.dumps([SCORE_THRESHOLD, IOU_THRESHOLD])[1:-1] in text
