@@ -18,6 +18,7 @@ from tests.random_networks import network_specs, random_state
 from yoloprune.darknet.options import ACTIVATIONS
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import ConvParameters
 from yoloprune.darknet.zoo import NETWORKS, yolov3_tiny
 from yoloprune.detection.decode import decode
 from yoloprune.errors import VerificationError, YoloPruneError
@@ -29,11 +30,7 @@ from yoloprune.model.network import Network
 
 SPEC = yolov3_tiny(classes=2, width=0.125, size=(64, 96))
 STATE = random_state(SPEC, 1, torch.float32)
-
-
-@pytest.fixture
-def images() -> torch.Tensor:
-    return torch.rand(1, *SPEC.input_shape, generator=torch.Generator().manual_seed(9))
+NOISE = torch.rand(1, *SPEC.input_shape, generator=torch.Generator().manual_seed(9))
 
 
 def run(path: Path, images: torch.Tensor) -> dict[str, np.ndarray]:
@@ -42,24 +39,24 @@ def run(path: Path, images: torch.Tensor) -> dict[str, np.ndarray]:
     return dict(zip(names, session.run(None, {"images": images.numpy()}), strict=True))
 
 
-def test_raw_heads_in_onnx_runtime_equal_torch(tmp_path: Path, images: torch.Tensor) -> None:
+def test_raw_heads_in_onnx_runtime_equal_torch(tmp_path: Path) -> None:
     check = export.export_onnx(SPEC, STATE, tmp_path / "net.onnx")
     assert check.relative_error < 1e-4
-    outputs = run(tmp_path / "net.onnx", images)
+    outputs = run(tmp_path / "net.onnx", NOISE)
     assert list(outputs) == [f"head_{head.index}" for head in SPEC.heads]
     with torch.inference_mode():
-        maps = Network.from_state(SPEC, STATE)(images)
+        maps = Network.from_state(SPEC, STATE)(NOISE)
     for ours, theirs in zip(maps, outputs.values(), strict=True):
         np.testing.assert_allclose(theirs, ours.numpy(), rtol=1e-3, atol=1e-4)
     assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
     onnx.checker.check_model(str(tmp_path / "net.onnx"))
 
 
-def test_decoded_boxes_in_onnx_runtime_equal_torch(tmp_path: Path, images: torch.Tensor) -> None:
+def test_decoded_boxes_in_onnx_runtime_equal_torch(tmp_path: Path) -> None:
     export.export_onnx(SPEC, STATE, tmp_path / "net.onnx", decoded=True)
-    outputs = run(tmp_path / "net.onnx", images)
+    outputs = run(tmp_path / "net.onnx", NOISE)
     with torch.inference_mode():
-        predictions = decode(SPEC, Network.from_state(SPEC, STATE)(images))
+        predictions = decode(SPEC, Network.from_state(SPEC, STATE)(NOISE))
     np.testing.assert_allclose(outputs["boxes"], predictions.boxes.numpy(), rtol=1e-3, atol=1e-3)
     scores = (predictions.objectness[..., None] * predictions.classes).numpy()
     np.testing.assert_allclose(outputs["scores"], scores, rtol=1e-3, atol=1e-5)
@@ -74,6 +71,30 @@ def test_a_file_that_differs_does_not_appear(
         with pytest.raises(VerificationError, match=r"net\.onnx: ONNX Runtime differs"):
             export.export_onnx(SPEC, STATE, tmp_path / "net.onnx")
         assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_overflow_are_named(tmp_path: Path) -> None:
+    state = {i: replace(p, kernel=p.kernel * 1e30) for i, p in STATE.items()}
+    with pytest.raises(VerificationError, match="gives NaN on noise: its weights overflow"):
+        export.export_onnx(SPEC, state, tmp_path / "net.onnx")
+
+
+def test_boxes_may_be_infinitely_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of untrained networks are; where one is not that large, the file is wrong."""
+    (head, *_) = (head.sources[0] for head in SPEC.heads)
+    huge = STATE | {head: replace(STATE[head], bias=STATE[head].bias + 100)}
+    export.export_onnx(SPEC, huge, tmp_path / "net.onnx", decoded=True)
+    assert not all(np.isfinite(array).all() for array in run(tmp_path / "net.onnx", NOISE).values())
+    monkeypatch.setattr(export, "parameters", lambda _: parameters(STATE))
+    with pytest.raises(VerificationError, match="differs from torch by inf"):
+        export.export_onnx(SPEC, huge, tmp_path / "net.onnx", decoded=True)
+
+
+def test_other_precisions_are_written_as_float32(tmp_path: Path) -> None:
+    double = {i: ConvParameters(**{n: t.double() for n, t in p.items()}) for i, p in STATE.items()}
+    for name, state in (("a", STATE), ("b", double)):
+        export.export_onnx(SPEC, state, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 @pytest.mark.parametrize("name", NETWORKS | ARCHITECTURES)
@@ -100,18 +121,12 @@ def test_random_networks_in_onnx_runtime_equal_torch(tmp_path: Path, spec: Netwo
     assert set(check.outputs) == ({"boxes", "scores"} if decoded else set(lower(spec).outputs))
 
 
-def test_a_fixed_number_of_images(tmp_path: Path, images: torch.Tensor) -> None:
+def test_a_fixed_number_of_images(tmp_path: Path) -> None:
     check = export.export_onnx(SPEC, STATE, tmp_path / "net.onnx", batch=2, decoded=True)
     assert check.outputs == {"boxes": (2, 90, 4), "scores": (2, 90, 2)}
     assert export.check_onnx(SPEC, STATE, tmp_path / "net.onnx") == check
     with pytest.raises(InvalidArgument, match="Got: 1 Expected: 2"):
-        run(tmp_path / "net.onnx", images)
-
-
-def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        export.export_onnx(SPEC, STATE, tmp_path / name)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+        run(tmp_path / "net.onnx", NOISE)
 
 
 def test_what_readers_of_2023_know(tmp_path: Path) -> None:
@@ -136,20 +151,20 @@ def test_the_form_of_a_file_is_read_back(tmp_path: Path) -> None:
         export.read_form(tmp_path / "net.onnx")
 
 
-def test_static_quantization_to_int8_gives_numbers(tmp_path: Path, images: torch.Tensor) -> None:
+def test_static_quantization_to_int8_gives_numbers(tmp_path: Path) -> None:
     """Padding with minus infinity, as a node of its own, gave a scale of infinity and then NaN."""
 
     class Images(quantization.CalibrationDataReader):
         def __init__(self) -> None:
-            self.left = [{"images": images.numpy()}] * 2
+            self.left = [{"images": NOISE.numpy()}] * 2
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return self.left.pop() if self.left else None
 
     export.export_onnx(SPEC, STATE, tmp_path / "net.onnx")
     quantization.quantize_static(tmp_path / "net.onnx", tmp_path / "int8.onnx", Images())
-    found = run(tmp_path / "int8.onnx", images)
-    for name, dense in run(tmp_path / "net.onnx", images).items():
+    found = run(tmp_path / "int8.onnx", NOISE)
+    for name, dense in run(tmp_path / "net.onnx", NOISE).items():
         assert np.abs(found[name] - dense).max() < 0.2 * np.abs(dense).max()
 
 

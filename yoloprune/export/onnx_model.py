@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.errors import GraphError, YoloPruneError
-from yoloprune.graph.graph import Graph, ValueType
+from yoloprune.graph.graph import Graph, Parameter, ValueType
 
 if TYPE_CHECKING:
     import onnx
@@ -42,27 +42,29 @@ def onnx_model(
         made = helper.make_node(node.operator, node.inputs, node.outputs, name=node.name)
         made.attribute.extend(helper.make_attribute(*item) for item in node.attributes.items())
         nodes.append(made)
-    numbers = [
-        numpy_helper.from_array(array, name)
-        for name, array in (*arrays.items(), *graph.constants.items())
-    ]
+    # Checked while the parameters are inputs: each check would copy their numbers.
+    given = [*_value_infos(graph.inputs), *_value_infos(graph.parameters)]
+    constants = [numpy_helper.from_array(array, name) for name, array in graph.constants.items()]
+    opset = helper.make_opsetid("", graph.opset)
     model = helper.make_model(
-        helper.make_graph(
-            nodes, "network", _value_infos(graph.inputs), _value_infos(graph.outputs), numbers
-        ),
+        helper.make_graph(nodes, "network", given, _value_infos(graph.outputs), constants),
         producer_name="yoloprune",
         doc_string=description,
-        opset_imports=[helper.make_opsetid("", graph.opset)],
-        ir_version=helper.find_min_ir_version_for([helper.make_opsetid("", graph.opset)]),
+        opset_imports=[opset],
+        ir_version=helper.find_min_ir_version_for([opset]),
     )
     helper.set_model_props(model, dict(metadata or {}))
-    # The types of all values are for tools that show them, or quantize; the check needs them too.
+    # The types of all values, which this adds, are for tools that show or quantize them.
     model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     checker.check_model(model)
+    del model.graph.input[len(graph.inputs) :]
+    model.graph.initializer.extend(
+        numpy_helper.from_array(arrays[name], name) for name in graph.parameters
+    )
     return model
 
 
-def _value_infos(values: Mapping[str, ValueType]) -> "list[onnx.ValueInfoProto]":
+def _value_infos(values: Mapping[str, ValueType | Parameter]) -> "list[onnx.ValueInfoProto]":
     from onnx import helper
 
     return [
