@@ -8,17 +8,17 @@ import numpy as np
 import onnxruntime
 
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-_, _, height, width = session.get_inputs()[0].shape
+_, channels, height, width = session.get_inputs()[0].shape
 about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
-photo = cv2.cvtColor(cv2.imread(sys.argv[2]), cv2.COLOR_BGR2RGB)
+photo = cv2.imread(sys.argv[2], cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE)
 rows, columns = photo.shape[:2]
-
 w, h = width, height
-if about["input"]["resize"] == "letterbox":  # keep the aspect ratio, on grey
+if about["input"]["resize"] == "letterbox":  # keep the aspect ratio, on gray
     w, h = min(width, columns * height // rows), min(height, rows * width // columns)
 left, top = (width - w) // 2, (height - h) // 2
-image = np.full((height, width, 3), 127.5, np.float32)
-image[top : top + h, left : left + w] = cv2.resize(photo, (w, h))
+image = np.full((height, width, channels), 127.5, np.float32)
+resized = cv2.resize(photo, (w, h)).reshape(h, w, channels)
+image[top : top + h, left : left + w] = resized[..., ::-1]  # OpenCV's order is blue, green, red
 boxes, scores = session.run(["boxes", "scores"], {"images": image.transpose(2, 0, 1)[None] / 255})
 box, label = (scores[0] > 0.25).nonzero()  # a box may be of several classes
 boxes, scores = boxes[0, box], scores[0, box, label]

@@ -12,6 +12,8 @@ import pytest
 
 from tests.cli.commands import refused, run
 from yoloprune.data.images import write_image
+from yoloprune.export.interface import OnnxForm
+from yoloprune.export.onnx import read_form
 
 if TYPE_CHECKING:
     from cli.conftest import Pair
@@ -87,6 +89,14 @@ def test_names_and_batch_of_export(pair: "Pair", tmp_path: Path) -> None:
     about = session.get_modelmeta().custom_metadata_map
     assert json.loads(about["names"]) == ["hand", "fist"]
     assert session.get_inputs()[0].shape == [3, 3, 64, 64]
+    # Those beside the network go in unasked, and into what is pruned of it.
+    names.rename(tmp_path / "dense.names")
+    out.unlink()
+    run("export", pair.cfg, pair.weights, "--onnx", out)
+    pruning = ("prune", pair.cfg, pair.weights, "--keep-macs", 0.5, "--onnx", "--out")
+    run(*pruning, tmp_path / "slim")
+    for path in (out, tmp_path / "slim" / "slim.onnx"):
+        assert read_form(path) == OnnxForm(decoded=True, names=("hand", "fist"))
     names.write_text("hand\n")
     export = ("export", pair.cfg, pair.weights, "--onnx", tmp_path / "no.onnx")
     assert "1 names, but the network has 2 classes" in refused(*export, "--names", names)

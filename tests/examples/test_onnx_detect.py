@@ -24,22 +24,23 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "onnx_detect.py"
 NAMES = ("hand", "fist")
 
 
-def detector(letter_box: bool) -> NetworkSpec:
+def detector(letter_box: bool, channels: int) -> NetworkSpec:
     spec = yolov3_tiny(classes=2, width=0.0625, size=(64, 96))
     options = with_option(spec.net_options, "letter_box", str(int(letter_box)))
-    return replace(spec, net_options=options)
+    return replace(spec, net_options=options, input_shape=(channels, 64, 96))
 
 
-@pytest.mark.parametrize("letter_box", [False, True])
+@pytest.mark.parametrize(("letter_box", "channels"), [(False, 3), (True, 3), (False, 1)])
 @pytest.mark.parametrize("size", [(150, 100), (50, 200)])
 def test_the_script_finds_what_detect_finds(
     letter_box: bool,
+    channels: int,
     size: tuple[int, int],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    spec = detector(letter_box)
+    spec = detector(letter_box, channels)
     state = random_state(spec, 3, torch.float32)
     names = None if letter_box else NAMES
     export_onnx(spec, state, tmp_path / "slim.onnx", decoded=True, names=names)
@@ -54,7 +55,7 @@ def test_the_script_finds_what_detect_finds(
     network = Network.from_state(spec, state)
     found = detect_objects(
         network,
-        read_image(tmp_path / "photo.png"),
+        read_image(tmp_path / "photo.png", channels),
         darknet_resize(spec),
         threshold=SCORE_THRESHOLD,
         iou_threshold=IOU_THRESHOLD,

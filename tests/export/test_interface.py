@@ -140,7 +140,7 @@ def test_sentences_say_what_the_metadata_says() -> None:
 def test_a_network_without_heads_has_no_boxes_to_speak_of() -> None:
     document = interface(parse_cfg(HEADLESS), OnnxForm())
     assert document["outputs"] == {"output": {"shape": ["batch", 2, 8, 16]}}
-    assert "suppression" not in document and "color" not in document["input"]
+    assert "suppression" not in document and document["input"]["color"] == "gray"
     assert interface_lines(document)[-1] == "Output `output`: (batch, 2, 8, 16)."
 
 

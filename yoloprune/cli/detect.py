@@ -34,6 +34,7 @@ from yoloprune.data.videos import film, open_video
 from yoloprune.detection.decode import Detections
 from yoloprune.detection.drawing import draw_detections, side_by_side
 from yoloprune.detection.matching import SAME_IOU, found_by_both
+from yoloprune.detection.nms import IOU_THRESHOLD, SCORE_THRESHOLD
 from yoloprune.errors import CfgError, DatasetError
 from yoloprune.evaluation.inference import detect_objects
 from yoloprune.files import write_folder, write_text
@@ -73,8 +74,12 @@ def detect(
         Path,
         typer.Option(metavar="DIR", help="Folder for the annotated pictures and the detections."),
     ],
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Show scores above this.")] = 0.25,
-    nms: Annotated[float, typer.Option(min=0, max=1, help="IoU that suppression allows.")] = 0.45,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Show scores above this.")
+    ] = SCORE_THRESHOLD,
+    nms: Annotated[
+        float, typer.Option(min=0, max=1, help="IoU that suppression allows.")
+    ] = IOU_THRESHOLD,
     names: Annotated[
         Path | None,
         typer.Option(help="File of class names.", show_default="those beside network or images"),

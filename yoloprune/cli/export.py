@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import Quiet, output, stage
-from yoloprune.cli.networks import NetworkWords, only_network
+from yoloprune.cli.networks import NetworkWords, names_beside, only_network
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.darknet.weights import read_weights
@@ -29,7 +29,10 @@ def export(
     onnx: Annotated[Path, typer.Option("--onnx", help="The .onnx file to write.")],
     decode: Decode = None,
     names: Annotated[
-        Path | None, typer.Option("--names", help="Class names to put in, one a line.")
+        Path | None,
+        typer.Option(
+            "--names", help="File of class names to put in.", show_default="that beside the cfg"
+        ),
     ] = None,
     batch: Annotated[
         int | None,
@@ -41,7 +44,7 @@ def export(
     cfg, weights = only_network(words)
     spec = read_cfg(cfg)
     decoded = decodes(spec, decode)
-    class_names = None if names is None else read_names(names, class_count(spec))
+    class_names = read_names(names, class_count(spec)) if names else names_beside(cfg, spec)
     state = read_weights(weights, spec)
     with stage("exporting and checking", quiet):
         check = export_onnx(spec, state, onnx, decoded=decoded, names=class_names, batch=batch)

@@ -101,8 +101,13 @@ def title(cfg: Path) -> str:
     return cfg.resolve().parent.name if cfg.stem in IN_FOLDERS else cfg.stem
 
 
+def names_beside(cfg: Path, spec: NetworkSpec) -> tuple[str, ...] | None:
+    """The class names that stand beside a cfg, or None."""
+    classes = {head.classes for head in spec.heads}
+    return fitting_names(cfg.parent, classes.pop(), cfg.stem) if len(classes) == 1 else None
+
+
 def keep_names(source: Path, spec: NetworkSpec, target: Path) -> None:
     """Write the class names that stand beside one cfg as the .names of another."""
-    classes = {head.classes for head in spec.heads}
-    if len(classes) == 1 and (names := fitting_names(source.parent, classes.pop(), source.stem)):
+    if names := names_beside(source, spec):
         write_names(target, names)

@@ -14,7 +14,7 @@ from yoloprune.cli.calibration import (
 from yoloprune.cli.console import Quiet, output, print_table, stage, warn
 from yoloprune.cli.export import Decode, decodes
 from yoloprune.cli.measured import measured_scores
-from yoloprune.cli.networks import NetworkWords, keep_names, only_network
+from yoloprune.cli.networks import NetworkWords, keep_names, names_beside, only_network
 from yoloprune.cli.pruned_folder import PRUNED_FILES, SLIM_FILES, refuse_to_replace
 from yoloprune.cli.slim_folder import write_report, write_slim
 from yoloprune.cli.verification import verification_images
@@ -110,7 +110,7 @@ def prune(
     if reconstruct is not None and recalibrate is not None:
         raise PlanError("give --reconstruct or --recalibrate, not both: re-fitting does it all")
     spec = read_cfg(cfg)
-    form = _onnx_form(spec, decode) if onnx else None
+    form = _onnx_form(cfg, spec, decode) if onnx else None
     if decode is not None and not onnx:
         warn("--decode and --raw change nothing without --onnx")
     state = read_weights(weights, spec)
@@ -168,10 +168,10 @@ def prune(
     output.print(f"wrote {out}/: {', '.join(names)}")
 
 
-def _onnx_form(spec: NetworkSpec, decode: bool | None) -> OnnxForm:
+def _onnx_form(cfg: Path, spec: NetworkSpec, decode: bool | None) -> OnnxForm:
     """How slim.onnx is written; an error now, for pruning takes its time."""
     require_onnx()
-    return OnnxForm(decoded=decodes(spec, decode))
+    return OnnxForm(decoded=decodes(spec, decode), names=names_beside(cfg, spec))
 
 
 def _second_opinion(spec: NetworkSpec, quiet: bool) -> str:

@@ -18,6 +18,8 @@ from yoloprune.frontends.darknet.heads import raw_map
 from yoloprune.frontends.darknet.lower import BATCH, lower
 from yoloprune.graph.graph import Graph
 
+_COLORS = {3: "RGB", 1: "gray"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxForm:
@@ -56,13 +58,14 @@ def interface(spec: NetworkSpec, form: OnnxForm) -> dict[str, Any]:
     """
     graph = onnx_graph(spec, form)
     ((name, image),) = graph.inputs.items()
+    channels = spec.input_shape[0]
     document: dict[str, Any] = {
         "input": {
             "name": name,
             "dtype": image.dtype,
             "layout": "NCHW",
             "shape": list(image.shape),
-            **({"color": "RGB"} if spec.input_shape[0] == 3 else {}),
+            **({"color": _COLORS[channels]} if channels in _COLORS else {}),
             "range": [0, 1],
             **_resize(spec),
         },
