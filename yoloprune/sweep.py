@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from yoloprune.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
-from yoloprune.pruning.budget import Scope, Scores, solve
+from yoloprune.pruning.budget import Scope, Scores, coarsest, solve
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.plan import Budget, Compensation, PruningPlan
@@ -35,12 +35,14 @@ def sweep(
     evaluate: Callable[[NetworkSpec, State], float],
     scope: Scope = Scope.GLOBAL,
     compensation: Compensation = Compensation.NONE,
+    multiple_of: int | None = 1,
     seed: int = 0,
     measured: Mapping[str, Scores] | None = None,
 ) -> Iterator[SweepPoint]:
     """A point for each criterion and share, criteria first, shares in the order given.
 
-    `measured` are the scores of criteria that look at images (`selection.py`), by name.
+    `measured` are the scores of criteria that look at images (`selection.py`), by name. Where
+    `multiple_of` is None channel counts are rounded as each share allows (`budget.coarsest`).
 
     Nothing is proven here: `pruning.pruner.prune` does that for the budget that is chosen. Raises
     `PlanError`, before anything is evaluated, for an unknown criterion or a share that cannot be
@@ -53,12 +55,14 @@ def sweep(
         name: rankable_scores(graph, state, name, scope, seed=seed, measured=known.get(name))
         for name in criteria
     }
+    budgets = [Budget(keep_macs=share, multiple_of=multiple_of or 1) for share in shares]
+    if multiple_of is None:
+        budgets = [coarsest(graph, b, compensation=compensation) or b for b in budgets]
     plans = [
-        solve(graph, scores[name], Budget(keep_macs=share), criterion=name,
-              compensation=compensation)
+        solve(graph, scores[name], budget, criterion=name, compensation=compensation)
         for name in criteria
-        for share in shares
-    ]  # fmt: skip
+        for budget in budgets
+    ]
 
     def point(plan: PruningPlan) -> SweepPoint:
         slim_spec, slim_state = surgery(spec, compensate(spec, state, plan), plan)

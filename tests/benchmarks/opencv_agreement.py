@@ -33,7 +33,7 @@ from yoloprune.darknet.weights import read_weights
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.images import Image, read_image, stretch
 from yoloprune.data.read import read_dataset
-from yoloprune.detection.boxes import box_cxcywh_to_xyxy
+from yoloprune.detection.boxes import box_cxcywh_to_xyxy, box_iou
 from yoloprune.detection.decode import Detections
 from yoloprune.evaluation.average_precision import GroundTruth, average_precisions, rank
 from yoloprune.evaluation.evaluator import NMS_THRESHOLD, ground_truth
@@ -157,7 +157,12 @@ def main() -> None:
         for image, truth in labelled_images(dataset):
             ours_found.append(
                 detect_objects(
-                    network, image, stretch, threshold=threshold, iou_threshold=NMS_THRESHOLD
+                    network,
+                    image,
+                    stretch,
+                    threshold=threshold,
+                    iou_threshold=NMS_THRESHOLD,
+                    iou=box_iou,
                 )
             )
             outputs = opencv_outputs(theirs, image, theirs.getUnconnectedOutLayersNames(), spec)

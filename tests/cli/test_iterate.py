@@ -14,9 +14,16 @@ import pytest
 import torch
 
 from tests.cli.commands import refused, run
+from yoloprune.cli.iteration import Channels
 from yoloprune.cost import cost
 from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.weights import read_weights
+from yoloprune.darknet.weights import read_weights, write_weights
+from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.errors import PlanError
+from yoloprune.model.initialization import random_state
+from yoloprune.pruning.budget import Scope
+from yoloprune.schedule import step_targets
+from yoloprune.training.run_folder import read_network
 
 
 def command(folder: Path, out: Path, *more: object) -> list[object]:
@@ -115,6 +122,36 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     assert "has no batch norm, so bn-scale cannot rank" in refused(*swapped)
     assert not out.exists()
     assert "holds a training run" in refused(*command(folder, folder / "run"))
+
+
+def test_small_steps_reach_the_target_through_large_roundings(tmp_path: Path) -> None:
+    spec = yolov3_tiny(classes=1, width=0.0625, size=(32, 32))
+    state = random_state(spec)
+    channels = Channels(
+        dense_macs=cost(spec).macs,
+        criterion="l2",
+        scope=Scope.GLOBAL,
+        round_to=16,
+        seed=0,
+        calibration=None,
+        reconstruct=False,
+        quiet=True,
+    )
+    weights = tmp_path / "dense.weights"
+    write_weights(weights, spec, state)
+    with pytest.raises(PlanError, match="would fit"):
+        channels.check(spec, state, 0.5)
+    channels.check(spec, state, 0.8)
+    kept = []
+    for number, share in enumerate(step_targets(0.05, 0.8), start=1):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        channels.write(folder, spec, state, weights, share, number)
+        spec, state = read_network(folder, "slim")
+        kept.append(channels.kept(spec, state))
+        assert kept[-1] <= share
+    # The step before had gone as far already: nothing is removed, and nothing fails.
+    assert kept[-1] == kept[-2]
 
 
 def test_a_dense_network_under_the_floor_is_not_pruned(folder: Path, tmp_path: Path) -> None:

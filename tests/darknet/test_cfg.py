@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from yoloprune.darknet import cfg
 from yoloprune.darknet.cfg import (
     Option,
     Section,
@@ -29,7 +30,7 @@ def test_sections_and_options_keep_their_order_and_lines():
     net, conv = parse_sections(TEXT)
     assert (net.name, net.line, conv.name, conv.line) == ("net", 2, "convolutional", 7)
     assert [(o.key, o.value, o.line) for o in net.options] == [
-        ("width", "416", 3),
+        ("width", "416 # half of 832", 3),
         ("height", "416", 4),
     ]
     assert [(o.key, o.value, o.line) for o in conv.options] == [
@@ -112,6 +113,15 @@ def test_empty_file_is_refused(tmp_path, data):
 def test_binary_file_is_refused(tmp_path):
     with pytest.raises(CfgError, match="binary file, not a cfg"):
         read(tmp_path, b"\x00\x00\x00\x00\x02\x00\x00\x00" + bytes(range(256)))
+
+
+def test_no_more_is_read_than_a_cfg_can_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(cfg, "MAX_BYTES", 1 << 20)
+    assert read(tmp_path, b"[net]\n" + b"#" * ((1 << 20) - 6)).startswith("[net]")
+    with pytest.raises(CfgError, match=r"net\.cfg: more than 1 MiB: not a cfg"):
+        read(tmp_path, b"[net]\n" + b"#" * (1 << 20))
+    with pytest.raises(CfgError, match="/dev/zero: more than 1 MiB"):
+        read_cfg_text(Path("/dev/zero"))
 
 
 def test_missing_file_and_folder_are_refused(tmp_path):

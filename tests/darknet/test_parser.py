@@ -171,6 +171,24 @@ def test_heads_and_what_they_read():
     assert region.anchors == ((0.5, 1.5), (3, 4))
 
 
+def test_anchors_may_be_0_and_more_than_num():
+    # darknet reads the first `num` pairs, and a box of an anchor of 0 has no width.
+    section = "[yolo]\nmask=1,0\nanchors=0,3, 2,5, 7,8,\nclasses=3\nnum=2\n"
+    head = layers("[convolutional]\nfilters=16\nactivation=linear\n", section)[1]
+    assert isinstance(head, Yolo)
+    assert head.anchors == ((2, 5), (0, 3))
+
+
+def test_suppression_is_no_part_of_the_arithmetic():
+    conv = "[convolutional]\nfilters=8\nactivation=linear\n"
+    yolo = "[yolo]\nmask=0\nanchors=1,2\nclasses=3\nnum=1\n"
+    digests = {
+        parse_cfg(NET + conv + yolo + more).digest()
+        for more in ("", "nms_kind=greedynms\n", "nms_kind=diounms\nbeta_nms=.7\n")
+    }
+    assert len(digests) == 1
+
+
 def test_repeated_option_is_fine_when_both_agree():
     (conv,) = layers(CONV + "size=3\n")
     assert isinstance(conv, Conv)

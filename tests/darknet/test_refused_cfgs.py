@@ -52,6 +52,10 @@ def test_convolutions_that_compute_something_else_are_refused(option):
         ("[shortcut]\nfrom=0\nweights_type=per_feature\n", "weights_type=per_feature"),
         ("[scale_channels]\nfrom=0\nscale_wh=1\n", "scale_wh=1"),
         ("[upsample]\nscale=2\n", "option scale"),
+        ("[convolutional]\ndontload=1\n", "dontload=1 tells darknet not to read its weights"),
+        ("[convolutional]\ndontloadscales=1\n", "dontloadscales=1 tells darknet not to read"),
+        ("[sam]\nfrom=0\nactivation=mish\n", "activation 'mish' is not supported"),
+        ("[avgpool]\n[scale_channels]\nfrom=0\nactivation=swish\n", "'swish' is not supported"),
         ("[dropout]\nprobability=1\n", "probability=1.0 must be in"),
         ("[convolutional]\nsize=3\ndilation=2\n", "dilation=2 needs"),
         ("[convolutional]\nsize=2\npad=1\ndilation=2\n", "dilation=2 needs"),
@@ -77,8 +81,14 @@ def test_what_this_package_does_not_compute_is_refused(section, word):
         ("[region]\nanchors=1,2\nclasses=3\nsoftmax=1\ntree=x\n", "tree=x"),
         ("[region]\nanchors=1,2\nclasses=3\nsoftmax=1\nbackground=1\n", "background=1"),
         ("[Gaussian_yolo]\nanchors=1,2\nclasses=3\nyolo_point=left_top\n", "yolo_point=left_top"),
-        ("[yolo]\nmask=1\nanchors=1,2\nclasses=3\n", "mask '1' selects beyond the 1 anchors"),
-        ("[yolo]\nmask=-1\nanchors=1,2\nclasses=3\n", "selects beyond"),
+        ("[region]\nanchors=1,2,3,4\nclasses=3\nsoftmax=1\n", "has 2 anchors but num=1"),
+        ("[region]\nanchors=1,2\nclasses=3\nsoftmax=1\ntree=0\n", "tree=0"),
+        ("[yolo]\nmask=1\nanchors=1,2\nclasses=3\n", "mask 1 is beyond num=1"),
+        ("[yolo]\nmask=0,3\nanchors=1,2,1,2,1,2,1,2\nclasses=3\nnum=3\n", "mask 3 is beyond num=3"),
+        ("[yolo]\nmask=-1\nanchors=1,2\nclasses=3\n", "mask -1 is beyond num=1"),
+        ("[yolo]\nmask=1\nanchors=1,2\nclasses=3\nnum=2\n", "anchor 1 is beyond the 1 anchors"),
+        ("[yolo]\nanchors=1,2\nclasses=3\nnum=2\n", "anchor 1 is beyond the 1 anchors"),
+        ("[Gaussian_yolo]\nmask=0\nanchors=1,2,3,4\nclasses=3\n", "has 2 anchors but num=1"),
         ("[yolo]\nmask=0\nanchors=1,2,3\nclasses=3\n", "pairs of positive numbers"),
         ("[yolo]\nmask=0\nanchors=1,-2\nclasses=3\n", "pairs of positive numbers"),
         ("[yolo]\nmask=0\nanchors=1,nan\nclasses=3\n", "option anchors='nan' is out of range"),
@@ -130,7 +140,9 @@ def test_references_must_point_to_earlier_layers(section, word):
     assert word in refused(CONV, section)
 
 
-@pytest.mark.parametrize("section", ["[shortcut]\nfrom=-1\n", HEAD, "[route]\nlayers=-1\n"])
+@pytest.mark.parametrize(
+    "section", ["[shortcut]\nfrom=-1\n", HEAD, "[route]\nlayers=-1\n", "[dropout]\n"]
+)
 def test_first_layer_cannot_look_back(section):
     assert "is the first layer" in refused(section)
 
@@ -156,6 +168,7 @@ def test_output_of_a_head_cannot_be_read(reader):
         (["[convolutional]\nfilters=6\n", "[reorg]\nstride=2\n"], "6 channels are not a multiple"),
         (["[avgpool]\n", "[convolutional]\nsize=3\n"], "its output is empty"),
         (["[upsample]\nstride=60000\n"], "is too large"),
+        (["[maxpool]\nsize=60000\nstride=1\n"], "its input with padding=59999 is too large"),
     ],
 )
 def test_layers_that_do_not_fit_are_named(sections, word):
@@ -196,7 +209,8 @@ def test_bad_numbers_name_option_and_line(option, word):
     ("net", "word"),
     [
         ("channels=3\nheight=32\nwidth=1000000000", "width='1000000000' is out of range"),
-        ("channels=3\nheight=65536\nwidth=65536", "the input of 65536x65536x3 is too large"),
+        ("channels=3\nheight=65536\nwidth=65536", "f.cfg:4: the input of 65536x65536x3 is too"),
+        ("channels=3\nheight=32\nwidth=32\nletter_box=no", "letter_box='no' is not an integer"),
         ("channels=3\nheight=0\nwidth=32", "height=0 must be at least 1"),
         ("channels=3\nheight=32", "needs the option 'width'"),
         ("channels=3\nheight=32\nwidth=32\ntime_steps=4", "time_steps above 1"),

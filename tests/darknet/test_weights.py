@@ -104,6 +104,59 @@ def test_old_files_are_written_back_with_the_long_header(tmp_path):
     assert len(LONG) == WEIGHTS_HEADER_BYTES
 
 
+FIVE_INT32 = struct.pack("<5i", 0, 0, 0, 1234, 0)
+FIVE_INT64 = struct.pack("<5q", 0, 0, 0, 1234, 0)
+
+
+@pytest.mark.parametrize(
+    ("header", "version", "size"),
+    [
+        (FIVE_INT32, (0, 0, 0), 20),
+        (FIVE_INT64, (0, 0, 0), 40),
+        (struct.pack("<5q", 0, 2, 5, 1234, 0), (0, 2, 5), 40),
+        (struct.pack("<3ii", 0, 0, 0, 1234), (0, 0, 0), 16),
+        (SHORT, (0, 1, 0), 16),
+        (LONG, (0, 2, 5), 20),
+    ],
+)
+@pytest.mark.parametrize("floats", [FIRST, FIRST + SECOND, FLOATS])
+def test_headers_are_told_apart_by_the_length_of_the_file(header, version, size, floats, tmp_path):
+    data = header + numbered(floats)
+    found = read_header(data, Path("x.weights"), {4 * FIRST, 4 * (FIRST + SECOND), 4 * FLOATS})
+    assert (found.version, found.size, found.seen) == (version, size, 1234)
+    state = read_weights(stored(tmp_path, data), SPEC, backbone=floats != FLOATS)
+    plain = read_weights(stored(tmp_path, LONG + numbered(floats)), SPEC, backbone=True)
+    assert bits(state) == bits(plain)
+
+
+@pytest.mark.parametrize("header", [FIVE_INT32, FIVE_INT64])
+def test_headers_of_five_are_written_back_as_darknets(header, tmp_path):
+    state = read_weights(stored(tmp_path, header + numbered()), SPEC)
+    write_weights(tmp_path / "new.weights", SPEC, state, seen=1234)
+    assert (tmp_path / "new.weights").read_bytes() == LONG + numbered()
+
+
+@pytest.mark.parametrize("floats", [FLOATS - 2, FLOATS + 1, FLOATS + 3])
+def test_headers_of_five_before_other_weights_are_refused(floats, tmp_path):
+    message = refused(tmp_path, FIVE_INT32 + numbered(floats))
+    assert message.endswith("(with the header of 16 bytes that version 0.0.0 has)")
+
+
+def test_a_trailer_does_not_make_a_header_of_five(tmp_path):
+    # 20 bytes too many after darknet's own header: as long as with one of five int64.
+    assert "20 bytes remain" in refused(tmp_path, LONG + numbered() + b"\0" * 20)
+
+
+def test_of_a_huge_file_no_more_is_read_than_the_network_needs(tmp_path):
+    path = stored(tmp_path, LONG + numbered())
+    with path.open("rb+") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(WeightsError, match=f"{(1 << 40) - 20 - 4 * FLOATS} bytes remain"):
+        read_weights(path, SPEC)
+    with pytest.raises(WeightsError, match="bytes remain"):
+        read_weights(Path("/dev/zero"), SPEC)
+
+
 def test_extreme_floats_survive(tmp_path):
     values = np.full(FLOATS, np.float32(1e-42))
     values[0], values[1], values[20] = np.finfo("f4").max, -0.0, np.finfo("f4").tiny

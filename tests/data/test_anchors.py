@@ -37,6 +37,11 @@ def test_iou_of_shapes_by_hand() -> None:
     assert iou == pytest.approx(np.array([[1, 100 / 300], [16 / 200, 16 / 200]]))
 
 
+def test_anchors_of_0_fit_nothing() -> None:
+    shapes, anchors = np.array([[4.0, 4.0], [0.0, 0.0]]), np.array([[0.0, 4.0], [0.0, 0.0]])
+    assert shape_iou(shapes, anchors).tolist() == [[0, 0], [0, 0]]
+
+
 def test_fit_by_hand() -> None:
     # 0.5 itself is within reach.
     shapes = np.array([[10.0, 10.0], [10.0, 5.0], [10.0, 4.0]])

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from yoloprune.detection.boxes import box_iou, pixel_box_iou
+from yoloprune.darknet.parser import parse_cfg
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.detection.boxes import box_diou, box_iou, pixel_box_iou
 from yoloprune.detection.decode import Detections, Predictions
-from yoloprune.detection.nms import merge_detections, nms, select_detections
+from yoloprune.detection.nms import darknet_overlap, merge_detections, nms, select_detections
 
 
 def random_boxes(count: int, seed: int, image: float = 200.0) -> Tensor:
@@ -29,9 +31,10 @@ def random_predictions(count: int, classes: int, seed: int, batch: int = 2) -> P
 
 def greedy(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> list[int]:
     kept: list[int] = []
-    for i in sorted(range(len(boxes)), key=lambda i: -scores[i].item()):
-        rivals = [k for k in kept if labels[k] == labels[i]]
-        if not rivals or box_iou(boxes[rivals], boxes[i : i + 1]).max() <= threshold:
+    overlaps, score, label = box_iou(boxes, boxes).tolist(), scores.tolist(), labels.tolist()
+    limit = np.float32(threshold)
+    for i in sorted(range(len(boxes)), key=lambda i: -score[i]):
+        if all(overlaps[k][i] <= limit for k in kept if label[k] == label[i]):
             kept.append(i)
     return kept
 
@@ -87,6 +90,87 @@ def test_every_class_above_the_threshold_is_a_detection() -> None:
         assert found.labels.tolist() == [label for _, label in expected]
         assert torch.equal(found.boxes_xyxy, boxes[[i for i, _ in expected]])
         assert found.scores.tolist() == [scores[pair].item() for pair in expected]
+
+
+def by_darknets_loop(
+    boxes: list[list[float]], scores: list[float], power: float, threshold: float
+) -> list[int]:
+    """`diounms_sort` of darknet's `src/box.c` for one class; boxes (cx, cy, w, h) in [0, 1]."""
+
+    def overlap(a: list[float], b: list[float]) -> float:
+        shared, outer = [], []
+        for axis in (0, 1):
+            lows = a[axis] - a[axis + 2] / 2, b[axis] - b[axis + 2] / 2
+            highs = a[axis] + a[axis + 2] / 2, b[axis] + b[axis + 2] / 2
+            shared.append(min(highs) - max(lows))
+            outer.append(max(highs) - min(lows))
+        both = shared[0] * shared[1] if min(shared) > 0 else 0.0
+        iou = both / (a[2] * a[3] + b[2] * b[3] - both) if both else 0.0
+        diagonal = outer[0] ** 2 + outer[1] ** 2
+        apart = (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2
+        return iou - (apart / diagonal) ** power if diagonal else iou
+
+    kept: list[int] = []
+    for i in sorted(range(len(boxes)), key=lambda i: -scores[i]):
+        if all(overlap(boxes[k], boxes[i]) <= threshold for k in kept):
+            kept.append(i)
+    return kept
+
+
+def with_suppression(*lines: str, head: str = "yolo") -> NetworkSpec:
+    options = "".join(f"{line}\n" for line in lines)
+    entries = 20 if head == "Gaussian_yolo" else 12
+    return parse_cfg(
+        f"[net]\nchannels=3\nheight=32\nwidth=64\n[convolutional]\nfilters={entries}\n"
+        f"[{head}]\nmask=0,1\nanchors=16,16, 16,16\nclasses=1\nnum=2\nsoftmax=1\n{options}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "power"),
+    [(["nms_kind=greedynms"], 0.6), (["nms_kind=greedynms", "beta_nms=0.3"], 0.6),
+     (["nms_kind=diounms"], 0.6), (["nms_kind=diounms", "beta_nms=0.3"], 0.3)],
+)  # fmt: skip
+@pytest.mark.parametrize("head", ["yolo", "Gaussian_yolo"])
+def test_suppression_follows_nms_kind_as_in_darknet(
+    lines: list[str], power: float, head: str
+) -> None:
+    width, height = 640.0, 160.0
+    boxes = random_boxes(300, seed=3, image=160.0)
+    scores = torch.rand(300, generator=torch.Generator().manual_seed(3))
+    overlap = darknet_overlap(with_suppression(*lines, head=head), (width, height))
+    kept = nms(boxes, scores, torch.zeros(300, dtype=torch.int64), 0.4, overlap)
+    shares = torch.cat(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), dim=1)
+    shares = shares.double() / torch.tensor([width, height] * 2, dtype=torch.float64)
+    expected = by_darknets_loop(shares.tolist(), scores.tolist(), power, 0.4)
+    assert kept.tolist() == expected
+    # It matters, both the kind and the image's shape.
+    others = [box_iou, darknet_overlap(with_suppression(*lines), (1.0, 1.0))]
+    for other in others:
+        labels = torch.zeros(300, dtype=torch.int64)
+        assert nms(boxes, scores, labels, 0.4, other).tolist() != expected
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [("yolo", "default"), ("yolo", "cornersnms"), ("yolo", "softnms"), ("region", "greedynms"),
+     ("Gaussian_yolo", "cornersnms")],
+)  # fmt: skip
+def test_other_kinds_come_to_the_iou(head: str, kind: str) -> None:
+    spec = with_suppression(f"nms_kind={kind}", head=head)
+    assert darknet_overlap(spec, (1.0, 1.0)) is box_iou
+    assert darknet_overlap(with_suppression(), (1.0, 1.0)) is box_iou
+
+
+def test_distance_lowers_the_iou() -> None:
+    # Half of each box is shared: IoU 1/3 or 1/2, less (d / c)^1.2.
+    a = torch.tensor([[0.0, 0.0, 16.0, 16.0]])
+    b = torch.tensor([[16 / 3, 0.0, 64 / 3, 16.0], [0.0, 0.0, 16.0, 16.0], [4.0, 4.0, 4.0, 4.0]])
+    apart, around = 16 / 3, ((64 / 3) ** 2 + 16**2) ** 0.5
+    expected = [0.5 - (apart / around) ** 1.2, 1.0, -(((32**0.5) / (2 * 128**0.5)) ** 1.2)]
+    torch.testing.assert_close(box_diou(a, b, 0.6), torch.tensor([expected]))
+    point = torch.zeros(1, 4)
+    assert box_diou(point, point, 0.6).item() == 0
 
 
 @pytest.mark.parametrize("classes", [1, 3])

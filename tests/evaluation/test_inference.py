@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import cv2
@@ -9,8 +10,10 @@ from tests.colour_detector import BLUE_OBJECT, GREEN_OBJECT, colour_spec, colour
 from tests.odd_networks import SHAPES, odd_spec, opencv_rows
 from tests.random_networks import random_state
 from yoloprune.darknet.parser import parse_cfg, write_cfg
+from yoloprune.darknet.state import ConvParameters
 from yoloprune.darknet.weights import write_weights
 from yoloprune.data.images import letterbox, read_image, stretch
+from yoloprune.detection.boxes import box_iou
 from yoloprune.errors import CfgError
 from yoloprune.evaluation.inference import detect_objects, inference, predict
 from yoloprune.model.network import Network
@@ -80,6 +83,51 @@ def test_a_grey_network_sees_colours_by_their_luma(tmp_path: Path) -> None:
     unfit = Network.from_state(odd, random_state(odd, 3, torch.float32))
     with pytest.raises(CfgError, match="reads 4 channels"):
         detect_objects(unfit, read_image(tmp_path / "a.bmp"), stretch, **options)
+
+
+def logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
+def two_boxes(suppression: str) -> Network:
+    """Finds two boxes half as wide and high as any image, a third of their width apart."""
+    spec = parse_cfg(
+        "[net]\nchannels=3\nheight=32\nwidth=32\n"
+        "[convolutional]\nfilters=12\nsize=1\nstride=32\nactivation=linear\n"
+        f"[yolo]\nmask=0,1\nanchors=16,16, 16,16\nclasses=1\nnum=2\n{suppression}\n"
+    )
+    first, second = (
+        [logit(centre), 0.0, 0.0, 0.0, 20.0, logit(score)]
+        for centre, score in ((5 / 12, 0.9951), (7 / 12, 0.9909))
+    )
+    parameters = ConvParameters(kernel=torch.zeros(12, 3, 1, 1), bias=torch.tensor(first + second))
+    return Network.from_state(spec, {0: parameters})
+
+
+@pytest.mark.parametrize(
+    ("suppression", "size", "objects"),
+    [
+        ("", (32, 32), 1),  # IoU 0.5
+        ("nms_kind=greedynms", (32, 32), 2),  # 0.5 less 0.145, as darknet counts it
+        # In shares of the image that is so for images of any shape, by whatever resizing.
+        ("nms_kind=greedynms", (16, 320), 2),
+        ("nms_kind=diounms\nbeta_nms=2", (32, 32), 1),
+    ],
+)
+def test_suppression_is_that_of_darknets_detector_test(
+    suppression: str, size: tuple[int, int], objects: int
+) -> None:
+    image = np.zeros((*size, 3), np.uint8)
+    network = two_boxes(suppression)
+    found = detect_objects(network, image, stretch, threshold=0.25, iou_threshold=0.45)
+    centres = [5 / 12, 7 / 12][:objects]
+    assert found.scores.tolist() == pytest.approx([0.9951, 0.9909][:objects], abs=1e-4)
+    assert found.boxes_xyxy[:, ::2].mean(dim=1).tolist() == pytest.approx(
+        [centre * size[1] for centre in centres], abs=1e-3
+    )
+    # OpenCV and others know the IoU alone.
+    plain = detect_objects(network, image, stretch, threshold=0.25, iou_threshold=0.45, iou=box_iou)
+    assert len(plain.scores) == 1
 
 
 def test_a_network_runs_in_its_own_dtype(network: Network) -> None:

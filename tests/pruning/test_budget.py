@@ -15,7 +15,7 @@ from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.zoo import yolov3, yolov3_tiny
 from yoloprune.errors import PlanError
-from yoloprune.pruning.budget import Scope, Scores, comparable, solve
+from yoloprune.pruning.budget import Scope, Scores, coarsest, comparable, solve
 from yoloprune.pruning.groups import DependencyGraph, analyse
 from yoloprune.pruning.plan import Budget, Compensation, PruningPlan, check_plan
 from yoloprune.pruning.slimming import slim_spec
@@ -214,6 +214,39 @@ def test_carriers_are_paid_for_by_the_budget() -> None:
     cut = [g.id for g in graph.prunable if len(plan.keep[g.id]) < g.size]
     assert set(plan.carriers) >= set(cut)
     assert all(len(plan.carriers[i]) == 1 for i in cut)
+
+
+def test_the_coarsest_rounding_that_lets_the_budget_be_met() -> None:
+    graph = analyse(TINY)
+    budget = Budget(keep_macs=0.5, min_channels=3)
+    for share, rounding in ((0.5, 8), (0.15, 4), (0.08, 2), (0.03, 1)):
+        found = coarsest(graph, Budget(keep_macs=share))
+        assert found == Budget(keep_macs=share, multiple_of=rounding)
+    assert coarsest(graph, budget) == replace(budget, multiple_of=8)
+    assert coarsest(graph, Budget(keep_macs=1e-6)) is None
+
+
+@pytest.mark.parametrize(
+    ("rounding", "share", "words"),
+    [
+        (8, 0.15, "multiples of 4 would fit"),
+        (8, 0.08, "multiples of 2 would fit"),
+        (4, 0.08, "multiples of 2 would fit"),
+        (16, 0.03, "any counts would fit"),
+        (8, 1e-6, "max_layer_cut=1)"),
+        (1, 1e-6, "max_layer_cut=1)"),
+    ],
+)
+def test_a_finer_rounding_that_would_do_is_named(rounding: int, share: float, words: str) -> None:
+    graph = analyse(TINY)
+    with pytest.raises(PlanError, match="the smallest reachable is") as caught:
+        solved(graph, Budget(keep_macs=share, multiple_of=rounding))
+    assert str(caught.value).endswith(words)
+    named = [n for n in (4, 2) if f"multiples of {n} " in words] or [1]
+    if share > 1e-3:
+        assert solved(graph, Budget(keep_macs=share, multiple_of=named[0]))
+        with pytest.raises(PlanError):
+            solved(graph, Budget(keep_macs=share, multiple_of=2 * named[0]))
 
 
 @pytest.mark.parametrize(

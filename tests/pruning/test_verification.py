@@ -7,8 +7,9 @@ import torch
 
 from tests.pruning.plans import random_plan
 from tests.random_networks import random_state
+from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.zoo import yolov3_tiny
-from yoloprune.errors import VerificationError
+from yoloprune.errors import VerificationError, WeightsError
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.plan import Budget, Compensation
 from yoloprune.pruning.pruner import prove, prune
@@ -34,6 +35,34 @@ def test_residues_of_all_methods_stand_beside_each_other() -> None:
         pruned = prune(SPEC, STATE, budget=budget, compensation=method)
         assert list(pruned.residues) == ["none", "fold", "carrier"]
         assert pruned.residues[method.value] == pruned.proof.change
+
+
+@pytest.mark.parametrize("size", [1e30, 3e38])
+def test_a_dense_network_that_overflows_is_named(size: float) -> None:
+    # 1e30 twice is within float64, but programs run the network in float32.
+    state = dict(STATE)
+    for index in (0, 2):
+        ones = torch.ones_like(state[index].kernel)
+        state[index] = replace(state[index], kernel=ones * size, variance=torch.zeros(len(ones)))
+    first = 0 if size > 1e35 else 2
+    words = rf"not finite in float32, from layer {first} \[convolutional\] on"
+    with pytest.raises(WeightsError, match=words):
+        prune(SPEC, state, budget=Budget(keep_macs=0.6))
+    with pytest.raises(WeightsError, match=words):
+        prove(SPEC, state, PLAN, *surgery(SPEC, state, PLAN), random_images(SPEC))
+
+
+def test_what_only_swells_inside_is_no_overflow() -> None:
+    spec = parse_cfg(
+        "[net]\nchannels=3\nheight=8\nwidth=8\n"
+        "[convolutional]\nfilters=8\nactivation=linear\n"
+        "[convolutional]\nfilters=8\nactivation=logistic\n"
+        "[convolutional]\nfilters=4\nactivation=linear\n"
+    )
+    state = random_state(spec, dtype=torch.float32)
+    for index in (0, 1):
+        state[index] = replace(state[index], kernel=torch.full_like(state[index].kernel, 3e38))
+    assert prune(spec, state, budget=Budget(keep_macs=0.8)).proof.exactness.passed
 
 
 def test_one_wrong_weight_is_found() -> None:

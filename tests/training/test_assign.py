@@ -1,5 +1,7 @@
 """Assignment against a plain loop over objects and anchors."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -78,6 +80,15 @@ def test_no_objects_no_positives() -> None:
         boxes=torch.zeros(0, 4),
     )
     assert [len(p.target) for p in assign(SPEC.heads, nothing, GRIDS, SIZE)] == [0, 0]
+
+
+def test_anchors_of_0_answer_for_nothing() -> None:
+    heads = [replace(head, anchors=((0.0, 3.0), (0.0, 0.0), (20.0, 20.0))) for head in SPEC.heads]
+    objects = random_objects(25, 0)
+    answering = torch.cat([p.anchor for p in assign(heads, objects, GRIDS, SIZE)])
+    assert set(answering.tolist()) == {2}
+    flat = torch.tensor([[0.0, 0.0]])
+    assert shape_iou(flat, torch.tensor([[0.0, 0.0], [0.0, 3.0]])).tolist() == [[0, 0]]
 
 
 def test_shape_iou_by_hand() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from tests.training.test_assign import GRIDS, SIZE, SPEC, random_objects
 from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import with_input_size
+from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.detection.decode import decode
 from yoloprune.errors import CfgError
 from yoloprune.training.assign import Objects, assign
@@ -183,3 +183,25 @@ def test_heads_of_other_kinds_cannot_be_trained() -> None:
     with pytest.raises(CfgError, match=r"only \[yolo\] heads"):
         trainable_heads(region)
     assert trainable_heads(with_input_size(SPEC, 64, 64)) == SPEC.heads
+
+
+def test_an_anchor_of_0_leaves_loss_and_gradients_finite() -> None:
+    def spec(anchors: str) -> NetworkSpec:
+        return parse_cfg(
+            "[net]\nheight=32\nwidth=32\nchannels=3\n[convolutional]\nfilters=14\nstride=8\n"
+            f"[yolo]\nmask=0,1\nanchors={anchors}\nnum=2\nclasses=2\n"
+        )
+
+    (head,) = trainable_heads(spec("0,3, 9,9"))
+    raw = torch.zeros(1, 14, 4, 4, requires_grad=True)
+    objects = Objects(
+        image=torch.zeros(1, dtype=torch.int64),
+        label=torch.zeros(1, dtype=torch.int64),
+        boxes=torch.tensor([[16.0, 16.0, 9.0, 9.0]]),
+    )
+    positives = assign([head], objects, [(4, 4)], (32, 32))
+    assert positives[0].anchor.tolist() == [1]
+    detection_loss([head], [raw], objects, positives, (32, 32), 1.0).total.backward()
+    assert raw.grad is not None and raw.grad.isfinite().all()
+    with pytest.raises(CfgError, match=r"layer 1 \[yolo\]: all anchors are 0 wide or high"):
+        trainable_heads(spec("0,3, 9,0"))

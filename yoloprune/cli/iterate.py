@@ -13,6 +13,7 @@ from yoloprune.cli.console import Quiet, output, print_table, warn
 from yoloprune.cli.iteration import Channels, Method, Weights
 from yoloprune.cli.labelled import AllowFaulty
 from yoloprune.cli.networks import NetworkWords, only_network
+from yoloprune.cli.rounding import RoundTo, usually_rounded
 from yoloprune.cli.sparsify import Exclude, excluded, warn_of_pattern
 from yoloprune.cli.steps import SCHEDULE, Steps, read_object, same_json
 from yoloprune.cli.training import (
@@ -41,6 +42,7 @@ from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL
 from yoloprune.files import file_sha256, write_text
 from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.importance import MEASURED_CRITERIA
+from yoloprune.pruning.plan import Budget
 from yoloprune.schedule import Schedule, ScheduledNetwork, step_targets
 from yoloprune.schedule import iterate as run_schedule
 from yoloprune.sparsity.masks import MaskSettings, Pattern
@@ -87,6 +89,7 @@ def iterate(
     criterion: Annotated[
         str, typer.Option("--criterion", help="Of channels, as for `prune`.")
     ] = "l2",
+    round_to: RoundTo = None,
     pattern: Annotated[
         Pattern, typer.Option("--pattern", help="Of weights, as for `sparsify`.")
     ] = Pattern.UNSTRUCTURED,
@@ -127,7 +130,11 @@ def iterate(
         raise PlanError("--finetune-every needs --reconstruct: nothing else mends a network")
     _refuse_others_options(
         method,
-        channels={"--reconstruct": reconstruct, "--criterion": criterion != "l2"},
+        channels={
+            "--reconstruct": reconstruct,
+            "--criterion": criterion != "l2",
+            "--round-to": round_to is not None,
+        },
         weights={"--pattern": pattern is not Pattern.UNSTRUCTURED, "--exclude": bool(exclude)},
     )
     if sparsity == 0:
@@ -169,10 +176,13 @@ def iterate(
         keep, pruning = 1 - sparsity, Weights(settings=settings)
     elif method is MethodName.CHANNELS and keep_macs is not None and sparsity is None:
         keep = keep_macs
+        if round_to is None:
+            round_to = usually_rounded(spec, Budget(keep_macs=keep)).multiple_of
         pruning = Channels(
             dense_macs=cost(spec).macs,
             criterion=criterion,
             scope=scope,
+            round_to=round_to,
             seed=seed,
             calibration=calibration,
             reconstruct=reconstruct,
@@ -189,6 +199,8 @@ def iterate(
         "schedule": schedule.value,
         "layerwise": layerwise,
         "criterion": criterion,
+        # Nothing is said of 1, which is what runs of earlier versions rounded to.
+        "round_to": None if round_to == 1 else round_to,
         "reconstruct": reconstruct,
         "finetune_every": finetune_every,
         "calibration_images": count if measured else None,

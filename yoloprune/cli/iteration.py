@@ -46,6 +46,7 @@ class Channels:
     dense_macs: int
     criterion: str
     scope: Scope
+    round_to: int
     seed: int
     calibration: Calibration | None
     reconstruct: bool
@@ -53,7 +54,8 @@ class Channels:
 
     def check(self, spec: NetworkSpec, state: State, share: float) -> None:
         """Small steps reach as far as a single one, and no further."""
-        check_budget(spec, state, Budget(keep_macs=share), self.criterion)
+        budget = Budget(keep_macs=share, multiple_of=self.round_to)
+        check_budget(spec, state, budget, self.criterion)
 
     def kept(self, spec: NetworkSpec, state: State) -> float:
         """Share of the dense network's MACs."""
@@ -64,10 +66,11 @@ class Channels:
     ) -> None:
         """What `prune` would write, so that `verify` can prove the step again."""
         seed = self.seed + step
+        share = min(1.0, share / self.kept(spec, state))
         pruned = prune(
             spec,
             state,
-            budget=Budget(keep_macs=min(1.0, share / self.kept(spec, state))),
+            budget=Budget(keep_macs=share, multiple_of=self.round_to),
             criterion=self.criterion,
             scope=self.scope,
             seed=seed,

@@ -25,6 +25,7 @@ from yoloprune.cli.verify import verify
 from yoloprune.cli.zoo import zoo
 from yoloprune.errors import YoloPruneError
 from yoloprune.training.distributed import first_speaks
+from yoloprune.training.memory import is_out_of_memory
 
 
 class _OneLineErrors(TyperGroup):
@@ -44,6 +45,10 @@ class _OneLineErrors(TyperGroup):
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
                 raise
             _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except (MemoryError, RuntimeError) as error:
+            if ctx.params.get("debug") or not is_out_of_memory(error):
+                raise
+            _refuse("out of memory: the network, or what it is to read at once, is too large here")
         except typer.TyperException as error:
             message = error.format_message()
             if "\n" in message:

@@ -16,6 +16,7 @@ from yoloprune.cli.export import Decode, decodes
 from yoloprune.cli.measured import measured_scores
 from yoloprune.cli.networks import NetworkWords, keep_names, names_beside, only_network
 from yoloprune.cli.pruned_folder import PRUNED_FILES, SLIM_FILES, refuse_to_replace
+from yoloprune.cli.rounding import RoundTo, usually_rounded
 from yoloprune.cli.slim_folder import write_report, write_slim
 from yoloprune.cli.verification import verification_images
 from yoloprune.darknet.parser import read_cfg
@@ -56,9 +57,7 @@ def prune(
     min_channels: Annotated[
         int, typer.Option("--min-channels", min=1, help="Fewest channels that a group keeps.")
     ] = 1,
-    round_to: Annotated[
-        int, typer.Option("--round-to", min=1, help="Round kept channels up to multiples of this.")
-    ] = 8,
+    round_to: RoundTo = None,
     max_layer_cut: Annotated[
         float, typer.Option("--max-layer-cut", help="Largest share that a group may lose.")
     ] = 1.0,
@@ -100,7 +99,7 @@ def prune(
         keep_params=keep_params,
         keep_channels=keep_channels,
         min_channels=min_channels,
-        multiple_of=round_to,
+        multiple_of=round_to or 1,
         max_layer_cut=max_layer_cut,
     )
     if not budget.limits:
@@ -114,6 +113,8 @@ def prune(
     if decode is not None and not onnx:
         warn("--decode and --raw change nothing without --onnx")
     state = read_weights(weights, spec)
+    if round_to is None:
+        budget = usually_rounded(spec, budget, compensate)
     recover_on = reconstruct or recalibrate
     source = recover_on or (images if criterion in MEASURED_CRITERIA else None)
     count, calibration = images_to_use(calibration_images, used=source is not None), None

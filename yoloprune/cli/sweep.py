@@ -25,6 +25,7 @@ from yoloprune.cli.console import (
 from yoloprune.cli.labelled import AllowFaulty, say_remarks
 from yoloprune.cli.measured import measured_scores
 from yoloprune.cli.networks import first_network
+from yoloprune.cli.rounding import RoundTo
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.darknet.state import State
@@ -79,6 +80,7 @@ def sweep(
         Compensation,
         typer.Option("--compensate", help="Where the constants of removed channels go."),
     ] = Compensation.NONE,
+    round_to: RoundTo = None,
     calibration_images: CalibrationImages = None,
     split: Annotated[
         str | None,
@@ -118,8 +120,9 @@ def sweep(
     looking = not set(criteria).isdisjoint(MEASURED_CRITERIA)
     count, calibration = images_to_use(calibration_images, used=looking), None
     if looking:
+        least = Budget(keep_macs=shares[-1], multiple_of=round_to or 1)
         for name in criteria:
-            check_budget(spec, state, Budget(keep_macs=shares[-1]), name, compensation=compensate)
+            check_budget(spec, state, least, name, compensation=compensate)
         calibration = _calibration(spec, data, dataset, count, seed, allow_faulty)
     silent = quiet or as_json
     measured = {}
@@ -135,6 +138,7 @@ def sweep(
         evaluate=accuracy,
         scope=scope,
         compensation=compensate,
+        multiple_of=round_to,
         seed=seed,
         measured=measured,
     )

@@ -1,12 +1,15 @@
 """Typed access to the options of one section.
 
-Text becomes numbers here, or a `CfgError` that names file, line, layer and option.
+Text becomes numbers here, or a `CfgError` that names file, line, layer and option. darknet reads
+numbers by C's `atoi` and `atof`, which stop at a comment behind them; of a word the comment is a
+part, and in a list its commas count. What programs would read differently is refused.
 """
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from yoloprune.darknet.cfg import Section
+from yoloprune.darknet.cfg import BLANKS, Section
 from yoloprune.errors import CfgError
 
 # fmt: off
@@ -19,8 +22,15 @@ ACTIVATIONS = frozenset({
 
 _Number = TypeVar("_Number", int, float)
 
+_COMMENT = re.compile("[#;]")
+
 MAX_CHANNELS = 1 << 16
 """Larger filter counts and image sizes are taken for damage, not for networks."""
+
+
+def before_comment(text: str) -> str:
+    """As much of a value as darknet reads of it where that is a number."""
+    return _COMMENT.split(text, maxsplit=1)[0].rstrip()
 
 
 class Options:
@@ -43,6 +53,10 @@ class Options:
         layer = f" layer {self.index}" if self.index >= 0 else ""
         return CfgError(f"{self.name}:{line}:{layer} [{self.section.name}] {message}")
 
+    def has(self, key: str) -> bool:
+        """Whether an option is there."""
+        return key in self._values
+
     def text(self, key: str, default: str | None = None) -> str:
         """The value as written; an option without a default has to be there."""
         if key in self._conflicts:
@@ -52,13 +66,25 @@ class Options:
             raise self.error(f"needs the option {key!r}")
         return value
 
+    def word(self, key: str, default: str) -> str:
+        """A value that darknet compares with names it knows: all of it counts."""
+        value = self.text(key, default)
+        if not value.isprintable() or _COMMENT.search(value):
+            raise self.error(
+                f"option {key}={value[:60]!r}: darknet takes all of that for the value: put "
+                "comments on lines of their own, and take out blanks other than spaces and tabs",
+                key,
+            )
+        return value
+
     def number(self, key: str, text: str, convert: Callable[[str], _Number]) -> _Number:
         """Convert part or all of an option's value; `key` is for the message."""
+        digits = before_comment(text)
         try:
-            # Python also takes 1_6 and digits of other scripts, which darknet reads differently.
-            if "_" in text or not text.isascii():
+            # Python also takes 1_6, digits of other scripts and blanks that darknet stops at.
+            if "_" in digits or not digits.isascii() or digits[:1].isspace():
                 raise ValueError
-            value = convert(text.strip())
+            value = convert(digits)
         except ValueError:
             kind = "an integer" if convert is int else "a number"
             raise self.error(f"option {key}={text[:60]!r} is not {kind}", key) from None
@@ -82,22 +108,35 @@ class Options:
     def integers(self, key: str) -> list[int]:
         """Whole numbers between commas."""
         # A comma at the end is no slip to overlook: darknet reads layer 0 behind it.
-        return [self.number(key, item, int) for item in self.text(key).split(",")]
+        return [self.number(key, item, int) for item in self._items(key)]
 
     def reals(self, key: str) -> list[float]:
-        """Finite numbers between commas."""
-        items = self.text(key).rstrip(", ").split(",")
+        """Finite numbers between commas, of which one at the end means nothing."""
+        items = self._items(key)
+        while len(items) > 1 and not items[-1]:
+            items.pop()
         return [self.number(key, item, float) for item in items]
+
+    def _items(self, key: str) -> list[str]:
+        text = self.text(key)
+        comment = _COMMENT.search(text)
+        if comment is not None and "," in text[comment.start() :]:
+            raise self.error(
+                f"option {key}={text[:60]!r}: darknet counts the commas of the comment, too: put "
+                "it on a line of its own",
+                key,
+            )
+        return [item.strip(BLANKS) for item in text.split(",")]
 
     def flag(self, key: str) -> bool:
         """Whether an option is there and not 0."""
         return self.number(key, self.text(key, "0"), int) != 0
 
-    def activation(self, default: str) -> str:
+    def activation(self, default: str, allowed: frozenset[str] = ACTIVATIONS) -> str:
         """The name of an activation that this package computes."""
-        value = self.text("activation", default)
-        if value not in ACTIVATIONS:
-            known = ", ".join(sorted(ACTIVATIONS))
+        value = self.word("activation", default)
+        if value not in allowed:
+            known = ", ".join(sorted(allowed))
             raise self.error(
                 f"activation {value!r} is not supported (known: {known})", "activation"
             )
@@ -106,10 +145,11 @@ class Options:
     def refuse(self, keys: tuple[str, ...]) -> None:
         """Raise if one of these options is in use."""
         for key in keys:
-            # For share_index even 0 is a layer; elsewhere 0 switches the feature off.
-            if key in self._values and (self._values[key] != "0" or key == "share_index"):
-                value = self._values[key]
-                raise self.error(f"option {key}={value} changes the arithmetic: not supported", key)
+            # These two name a layer and a file; elsewhere 0 switches the feature off.
+            if self.has(key) and (key in ("share_index", "tree") or self.flag(key)):
+                raise self.error(
+                    f"option {key}={self.text(key)[:60]} changes the arithmetic: not supported", key
+                )
 
     def source(self, key: str, reference: int) -> int:
         """Absolute index of the earlier layer that a relative or absolute reference names."""

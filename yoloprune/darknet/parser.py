@@ -1,15 +1,16 @@
 """Sections to `NetworkSpec` and back.
 
 Every option that changes the arithmetic is either understood or refused by name; what only
-concerns training (jitter, learning rates, loss weights) is kept and not interpreted. Defaults and
-the meaning of each option follow darknet's `src/parser.c` (AlexeyAB's fork).
+concerns training (jitter, learning rates, loss weights) or what is done with the heads' output
+(`nms_kind`) is kept and not interpreted. Defaults and the meaning of each option follow darknet's
+`src/parser.c` (AlexeyAB's fork).
 """
 
 from collections.abc import Callable
 from pathlib import Path
 
 from yoloprune.darknet.cfg import Section, format_sections, parse_sections, read_cfg_text
-from yoloprune.darknet.options import Options
+from yoloprune.darknet.options import ACTIVATIONS, Options
 from yoloprune.darknet.shapes import layer_shapes
 from yoloprune.darknet.spec import (
     INPUT,
@@ -55,6 +56,9 @@ _NOT_IMPLEMENTED = {
 }
 """Options that change the arithmetic in ways this package does not compute (unless they are 0)."""
 
+_ON_THEIR_OWN = ACTIVATIONS - {"swish", "mish", "hard_mish"}
+"""Activations of [scale_channels] and [sam]; darknet has no others there, and says so."""
+
 
 def read_cfg(path: Path) -> NetworkSpec:
     """Read a .cfg file; raises `CfgError` naming file, line and section when it cannot be used."""
@@ -89,6 +93,7 @@ def spec_from_sections(sections: tuple[Section, ...], name: str = "cfg") -> Netw
         raise options.error(
             "time_steps above 1 (recurrent networks) is not supported", "time_steps"
         )
+    options.flag("letter_box")
     channels, height, width = (
         options.integer(key, least=1) for key in ("channels", "height", "width")
     )
@@ -117,6 +122,9 @@ def spec_from_sections(sections: tuple[Section, ...], name: str = "cfg") -> Netw
 
 def _conv(o: Options) -> Conv:
     o.refuse(_NOT_IMPLEMENTED["convolutional"])
+    for key in ("dontload", "dontloadscales"):
+        if o.flag(key):
+            raise o.error(f"{key}={o.text(key)} tells darknet not to read its weights", key)
     size = o.integer("size", 1, least=1)
     stride = o.integer("stride", 1, least=1)
     filters = o.integer("filters", 1, least=1)
@@ -145,7 +153,7 @@ def _conv(o: Options) -> Conv:
 
 
 def _shortcut(o: Options) -> Shortcut:
-    if (kind := o.text("weights_type", "none")) != "none":
+    if (kind := o.word("weights_type", "none")) != "none":
         raise o.error(f"weights_type={kind} (weighted shortcut) is not supported", "weights_type")
     return Shortcut(
         index=o.index,
@@ -203,7 +211,7 @@ def _dropout(o: Options) -> Dropout:
     if not 0 <= probability < 1:
         raise o.error(f"probability={probability} must be in [0, 1)", "probability")
     return Dropout(
-        index=o.index, sources=(o.index - 1,), section=o.section, probability=probability
+        index=o.index, sources=(_previous(o),), section=o.section, probability=probability
     )
 
 
@@ -224,7 +232,7 @@ def _scale_channels(o: Options) -> ScaleChannels:
         index=o.index,
         sources=(_previous(o), _single(o, "from")),
         section=o.section,
-        activation=o.activation("linear"),
+        activation=o.activation("linear", _ON_THEIR_OWN),
     )
 
 
@@ -233,31 +241,37 @@ def _sam(o: Options) -> Sam:
         index=o.index,
         sources=(_previous(o), _single(o, "from")),
         section=o.section,
-        activation=o.activation("linear"),
+        activation=o.activation("linear", _ON_THEIR_OWN),
     )
 
 
 def _yolo(o: Options) -> Yolo:
+    _check_suppression(o)
     return Yolo(
         index=o.index,
         sources=(_previous(o),),
         section=o.section,
         classes=o.integer("classes", 20, least=1),
-        anchors=_masked_anchors(o),
+        anchors=_chosen_anchors(o, _anchor_pairs(o)),
         scale_x_y=o.real("scale_x_y", 1.0),
         new_coords=o.flag("new_coords"),
     )
 
 
 def _gaussian_yolo(o: Options) -> GaussianYolo:
-    if (point := o.text("yolo_point", "center")) != "center":
+    if (point := o.word("yolo_point", "center")) != "center":
         raise o.error(f"yolo_point={point} is not supported (only center)", "yolo_point")
+    _check_suppression(o)
+    anchors = _anchor_pairs(o)
+    if len(anchors) > (num := o.integer("num", 1, least=1)):
+        # darknet writes them all where it made room for `num`; in [yolo] it stops at `num`.
+        raise o.error(f"has {len(anchors)} anchors but num={num}", "anchors")
     return GaussianYolo(
         index=o.index,
         sources=(_previous(o),),
         section=o.section,
         classes=o.integer("classes", 20, least=1),
-        anchors=_masked_anchors(o),
+        anchors=_chosen_anchors(o, anchors),
         scale_x_y=o.real("scale_x_y", 1.0),
     )
 
@@ -280,6 +294,12 @@ def _region(o: Options) -> Region:
     )
 
 
+def _check_suppression(o: Options) -> None:
+    # Which `detection/nms.py` follows; it is no part of the arithmetic.
+    o.word("nms_kind", "default")
+    o.real("beta_nms", 0.6)
+
+
 def _previous(o: Options) -> int:
     return o.source("layers", -1)
 
@@ -293,19 +313,24 @@ def _single(o: Options, key: str) -> int:
 
 def _anchor_pairs(o: Options) -> tuple[tuple[float, float], ...]:
     values = o.reals("anchors")
-    if len(values) % 2 or not all(value > 0 for value in values):
-        raise o.error("anchors must be pairs of positive numbers", "anchors")
+    if len(values) % 2 or not all(value >= 0 for value in values):
+        raise o.error("anchors must be pairs of positive numbers, or of 0", "anchors")
     return tuple(zip(values[::2], values[1::2], strict=True))
 
 
-def _masked_anchors(o: Options) -> tuple[tuple[float, float], ...]:
-    anchors = _anchor_pairs(o)
-    if all(option.key != "mask" for option in o.section.options):
-        return anchors[: o.integer("num", 1)]
-    mask = o.integers("mask")
-    if not all(0 <= m < len(anchors) for m in mask):
-        raise o.error(f"mask {o.text('mask')!r} selects beyond the {len(anchors)} anchors", "mask")
-    return tuple(anchors[m] for m in mask)
+def _chosen_anchors(
+    o: Options, anchors: tuple[tuple[float, float], ...]
+) -> tuple[tuple[float, float], ...]:
+    """Those of a head's anchors that `mask` selects, or the first `num`."""
+    num = o.integer("num", 1, least=1)
+    mask = o.integers("mask") if o.has("mask") else list(range(num))
+    for number in mask:
+        # darknet makes room for `num` pairs, and reads whatever lies behind them.
+        if not 0 <= number < num:
+            raise o.error(f"mask {number} is beyond num={num}", "mask")
+        if number >= len(anchors):
+            raise o.error(f"anchor {number} is beyond the {len(anchors)} anchors", "anchors")
+    return tuple(anchors[number] for number in mask)
 
 
 _READERS: dict[str, Callable[[Options], AnyLayer]] = {

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from yoloprune.darknet.options import MAX_CHANNELS
 from yoloprune.darknet.spec import (
     INPUT,
     AvgPool,
@@ -28,8 +29,12 @@ from yoloprune.errors import CfgError
 Shape: TypeAlias = tuple[int, int, int]
 """Channels, height, width."""
 
-MAX_VALUES = 1 << 31
-"""Feature maps and kernels of more values are taken for a damaged cfg, not for a network."""
+# What is beyond these is taken for a damaged cfg, not for a network, and refused before anything of
+# its size is made. YOLOv3 at 4096 pixels has maps of MAX_MAP values.
+MAX_MAP = 1 << 29
+MAX_MAPS = 1 << 35
+MAX_WEIGHTS = 1 << 32
+MAX_ENDS = 1 << 23  # channels that layers read or give, each layer's counted anew
 
 
 def source_shapes(layer: Layer, spec: NetworkSpec, shapes: Sequence[Shape]) -> list[Shape]:
@@ -38,22 +43,47 @@ def source_shapes(layer: Layer, spec: NetworkSpec, shapes: Sequence[Shape]) -> l
 
 
 def layer_shapes(spec: NetworkSpec, name: str = "cfg") -> tuple[Shape, ...]:
-    """Output shape of every layer; raises `CfgError` where two layers do not fit together."""
-    if math.prod(spec.input_shape) > MAX_VALUES:
-        raise CfgError(f"{name}: the input of {_text(spec.input_shape)} is too large")
+    """Output shape of every layer; raises `CfgError` where two layers do not fit together.
+
+    So it does where a map or the network as a whole is larger than any machine could hold.
+    """
+    if math.prod(spec.input_shape) > MAX_MAP:
+        line = next((o.line for o in spec.net_options if o.key == "width"), 0)
+        raise CfgError(f"{name}:{line}: the input of {_text(spec.input_shape)} is too large")
     shapes: list[Shape] = []
+    weights = values = ends = 0
     for layer in spec.layers:
         try:
-            shape = _output_shape(layer, source_shapes(layer, spec, shapes))
-            if min(shape) < 1:
-                raise ValueError("its output is empty")
-            if math.prod(shape) > MAX_VALUES:
-                raise ValueError(f"its output of {_text(shape)} is too large")
+            inputs = source_shapes(layer, spec, shapes)
+            shape = _output_shape(layer, inputs)
+            weights += _kernel_size(layer, inputs)
+            values += math.prod(shape)
+            ends += sum(channels for channels, _, _ in (*inputs, shape))
+            _check_size(shape, weights, values, ends)
         except ValueError as problem:
             where = f"{name}:{layer.section.line}: {layer.title}"
             raise CfgError(f"{where}: {problem}") from None
         shapes.append(shape)
     return tuple(shapes)
+
+
+def _check_size(shape: Shape, weights: int, values: int, ends: int) -> None:
+    if min(shape) < 1:
+        raise ValueError("its output is empty")
+    if math.prod(shape) > MAX_MAP or shape[0] > MAX_CHANNELS:
+        raise ValueError(f"its output of {_text(shape)} is too large")
+    if weights > MAX_WEIGHTS:
+        raise ValueError(f"with it the network is too large: {weights:,} weights")
+    if values > MAX_MAPS:
+        raise ValueError(f"with it the network is too large: its maps have {values:,} values")
+    if ends > MAX_ENDS:
+        raise ValueError(f"with it the network is too large: it has {ends:,} channels")
+
+
+def _kernel_size(layer: Layer, inputs: list[Shape]) -> int:
+    if not isinstance(layer, Conv):
+        return 0
+    return layer.filters * (inputs[0][0] // layer.groups) * layer.size**2
 
 
 def _output_shape(layer: Layer, inputs: list[Shape]) -> Shape:
@@ -64,8 +94,6 @@ def _output_shape(layer: Layer, inputs: list[Shape]) -> Shape:
                 raise ValueError(
                     f"{channels} input channels do not divide into {layer.groups} groups"
                 )
-            if layer.filters * (channels // layer.groups) * layer.size**2 > MAX_VALUES:
-                raise ValueError(f"its kernel for {channels} input channels is too large")
             reach = layer.dilation * (layer.size - 1) + 1
             return (
                 layer.filters,
@@ -93,6 +121,8 @@ def _output_shape(layer: Layer, inputs: list[Shape]) -> Shape:
         case Upsample():
             return (channels, height * layer.stride, width * layer.stride)
         case MaxPool():
+            if channels * (height + layer.padding) * (width + layer.padding) > MAX_MAP:
+                raise ValueError(f"its input with padding={layer.padding} is too large")
             return (
                 channels,
                 (height + layer.padding - layer.size) // layer.stride_y + 1,

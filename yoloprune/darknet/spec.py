@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import ClassVar, TypeAlias
 
 from yoloprune.darknet.cfg import Option, Section
+from yoloprune.darknet.options import before_comment
 from yoloprune.errors import CfgError
 
 INPUT = -1
@@ -196,8 +197,8 @@ class NetworkSpec:
         return tuple(layer for layer in self.layers if isinstance(layer, Head))
 
     def net_option(self, key: str) -> str | None:
-        """Text of a `[net]` option, or None."""
-        return next((o.value for o in self.net_options if o.key == key), None)
+        """Text of a `[net]` option without the comment that may follow a number, or None."""
+        return next((before_comment(o.value) for o in self.net_options if o.key == key), None)
 
     def digest(self) -> str:
         """SHA-256 over everything that changes the arithmetic, and nothing else."""

@@ -4,11 +4,18 @@ Format (darknet `src/parser.c`): little-endian int32 major, minor, revision; the
 number of training images, in 8 bytes from version 0.2 on and in 4 before; then float32 per
 convolution in layer order: with batch norm biases, scales, means, variances and kernel, without it
 biases and kernel.
+
+Some PyTorch programs begin with five int32 or five int64 instead (version, `seen`, one more), and
+give 0.0.0 as the version of networks that they did not read from darknet. By that version darknet
+reads four int32 and takes the rest of the header for weights; the file's length tells them apart.
 """
 
 import math
+import os
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +29,7 @@ from yoloprune.errors import WeightsError
 from yoloprune.files import write_atomically
 
 _VERSION = (0, 2, 5)
+_LONGEST_HEADER = 40
 _FLOAT = np.dtype("<f4")
 
 
@@ -47,8 +55,14 @@ def parameter_shapes(spec: NetworkSpec) -> dict[int, dict[str, tuple[int, ...]]]
     return expected
 
 
-def read_header(data: bytes, path: Path) -> WeightsHeader:
-    """Decode the header at the start of a file's bytes."""
+def read_header(
+    data: bytes | bytearray, path: Path, lengths: Collection[int] = ()
+) -> WeightsHeader:
+    """Decode the header at the start of a file's bytes.
+
+    `lengths` are the numbers of bytes that may follow it. Where they do not follow darknet's own
+    header but one of five int32 with version 0.0.0, or of five int64, it is that.
+    """
     if len(data) < 16:
         raise WeightsError(f"{path}: only {len(data)} bytes: not a darknet .weights file")
     major, minor, revision = struct.unpack_from("<3i", data)
@@ -60,7 +74,17 @@ def read_header(data: bytes, path: Path) -> WeightsHeader:
     if long_seen and len(data) < WEIGHTS_HEADER_BYTES:
         raise WeightsError(f"{path}: only {len(data)} bytes: not a darknet .weights file")
     (seen,) = struct.unpack_from("<q" if long_seen else "<i", data, 12)
-    return WeightsHeader(version=(major, minor, revision), seen=seen, size=20 if long_seen else 16)
+    size = 20 if long_seen else 16
+    if lengths and len(data) - size not in lengths:
+        # In five int64 every second int32 is 0, so their version begins with 0.0 for darknet.
+        for size_of_five, layout, most in ((20, "<4i", 0), (40, "<4q", 999)):
+            if len(data) - size_of_five in lengths:
+                *version, count = struct.unpack_from(layout, data)
+                if all(0 <= part <= most for part in version):
+                    return WeightsHeader(
+                        version=(version[0], version[1], version[2]), seen=count, size=size_of_five
+                    )
+    return WeightsHeader(version=(major, minor, revision), seen=seen, size=size)
 
 
 def read_weights(
@@ -73,22 +97,35 @@ def read_weights(
     is too short, too long, not finite, or has a negative variance.
     """
     refuse_foreign(path, "weights")
+    expected = parameter_shapes(spec)
+    ends = list(accumulate(map(_byte_count, expected.values())))
+    # No more is read than the network can use: the file may be of any size, or have no end.
+    most = ends[-1] + _LONGEST_HEADER + 1
     try:
-        data = bytearray(path.read_bytes())
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            data = bytearray(file.read(min(size or most, most)))
     except OSError as error:
         raise WeightsError(f"{path}: cannot read the weights: {error.strerror}") from error
-    offset = read_header(bytes(data[:WEIGHTS_HEADER_BYTES]), path).size
-    expected = parameter_shapes(spec)
+    header = read_header(data, path, set(ends) if backbone else {ends[-1]})
+    offset = header.size
     state: dict[int, ConvParameters] = {}
-    for conv in spec.convs:
-        if backbone and state and offset == len(data):
-            return state
-        state[conv.index], offset = _read_conv(data, offset, path, conv, expected[conv.index])
-    if offset != len(data):
-        raise WeightsError(
-            f"{path}: {len(data) - offset} bytes remain after the last layer (byte {offset}): "
-            "these weights belong to another cfg"
-        )
+    try:
+        for conv in spec.convs:
+            if backbone and state and offset == len(data):
+                return state
+            state[conv.index], offset = _read_conv(data, offset, conv, expected[conv.index])
+        if offset != len(data):
+            remain = max(size, len(data)) - offset
+            raise ValueError(
+                f"{remain} bytes remain after the last layer (byte {offset}): "
+                "these weights belong to another cfg"
+            )
+    except ValueError as problem:
+        old = header.size < WEIGHTS_HEADER_BYTES
+        version = ".".join(map(str, header.version))
+        note = f" (with the header of 16 bytes that version {version} has)" if old else ""
+        raise WeightsError(f"{path}: {problem}{note}") from None
     return state
 
 
@@ -122,15 +159,20 @@ def check_state(spec: NetworkSpec, state: State) -> None:
             raise WeightsError(f"layer {index}: the cfg needs {shapes}, the weights have {found}")
 
 
+def _byte_count(shapes: dict[str, tuple[int, ...]]) -> int:
+    return _FLOAT.itemsize * sum(map(math.prod, shapes.values()))
+
+
 def _read_conv(
-    data: bytearray, offset: int, path: Path, conv: Conv, shapes: dict[str, tuple[int, ...]]
+    data: bytearray, offset: int, conv: Conv, shapes: dict[str, tuple[int, ...]]
 ) -> tuple[ConvParameters, int]:
+    """A convolution's parameters from a byte offset on, and where they end."""
     tensors: dict[str, torch.Tensor] = {}
     for name, shape in shapes.items():
         count = math.prod(shape)
         if offset + count * _FLOAT.itemsize > len(data):
-            raise WeightsError(
-                f"{path}: the file ends at byte {len(data)}, but {conv.title} needs its {name} "
+            raise ValueError(
+                f"the file ends at byte {len(data)}, but {conv.title} needs its {name} "
                 f"({count} floats) from byte {offset}: truncated, or weights of another cfg"
             )
         array = np.frombuffer(data, _FLOAT, count, offset)
@@ -139,8 +181,8 @@ def _read_conv(
             bad |= array < 0
         if bad.any():
             first = int(bad.argmax())
-            raise WeightsError(
-                f"{path}: {conv.title}: {name}[{first}] = {array[first]} at byte "
+            raise ValueError(
+                f"{conv.title}: {name}[{first}] = {array[first]} at byte "
                 f"{offset + first * _FLOAT.itemsize}: damaged, or weights of another cfg"
             )
         tensors[name] = torch.from_numpy(array.astype(np.float32, copy=False).reshape(shape))

@@ -43,7 +43,8 @@ def shape_iou(shapes: Shapes, anchors: Shapes) -> NDArray[np.float64]:  # (N, 2)
     height = np.minimum(shapes[:, None, 1], anchors[:, 1])
     overlap = width * height
     areas = shapes.prod(axis=1)[:, None] + anchors.prod(axis=1)
-    return np.asarray(overlap / (areas - overlap), np.float64)
+    # A cfg's anchor may be 0 wide, and then fits nothing.
+    return np.asarray(overlap / np.maximum(areas - overlap, np.finfo(float).tiny), np.float64)
 
 
 def anchor_fit(shapes: Shapes, anchors: Shapes) -> AnchorFit:  # (N, 2), (K, 2)

@@ -36,6 +36,18 @@ def pixel_box_iou(a: Tensor, b: Tensor) -> Tensor:  # (N, 4), (M, 4) -> (N, M)
     return _pairwise_iou(a, b, 1.0)
 
 
+def box_diou(a: Tensor, b: Tensor, power: float) -> Tensor:  # (N, 4), (M, 4) -> (N, M)
+    """IoU less (d / c)^(2 power), as darknet's `src/box.c` has it (there: of the squares).
+
+    d is the distance of the two centres, c the diagonal of the smallest box around both. Z. Zheng
+    et al., "Distance-IoU Loss", 2020, where the power is 1.
+    """
+    outer = torch.maximum(a[:, None, 2:], b[:, 2:]) - torch.minimum(a[:, None, :2], b[:, :2])
+    apart = (a[:, None, :2] + a[:, None, 2:] - b[:, :2] - b[:, 2:]) / 2
+    diagonal = outer.square().sum(dim=-1).clamp_(min=torch.finfo(a.dtype).tiny)
+    return box_iou(a, b) - (apart.square().sum(dim=-1) / diagonal) ** power
+
+
 def clip_boxes(boxes: Tensor, width: float, height: float) -> Tensor:  # (..., 4) -> (..., 4)
     """Cut xyxy boxes at the borders of an image of this size in pixels."""
     return boxes.clamp(min=0).minimum(boxes.new_tensor((width, height, width, height)))

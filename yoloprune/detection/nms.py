@@ -11,7 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from yoloprune.detection.boxes import box_iou, pixel_box_iou
+from yoloprune.darknet.options import Options
+from yoloprune.darknet.spec import GaussianYolo, NetworkSpec, Yolo
+from yoloprune.detection.boxes import box_diou, box_iou, pixel_box_iou
 from yoloprune.detection.decode import Detections, Predictions
 
 PairwiseIou = Callable[[Tensor, Tensor], Tensor]
@@ -20,6 +22,9 @@ SCORE_THRESHOLD, IOU_THRESHOLD = 0.25, 0.45
 """Which boxes are shown to people, unless told otherwise: darknet's own defaults."""
 
 _BLOCK = 256
+
+_GREEDY_POWER = 0.6
+"""What darknet's `box_diou` has built in; `beta_nms` counts with diounms alone."""
 
 
 def nms(  # (N, 4), (N,), (N,) -> (K,)
@@ -48,8 +53,37 @@ def nms(  # (N, 4), (N,), (N,) -> (K,)
     return kept[scores[kept].argsort(descending=True, stable=True)]
 
 
+def darknet_overlap(spec: NetworkSpec, extent: tuple[float, float]) -> PairwiseIou:
+    """What darknet's `detector test` and `map` hold against the threshold for this network.
+
+    That is the IoU, or with `nms_kind` `greedynms` or `diounms` of the last head a DIoU, which is
+    not the same in pixels as in darknet's coordinates, shares of the image: `extent` is the image's
+    (width, height) in the boxes' unit. Whatever else `nms_kind` says (`cornersnms` of a
+    [Gaussian_yolo], too) comes to the IoU. Source: `parse_yolo` of `src/parser.c`, `diounms_sort`
+    of `src/box.c` (AlexeyAB's fork).
+    """
+    head = spec.heads[-1] if spec.heads else None
+    if not isinstance(head, Yolo | GaussianYolo):
+        return box_iou
+    options = Options(head.section, head.index, "cfg")
+    powers = {"greedynms": _GREEDY_POWER, "diounms": options.real("beta_nms", _GREEDY_POWER)}
+    power = powers.get(options.word("nms_kind", "default"))
+    if power is None:
+        return box_iou
+
+    def diou(a: Tensor, b: Tensor) -> Tensor:
+        unit = a.new_tensor(extent * 2)
+        return box_diou(a / unit, b / unit, power)
+
+    return diou
+
+
 def select_detections(
-    predictions: Predictions, threshold: float, iou_threshold: float
+    predictions: Predictions,
+    threshold: float,
+    iou_threshold: float,
+    *,
+    iou: PairwiseIou = box_iou,
 ) -> list[Detections]:
     """Detections of each image, highest score first, in input pixels.
 
@@ -60,7 +94,7 @@ def select_detections(
     for boxes, objectness, classes in _images(predictions):
         scores = objectness[:, None] * classes
         box, label = (scores > threshold).nonzero(as_tuple=True)
-        kept = nms(boxes[box], scores[box, label], label, iou_threshold)
+        kept = nms(boxes[box], scores[box, label], label, iou_threshold, iou=iou)
         selected.append(
             Detections(
                 boxes_xyxy=boxes[box[kept]],

@@ -9,7 +9,7 @@ import torch
 from yoloprune.data.images import Image, NetworkInput, Resize, image_channels, in_channels
 from yoloprune.detection.boxes import Placement, boxes_to_image, clip_boxes
 from yoloprune.detection.decode import Detections, Predictions, decode
-from yoloprune.detection.nms import select_detections
+from yoloprune.detection.nms import PairwiseIou, darknet_overlap, select_detections
 from yoloprune.model.network import Network
 
 
@@ -41,16 +41,26 @@ def predict(network: Network, inputs: Sequence[NetworkInput]) -> Predictions:
 
 
 def detect_objects(
-    network: Network, image: Image, resize: Resize, *, threshold: float, iou_threshold: float
+    network: Network,
+    image: Image,
+    resize: Resize,
+    *,
+    threshold: float,
+    iou_threshold: float,
+    iou: PairwiseIou | None = None,
 ) -> Detections:
     """What a network finds in one image, highest score first, in the image's own pixels.
 
     The image is RGB or what the network reads. Scores are objectness x class and above `threshold`;
-    suppression is per class. Raises `CfgError` if the network reads neither RGB nor grey.
+    suppression is per class, and by `iou` or else as darknet does it for this network. Raises
+    `CfgError` if the network reads neither RGB nor grey.
     """
     _, height, width = network.spec.input_shape
     fitted, placement = resize(in_channels(image, image_channels(network.spec)), height, width)
-    (found,) = select_detections(predict(network, [fitted]), threshold, iou_threshold)
+    if iou is None:
+        extent = (placement.scale[0] * image.shape[1], placement.scale[1] * image.shape[0])
+        iou = darknet_overlap(network.spec, extent)
+    (found,) = select_detections(predict(network, [fitted]), threshold, iou_threshold, iou=iou)
     return in_image(found, placement, image.shape[:2])
 
 

@@ -9,6 +9,7 @@ cost falls monotonically along the queue, and bisection on the static cost model
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 
 import numpy as np
@@ -22,6 +23,13 @@ from yoloprune.pruning.slimming import slim_spec
 
 Scores = Mapping[int, NDArray[np.float64]]
 """Importance of each channel of each prunable group, by group id."""
+
+
+ROUNDINGS = (8, 4, 2, 1)
+"""What channel counts are rounded to, coarsest first, where nobody says.
+
+Blocked convolutions (ONNX Runtime, ncnn) are slow with counts that make no multiple of 8.
+"""
 
 
 class Scope(StrEnum):
@@ -74,23 +82,24 @@ def solve(
 
     With carrier compensation, every pruned group keeps one more channel per equal part, which will
     carry the constants of the removed ones; their cost is inside the budget. Raises `PlanError`
-    when the budget cannot be met; the message says how far it can be.
+    when the budget cannot be met; the message says how far it can be and, if the rounding alone is
+    in the way, which finer one would do.
     """
-    queue = _Queue(graph, scores, budget, compensation is Compensation.CARRIER)
+    carriers = compensation is Compensation.CARRIER
+    queue = _Queue(graph, scores, budget, carriers)
     dense = cost(graph.spec)
-
-    def fits(removed: int) -> bool:
-        slim = cost(slim_spec(graph, graph.kept(queue.keep(removed)[0])))
-        return all(
-            _amount(slim, n) <= share * _amount(dense, n) for n, share in budget.limits.items()
-        )
-
-    if not fits(queue.length):
-        raise PlanError(_unreachable(graph, queue, budget, dense))
+    if not _within(queue.cost(queue.length), budget, dense):
+        problem = _unreachable(queue, budget, dense)
+        finer = coarsest(graph, budget, compensation=compensation)
+        if finer is not None and finer.multiple_of < budget.multiple_of:
+            counts = f"multiples of {finer.multiple_of}" if finer.multiple_of > 1 else "any counts"
+            problem += f": {counts} would fit"
+        raise PlanError(problem)
     low, high = 0, queue.length
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle + 1, high)
+        fits = _within(queue.cost(middle), budget, dense)
+        low, high = (low, middle) if fits else (middle + 1, high)
     keep, carried = queue.keep(high)
     return PruningPlan(
         spec_digest=graph.spec.digest(),
@@ -102,12 +111,28 @@ def solve(
     )
 
 
+def coarsest(
+    graph: DependencyGraph, budget: Budget, *, compensation: Compensation = Compensation.NONE
+) -> Budget | None:
+    """The budget with the coarsest of `ROUNDINGS` that lets it be met; None if it cannot be."""
+    dense = cost(graph.spec)
+    # How far a budget reaches does not depend on the scores.
+    scores = {group.id: np.zeros(group.size) for group in graph.prunable}
+    for multiple_of in ROUNDINGS:
+        rounded = replace(budget, multiple_of=multiple_of)
+        queue = _Queue(graph, scores, rounded, compensation is Compensation.CARRIER)
+        if _within(queue.cost(queue.length), rounded, dense):
+            return rounded
+    return None
+
+
 class _Queue:
     """The order in which channels go, and what each group keeps after the first so many."""
 
     def __init__(
         self, graph: DependencyGraph, scores: Scores, budget: Budget, carriers: bool
     ) -> None:
+        self.graph = graph
         self.groups = graph.prunable
         self.carriers = carriers
         for group in self.groups:
@@ -144,6 +169,10 @@ class _Queue:
                 carried[group.id] = tuple(sorted(best[:, -1].tolist()))
             keep[group.id] = tuple(sorted(numbers.ravel().tolist()))
         return keep, carried
+
+    def cost(self, removed: int) -> Cost:
+        """What the network then costs."""
+        return cost(slim_spec(self.graph, self.graph.kept(self.keep(removed)[0])))
 
     def _per_part(self, group: ChannelGroup, wanted: int) -> int:
         """Channels that each equal part keeps so that the group keeps at least `wanted`."""
@@ -197,8 +226,14 @@ def _amount(total: Cost, name: str) -> int:
     return amount
 
 
-def _unreachable(graph: DependencyGraph, queue: _Queue, budget: Budget, dense: Cost) -> str:
-    smallest = cost(slim_spec(graph, graph.kept(queue.keep(queue.length)[0])))
+def _within(slim: Cost, budget: Budget, dense: Cost) -> bool:
+    return all(
+        _amount(slim, name) <= share * _amount(dense, name) for name, share in budget.limits.items()
+    )
+
+
+def _unreachable(queue: _Queue, budget: Budget, dense: Cost) -> str:
+    smallest = queue.cost(queue.length)
     parts = []
     for name, share in budget.limits.items():
         least = _amount(smallest, name)

@@ -104,7 +104,8 @@ def analyse(spec: NetworkSpec) -> DependencyGraph:
     channels = map_channels(spec)
     while True:
         groups = _collect(spec, channels)
-        owners = [(p, _owner(p, groups)) for p in channels.partitions if not p.tied]
+        beginning = {group.channels[0]: group for group in groups}
+        owners = [(p, _owner(p, beginning)) for p in channels.partitions if not p.tied]
         parts: dict[int, int] = {}
         for partition, owner in owners:
             if owner is not None:
@@ -121,24 +122,14 @@ def analyse(spec: NetworkSpec) -> DependencyGraph:
 
 def _collect(spec: NetworkSpec, channels: ChannelMap) -> list[ChannelGroup]:
     """Groups of the channels that share all their producers and their reason to be frozen."""
-    label, signatures = _signatures(spec, channels)
-    by_label = np.argsort(label, kind="stable")
-    ends = np.cumsum(np.bincount(label, minlength=len(signatures)))
-    ids_by_label = np.split(by_label, ends[:-1])
-    # Labels without producers stand for the network's input and for ids that others replaced.
-    labels = [
-        i for i, (producers, _) in enumerate(signatures) if producers and len(ids_by_label[i])
-    ]
-    labels.sort(key=lambda name: signatures[name])
-    ids_of = [ids_by_label[name] for name in labels]
-
+    alike = _alike(spec, channels)
     group_of = np.full(channels.count, -1, dtype=np.int64)
     number = np.zeros(channels.count, dtype=np.int64)
-    for group_id, ids in enumerate(ids_of):
+    for group_id, (ids, _) in enumerate(alike):
         group_of[ids] = group_id
         number[ids] = np.arange(len(ids))
-    producers: list[list[Member]] = [[] for _ in labels]
-    consumers: list[list[Member]] = [[] for _ in labels]
+    producers: list[list[Member]] = [[] for _ in alike]
+    consumers: list[list[Member]] = [[] for _ in alike]
     for conv in spec.convs:
         _add_members(producers, conv.index, channels.outputs[conv.index], group_of, number)
         if not is_depthwise(conv, len(channels.inputs[conv.index])):
@@ -146,30 +137,29 @@ def _collect(spec: NetworkSpec, channels: ChannelMap) -> list[ChannelGroup]:
     return [
         ChannelGroup(
             id=group_id,
-            channels=tuple(ids_of[group_id].tolist()),
+            channels=tuple(ids.tolist()),
             producers=tuple(producers[group_id]),
             consumers=tuple(consumers[group_id]),
-            frozen_because=signatures[name][1] or None,
+            frozen_because=reason or None,
             equal_parts=1,
         )
-        for group_id, name in enumerate(labels)
+        for group_id, (ids, reason) in enumerate(alike)
     ]
 
 
-def _signatures(
-    spec: NetworkSpec, channels: ChannelMap
-) -> tuple[Ids, list[tuple[tuple[tuple[int, int], ...], str]]]:
-    """A label for each channel id, and what each label stands for.
+def _alike(spec: NetworkSpec, channels: ChannelMap) -> list[tuple[Ids, str]]:
+    """The ids of each group, and the reason to be frozen or ""; groups in order of producers.
 
-    A label stands for the producers, as (layer, how often) pairs, and the reason to be frozen. The
-    labels are refined layer by layer: ids that a layer produces part from those that it does not.
+    Labels are refined layer by layer: ids that a layer produces, once or several times, part from
+    those that it does not. A label stands for the one before it and that layer, so that a long
+    chain of producers is written down once and not anew with every label.
     """
-    reasons = sorted(set(channels.frozen.values()))
-    signatures: list[tuple[tuple[tuple[int, int], ...], str]] = [((), "")]
-    signatures += [((), reason) for reason in reasons]
+    reasons = ["", *sorted(set(channels.frozen.values()))]
+    first = {reason: i for i, reason in enumerate(reasons)}
+    before: list[tuple[int, tuple[int, int]]] = [(-1, (-1, 0))] * len(reasons)
     label = np.zeros(channels.count, dtype=np.int64)
     for i, reason in channels.frozen.items():
-        label[i] = 1 + reasons.index(reason)
+        label[i] = first[reason]
     for conv in spec.convs:
         ids = channels.outputs[conv.index]
         times = np.ones(1, dtype=np.int64)
@@ -178,22 +168,36 @@ def _signatures(
         base = int(np.max(times)) + 1
         pairs = label[ids] * base + times
         old, inverse = np.unique(pairs, return_inverse=True)
-        label[ids] = len(signatures) + inverse
-        for pair in old.tolist():
-            producers, reason = signatures[pair // base]
-            signatures.append(((*producers, (conv.index, pair % base)), reason))
-    return label, signatures
+        label[ids] = len(before) + inverse
+        before += [(pair // base, (conv.index, pair % base)) for pair in old.tolist()]
+
+    def signature(name: int) -> tuple[tuple[tuple[int, int], ...], str]:
+        producers = []
+        while name >= len(reasons):
+            name, producer = before[name]
+            producers.append(producer)
+        return tuple(reversed(producers)), reasons[name]
+
+    # Labels without producers stand for the network's input and for ids that others replaced.
+    found = [(signature(name), ids) for name, ids in _runs(label) if name >= len(reasons)]
+    found.sort(key=lambda pair: pair[0])
+    return [(ids, reason) for (_, reason), ids in found]
+
+
+def _runs(values: Ids) -> list[tuple[int, Ids]]:
+    """Each value that occurs, ascending, and the positions where it does."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    starts = np.flatnonzero(np.diff(ordered)) + 1
+    return [(int(values[run[0]]), run) for run in np.split(order, starts)]
 
 
 def _add_members(
     members: list[list[Member]], layer: int, ids: Ids, group_of: Ids, number: Ids
 ) -> None:
-    groups = group_of[ids]
-    present = groups[:1] if (groups == groups[0]).all() else np.unique(groups)
-    for group_id in present.tolist():
+    for group_id, positions in _runs(group_of[ids]):
         if group_id < 0:
             continue  # The network's input channels belong to no group.
-        positions = np.flatnonzero(groups == group_id)
         members[group_id].append(
             Member(
                 layer=layer,
@@ -203,10 +207,12 @@ def _add_members(
         )
 
 
-def _owner(partition: Partition, groups: list[ChannelGroup]) -> ChannelGroup | None:
-    """The group whose channels are exactly those of the partition, in the same order."""
-    first = int(partition.ids[0])
-    for group in groups:
-        if group.channels[0] == first and group.size == len(partition.ids):
-            return group if np.array_equal(group.channels, partition.ids) else None
-    return None
+def _owner(partition: Partition, beginning: Mapping[int, ChannelGroup]) -> ChannelGroup | None:
+    """The group whose channels are exactly those of the partition, in the same order.
+
+    `beginning` are the groups by their first channel.
+    """
+    group = beginning.get(int(partition.ids[0]))
+    if group is None or not np.array_equal(group.channels, partition.ids):
+        return None
+    return group

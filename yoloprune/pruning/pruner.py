@@ -19,6 +19,7 @@ from yoloprune.pruning.surgery import surgery
 from yoloprune.pruning.verification import (
     Verification,
     compare,
+    dense_maps,
     head_maps,
     masked_state,
     random_images,
@@ -69,18 +70,18 @@ def prune(
     `images` (B, C, H, W) float64 in [0, 1], seeded noise by default, are what the verification runs
     on; `seed` is for the random criterion. `measured` are scores that were measured on images
     (`selection.py`), comparable over the network, in place of the criterion's own. Raises
-    `PlanError` when the budget cannot be met and `VerificationError` when the slim network is not
-    exact.
+    `PlanError` when the budget cannot be met, `WeightsError` when the dense network overflows, and
+    `VerificationError` when the slim network is not exact.
     """
     if images is None:
         images = random_images(spec)
     graph = analyse(spec)
     scores = rankable_scores(graph, state, criterion, scope, seed=seed, measured=measured)
     plan = solve(graph, scores, budget, criterion=criterion, compensation=compensation)
+    dense = dense_maps(spec, state, images)
     slim_spec, slim_state = surgery(spec, compensate(spec, state, plan), plan)
     slim = head_maps(slim_spec, slim_state, images)
     exactness = _exactness(spec, state, plan, slim, images)
-    dense = head_maps(spec, state, images)
     residues = {}
     for method in Compensation:
         if method is compensation:
@@ -137,10 +138,14 @@ def prove(
     slim_state: State,
     images: Tensor,
 ) -> Proof:
-    """Measure a slim network against its dense origin; raises `VerificationError` if not exact."""
+    """Measure a slim network against its dense origin.
+
+    Raises `VerificationError` if it is not exact, `WeightsError` if the dense network overflows.
+    """
+    dense = dense_maps(spec, state, images)
     slim = head_maps(slim_spec, slim_state, images)
     exactness = _exactness(spec, state, plan, slim, images)
-    return Proof(exactness=exactness, change=compare(slim, head_maps(spec, state, images)))
+    return Proof(exactness=exactness, change=compare(slim, dense))
 
 
 def _exactness(

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.spec import Conv, NetworkSpec
+from yoloprune.darknet.spec import Conv, Layer, NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
-from yoloprune.errors import VerificationError
-from yoloprune.model.network import Network
+from yoloprune.errors import VerificationError, WeightsError
+from yoloprune.model.network import Network, Transform
 from yoloprune.pruning.channels import is_depthwise
 from yoloprune.pruning.groups import DependencyGraph, analyse
 from yoloprune.pruning.plan import PruningPlan, check_plan
@@ -75,14 +75,41 @@ def random_images(spec: NetworkSpec, *, seed: int = 0) -> Tensor:
     return torch.rand(1, *spec.input_shape, dtype=torch.float64, generator=generator)
 
 
-def head_maps(spec: NetworkSpec, state: State, images: Tensor) -> tuple[Tensor, ...]:
-    """Head maps of a state in the images' dtype."""
+def head_maps(
+    spec: NetworkSpec, state: State, images: Tensor, transform: Transform | None = None
+) -> tuple[Tensor, ...]:
+    """Head maps of a state in the images' dtype; `transform` as in `Network.forward`."""
     cast = {
         index: ConvParameters(**{name: t.to(images.dtype) for name, t in p.items()})
         for index, p in state.items()
     }
     with torch.inference_mode():
-        maps: tuple[Tensor, ...] = Network.from_state(spec, cast)(images)
+        maps: tuple[Tensor, ...] = Network.from_state(spec, cast)(images, transform)
+    return maps
+
+
+def dense_maps(spec: NetworkSpec, state: State, images: Tensor) -> tuple[Tensor, ...]:
+    """Head maps of a network that is to be pruned, in the images' dtype, float64.
+
+    Raises `WeightsError` if they are not finite, or would not be in float32, as programs run it.
+    """
+    beyond: list[Layer] = []
+
+    def note(layer: Layer, output: Tensor) -> Tensor:
+        # A NaN compares as False.
+        if not beyond and not bool(output.abs().amax() <= torch.finfo(torch.float32).max):
+            beyond.append(layer)
+        return output
+
+    maps = head_maps(spec, state, images, note)
+    # What is beyond float32 inside may still be finite at the heads, behind a logistic, say.
+    if beyond and not all(
+        m.isfinite().all() for m in (*maps, *head_maps(spec, state, images.float()))
+    ):
+        raise WeightsError(
+            f"the dense network itself gives values that are not finite in float32, from "
+            f"{beyond[0].title} on: its weights are damaged, or its training diverged"
+        )
     return maps
 
 

@@ -58,7 +58,8 @@ def shape_iou(sizes: Tensor, anchors: Tensor) -> Tensor:  # (M, 2), (A, 2) -> (M
     """IoU of boxes laid on the same centre."""
     overlap = torch.minimum(sizes[:, None], anchors[None]).prod(dim=-1)
     union = sizes.prod(dim=1)[:, None] + anchors.prod(dim=1)[None] - overlap
-    return overlap / union
+    # An anchor may be 0 wide, and then fits nothing.
+    return overlap / union.clamp(min=torch.finfo(union.dtype).tiny)
 
 
 def assign(

@@ -56,6 +56,8 @@ def trainable_heads(spec: NetworkSpec) -> tuple[Yolo, ...]:
     heads = tuple(head for head in spec.heads if isinstance(head, Yolo))
     if not heads:
         raise CfgError("the network has no [yolo] head to train")
+    if not any(width * height > 0 for head in heads for width, height in head.anchors):
+        raise CfgError(f"{heads[0].title}: all anchors are 0 wide or high: fit them to the data")
     return heads
 
 
