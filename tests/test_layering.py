@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "yoloprune"
 # Lower numbers may not import higher ones; modules of one level may import each other.
 LEVELS = {
     "errors": 0,
+    "cores": 0,
     "files": 0,
     "interrupts": 0,
     "graph": 1,

@@ -1,5 +1,7 @@
 """Average precision worked out by hand."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,16 @@ import torch
 from yoloprune.detection.boxes import pixel_box_iou
 from yoloprune.detection.decode import Detections
 from yoloprune.evaluation.average_precision import (
+    Flags,
     GroundTruth,
+    Matcher,
+    Ranking,
     average_precision,
     average_precisions,
     best_f1,
     match,
+    match_image,
+    nearest_matches,
     precision_recall,
     rank,
 )
@@ -33,6 +40,16 @@ def truth(*rows: tuple[tuple[float, ...], int]) -> GroundTruth:
         boxes_xyxy=torch.tensor([row[0] for row in rows], dtype=torch.float64).reshape(-1, 4),
         labels=torch.tensor([row[1] for row in rows], dtype=torch.int64),
     )
+
+
+def ranked(
+    found: list[Detections],
+    objects: list[GroundTruth],
+    classes: int,
+    matcher: Matcher = nearest_matches,
+) -> Ranking:
+    images = [match_image(*pair, matcher) for pair in zip(found, objects, strict=True)]
+    return rank(images, classes)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +97,7 @@ def test_each_object_is_found_once(overlaps: list[list[float]], correct: list[bo
 
 
 def test_detections_of_all_images_are_ranked_together() -> None:
-    ranking = rank(
+    ranking = ranked(
         [
             detections((ELSEWHERE, 0.6, 0), (BOX, 0.3, 0)),
             detections((BOX, 0.9, 0), (BOX, 0.5, 1)),
@@ -90,7 +107,7 @@ def test_detections_of_all_images_are_ranked_together() -> None:
         3,
     )
     assert ranking.labels.tolist() == [0, 0, 0, 1, 0]
-    assert ranking.correct.tolist() == [True, False, False, False, True]
+    assert ranking.correct().tolist() == [True, False, False, False, True]
     assert ranking.objects.tolist() == [2, 1, 0]
     # Class 0: (1/2, 1), ..., (1, 2/4). Class 1 is never found, class 2 never there.
     assert average_precisions(ranking) == pytest.approx([0.75, 0.0, np.nan], nan_ok=True)
@@ -98,25 +115,41 @@ def test_detections_of_all_images_are_ranked_together() -> None:
 
 def test_objects_of_another_class_are_not_in_the_way() -> None:
     wider = (0.0, 0.0, 12.0, 10.0)
-    ranking = rank([detections((BOX, 0.9, 1))], [truth((BOX, 0), (wider, 1))], 2)
-    assert ranking.correct.tolist() == [True]
+    ranking = ranked([detections((BOX, 0.9, 1))], [truth((BOX, 0), (wider, 1))], 2)
+    assert ranking.correct().tolist() == [True]
 
 
 def test_the_better_of_two_detections_is_correct_in_any_order() -> None:
-    ranking = rank([detections((BOX, 0.2, 0), (BOX, 0.7, 0))], [truth((BOX, 0))], 1)
-    assert ranking.correct.tolist() == [True, False]
+    ranking = ranked([detections((BOX, 0.2, 0), (BOX, 0.7, 0))], [truth((BOX, 0))], 1)
+    assert ranking.correct().tolist() == [True, False]
 
 
 def test_the_kind_of_iou_matters() -> None:
     # 4 x 2 against 4 x 4: 0.5 as areas; counting corner pixels 5 x 3 against 5 x 5: 0.6.
     found = [detections(((0.0, 0.0, 4.0, 2.0), 0.9, 0))]
     there = [truth(((0.0, 0.0, 4.0, 4.0), 0))]
-    assert not rank(found, there, 1, iou_threshold=0.55).correct[0]
-    assert rank(found, there, 1, iou_threshold=0.55, iou=pixel_box_iou).correct[0]
-    assert rank(found, there, 1, iou_threshold=0.5).correct[0]
+    strict = partial(nearest_matches, iou_threshold=0.55)
+    assert not ranked(found, there, 1, strict).correct()[0]
+    assert ranked(found, there, 1, partial(strict, iou=pixel_box_iou)).correct()[0]
+    assert ranked(found, there, 1).correct()[0]
 
 
 def test_no_detections_at_all() -> None:
-    ranking = rank([detections()], [truth((BOX, 0))], 1)
-    assert ranking.correct.shape == (0,)
+    ranking = ranked([detections()], [truth((BOX, 0))], 1)
+    assert ranking.correct().shape == (0,)
     assert average_precisions(ranking).tolist() == [0.0]
+
+
+def test_every_way_to_match_has_its_own_flags() -> None:
+    # Eleven ways: more than a byte has bits.
+    ways = np.random.default_rng(0).random((3, 11)) < 0.5
+
+    def matcher(found: Detections, truth: GroundTruth) -> Flags:
+        return ways
+
+    found = detections((BOX, 0.2, 0), (BOX, 0.9, 1), (BOX, 0.5, 0))
+    ranking = ranked([found], [truth((BOX, 1))], 2, matcher)
+    assert ranking.labels.tolist() == [1, 0, 0]
+    assert np.array_equal(np.stack([ranking.correct(way) for way in range(11)], axis=1), ways)
+    ((label, places),) = ranking.by_class()
+    assert (label, places.tolist()) == (1, [0])

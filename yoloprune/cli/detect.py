@@ -220,7 +220,7 @@ def _class_names(
 def _detector(
     cfg: Path, spec: NetworkSpec, weights: Path, threshold: float, nms: float
 ) -> _Detector:
-    network = Network.from_state(spec, read_weights(weights, spec))
+    network = Network.from_state(spec, read_weights(weights, spec)).for_inference()
     resize, channels = darknet_resize(spec), image_channels(spec)
 
     def find(view: _View) -> Detections:

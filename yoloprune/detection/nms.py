@@ -28,28 +28,44 @@ _GREEDY_POWER = 0.6
 
 
 def nms(  # (N, 4), (N,), (N,) -> (K,)
-    boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float, iou: PairwiseIou = box_iou
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    iou_threshold: float,
+    iou: PairwiseIou = box_iou,
+    limit: int | None = None,
 ) -> Tensor:
     """Indices of the boxes that greedy per-class suppression keeps, highest score first.
 
     A box goes if its IoU with a kept box of its class is above the threshold; of boxes with equal
-    scores the earlier comes first.
+    scores the earlier comes first. `limit` keeps the first boxes of each class, and saves the time
+    for the others.
     """
     order = scores.argsort(descending=True, stable=True)
     order = order[labels[order].argsort(stable=True)]
     boxes, labels = boxes[order], labels[order]
     keep = torch.zeros_like(labels, dtype=torch.bool)
-    for start in range(0, len(order), _BLOCK):
+    start = 0
+    while start < len(order):
         block = slice(start, start + _BLOCK)
         # Boxes are sorted by class: only the class that began before this block reaches back.
         begin = int(torch.searchsorted(labels, labels[start]))
+        if limit is not None and int(keep[begin:start].sum()) >= limit:
+            start = int(torch.searchsorted(labels, labels[start], right=True))
+            continue
         earlier = boxes[begin:start][keep[begin:start]]
         reached = (iou(earlier, boxes[block]) > iou_threshold).any(dim=0)
         alive = ~(reached & (labels[block] == labels[start]))
         same = labels[block, None] == labels[None, block]
         overlaps = ((iou(boxes[block], boxes[block]) > iou_threshold) & same).triu(diagonal=1)
         keep[block] = _kept(alive, overlaps)
-    kept = order[keep].sort().values
+        start += _BLOCK
+    kept, labels = order[keep], labels[keep]
+    if limit is not None:
+        place_in_class = torch.arange(len(kept), device=kept.device)
+        place_in_class -= torch.searchsorted(labels, labels)
+        kept = kept[place_in_class < limit]
+    kept = kept.sort().values
     return kept[scores[kept].argsort(descending=True, stable=True)]
 
 
@@ -84,17 +100,18 @@ def select_detections(
     iou_threshold: float,
     *,
     iou: PairwiseIou = box_iou,
+    limit: int | None = None,
 ) -> list[Detections]:
     """Detections of each image, highest score first, in input pixels.
 
     Every class of a box whose objectness x class is above `threshold` is a detection of its own;
-    then suppression within each class.
+    then suppression within each class, of which the best `limit` stay, all of them if None.
     """
     selected = []
     for boxes, objectness, classes in _images(predictions):
         scores = objectness[:, None] * classes
         box, label = (scores > threshold).nonzero(as_tuple=True)
-        kept = nms(boxes[box], scores[box, label], label, iou_threshold, iou=iou)
+        kept = nms(boxes[box], scores[box, label], label, iou_threshold, iou, limit)
         selected.append(
             Detections(
                 boxes_xyxy=boxes[box[kept]],

@@ -1,10 +1,13 @@
 """Average precision over all points of the precision-recall curve.
 
-N detections of an image, G objects in it, K classes, T detections of a whole data set, ranked.
+Detections are matched image by image and then ranked together: boxes need not be kept.
+N detections of an image, G objects in it, K classes, T detections of a whole data set, ranked;
+M ways to tell which detections are correct (IoU thresholds, mostly).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +28,45 @@ class GroundTruth:
     labels: Tensor
 
 
+Matcher: TypeAlias = Callable[[Detections, GroundTruth], Flags]
+"""Which detections of an image, given highest score first, are correct in each way: (N, M)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Matched:
+    """The detections of one image, highest score first, without their boxes.
+
+    `scores` (N,) float, `labels` (N,), `correct` (N, M); `objects` (G,) are the objects' labels.
+    """
+
+    scores: NDArray[np.floating]
+    labels: NDArray[np.int64]
+    correct: Flags
+    objects: NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ranking:
     """All detections of a data set, highest score first, and the number of objects they look for.
 
-    `correct` (T,) and `labels` (T,) of the detections; `objects` (K,) in each class.
+    `labels` (T,) of the detections; `objects` (K,) in each class. `packed` (T, M / 8 rounded up)
+    uint8 has a bit for each way to match, for there may be millions of detections.
     """
 
-    correct: Flags
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int32]
+    packed: NDArray[np.uint8]
     objects: NDArray[np.int64]
+
+    def correct(self, way: int = 0) -> Flags:
+        """Which detections (T,) find an object, in one of the ways."""
+        return (self.packed[:, way // 8] >> (way % 8) & 1).astype(np.bool_)
+
+    def by_class(self) -> list[tuple[int, NDArray[np.intp]]]:
+        """Each class that has objects, and which detections are of it, highest score first."""
+        order = np.argsort(self.labels, kind="stable")
+        counts = np.bincount(self.labels, minlength=len(self.objects))
+        places = np.split(order, np.cumsum(counts)[:-1])
+        return [(label, places[label]) for label in np.flatnonzero(self.objects).tolist()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,42 +115,58 @@ def match(overlaps: Floats, iou_threshold: float) -> Flags:  # (N, G) -> (N,)
     return correct
 
 
-def rank(
-    detections: Sequence[Detections],
-    truths: Sequence[GroundTruth],
-    classes: int,
+def nearest_matches(
+    found: Detections,
+    truth: GroundTruth,
     *,
     iou_threshold: float = 0.5,
     iou: Callable[[Tensor, Tensor], Tensor] = box_iou,
-) -> Ranking:
-    """Match the detections of each image with its objects, class by class, and rank them by score.
+) -> Flags:  # -> (N, 1)
+    """Match as `match` does, within each class; a `Matcher` with one way."""
+    overlaps = iou(found.boxes_xyxy, truth.boxes_xyxy.to(found.boxes_xyxy))
+    same = found.labels[:, None] == truth.labels[None, :].to(found.labels)
+    # Below every threshold, so that another class is never the nearest object.
+    overlaps = overlaps.masked_fill(~same, -1.0)
+    return match(overlaps.double().cpu().numpy(), iou_threshold)[:, None]
 
-    Boxes of detections and objects are in the same pixels. Equal scores stay in their order.
+
+def match_image(found: Detections, truth: GroundTruth, matcher: Matcher) -> Matched:
+    """Match the detections of an image, in any order, with its objects.
+
+    Boxes of both are in the same pixels. Equal scores stay in their order.
     """
-    scores, labels, correct = [np.zeros(0)], [np.zeros(0, np.int64)], [np.zeros(0, np.bool_)]
+    order = found.scores.argsort(descending=True, stable=True)
+    ranked = Detections(
+        boxes_xyxy=found.boxes_xyxy[order], scores=found.scores[order], labels=found.labels[order]
+    )
+    return Matched(
+        scores=ranked.scores.cpu().numpy(),
+        labels=ranked.labels.cpu().numpy(),
+        correct=matcher(ranked, truth),
+        objects=truth.labels.cpu().numpy(),
+    )
+
+
+def rank(images: Iterable[Matched], classes: int) -> Ranking:
+    """Rank the detections of one or more images by score; equal scores stay in their order."""
+    scores, labels, packed = [], [], []
     objects = np.zeros(classes, np.int64)
-    for found, truth in zip(detections, truths, strict=True):
-        order = found.scores.argsort(descending=True, stable=True)
-        overlaps = iou(found.boxes_xyxy[order], truth.boxes_xyxy.to(found.boxes_xyxy))
-        same = found.labels[order, None] == truth.labels[None, :].to(found.labels)
-        # Below every threshold, so that another class is never the nearest object.
-        overlaps = overlaps.masked_fill(~same, -1.0)
-        correct.append(match(overlaps.double().cpu().numpy(), iou_threshold))
-        scores.append(found.scores[order].double().cpu().numpy())
-        labels.append(found.labels[order].cpu().numpy())
-        objects += np.bincount(truth.labels.cpu().numpy(), minlength=classes)
+    for image in images:
+        scores.append(image.scores)
+        labels.append(image.labels.astype(np.int32))
+        packed.append(np.packbits(image.correct, axis=1, bitorder="little"))
+        objects += np.bincount(image.objects, minlength=classes)
     ranks = np.argsort(-np.concatenate(scores), kind="stable")
     return Ranking(
-        correct=np.concatenate(correct)[ranks],
-        labels=np.concatenate(labels)[ranks],
-        objects=objects,
+        labels=np.concatenate(labels)[ranks], packed=np.concatenate(packed)[ranks], objects=objects
     )
 
 
 def average_precisions(ranking: Ranking) -> Floats:
     """Average precision (K,) of each class; NaN for classes without objects."""
     values = np.full(len(ranking.objects), np.nan)
-    for label in np.flatnonzero(ranking.objects):
-        correct = ranking.correct[ranking.labels == label]
-        values[label] = average_precision(*precision_recall(correct, ranking.objects[label]))
+    correct = ranking.correct()
+    for label, places in ranking.by_class():
+        curve = precision_recall(correct[places], ranking.objects[label])
+        values[label] = average_precision(*curve)
     return values

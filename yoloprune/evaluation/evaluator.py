@@ -6,13 +6,16 @@ resized by nearest neighbour; boxes with an objectness of at least 0.01; merging
 counting corner pixels. It has no AP at other IoU thresholds.
 
 `coco`: the image resized as darknet does; every class above a small score counts; suppression
-within each class; pycocotools' AP50 and AP50:95 in the pixels of the original images.
+within each class, of which an image's best 100 detections count; pycocotools' AP50 and AP50:95 in
+the pixels of the original images.
 
 The two give different numbers for the same network: compare only within one of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -39,16 +42,26 @@ from yoloprune.detection.decode import Detections, Predictions
 from yoloprune.detection.nms import merge_detections, select_detections
 from yoloprune.errors import CfgError, DatasetError
 from yoloprune.evaluation.average_precision import (
+    Flags,
     GroundTruth,
+    Matched,
     PrecisionRecall,
     Ranking,
     average_precisions,
     best_f1,
+    match_image,
+    nearest_matches,
     precision_recall,
     rank,
 )
-from yoloprune.evaluation.coco import coco_average_precisions
+from yoloprune.evaluation.coco import (
+    DETECTION_LIMIT,
+    IOU_THRESHOLDS,
+    coco_average_precisions,
+    coco_matches,
+)
 from yoloprune.evaluation.inference import in_image, predict
+from yoloprune.evaluation.streams import in_streams
 from yoloprune.model.network import Network
 
 Protocol: TypeAlias = Literal["case-study", "coco"]
@@ -64,6 +77,9 @@ SCORE_THRESHOLD = 0.005
 
 NMS_THRESHOLD = 0.45
 """IoU above which the `coco` protocol suppresses; darknet's default."""
+
+BATCH_SIZE = 4
+"""Images that a network reads at once: on a CPU more are slower, for their maps leave the cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +117,7 @@ def evaluate(
     dataset: Dataset,
     protocol: Protocol,
     *,
-    batch_size: int = 8,
+    batch_size: int = BATCH_SIZE,
     progress: Progress = iter,
 ) -> Evaluation:
     """Evaluate by the named protocol with its standard thresholds.
@@ -115,17 +131,19 @@ def evaluate(
 
 
 def evaluate_case_study(
-    network: Network, dataset: Dataset, *, batch_size: int = 8, progress: Progress = iter
+    network: Network, dataset: Dataset, *, batch_size: int = BATCH_SIZE, progress: Progress = iter
 ) -> Evaluation:
     """Evaluate by the `case-study` protocol (see the module's description)."""
-    detections: list[Detections] = []
-    truths: list[GroundTruth] = []
-    for samples, predictions in _predicted(network, dataset, pad_to_aspect, batch_size, progress):
-        detections += merge_detections(predictions)
-        for sample in samples:
+    matcher = partial(nearest_matches, iou=pixel_box_iou)
+
+    def judge(samples: list[_Sample], predictions: Predictions) -> Iterator[Matched]:
+        for sample, found in zip(samples, merge_detections(predictions), strict=True):
             boxes = boxes_to_network(sample.truth.boxes_xyxy, sample.placement)
-            truths.append(GroundTruth(boxes_xyxy=boxes, labels=sample.truth.labels))
-    ranking = rank(detections, truths, len(dataset.names), iou=pixel_box_iou)
+            truth = GroundTruth(boxes_xyxy=boxes, labels=sample.truth.labels)
+            yield match_image(found, truth, matcher)
+
+    matched = _matched(network, dataset, pad_to_aspect, judge, batch_size, progress)
+    ranking = rank(matched, len(dataset.names))
     return _evaluation("case-study", dataset.names, ranking, average_precisions(ranking), None)
 
 
@@ -135,7 +153,7 @@ def evaluate_coco(
     *,
     threshold: float = SCORE_THRESHOLD,
     iou_threshold: float = NMS_THRESHOLD,
-    batch_size: int = 8,
+    batch_size: int = BATCH_SIZE,
     progress: Progress = iter,
 ) -> Evaluation:
     """Evaluate by the `coco` protocol (see the module's description).
@@ -143,17 +161,23 @@ def evaluate_coco(
     Scores above `threshold` count; of boxes of a class whose IoU is above `iou_threshold` the best
     stays.
     """
-    detections: list[Detections] = []
-    truths: list[GroundTruth] = []
-    resize = darknet_resize(network.spec)
-    for samples, predictions in _predicted(network, dataset, resize, batch_size, progress):
-        selected = select_detections(predictions, threshold, iou_threshold)
+
+    def judge(samples: list[_Sample], predictions: Predictions) -> Iterator[Matched]:
+        selected = select_detections(predictions, threshold, iou_threshold, DETECTION_LIMIT)
         for sample, found in zip(samples, selected, strict=True):
-            detections.append(in_image(found, sample.placement, sample.size))
-            truths.append(sample.truth)
-    averages = coco_average_precisions(detections, truths, len(dataset.names))
-    ranking = rank(detections, truths, len(dataset.names))
+            placed = in_image(found, sample.placement, sample.size)
+            yield match_image(placed, sample.truth, _nearest_and_coco_matches)
+
+    resize = darknet_resize(network.spec)
+    matched = _matched(network, dataset, resize, judge, batch_size, progress)
+    ranking = rank(matched, len(dataset.names))
+    averages = coco_average_precisions(ranking, range(1, 1 + len(IOU_THRESHOLDS)))
     return _evaluation("coco", dataset.names, ranking, averages[0], averages.mean(axis=0))
+
+
+def _nearest_and_coco_matches(found: Detections, truth: GroundTruth) -> Flags:
+    """The first way is that of precision and recall, the others are COCO's."""
+    return np.hstack((nearest_matches(found, truth), coco_matches(found, truth)))
 
 
 def ground_truth(labelled: LabelledImage, size: tuple[int, ...]) -> GroundTruth:
@@ -173,10 +197,15 @@ class _Sample:
     truth: GroundTruth
 
 
-def _predicted(
-    network: Network, dataset: Dataset, resize: Resize, batch_size: int, progress: Progress
-) -> Iterator[tuple[list[_Sample], Predictions]]:
-    """Run the network over the data set, batch by batch."""
+def _matched(
+    network: Network,
+    dataset: Dataset,
+    resize: Resize,
+    judge: Callable[[list[_Sample], Predictions], Iterable[Matched]],
+    batch_size: int,
+    progress: Progress,
+) -> Iterator[Matched]:
+    """The detections of each image, matched by `judge`; several batches at a time."""
     classes = class_count(network.spec)
     if classes != len(dataset.names):
         raise CfgError(f"the network has {classes} classes, the data {len(dataset.names)}")
@@ -184,12 +213,17 @@ def _predicted(
         raise DatasetError(
             f"none of the {len(dataset.images)} images has an object: AP is undefined"
         )
-    samples: list[_Sample] = []
-    for number, labelled in enumerate(progress(dataset.images), start=1):
-        samples.append(_sample(labelled, resize, network.spec))
-        if len(samples) == batch_size or number == len(dataset.images):
-            yield samples, predict(network, [sample.fitted for sample in samples])
-            samples = []
+    detector = network.for_inference()
+
+    def work(images: Sequence[LabelledImage]) -> list[Matched]:
+        samples = [_sample(labelled, resize, network.spec) for labelled in images]
+        return list(judge(samples, predict(detector, [sample.fitted for sample in samples])))
+
+    starts = range(0, len(dataset.images), batch_size)
+    batches = (dataset.images[start : start + batch_size] for start in starts)
+    results = chain.from_iterable(in_streams(work, batches))
+    for _, result in zip(progress(dataset.images), results, strict=True):
+        yield result
 
 
 def _sample(labelled: LabelledImage, resize: Resize, spec: NetworkSpec) -> _Sample:
@@ -209,7 +243,8 @@ def _evaluation(
     ap50_95: NDArray[np.float64] | None,
 ) -> Evaluation:
     objects = ranking.objects
-    precisions, recalls = precision_recall(ranking.correct, int(objects.sum()))
+    correct = ranking.correct()
+    precisions, recalls = precision_recall(correct, int(objects.sum()))
     precision, recall = best_f1(precisions, recalls)
     return Evaluation(
         protocol=protocol,
@@ -227,7 +262,5 @@ def _evaluation(
         ),
         precision=precision,
         recall=recall,
-        curve=PrecisionRecall(
-            precision=precisions[ranking.correct], recall=recalls[ranking.correct]
-        ),
+        curve=PrecisionRecall(precision=precisions[correct], recall=recalls[correct]),
     )

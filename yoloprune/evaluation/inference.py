@@ -17,12 +17,14 @@ from yoloprune.model.network import Network
 def inference(network: Network) -> Iterator[None]:
     """Evaluation mode without gradients; the network's own mode comes back afterwards."""
     training = network.training
-    network.eval()
+    if training:
+        network.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        network.train(training)
+        if training:
+            network.train()
 
 
 def predict(network: Network, inputs: Sequence[NetworkInput]) -> Predictions:

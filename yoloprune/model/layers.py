@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from yoloprune.darknet.spec import Conv, MaxPool, Reorg
-from yoloprune.darknet.state import BATCH_NORM_EPSILON
+from yoloprune.darknet.state import BATCH_NORM_EPSILON, ConvParameters
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -85,6 +85,17 @@ ACTIVATION_FUNCTIONS: dict[str, Activation] = {
     "tanh": torch.tanh,
 }
 """Darknet's activations by name (`src/activations.h`)."""
+
+
+def folded(parameters: ConvParameters) -> ConvParameters:
+    """The same convolution, its batch norm folded in; zeros of the kernel stay zero."""
+    kernel, bias = parameters.kernel, parameters.bias
+    if parameters.scale is None or parameters.mean is None or parameters.variance is None:
+        return parameters
+    factor = parameters.scale / torch.sqrt(parameters.variance + BATCH_NORM_EPSILON)
+    return ConvParameters(
+        kernel=kernel * factor[:, None, None, None], bias=bias - parameters.mean * factor
+    )
 
 
 class ConvLayer(nn.Module):

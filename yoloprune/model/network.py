@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,13 @@ from yoloprune.darknet.spec import (
 )
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.darknet.weights import check_state
-from yoloprune.model.layers import ACTIVATION_FUNCTIONS, ConvLayer, MaxPoolLayer, ReorgLayer
+from yoloprune.model.layers import (
+    ACTIVATION_FUNCTIONS,
+    ConvLayer,
+    MaxPoolLayer,
+    ReorgLayer,
+    folded,
+)
 
 Transform = Callable[[Layer, Tensor], Tensor]
 """Replaces the output of a layer during a forward pass."""
@@ -57,12 +64,33 @@ class Network(nn.Module):
         Raises `WeightsError` unless the state fits the spec exactly.
         """
         check_state(spec, state)
-        with torch.device("meta"):
-            network = cls(spec)
-        dtype = next(iter(state.values())).kernel.dtype
-        network.to(dtype=dtype).to_empty(device="cpu")
+        network = cls._empty(spec, next(iter(state.values())).kernel.dtype, torch.device("cpu"))
         network.load(state)
         return network.eval()
+
+    @classmethod
+    def _empty(cls, spec: NetworkSpec, dtype: torch.dtype, device: torch.device) -> "Network":
+        with torch.device("meta"):
+            network = cls(spec)
+        return network.to(dtype=dtype).to_empty(device=device)
+
+    def for_inference(self) -> "Network":
+        """A faster copy that computes, to rounding, what this one does in evaluation mode.
+
+        Batch norms are folded into the convolutions (the copy's spec says so), kernels lie in
+        channels-last order, and nothing has gradients. Dtype and device stay.
+        """
+        layers = tuple(
+            replace(layer, batch_normalize=False) if isinstance(layer, Conv) else layer
+            for layer in self.spec.layers
+        )
+        kernel = next(self.parameters())
+        copy = self._empty(replace(self.spec, layers=layers), kernel.dtype, kernel.device)
+        for conv in self.spec.convs:
+            copy.load({conv.index: folded(self._parameters_of(conv))})
+        # mypy knows no overload of Module.to for a memory format alone.
+        copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return copy.eval().requires_grad_(False)
 
     def load(self, state: State) -> None:
         """Copy parameters in, layer by layer; layers absent from the state keep theirs."""
@@ -76,14 +104,12 @@ class Network(nn.Module):
 
     def state(self) -> dict[int, ConvParameters]:
         """Copies of all parameters, by layer index."""
-        state = {}
-        for conv in self.spec.convs:
-            names = ["bias", "kernel"]
-            if conv.batch_normalize:
-                names += ["scale", "mean", "variance"]
-            tensors = {n: self._tensor(conv.index, n).detach().clone() for n in names}
-            state[conv.index] = ConvParameters(**tensors)
-        return state
+        return {
+            conv.index: ConvParameters(
+                **{name: tensor.clone() for name, tensor in self._parameters_of(conv).items()}
+            )
+            for conv in self.spec.convs
+        }
 
     def forward(  # (B, C, H, W) -> one (B, anchors x entries, h, w) a head
         self, images: Tensor, transform: Transform | None = None
@@ -133,6 +159,13 @@ class Network(nn.Module):
         module = self.layers[str(index)]
         assert isinstance(module, ConvLayer)
         return module
+
+    def _parameters_of(self, conv: Conv) -> ConvParameters:
+        """The parameters themselves, without gradients."""
+        names = ["bias", "kernel"]
+        if conv.batch_normalize:
+            names += ["scale", "mean", "variance"]
+        return ConvParameters(**{n: self._tensor(conv.index, n).detach() for n in names})
 
     def _tensor(self, index: int, name: str) -> Tensor:
         layer = self.conv(index)

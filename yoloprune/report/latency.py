@@ -166,7 +166,7 @@ def wall_clock(run: Callable[[], object]) -> Timer:
 
 
 def _torch_timer(spec: NetworkSpec, state: State) -> Timer:
-    network, images = Network.from_state(spec, state), sample_image(spec)
+    network, images = Network.from_state(spec, state).for_inference(), sample_image(spec)
 
     @torch.inference_mode()
     def run() -> None:
@@ -176,7 +176,8 @@ def _torch_timer(spec: NetworkSpec, state: State) -> Timer:
 
 
 def _cuda_timer(spec: NetworkSpec, state: State) -> Timer:
-    network, images = Network.from_state(spec, state).cuda(), sample_image(spec).cuda()
+    network = Network.from_state(spec, state).cuda().for_inference()
+    images = sample_image(spec).cuda()
 
     def run() -> float:
         # torch leaves the event's constructor untyped.

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from yoloprune.darknet.shapes import Shape, layer_shapes, source_shapes
 from yoloprune.darknet.spec import Conv, NetworkSpec
-from yoloprune.darknet.state import BATCH_NORM_EPSILON, ConvParameters, State
+from yoloprune.darknet.state import State
 from yoloprune.errors import WeightsError
-from yoloprune.model.layers import ACTIVATION_FUNCTIONS, ConvLayer
+from yoloprune.model.layers import ACTIVATION_FUNCTIONS, ConvLayer, folded
 from yoloprune.model.network import Network
 from yoloprune.sparsity.layout import Geometry, nonzeros, tile_starts, unit_size
 
@@ -82,7 +82,8 @@ class SparseNetwork:
         choices, noise = [], torch.Generator().manual_seed(0)
         for conv in spec.convs:
             shape = source_shapes(conv, spec, shapes)[0]
-            kernel, bias = folded(state[conv.index])
+            parameters = folded(state[conv.index])
+            kernel, bias = parameters.kernel, parameters.bias
             dense = _dense(conv, kernel, bias)
             sparse = SparseConv(conv, kernel, bias, shape, threads=threads, pool=pool)
             dense_ms, sparse_ms = _milliseconds(
@@ -211,15 +212,6 @@ class SparseConv(nn.Module):
         cuts = np.searchsorted(work, work[-1] * np.arange(1, self.threads) / self.threads)
         ends = [0, *cuts.tolist(), units]
         return [(0, tiles, a, b) for a, b in pairwise(ends)]
-
-
-def folded(parameters: ConvParameters) -> tuple[Tensor, Tensor]:
-    """Kernel and bias with the batch norm folded in; zeros of the kernel stay zero."""
-    kernel, bias = parameters.kernel, parameters.bias
-    if parameters.scale is None or parameters.mean is None or parameters.variance is None:
-        return kernel, bias
-    factor = parameters.scale / torch.sqrt(parameters.variance + BATCH_NORM_EPSILON)
-    return kernel * factor[:, None, None, None], bias - parameters.mean * factor
 
 
 def _dense(conv: Conv, kernel: Tensor, bias: Tensor) -> ConvLayer:
