@@ -52,6 +52,23 @@ def test_the_result_is_the_greedy_one(count: int, classes: int, threshold: float
     assert kept.tolist() == greedy(boxes, scores, labels, threshold)
 
 
+@pytest.mark.parametrize("limit", [1, 20, 1000])
+@pytest.mark.parametrize("classes", [1, 5])
+def test_a_limit_keeps_the_first_of_each_class(limit: int, classes: int) -> None:
+    boxes = random_boxes(1500, seed=3)
+    generator = torch.Generator().manual_seed(3)
+    scores = torch.randint(0, 100, (1500,), generator=generator) / 100
+    labels = torch.randint(classes, (1500,), generator=generator)
+    counts = [0] * classes
+    expected = []
+    for index in nms(boxes, scores, labels, 0.45).tolist():
+        label = int(labels[index])
+        counts[label] += 1
+        expected += [index] * (counts[label] <= limit)
+    assert max(counts) > 20
+    assert nms(boxes, scores, labels, 0.45, limit=limit).tolist() == expected
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_result_is_that_of_opencv(seed: int) -> None:
     boxes = random_boxes(600, seed)

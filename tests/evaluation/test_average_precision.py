@@ -1,5 +1,7 @@
 """Average precision worked out by hand."""
 
+import tracemalloc
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -11,6 +13,7 @@ from yoloprune.detection.decode import Detections
 from yoloprune.evaluation.average_precision import (
     Flags,
     GroundTruth,
+    Matched,
     Matcher,
     Ranking,
     average_precision,
@@ -153,3 +156,27 @@ def test_every_way_to_match_has_its_own_flags() -> None:
     assert np.array_equal(np.stack([ranking.correct(way) for way in range(11)], axis=1), ways)
     ((label, places),) = ranking.by_class()
     assert (label, places.tolist()) == (1, [0])
+
+
+def test_a_detection_takes_few_bytes() -> None:
+    """Scores, classes and flags alone are kept: pycocotools takes a kilobyte for a detection."""
+
+    def images() -> Iterator[Matched]:
+        for _ in range(500):
+            yield Matched(
+                scores=generator.random(400, np.float32),
+                labels=np.zeros(400, np.int64),
+                correct=np.zeros((400, 11), np.bool_),
+                objects=np.zeros(3, np.int64),
+            )
+
+    generator = np.random.default_rng(0)
+    tracemalloc.start()
+    try:
+        ranking = rank(images(), 1)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(ranking.labels) == 200_000
+    assert kept < 10 * 200_000
+    assert peak < 50 * 200_000

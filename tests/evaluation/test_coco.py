@@ -143,6 +143,15 @@ def test_pycocotools_gives_the_same_to_the_last_bit(seed: int) -> None:
     assert np.array_equal(averages_of(found, objects, classes), expected, equal_nan=True)
 
 
+def test_of_two_objects_overlapped_equally_the_last_is_taken() -> None:
+    found = [detections([(2, 0, 12, 10, 0.9, 0), (0, 0, 8, 10, 0.8, 0)])]
+    left, right = (0, 0, 10, 10, 0), (4, 0, 14, 10, 0)
+    for objects, correct in (([left, right], [True, True]), ([right, left], [True, False])):
+        there = [truth(list(objects))]
+        assert coco_matches(found[0], there[0])[:, 0].tolist() == correct
+        assert np.array_equal(averages_of(found, there, 1), official(found, there, 1))
+
+
 def test_json_files_give_the_same(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     found, objects = [], []

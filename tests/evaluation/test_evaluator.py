@@ -1,12 +1,15 @@
+import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.colour_detector import (
     BLUE_OBJECT,
     BRIGHT_OBJECT,
     CELL,
+    CFG,
     FAINT_GREEN_OBJECT,
     GREEN_OBJECT,
     colour_spec,
@@ -19,6 +22,7 @@ from yoloprune.darknet.spec import with_input_size
 from yoloprune.data.dataset import Dataset, LabelledImage
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import CfgError, DatasetError
+from yoloprune.evaluation import streams
 from yoloprune.evaluation.evaluator import Evaluation, Protocol, evaluate, evaluate_coco
 from yoloprune.model.initialization import random_state
 from yoloprune.model.network import Network
@@ -123,6 +127,20 @@ def test_the_batch_size_changes_nothing(
     assert results == [results[0]] * 4
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_number_of_cores_changes_nothing(
+    network: Network, dataset: Dataset, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, threads = [], torch.get_num_threads()
+    for cores in (1, 3):
+        monkeypatch.setattr(streams, "available_cores", lambda cores=cores: cores)
+        torch.set_num_threads(cores)
+        results.append(evaluate(network, dataset, protocol, batch_size=1))
+    torch.set_num_threads(threads)
+    assert results[0] == results[1]
+    assert results[0].map50 > 0.7
+
+
 def test_the_score_threshold_decides_what_counts(network: Network, dataset: Dataset) -> None:
     # Objectness and class of a certain object are 1 / (1 + exp(-10)) each: 0.99991 together.
     assert evaluate_coco(network, dataset, threshold=0.99992).map50 == 0
@@ -142,10 +160,16 @@ def test_progress_wraps_the_images(network: Network, dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_network_keeps_its_mode(network: Network, dataset: Dataset, training: bool) -> None:
-    network.train(training)
+def test_the_network_stays_as_it_is(dataset: Dataset, training: bool) -> None:
+    spec = parse_cfg(CFG.format(option="").replace("filters", "batch_normalize=1\nfilters", 1))
+    network = Network.from_state(spec, random_state(spec)).train(training)
+    before = copy.deepcopy(network.state_dict())
     evaluate(network, dataset, "coco")
     assert network.training is training
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert network.spec.convs[0].batch_normalize
+    after = network.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

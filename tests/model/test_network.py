@@ -1,5 +1,6 @@
 """Whole networks against OpenCV's Darknet importer, and the model's own promises."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from torch import Tensor
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from tests.architectures import ARCHITECTURES
 from tests.random_networks import network_specs, random_state
 from yoloprune.darknet.parser import parse_cfg, write_cfg
 from yoloprune.darknet.spec import Conv, Layer, NetworkSpec
-from yoloprune.darknet.state import State
+from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import NETWORKS
 from yoloprune.errors import WeightsError
@@ -43,6 +45,38 @@ def opencv_maps(folder: Path, spec: NetworkSpec, state: State, images: Tensor) -
         activated = f"{conv.activation}_{conv.index + 1}"
         wanted.append(activated if activated in names else f"conv_{conv.index}")
     return list(network.forward(wanted))
+
+
+@settings(max_examples=20)
+@given(network_specs(), st.integers(0, 2**31))
+def test_the_copy_for_inference_computes_the_same(spec: NetworkSpec, seed: int) -> None:
+    network = Network.from_state(spec, random_state(spec, seed, torch.float64)).train()
+    before = copy.deepcopy(network.state_dict())
+    fast = network.for_inference()
+    assert not fast.training
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
+    assert not any(parameter.requires_grad for parameter in fast.parameters())
+    images = images_for(spec, batch=2).double()
+    with torch.no_grad():
+        maps = fast(images)
+        assert network.training
+        for own, theirs in zip(network.eval()(images), maps, strict=True):
+            torch.testing.assert_close(theirs, own, rtol=1e-9, atol=1e-9 * float(own.abs().max()))
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_the_copy_for_inference_is_as_exact_as_float32_allows() -> None:
+    spec = NETWORKS["yolov3-tiny"](classes=3, width=0.25, size=(96, 128))
+    state = random_state(spec, 1, torch.float32)
+    exact = {i: ConvParameters(**{n: t.double() for n, t in p.items()}) for i, p in state.items()}
+    images = images_for(spec)
+    with torch.no_grad():
+        wanted = Network.from_state(spec, exact)(images.double())
+        maps = Network.from_state(spec, state).for_inference()(images)
+        for own, right in zip(maps, wanted, strict=True):
+            assert own.dtype == torch.float32
+            assert (own - right).abs().max() < 1e-5 * right.abs().max()
 
 
 @pytest.mark.parametrize(
