@@ -220,7 +220,7 @@ def test_a_hundred_detections_an_image_and_class_count() -> None:
         GroundTruth(boxes_xyxy=image.boxes_xyxy[::7] + 1, labels=image.labels[::7])
         for image in whole
     ]
-    cut = select_detections(predictions, 0.1, 0.45, DETECTION_LIMIT)
+    cut = select_detections(predictions, 0.1, 0.45, limit=DETECTION_LIMIT)
     assert all(image.labels.bincount().max() == DETECTION_LIMIT for image in cut)
     expected = official(whole, objects, 2)
     assert np.array_equal(averages_of(cut, objects, 2), expected)
