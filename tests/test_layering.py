@@ -11,8 +11,10 @@ PACKAGE = Path(__file__).parents[1] / "yoloprune"
 
 # Lower numbers may not import higher ones; modules of one level may import each other.
 LEVELS = {
+    "documents": 0,
     "errors": 0,
     "cores": 0,
+    "escapes": 0,
     "files": 0,
     "interrupts": 0,
     "graph": 1,

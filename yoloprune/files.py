@@ -1,22 +1,45 @@
-"""Writing files, and folders of files, whole or not at all."""
+"""Reading plain files of a sensible size, and writing files and folders whole or not at all."""
 
 import errno
 import hashlib
-import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-from yoloprune.errors import YoloPruneError
 
 ABANDONED = 3600.0
 """Seconds after the last change at which a temporary is taken for what a killed process left."""
+
+
+def plain_size(path: Path) -> int:
+    """Size in bytes of a plain file.
+
+    Raises `OSError`, with a reason and the path, for a folder, for a device or a pipe (which may
+    never end), and for a name that no file can have.
+    """
+    try:
+        status = path.stat()
+    except ValueError:
+        # A null byte, or a character that is in no encoding.
+        raise OSError(errno.EINVAL, "no file can have this name", str(path)) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "a device or a pipe, not a plain file", str(path))
+    return status.st_size
+
+
+def read_file(path: Path, at_most: int) -> bytes:
+    """The bytes of a plain file; raises `OSError` as `plain_size` does, and beyond `at_most`."""
+    if (size := plain_size(path)) > at_most:
+        reason = f"{size} bytes, where more than {at_most} make no sense"
+        raise OSError(errno.EFBIG, reason, str(path))
+    return path.read_bytes()
 
 
 @contextmanager
@@ -28,8 +51,9 @@ def write_atomically(path: Path) -> Iterator[Path]:
     same file: the last one to finish wins. What a killed one left goes with a later write, once it
     has not changed for an hour.
     """
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    with suppress(FileNotFoundError):
+        # Whoever may write to a device could replace it.
+        plain_size(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays: writers such as cv2.imwrite choose the format by it.
     prefix, suffix = f".{path.stem}-", f".tmp{path.suffix}"
@@ -119,20 +143,16 @@ def make_public(path: Path) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
+    """SHA-256 of a plain file, in hexadecimal digits; raises `OSError` as `plain_size` does."""
+    plain_size(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file of ours holds; raises `YoloPruneError` if it is damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise YoloPruneError(f"{path}: damaged ({error})") from error
-
-
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file, whole or not at all."""
+    """Write a UTF-8 text file, whole or not at all.
+
+    Of a file name that is not UTF-8 the odd bytes are written as escapes.
+    """
     with write_atomically(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -183,4 +183,4 @@ def test_weights_that_changed_after_a_recovery_fail_verification(
     assert "not the weights" in refused("verify", pair.cfg, pair.weights, out)
     for damaged in ("[1]", '{"recovery": 1}', '{"recovery": {"heads": []}}', '{"recovery": {}}'):
         (out / "report.json").write_text(damaged)
-        assert "not a pruning report" in refused("verify", pair.cfg, pair.weights, out)
+        assert "report.json: damaged" in refused("verify", pair.cfg, pair.weights, out)

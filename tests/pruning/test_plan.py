@@ -55,7 +55,7 @@ def beyond(document: dict[str, Any]) -> None:
 
 
 def unknown_group(document: dict[str, Any]) -> None:
-    document["groups"]["999"] = {"keep": [0], "carriers": []}
+    document["groups"]["999"] = {"producers": [], "keep": [0], "carriers": []}
 
 
 def contradict(document: dict[str, Any]) -> None:
@@ -78,15 +78,15 @@ def foreign_carrier(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (set_version, "version 99"),
+        (set_version, "version must be 1, but is 99"),
         (swap_digest, "another network"),
         (empty_group, "empties group 0"),
         (descend, "must ascend"),
         (beyond, "must ascend within"),
         (unknown_group, "names group 999"),
         (contradict, "contradict"),
-        (drop_layers, "not a plan"),
-        (strange_budget, "not a plan"),
+        (drop_layers, "layers is missing"),
+        (strange_budget, "budget.keep_macs must be a number, but is 'half'"),
         (foreign_carrier, "carriers"),
     ],
 )
@@ -101,7 +101,7 @@ def test_a_damaged_plan_is_refused(path: Path, damage: Any, message: str) -> Non
 @pytest.mark.parametrize("text", ["", "[]", "{", "7", '{"version": 1}'])
 def test_what_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "plan.json").write_text(text)
-    with pytest.raises(PlanError, match="not a plan"):
+    with pytest.raises(PlanError, match=r"plan\.json: damaged, or of another version: "):
         read_plan(tmp_path / "plan.json", GRAPH)
 
 

@@ -241,20 +241,23 @@ def test_damaged_masks_are_refused(tmp_path: Path) -> None:
     whole = json.loads(path.read_text())
     layer = whole["layers"]["0"]
     for changed, words in (
-        ({"version": 1}, "version 1, not 2: make them again"),
+        ({"version": 1}, "version must be 2, but is 1"),
         ({"settings": whole["settings"] | {"sparsity": 0.8}}, "checksum"),
         ({"settings": whole["settings"] | {"exclude": ["heads"]}}, "checksum"),
-        ({"settings": whole["settings"] | {"sparsity": 10**400}}, "not masks"),
-        ({"layers": {"0": layer | {"shape": [float("inf"), 3, 3, 3]}}}, "not masks"),
+        ({"settings": whole["settings"] | {"sparsity": 10**400}}, "sparsity must be a number"),
+        (
+            {"layers": {"0": layer | {"shape": [float("inf"), 3, 3, 3]}}},
+            "layers.0.shape.0 must be a whole",
+        ),
         ({"sha256": "0" * 64}, "checksum"),
         ({"layers": {}}, "checksum"),
-        ({"layers": []}, "not masks"),
+        ({"layers": []}, "layers must be an object"),
         ({"layers": {"99": layer}}, "the mask of layer 99"),
-        ({"layers": {"0": layer | {"shape": [1]}}}, "not masks"),
-        ({"layers": {"0": layer | {"shape": []}}}, "not masks"),
-        ({"layers": {"0": layer | {"shape": [-1, -2]}}}, "not masks"),
-        ({"layers": {"0": layer | {"bits": "*"}}}, "not masks"),
-        ({"settings": {"sparsity": 2}}, "not masks"),
+        ({"layers": {"0": layer | {"shape": [1]}}}, "bytes of bits"),
+        ({"layers": {"0": layer | {"shape": []}}}, "bytes of bits"),
+        ({"layers": {"0": layer | {"shape": [-1, -2]}}}, "bytes of bits"),
+        ({"layers": {"0": layer | {"bits": "*"}}}, "base64"),
+        ({"settings": {"scope": "all"}}, "settings.sparsity is missing"),
         ({"settings": whole["settings"] | {"sparsity": 2}}, r"\[0, 1\)"),
     ):
         path.write_text(json.dumps(whole | changed))
@@ -262,7 +265,7 @@ def test_damaged_masks_are_refused(tmp_path: Path) -> None:
             read_masks(path, SPEC)
     for text in ("", "[", "[]", "7"):
         path.write_text(text)
-        with pytest.raises(PlanError, match="not masks"):
+        with pytest.raises(PlanError, match="damaged, or of another version"):
             read_masks(path, SPEC)
     with pytest.raises(PlanError, match="cannot read"):
         read_masks(tmp_path / "none.json", SPEC)

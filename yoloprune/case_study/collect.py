@@ -1,6 +1,5 @@
 """From the folders of a run to the study that its report shows."""
 
-import json
 from collections.abc import Set
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from yoloprune.case_study.commands import commands
-from yoloprune.case_study.data import SUMMARY, read_study_data
+from yoloprune.case_study.data import read_study_data, read_summary
 from yoloprune.case_study.measurements import (
     evaluation_file,
     read_accuracy,
@@ -24,11 +23,11 @@ from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.dataset import LabelledImage
 from yoloprune.data.images import darknet_resize, read_image
+from yoloprune.documents import read_document
 from yoloprune.errors import DatasetError, PlanError
 from yoloprune.evaluation.evaluator import NMS_THRESHOLD, ground_truth
 from yoloprune.evaluation.inference import detect_objects
 from yoloprune.export.interface import OnnxForm, interface, interface_lines
-from yoloprune.files import read_json
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Scope, comparable
 from yoloprune.pruning.groups import analyse
@@ -46,7 +45,7 @@ from yoloprune.report.study import (
     Study,
     TrainingLog,
 )
-from yoloprune.training.run_folder import read_network
+from yoloprune.training.run_folder import LOG, read_log, read_network
 
 EXAMPLES = 6
 """Test images that the report shows."""
@@ -86,7 +85,7 @@ def read_study(run: Path) -> Study:
         commands=commands(run, subject),
         settings=_settings(subject),
         # Latencies depend on it most.
-        environment=(read_manifest(run / "benchmark") or data)["environment"],
+        environment=(read_manifest(run / "benchmark") or data).environment,
         exported=_exported(run, settings) if "exported" in finished else None,
     )
 
@@ -142,13 +141,13 @@ def _spec(folder: Path, name: str, finished: Set[str]) -> NetworkSpec | None:
 
 
 def _dataset(run: Path, source: Path | None) -> DatasetSummary:
-    document = read_json(run / "data" / SUMMARY)
+    summary = read_summary(run)
     return DatasetSummary(
         name="rendered hands" if source is None else source.name,
-        images=document["images"],
-        objects=document["objects"],
-        classes=tuple(document["names"]),
-        warnings=tuple(document["warnings"]),
+        images=summary.images,
+        objects=summary.objects,
+        classes=summary.names,
+        warnings=summary.warnings,
     )
 
 
@@ -198,10 +197,8 @@ def _logs(run: Path, settings: StudySettings, finished: Set[str]) -> dict[str, T
     }
     found = {}
     for stage, (row, follows) in stages.items():
-        log = run / stage / "log.jsonl"
-        if stage in finished and log.exists():
-            lines = log.read_text(encoding="utf-8").splitlines()
-            found[row] = TrainingLog(lines=[json.loads(line) for line in lines], follows=follows)
+        if stage in finished and (run / stage / LOG).exists():
+            found[row] = TrainingLog(lines=read_log(run / stage), follows=follows)
     return found
 
 
@@ -236,8 +233,7 @@ def _example(labelled: LabelledImage, dense: Network, slim: Network) -> Example:
 
 
 def _checks(run: Path) -> list[Check]:
-    document = read_json(run / "exported" / "checks.json")
-    return [Check(**check) for check in document]
+    return read_document(run / "exported" / "checks.json", list[Check], fault=PlanError)
 
 
 def _exported(run: Path, settings: StudySettings) -> ExportedFiles:

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from yoloprune.case_study.subject import Subject
@@ -22,13 +22,34 @@ from yoloprune.data.vgg_hand import (
     opened_original,
     warnings_of,
 )
-from yoloprune.errors import ClassesError, DatasetError
-from yoloprune.files import read_json, write_text
+from yoloprune.documents import read_document
+from yoloprune.errors import ClassesError, DatasetError, PlanError
+from yoloprune.files import write_text
 
 SUMMARY = "data.json"
 
 ANCHORS = 9
 """A YOLOv3 has three heads of three."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What data.json says: `StudyData`, and the numbers of images and objects in each part.
+
+    A path inside the stage's folder is relative to it, so that a run can be moved.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    anchors: tuple[tuple[float, float], ...]
+    images: dict[str, int]
+    objects: dict[str, int]
+    sha256: dict[str, str]
+    warnings: tuple[str, ...]
+    # Runs of earlier versions have none of these.
+    splits: tuple[str, ...] = (TRAINING_SPLIT,)
+    chosen: tuple[str | None, str | None] = (None, None)
+    allow_faulty: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +89,7 @@ class StudyData:
         return found
 
     def _check(self, part: str, dataset: Dataset) -> None:
-        if fingerprint(dataset) != self.sha256[part]:
+        if fingerprint(dataset) != self.sha256.get(part):
             raise DatasetError(
                 f"{self.path}: the {part} images or labels have changed since the study was begun: "
                 "put them back, or choose another --out"
@@ -128,20 +149,24 @@ def prepare_data(folder: Path, subject: Subject) -> None:
     anchors = cfg_anchors(shapes, ANCHORS, seed=settings.seed)
     parts = {"training": training, "validation": validation, "test": test}
     inside = path.is_relative_to(folder.resolve())
-    document = {
-        # So that a run can be moved, with what it made.
-        "path": str(path.relative_to(folder.resolve())) if inside else str(path),
-        "names": names,
-        "splits": splits,
-        "chosen": chosen,
-        "allow_faulty": subject.allow_faulty,
-        "anchors": anchors.tolist(),
-        "images": {name: len(part.images) for name, part in parts.items()},
-        "objects": {name: part.object_count for name, part in parts.items()},
-        "sha256": {name: fingerprint(part) for name, part in parts.items()},
-        "warnings": [*warnings, *_remarks({"training": training, "test": test})],
-    }
-    write_text(folder / SUMMARY, json.dumps(document, indent=1) + "\n")
+    summary = Summary(
+        path=str(path.relative_to(folder.resolve())) if inside else str(path),
+        names=names,
+        splits=splits,
+        chosen=chosen,
+        allow_faulty=subject.allow_faulty,
+        anchors=tuple((width, height) for width, height in anchors.tolist()),
+        images={name: len(part.images) for name, part in parts.items()},
+        objects={name: part.object_count for name, part in parts.items()},
+        sha256={name: fingerprint(part) for name, part in parts.items()},
+        warnings=(*warnings, *_remarks({"training": training, "test": test})),
+    )
+    write_text(folder / SUMMARY, json.dumps(asdict(summary), indent=1) + "\n")
+
+
+def read_summary(run: Path) -> Summary:
+    """What `prepare_data` wrote for a study."""
+    return read_document(run / "data" / SUMMARY, Summary, fault=PlanError)
 
 
 def _remarks(parts: Mapping[str, Dataset]) -> Iterator[str]:
@@ -152,19 +177,16 @@ def _remarks(parts: Mapping[str, Dataset]) -> Iterator[str]:
 
 def read_study_data(run: Path) -> StudyData:
     """What `prepare_data` found out for a study."""
-    document = read_json(run / "data" / SUMMARY)
-    # Runs of earlier versions have neither.
-    splits = document.get("splits", [TRAINING_SPLIT])
-    training, validation = document.get("chosen", (None, None))
+    summary = read_summary(run)
     return StudyData(
-        path=run / "data" / document["path"],
-        names=tuple(document["names"]),
-        anchors=tuple((width, height) for width, height in document["anchors"]),
-        warnings=tuple(document["warnings"]),
-        sha256=document["sha256"],
-        splits=tuple(splits),
-        chosen=(training, validation),
-        allow_faulty=document.get("allow_faulty", False),
+        path=run / "data" / summary.path,
+        names=summary.names,
+        anchors=summary.anchors,
+        warnings=summary.warnings,
+        sha256=summary.sha256,
+        splits=summary.splits,
+        chosen=summary.chosen,
+        allow_faulty=summary.allow_faulty,
     )
 
 

@@ -1,7 +1,7 @@
 """The stages that measure and hand out: evaluate, export, time."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,16 @@ from yoloprune.case_study.data import read_study_data
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
-from yoloprune.errors import VerificationError
+from yoloprune.documents import read_document
+from yoloprune.errors import PlanError, VerificationError
 from yoloprune.evaluation.average_precision import PrecisionRecall
 from yoloprune.evaluation.evaluator import Evaluation, Protocol, evaluate
 from yoloprune.export.onnx import TOLERANCE, export_onnx
-from yoloprune.files import read_json, write_text
+from yoloprune.files import write_text
 from yoloprune.model.network import Network
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.tracing import cross_check
+from yoloprune.pruning.verification import Verification
 from yoloprune.report.latency import Latency, benchmark
 from yoloprune.report.study import Accuracy, Check
 from yoloprune.training.run_folder import read_network, write_network
@@ -32,6 +34,45 @@ RUNS, WARMUP = 30, 3
 
 OPENCV_TOLERANCE = 5e-3
 """OpenCV's batch-norm epsilon, 1e-6 instead of darknet's 1e-5, shows in the third digit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Curve:
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.precision) != len(self.recall):
+            raise PlanError("a curve has as many recalls as precisions")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Figures:
+    """What the report reads of an evaluation."""
+
+    map50: float
+    map50_95: float | None
+    curve: _Curve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Latencies:
+    """Latencies by row and engine."""
+
+    threads: int
+    latency: dict[str, dict[str, Latency]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slim:
+    verification: Verification
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Report:
+    """What is read of the report.json that pruning wrote."""
+
+    slim: _Slim
 
 
 def make_evaluations(run: Path, folder: Path, networks: dict[str, tuple[str, str]]) -> None:
@@ -56,17 +97,15 @@ def evaluation_file(row: str) -> str:
 
 def read_accuracy(path: Path) -> dict[Protocol, Accuracy]:
     """Evaluations of one row by protocol."""
-    document = read_json(path)
+    document = read_document(path, dict[Protocol, _Figures], fault=PlanError)
     found: dict[Protocol, Accuracy] = {}
-    for protocol in PROTOCOLS:
-        figures = document[protocol]
+    for protocol, figures in document.items():
         curve = PrecisionRecall(
-            precision=np.array(figures["curve"]["precision"]),
-            recall=np.array(figures["curve"]["recall"]),
+            precision=np.array(figures.curve.precision), recall=np.array(figures.curve.recall)
         )
         found[protocol] = Accuracy(
-            map50=figures["map50"],
-            map50_95=figures["map50_95"],
+            map50=figures.map50,
+            map50_95=figures.map50_95,
             # The report shows the case study's curve alone: the protocols are not to be mixed.
             curve=curve if protocol == "case-study" else None,
         )
@@ -83,13 +122,14 @@ def make_export(run: Path, folder: Path, *, decoded: bool = True) -> None:
     names = read_study_data(run).names
     write_text(folder / "slim.names", "".join(f"{name}\n" for name in names))
     onnx = export_onnx(spec, state, folder / "slim.onnx", decoded=decoded, names=names)
-    exactness = read_json(run / "pruned" / "report.json")["slim"]["verification"]
+    report = read_document(run / "pruned" / "report.json", _Report, fault=PlanError)
+    exactness = report.slim.verification
     checks = [
         Check(
             statement="The pruned network equals the dense one with the removed channels silenced",
-            relative_error=exactness["relative_error"],
-            allowed=exactness["tolerance"],
-            basis=f"{exactness['dtype']}, seeded noise",
+            relative_error=exactness.relative_error,
+            allowed=exactness.tolerance,
+            basis=f"{exactness.dtype}, seeded noise",
         ),
         Check(
             statement="slim.onnx in ONNX Runtime gives what torch gives",
@@ -129,11 +169,7 @@ def make_benchmark(run: Path, folder: Path, networks: dict[str, tuple[str, str]]
 
 def read_latency(path: Path) -> dict[str, dict[str, Latency]]:
     """Latencies by row and engine."""
-    document = read_json(path)["latency"]
-    return {
-        row: {engine: Latency(**figures) for engine, figures in engines.items()}
-        for row, engines in document.items()
-    }
+    return read_document(path, _Latencies, fault=PlanError).latency
 
 
 def _figures(evaluation: Evaluation) -> dict[str, Any]:

@@ -10,12 +10,13 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from yoloprune.documents import read_document
 from yoloprune.errors import PlanError
-from yoloprune.files import file_sha256, read_json, write_text
+from yoloprune.files import file_sha256, write_text
 from yoloprune.training.distributed import World
 from yoloprune.training.run_folder import environment
 
@@ -47,14 +48,32 @@ class Stage:
     kind: Kind = "making"
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What a stage is made from: by stage, the hashes of the files it reads; and its settings."""
+
+    stage: str
+    inputs: dict[str, dict[str, str]]
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest(Attempt):
+    """What a finished stage has made: hashes by file name, where, and in how many seconds.
+
+    The seconds are those of the last attempt alone, where the stage was stopped before.
+    """
+
+    environment: dict[str, Any]
+    outputs: dict[str, str]
+    seconds: float
+
+
+def read_manifest(folder: Path) -> Manifest | None:
     """A stage's manifest, or None if the stage is not finished."""
     if not (folder / MANIFEST).exists():
         return None
-    document = read_json(folder / MANIFEST)
-    if not isinstance(document, dict) or not {"inputs", "settings", "outputs"} <= document.keys():
-        raise PlanError(f"{folder / MANIFEST}: damaged: delete the folder")
-    return document
+    return read_document(folder / MANIFEST, Manifest, fault=PlanError)
 
 
 def _intact(folder: Path) -> bool:
@@ -62,7 +81,7 @@ def _intact(folder: Path) -> bool:
     manifest = read_manifest(folder)
     if manifest is None:
         return False
-    for name, sha256 in manifest["outputs"].items():
+    for name, sha256 in manifest.outputs.items():
         path = folder / name
         if not path.is_file() or file_sha256(path) != sha256:
             raise PlanError(
@@ -108,24 +127,24 @@ def run_stage(stage: Stage, run: Path, here: World) -> None:
     here.on_first(lambda: _finish(stage, folder, attempt, time.monotonic() - start))
 
 
-def _claim(stage: Stage, run: Path) -> dict[str, Any]:
+def _claim(stage: Stage, run: Path) -> Attempt:
     """Make the folder this attempt's, without what another one left there."""
     folder, attempt = run / stage.name, _attempt(stage, run)
     # A kill may leave a hidden temporary and nothing else.
     if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
         _make_room(stage, folder, attempt)
-    write_text(folder / ATTEMPT, json.dumps(attempt, indent=1) + "\n")
+    write_text(folder / ATTEMPT, json.dumps(asdict(attempt), indent=1) + "\n")
     return attempt
 
 
-def _make_room(stage: Stage, folder: Path, attempt: dict[str, Any]) -> None:
+def _make_room(stage: Stage, folder: Path, attempt: Attempt) -> None:
     begun = folder / ATTEMPT
     if not begun.exists():
         if read_manifest(folder) is None:
             raise PlanError(f"{folder} is not a folder of this study: choose another --out")
     elif not (folder / MANIFEST).exists():
         try:
-            _compare(read_json(begun), attempt, folder)
+            _compare(read_document(begun, Attempt, fault=PlanError), attempt, folder)
             return
         except PlanError:
             if stage.kind == "training":
@@ -133,41 +152,41 @@ def _make_room(stage: Stage, folder: Path, attempt: dict[str, Any]) -> None:
     shutil.rmtree(folder)
 
 
-def _finish(stage: Stage, folder: Path, attempt: dict[str, Any], seconds: float) -> None:
-    document = attempt | {
-        "environment": environment(),
-        "outputs": _hashes(folder, stage.outputs),
-        # Of the last attempt alone, where the stage was stopped before.
-        "seconds": round(seconds, 1),
-    }
-    write_text(folder / MANIFEST, json.dumps(document, indent=1) + "\n")
+def _finish(stage: Stage, folder: Path, attempt: Attempt, seconds: float) -> None:
+    manifest = Manifest(
+        **asdict(attempt),
+        environment=environment(),
+        outputs=_hashes(folder, stage.outputs),
+        seconds=round(seconds, 1),
+    )
+    write_text(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
 
 
 def _hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
     return {name: file_sha256(folder / name) for name in names}
 
 
-def _attempt(stage: Stage, run: Path) -> dict[str, Any]:
+def _attempt(stage: Stage, run: Path) -> Attempt:
     """What a stage would be made from now, as JSON has it."""
     inputs = {}
     for name in stage.needs:
         manifest = read_manifest(run / name)
         if manifest is None:
             raise PlanError(f"stage {stage.name} needs {name}, which is not finished in {run}")
-        inputs[name] = manifest["outputs"]
-    document = {"stage": stage.name, "inputs": inputs, "settings": dict(stage.settings)}
-    return dict(json.loads(json.dumps(document)))
+        inputs[name] = manifest.outputs
+    settings = json.loads(json.dumps(dict(stage.settings)))
+    return Attempt(stage=stage.name, inputs=inputs, settings=settings)
 
 
-def _compare(was: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+def _compare(was: Attempt, now: Attempt, folder: Path) -> None:
     # A setting that the run's version did not have yet had no effect on it.
-    changed = [key for key, value in was["settings"].items() if value != now["settings"].get(key)]
+    changed = [key for key, value in was.settings.items() if value != now.settings.get(key)]
     if changed:
         raise PlanError(
             f"{folder} was made with other settings ({', '.join(sorted(changed))}): "
             "choose another --out, or delete that folder and those of later stages"
         )
-    if was["inputs"] != now["inputs"]:
+    if was.inputs != now.inputs:
         raise PlanError(
             f"{folder} was made from files that have changed since: delete that folder "
             "and those of later stages to make them anew"

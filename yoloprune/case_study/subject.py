@@ -3,10 +3,12 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from yoloprune.case_study.settings import PRESETS, StudySettings
-from yoloprune.errors import PlanError
-from yoloprune.files import read_json, write_text
+from yoloprune.documents import fitted, read_document
+from yoloprune.errors import PlanError, YoloPruneError
+from yoloprune.files import write_text
 
 SUBJECT = "study.json"
 
@@ -33,33 +35,44 @@ class Subject:
     allow_faulty: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """A subject as JSON, perhaps of a version that knew fewer settings."""
+
+    preset: str
+    settings: dict[str, Any]
+    data: Path | None
+    dense: tuple[Path, Path] | None
+    backbone: Path | None
+    fit_heads: bool = False
+    train_split: str | None = None
+    val_split: str | None = None
+    allow_faulty: bool = False
+
+
 def read_subject(run: Path) -> Subject | None:
     """What a run is a study of, or None where no study was begun; raises `PlanError` if damaged."""
     path = run / SUBJECT
     if not path.exists():
         return None
-    document = read_json(path)
+    stored = read_document(path, _Stored, fault=PlanError)
+    # A run of an earlier version goes on with what its preset says of later settings.
+    preset = asdict(PRESETS[stored.preset]) if stored.preset in PRESETS else {}
     try:
-        stored = document["settings"]
-        known = {field.name for field in fields(StudySettings)}
-        lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
-        # A run of an earlier version goes on with what its preset says of later settings.
-        settings = {**asdict(PRESETS[document["preset"]]), **stored, **lists}
-        return Subject(
-            preset=document["preset"],
-            settings=StudySettings(**{k: v for k, v in settings.items() if k in known}),
-            data=_path(document["data"]),
-            dense=None if document["dense"] is None else (
-                Path(document["dense"][0]), Path(document["dense"][1])
-            ),
-            backbone=_path(document["backbone"]),
-            fit_heads=document.get("fit_heads", False),
-            train_split=document.get("train_split"),
-            val_split=document.get("val_split"),
-            allow_faulty=document.get("allow_faulty", False),
-        )  # fmt: skip
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise PlanError(f"{path}: damaged, or not of a case study") from error
+        settings = fitted(preset | stored.settings, StudySettings)
+    except (ValueError, YoloPruneError) as error:
+        raise PlanError(f"{path}: damaged, or of another version: settings: {error}") from None
+    return Subject(
+        preset=stored.preset,
+        settings=settings,
+        data=stored.data,
+        dense=stored.dense,
+        backbone=stored.backbone,
+        fit_heads=stored.fit_heads,
+        train_split=stored.train_split,
+        val_split=stored.val_split,
+        allow_faulty=stored.allow_faulty,
+    )
 
 
 def write_subject(run: Path, subject: Subject) -> None:
@@ -81,7 +94,3 @@ def check_same(run: Path, was: Subject, now: Subject) -> None:
             f"{run / SUBJECT}: this run was started with another {', '.join(changed)}: "
             "choose another --out"
         )
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)

@@ -1,4 +1,8 @@
-"""What all commands print with: colour on a terminal, plain text in a pipe."""
+"""What all commands print with: colour on a terminal, plain text in a pipe.
+
+Each text is one line or one cell of a table. File and class names in it may be anything: what is
+not visible in them is shown as an escape.
+"""
 
 import json
 import sys
@@ -14,20 +18,39 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TextColumn,
+    ProgressColumn,
+    Task,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
 from rich.text import Text
 
+from yoloprune.escapes import printable
+
 _Item = TypeVar("_Item")
+
+
+class _Console(Console):
+    """A console that gives nothing unseen to the terminal."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Whatever is printed as `str`, a cell included, comes through here."""
+        return super().render_str(printable(text, self.encoding), **options)
+
+
+class Description(ProgressColumn):
+    """What a progress bar is about."""
+
+    def render(self, task: Task) -> Text:
+        """The task's description."""
+        return Text(printable(task.description))
 
 
 def _console(stream: TextIO, *, stderr: bool) -> Console:
     # In a pipe nothing is wrapped: each statement and each row of a table is one line.
     width = None if stream.isatty() else 1000
-    return Console(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
+    return _Console(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
 
 
 output = _console(sys.stdout, stderr=False)
@@ -42,7 +65,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables
 def track(items: Iterable[_Item], what: str, total: int | None, quiet: bool) -> Iterator[_Item]:
     """Iterate with a progress bar on stderr; silent with `quiet` or outside a terminal."""
     columns = (
-        TextColumn("{task.description}"),
+        Description(),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -57,7 +80,7 @@ def track(items: Iterable[_Item], what: str, total: int | None, quiet: bool) -> 
 @contextmanager
 def stage(what: str, quiet: bool) -> Iterator[None]:
     """Show on stderr what is going on while it lasts; silent with `quiet` or outside a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (Description(), BarColumn(), TimeElapsedColumn())
     hidden = quiet or not errors.is_terminal
     with Progress(*columns, console=errors, transient=True, disable=hidden) as progress:
         progress.add_task(what, total=None)
@@ -66,7 +89,7 @@ def stage(what: str, quiet: bool) -> Iterator[None]:
 
 def warn(text: str) -> None:
     """Print a warning to stderr."""
-    errors.print(Text(f"warning: {text}"), soft_wrap=True)
+    errors.print(f"warning: {text}", soft_wrap=True)
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -76,8 +99,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[objec
     for number, name in enumerate(header):
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        # A cell such as "[yolo]" is text, not markup.
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*map(str, row))
     output.print(title, style="bold")
     output.print(table)
 

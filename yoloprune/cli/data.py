@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from yoloprune.cli.console import (
+    Description,
     Json,
     Quiet,
     errors,
@@ -353,13 +354,12 @@ def _byte_progress(what: str, quiet: bool) -> Iterator[Callable[[int, int | None
         BarColumn,
         DownloadColumn,
         Progress,
-        TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        Description(),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

@@ -49,10 +49,8 @@ def export(
     with stage("exporting and checking", quiet):
         check = export_onnx(spec, state, onnx, decoded=decoded, names=class_names, batch=batch)
     shapes = ", ".join(f"{name} {list(shape)}" for name, shape in check.outputs.items())
-    output.print(
-        f"{onnx}: images {[batch or 1, *spec.input_shape]} -> {shapes}\n"
-        f"ONNX Runtime = torch: relative error {check.relative_error:.2g}",
-    )
+    output.print(f"{onnx}: images {[batch or 1, *spec.input_shape]} -> {shapes}")
+    output.print(f"ONNX Runtime = torch: relative error {check.relative_error:.2g}")
 
 
 def decodes(spec: NetworkSpec, decode: bool | None) -> bool:

@@ -15,7 +15,7 @@ from yoloprune.cli.labelled import AllowFaulty
 from yoloprune.cli.networks import NetworkWords, only_network
 from yoloprune.cli.rounding import RoundTo, usually_rounded
 from yoloprune.cli.sparsify import Exclude, excluded, warn_of_pattern
-from yoloprune.cli.steps import SCHEDULE, Steps, read_object, same_json
+from yoloprune.cli.steps import SCHEDULE, Steps, same_json
 from yoloprune.cli.training import (
     Accumulate,
     AskedSize,
@@ -37,6 +37,7 @@ from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.fingerprint import fingerprint
+from yoloprune.documents import read_document
 from yoloprune.errors import CheckpointError, PlanError
 from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL
 from yoloprune.files import file_sha256, write_text
@@ -331,7 +332,7 @@ def _begin(out: Path, asked: Mapping[str, Any], resume: bool) -> None:
         return
     if not resume:
         raise CheckpointError(f"{out} holds a run: give --resume to go on, or another --out")
-    was = BEFORE | read_object(path)
+    was = BEFORE | read_document(path, dict[str, Any], fault=CheckpointError)
     names = {**was, **asked}
     changed = [name for name in names if not same_json(was.get(name), asked.get(name))]
     if changed:

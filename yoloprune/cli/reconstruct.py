@@ -24,10 +24,13 @@ from yoloprune.cli.verification import verification_images
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
 from yoloprune.export.onnx import read_form
-from yoloprune.files import write_folder, write_text
+from yoloprune.files import read_file, write_folder, write_text
 from yoloprune.pruning.pruner import prove
 from yoloprune.pruning.reconstruction import Recovery
 from yoloprune.report.pruning import RECOVERY_TITLE, recovery_lines, recovery_markdown
+
+MOST_REPORT = 16 << 20
+"""Bytes of a report.md."""
 
 
 def reconstruct(
@@ -50,7 +53,8 @@ def reconstruct(
     onnx = folder / "slim.onnx"
     form = read_form(onnx) if onnx.exists() else None
     report = folder / "report.md"
-    text = report.read_text(encoding="utf-8").split(RECOVERY_TITLE)[0] if report.exists() else ""
+    text = read_file(report, MOST_REPORT).decode(errors="replace") if report.exists() else ""
+    text = text.split(RECOVERY_TITLE)[0]
     count = images_to_use(calibration_images, used=True)
     calibration = read_calibration(spec, images, count, seed)
     with stage("verifying the surgery in float64", quiet):
@@ -72,7 +76,10 @@ def reconstruct(
         recovery |= recovery_digests(temporary, weights)
         document = slim.report | {"recovery": recovery}
         write_text(temporary / "report.json", json.dumps(document, indent=1) + "\n")
-        write_text(temporary / "report.md", text + recovery_markdown(recovery, command_line()))
+        write_text(
+            temporary / "report.md",
+            text + recovery_markdown(recovery, command_line()),
+        )
         names = sorted(path.name for path in temporary.iterdir())
     output.print(f"slim = masked dense before: relative error {proof.exactness.relative_error:.2g}")
     for line in recovery_lines(recovery):

@@ -13,7 +13,9 @@ from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights, write_weights
+from yoloprune.documents import fitted, read_document
 from yoloprune.errors import PlanError, VerificationError
+from yoloprune.escapes import printable
 from yoloprune.export.interface import OnnxForm, interface, interface_lines
 from yoloprune.export.onnx import export_onnx
 from yoloprune.files import file_sha256, write_text
@@ -21,6 +23,7 @@ from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.plan import PruningPlan, read_plan, write_plan
 from yoloprune.pruning.pruner import Pruned
+from yoloprune.pruning.reconstruction import LayerFit
 from yoloprune.pruning.slimming import slim_spec
 from yoloprune.pruning.surgery import surgery
 from yoloprune.report.pruning import (
@@ -29,6 +32,31 @@ from yoloprune.report.pruning import (
     pruning_report,
     recovery_markdown,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Heads:
+    images: int
+    unseen: bool
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recovery:
+    """What is read of the entry that `run_recovery` makes."""
+
+    method: str
+    images: int
+    heads: _Heads
+    layers: dict[int, LayerFit]
+    weights_sha256: str
+    dense_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Report:
+    recovery: _Recovery | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -101,7 +129,7 @@ def write_slim(
 
 def command_line() -> str:
     """What the user typed, for a report."""
-    return shlex.join(["yoloprune", *sys.argv[1:]])
+    return printable(shlex.join(["yoloprune", *sys.argv[1:]]))
 
 
 def write_report(
@@ -139,11 +167,10 @@ def _read_report(path: Path) -> dict[str, Any]:
     """report.json, or nothing if there is none: it is needed after a recovery alone."""
     if not path.exists():
         return {}
+    report = read_document(path, dict[str, Any], fault=PlanError)
     try:
-        report = dict(json.loads(path.read_text(encoding="utf-8")))
-        if report.get("recovery") is not None:
-            # Whoever reads the folder shows this entry: it has to be whole.
-            recovery_markdown(report["recovery"], "")
-        return report
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise PlanError(f"{path}: this is not a pruning report: {error}") from error
+        # Whoever reads the folder shows this entry.
+        fitted(report, _Report)
+    except ValueError as error:
+        raise PlanError(f"{path}: damaged, or of another version: {error}") from None
+    return report

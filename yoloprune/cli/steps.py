@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from yoloprune.darknet.state import State
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.fingerprint import fingerprint
 from yoloprune.data.names import write_names
+from yoloprune.documents import read_document
 from yoloprune.errors import CheckpointError, DatasetError
 from yoloprune.evaluation.evaluator import evaluate
-from yoloprune.files import file_sha256, read_json, write_folder, write_text
+from yoloprune.files import file_sha256, write_folder, write_text
 from yoloprune.model.network import Network
 from yoloprune.schedule import Pair, ScheduledNetwork
 from yoloprune.training.config import TrainingConfig
@@ -31,6 +32,14 @@ ACCURACY = "accuracy.json"
 """The last file of a step: its network's mAP, and what that was measured on."""
 
 FINISHED = ("last.cfg", "last.weights", ACCURACY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Accuracy:
+    """A step's mAP@0.5, and what it depends on."""
+
+    map50: float
+    measured_on: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,25 +134,17 @@ class Steps:
             "weights": file_sha256(folder / "last.weights" if number else self.weights),
         }
         if _holds(folder, [ACCURACY]):
-            known = read_object(folder / ACCURACY)
-            if same_json(known.get("measured_on"), measured_on):
-                return float(known["map50"])
+            known = read_document(folder / ACCURACY, _Accuracy, fault=CheckpointError)
+            if same_json(known.measured_on, measured_on):
+                return known.map50
         network = Network.from_state(with_input_size(spec, *self.config.input_size), state)
         map50 = evaluate(network, self.validation, self.config.protocol).map50
-        document = {"map50": map50, "measured_on": measured_on}
-        write_text(folder / ACCURACY, json.dumps(document, indent=1) + "\n")
+        document = _Accuracy(map50=map50, measured_on=measured_on)
+        write_text(folder / ACCURACY, json.dumps(asdict(document), indent=1) + "\n")
         return map50
 
     def _folder(self, number: int) -> Path:
         return self.out / f"step-{number:02}"
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """What a JSON file of a run holds; raises `YoloPruneError` if it is damaged."""
-    document = read_json(path)
-    if not isinstance(document, dict):
-        raise CheckpointError(f"{path}: damaged (it holds no object)")
-    return document
 
 
 def same_json(a: Any, b: Any) -> bool:

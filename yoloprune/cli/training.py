@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from yoloprune.cli.console import errors, warn
+from yoloprune.cli.console import Description, errors, warn
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.data.dataset import Dataset
@@ -152,7 +152,7 @@ def _epoch_line(
 @contextmanager
 def _progress(silent: bool, protocol: Protocol) -> "Iterator[_Report]":
     columns = (
-        TextColumn("{task.description}"),
+        Description(),
         BarColumn(),
         TextColumn("{task.fields[state]}"),
         TimeRemainingColumn(),

@@ -34,9 +34,9 @@ def verify(
     with stage("verifying in float64", quiet):
         proof = prove(spec, state, slim.plan, slim.spec, slim.cut, batch)
     output.print(
-        f"slim = masked dense: relative error {proof.exactness.relative_error:.2g} in float64\n"
-        f"slim against dense: heads differ by {proof.change.relative_error:.2g} relative",
+        f"slim = masked dense: relative error {proof.exactness.relative_error:.2g} in float64"
     )
+    output.print(f"slim against dense: heads differ by {proof.change.relative_error:.2g} relative")
     if slim.recovery is not None:
         output.print("after that surgery the weights were recovered, as report.json says:")
         for line in recovery_lines(slim.recovery):

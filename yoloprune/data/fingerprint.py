@@ -1,6 +1,7 @@
 """Telling whether a data set is still the one that something was made with."""
 
 import hashlib
+import os
 
 from yoloprune.data.dataset import Dataset
 
@@ -13,6 +14,8 @@ def fingerprint(dataset: Dataset) -> str:
     """
     digest = hashlib.sha256()
     for image in dataset.images:
-        digest.update(f"{image.path.name} {image.path.stat().st_size}\n".encode())
+        # Names are bytes to the system, in whatever encoding.
+        digest.update(os.fsencode(image.path.name))
+        digest.update(f" {image.path.stat().st_size}\n".encode())
         digest.update(image.boxes.tobytes() + image.labels.tobytes())
     return digest.hexdigest()

@@ -2,19 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
+from yoloprune.documents import read_document
 from yoloprune.errors import PlanError
 from yoloprune.files import write_text
 from yoloprune.pruning.groups import DependencyGraph
-
-VERSION = 1
 
 KeepIndices = tuple[int, ...]
 """Channel numbers of a group that stay, ascending."""
@@ -84,7 +82,6 @@ class PruningPlan:
     keep: Mapping[int, KeepIndices]
     compensation: Compensation = Compensation.NONE
     carriers: Mapping[int, KeepIndices] = field(default_factory=dict)
-    version: int = VERSION
 
 
 def check_plan(graph: DependencyGraph, plan: PruningPlan) -> None:
@@ -157,61 +154,74 @@ def compose(
     return composed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    producers: tuple[int, ...]
+    keep: KeepIndices
+    carriers: KeepIndices = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layer:
+    keep: KeepIndices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PlanFile:
+    """A plan as JSON; `layers` repeats it as kept output channels of each convolution."""
+
+    version: Literal[1]
+    spec_digest: str
+    criterion: str
+    budget: Budget
+    compensation: Compensation
+    groups: dict[int, _Group]
+    layers: dict[int, _Layer]
+
+
 def write_plan(path: Path, graph: DependencyGraph, plan: PruningPlan) -> None:
-    """Write a plan as JSON; `layers` repeats it as kept output channels of each convolution."""
-    document = {
-        "version": plan.version,
-        "spec_digest": plan.spec_digest,
-        "criterion": plan.criterion,
-        "budget": asdict(plan.budget),
-        "compensation": plan.compensation.value,
-        "groups": {
-            str(group_id): {
-                "producers": [member.layer for member in graph.groups[group_id].producers],
-                "keep": list(numbers),
-                "carriers": list(plan.carriers.get(group_id, ())),
-            }
+    """Write a plan as JSON."""
+    document = _PlanFile(
+        version=1,
+        spec_digest=plan.spec_digest,
+        criterion=plan.criterion,
+        budget=plan.budget,
+        compensation=plan.compensation,
+        groups={
+            group_id: _Group(
+                producers=tuple(member.layer for member in graph.groups[group_id].producers),
+                keep=numbers,
+                carriers=tuple(plan.carriers.get(group_id, ())),
+            )
             for group_id, numbers in plan.keep.items()
         },
-        "layers": {
-            str(layer): {"keep": list(filters)}
-            for layer, filters in kept_filters(graph, plan).items()
+        layers={
+            layer: _Layer(keep=filters) for layer, filters in kept_filters(graph, plan).items()
         },
-    }
-    write_text(path, json.dumps(document, indent=1) + "\n")
+    )
+    write_text(path, json.dumps(asdict(document), indent=1) + "\n")
 
 
 def read_plan(path: Path, graph: DependencyGraph) -> PruningPlan:
     """Read a plan for a network; raises `PlanError` when it is malformed or of another network."""
+    document = read_document(path, _PlanFile, fault=PlanError)
+    plan = PruningPlan(
+        spec_digest=document.spec_digest,
+        criterion=document.criterion,
+        budget=document.budget,
+        keep={group_id: group.keep for group_id, group in document.groups.items()},
+        compensation=document.compensation,
+        carriers={
+            group_id: group.carriers
+            for group_id, group in document.groups.items()
+            if group.carriers
+        },
+    )
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PlanError(f"{path}: cannot read the plan: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise PlanError(f"{path}: this is not a plan: {error}") from error
-    try:
-        plan = _plan_from(document)
-        layers = {int(k): tuple(map(index, v["keep"])) for k, v in document["layers"].items()}
         check_plan(graph, plan)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PlanError(f"{path}: this is not a plan: {error!r}") from error
     except PlanError as error:
         raise PlanError(f"{path}: {error}") from None
+    layers = {index: layer.keep for index, layer in document.layers.items()}
     if layers != kept_filters(graph, plan):
         raise PlanError(f"{path}: its 'layers' and its 'groups' contradict each other")
     return plan
-
-
-def _plan_from(document: Any) -> PruningPlan:
-    if document["version"] != VERSION:
-        raise ValueError(f"version {document['version']}, expected {VERSION}")
-    known = {f.name for f in fields(Budget)}
-    groups = document["groups"].items()
-    return PruningPlan(
-        spec_digest=str(document["spec_digest"]),
-        criterion=str(document["criterion"]),
-        budget=Budget(**{k: v for k, v in document["budget"].items() if k in known}),
-        keep={int(k): tuple(map(index, v["keep"])) for k, v in groups},
-        compensation=Compensation(document["compensation"]),
-        carriers={int(k): tuple(map(index, v["carriers"])) for k, v in groups if v.get("carriers")},
-    )

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from yoloprune.escapes import printable
 from yoloprune.report.pruning import channels_by_layer
 from yoloprune.report.results import (
     PROTOCOLS_NOTE,
@@ -126,12 +127,13 @@ def _code(text: str, language: str) -> str:
     """A code block whose fence is longer than any in the text."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text}{fence}"
+    lines = "\n".join(map(printable, text.split("\n")))
+    return f"{fence}{language}\n{lines}{fence}"
 
 
 def _cell(text: str) -> str:
     """Text from outside that stays in its cell and is no markup."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return printable(" ".join(text.split())).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _number(value: float | None) -> float | None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from yoloprune.escapes import printable
+
 
 def change(before: float, after: float) -> str:
     """Relative change in percent with its sign: 10 to 2 is "-80%"."""
@@ -29,6 +31,6 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
     lines = [
         "| " + " | ".join(header) + " |",
         "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|",
-        *("| " + " | ".join(map(str, row)) + " |" for row in rows),
+        *("| " + " | ".join(printable(str(cell)) for cell in row) + " |" for row in rows),
     ]
     return "\n".join(lines) + "\n"

@@ -3,7 +3,7 @@
 import json
 import platform
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,32 @@ from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.data.images import in_channels, write_image
 from yoloprune.data.loader import Batch
+from yoloprune.documents import MOST_BYTES, fitted, parse_document
+from yoloprune.errors import CheckpointError
 from yoloprune.evaluation.evaluator import Protocol
-from yoloprune.files import write_atomically, write_text
+from yoloprune.files import read_file, write_atomically, write_text
 from yoloprune.training.config import TrainingConfig
 
-CHECKPOINT = "last.pt"
+CHECKPOINT, LOG = "last.pt", "log.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loss:
+    box: float
+    objectness: float
+    classes: float
+    distillation: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Epoch:
+    """A line of the log."""
+
+    epoch: int
+    learning_rate: float
+    loss: _Loss
+    zero_channels: float
+    map50: float | None
 
 
 def write_settings(run: Path, config: TrainingConfig, settings: dict[str, Any]) -> None:
@@ -68,7 +89,26 @@ def write_network(run: Path, name: str, spec: NetworkSpec, state: State, seen: i
 
 def write_log(run: Path, log: list[dict[str, Any]]) -> None:
     """log.jsonl, one line an epoch."""
-    write_text(run / "log.jsonl", "".join(json.dumps(line) + "\n" for line in log))
+    write_text(run / LOG, "".join(json.dumps(line) + "\n" for line in log))
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """The lines of log.jsonl; raises `CheckpointError` if it is damaged."""
+    path = run / LOG
+    try:
+        text = read_file(path, MOST_BYTES).decode()
+        lines = [parse_document(line, dict[str, Any]) for line in text.splitlines()]
+        check_log(lines)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot read the log: {error.strerror}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged, or of another version: {error}") from None
+    return lines
+
+
+def check_log(lines: list[dict[str, Any]]) -> None:
+    """Raise `ValueError` unless each line says what a finished epoch says."""
+    fitted(lines, list[_Epoch])
 
 
 def write_batch_picture(run: Path, batch: Batch, limit: int = 16) -> None:
