@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import bombs
 from tests.data.originals import small_original
 from yoloprune.data import archives
 from yoloprune.data.archives import unpack_tar
@@ -92,6 +93,56 @@ def test_a_header_that_lies_about_its_size_fills_no_disk(tmp_path: Path) -> None
     archive = tmp_path / "a.tar"
     archive.write_bytes(entry("big", size=1 << 40).tobuf() + bytes(1024))
     with pytest.raises(DatasetError, match="unpacks to more than"):
+        unpack_tar(archive, tmp_path)
+
+
+def gzipped(path: Path, mebibytes: int, head: bytes, unit: bytes = b"\0") -> Path:
+    """A .tar.gz of some bytes, and after them one piece over and over."""
+    path.write_bytes(bombs.stream(mebibytes, unit, head=head, window=31))
+    assert path.stat().st_size < 1 << 22
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_header_that_claims_gigabytes_takes_no_memory(
+    kind: bytes, packed: bool, tmp_path: Path
+) -> None:
+    head = entry("name", kind, size=3 << 30).tobuf()
+    archive = tmp_path / "a.tar"
+    if packed:
+        gzipped(archive, 2048, head)
+    else:
+        archive.write_bytes(head)
+        with archive.open("ab") as file:
+            file.truncate(3 << 30)
+    with bombs.at_most(100), pytest.raises(DatasetError, match="longer than makes sense"):
+        unpack_tar(archive, tmp_path)
+
+
+def test_a_sparse_map_of_gigabytes_takes_no_memory(tmp_path: Path) -> None:
+    member = entry("name", size=1024)
+    member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    head = member.tobuf(tarfile.PAX_FORMAT) + b"999999999\n"
+    with bombs.at_most(100), pytest.raises(DatasetError, match="longer than makes sense"):
+        unpack_tar(gzipped(tmp_path / "a.tar.gz", 1024, head, b"0\n"), tmp_path)
+
+
+def test_a_bomb_fills_no_disk(tmp_path: Path) -> None:
+    archive = gzipped(tmp_path / "a.tar.gz", 1024, entry("x", size=1 << 30).tobuf())
+    (tmp_path / "inner").mkdir()
+    with pytest.raises(DatasetError, match="unpacks to more than 100000 files or 256 MiB"):
+        unpack_tar(archive, tmp_path / "inner")
+    assert not files(tmp_path / "inner")
+
+
+def test_endless_headers_are_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(entry("x" * 90, tarfile.GNUTYPE_LONGNAME).tobuf() * 5000)
+    with pytest.raises(DatasetError, match="not a tar archive, or damaged"):
         unpack_tar(archive, tmp_path)
 
 

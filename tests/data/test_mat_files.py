@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
+from tests import bombs
 from tests.data.originals import DIAMOND, SQUARE, write_mat
 from yoloprune.data.mat_files import read_mat
 from yoloprune.data.vgg_hand import read_hand_corners
@@ -79,12 +80,39 @@ def test_other_files_are_refused(data: bytes) -> None:
         read_mat(data)
 
 
+def compressed(*elements: bytes) -> bytes:
+    """A file of compressed elements."""
+    heads = ((15).to_bytes(4, "little") + len(e).to_bytes(4, "little") for e in elements)
+    parts = (head + element for head, element in zip(heads, elements, strict=True))
+    return saved(False)[:128] + b"".join(parts)
+
+
 def test_a_small_file_cannot_fill_the_memory() -> None:
-    packed = zlib.compress(bytes(200 << 20), 9)
-    head = saved(False)[:128]
-    bomb = head + (15).to_bytes(4, "little") + len(packed).to_bytes(4, "little") + packed
-    with pytest.raises(ValueError, match="unpacks to more than 64 MiB"):
+    bomb = compressed(bombs.stream(2048))
+    assert len(bomb) < 1 << 22
+    with bombs.at_most(100), pytest.raises(ValueError, match="unpacks to more than 8 MiB"):
         read_mat(bomb)
+
+
+def test_nor_can_one_of_many_small_elements() -> None:
+    whole = saved(False, **{f"x{n}": np.zeros(7 << 20, np.uint8) for n in range(2)})
+    parts = [zlib.compress(whole[start : start + (7 << 20) + 64]) for start in (128, 128)]
+    with bombs.at_most(200), pytest.raises(ValueError, match="unpacks to more than 8 MiB"):
+        read_mat(compressed(*parts * 100))
+
+
+def test_empty_cells_take_little_memory() -> None:
+    def element(kind: int, content: bytes) -> bytes:
+        return kind.to_bytes(4, "little") + len(content).to_bytes(4, "little") + content
+
+    count = 1 << 18
+    shape = (1).to_bytes(4, "little") + count.to_bytes(4, "little")
+    cells = element(6, bytes([1]).ljust(8, b"\0")) + element(5, shape) + element(1, b"")
+    cells += element(14, b"") * count
+    # The largest file that is read has four times as many.
+    with bombs.at_most(150):
+        (found,) = read_mat(compressed(zlib.compress(element(14, cells)))).values()
+    assert isinstance(found, tuple) and len(found) == count
 
 
 @pytest.mark.parametrize("compressed", [False, True])

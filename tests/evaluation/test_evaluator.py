@@ -163,8 +163,6 @@ def test_progress_wraps_the_images(network: Network, dataset: Dataset) -> None:
 def test_the_network_stays_as_it_is(dataset: Dataset, training: bool) -> None:
     cfg = CFG.format(option="", channels=3)
     spec = parse_cfg(cfg.replace("filters", "batch_normalize=1\nfilters", 1))
-        CFG.format(option="", channels=3).replace("filters", "batch_normalize=1\nfilters", 1)
-    )
     network = Network.from_state(spec, random_state(spec)).train(training)
     before = copy.deepcopy(network.state_dict())
     evaluate(network, dataset, "coco")

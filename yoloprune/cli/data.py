@@ -181,6 +181,7 @@ def anchors(
         input_shapes,
     )
     from yoloprune.data.faults import sound_boxes
+    from yoloprune.data.images import read_image_file
     from yoloprune.data.inspection import image_size
     from yoloprune.data.read import read_raw
     from yoloprune.data.request import canonical
@@ -195,7 +196,7 @@ def anchors(
     sizes: Iterable[tuple[int, int]] = [(1, 1)] * len(used)
     if keep_aspect:
         sizes = [
-            image_size(image.path.read_bytes(), image.path)
+            image_size(read_image_file(image.path), image.path)
             for image in track(used, "reading sizes", len(used), quiet)
         ]
     boxes = (sound_boxes(image) for image in used)

@@ -14,16 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.data.image_header import read_claim
 from yoloprune.data.text_files import read_image_list
 from yoloprune.detection.boxes import Placement
 from yoloprune.errors import CfgError, DatasetError
-from yoloprune.files import write_atomically
+from yoloprune.files import read_file, write_atomically
 
 Image: TypeAlias = NDArray[np.uint8]
 NetworkInput: TypeAlias = NDArray[np.float32]
 
 Resize: TypeAlias = Callable[[Image, int, int], tuple[NetworkInput, Placement]]
 """Fits an image to a height and a width, and says where in the result it lies."""
+
+MOST_BYTES = 1 << 28
+"""Of an image file, and of its picture in a decoder; while it is read, copies double that."""
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
@@ -51,14 +55,38 @@ def read_image(path: Path, channels: int = 3) -> Image:  # -> (H, W, channels)
     JPEG file, 0.299 R + 0.587 G + 0.114 B of others (darknet without OpenCV: 77, 150, 29 / 256).
     Raises `DatasetError` if the file cannot be read or decoded.
     """
+    return decode_image(read_image_file(path), path, channels)
+
+
+def read_image_file(path: Path) -> bytes:
+    """The bytes of an image file; raises `DatasetError` if it cannot be read."""
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        return read_file(path, MOST_BYTES)
     except OSError as error:
         raise DatasetError(f"{path}: cannot read the image: {error.strerror}") from error
+
+
+def decode_image(data: bytes, path: Path, channels: int = 3) -> Image:  # -> (H, W, channels)
+    """Decode the bytes of an image file as `read_image` does.
+
+    Raises `DatasetError` if it cannot be decoded, or would take more than `MOST_BYTES`: that is
+    known before anything is decoded. `path` is for the message.
+    """
+    if (claim := read_claim(data)) is None:
+        raise DatasetError(f"{path}: not an image that can be decoded (damaged or empty)")
+    if claim.decoded > MOST_BYTES:
+        raise DatasetError(
+            f"{path}: an image of {claim.width}x{claim.height} pixels takes {claim.decoded >> 20} "
+            f"MiB to decode, and at most {MOST_BYTES >> 20} are allowed: make it smaller"
+        )
+    # OpenCV says more about a damaged file than fits on one line.
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        image = cv2.imdecode(data, _DECODED_AS[channels]) if data.size else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _DECODED_AS[channels])
     except cv2.error as error:
         raise DatasetError(f"{path}: cannot decode the image: {error.err}") from error
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if image is None:
         raise DatasetError(f"{path}: not an image that can be decoded (damaged or empty)")
     return with_channel_axis(image if channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB))

@@ -1,16 +1,14 @@
 """Whether an image file is whole, and how large."""
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
-
+from yoloprune.data.image_header import START_OF_SCAN, jpeg_segments
+from yoloprune.data.images import decode_image
 from yoloprune.errors import DatasetError
 
-_START_OF_IMAGE, _END_OF_IMAGE, _EXIF = b"\xff\xd8", b"\xff\xd9", b"Exif\0\0"
-_APPLICATION_1, _START_OF_SCAN = 0xE1, 0xDA
+_END_OF_IMAGE, _EXIF = b"\xff\xd9", b"Exif\0\0"
+_APPLICATION_1 = 0xE1
 _ORIENTATION = 0x0112
 _SHORT = {b"II": "<H", b"MM": ">H"}
 """How a 16-bit number is written, by the two letters at the start of the EXIF data."""
@@ -23,19 +21,14 @@ def image_size(data: bytes, path: Path) -> tuple[int, int]:
     """
     if is_cut_jpeg(data):
         raise DatasetError(f"{path}: the JPEG file is cut off before its end")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error as error:
-        raise DatasetError(f"{path}: cannot decode the image: {error.err}") from error
-    if image is None:
-        raise DatasetError(f"{path}: not an image that can be decoded (damaged or empty)")
+    image = decode_image(data, path)
     return image.shape[0], image.shape[1]
 
 
 def is_cut_jpeg(data: bytes) -> bool:
     """Whether this is a JPEG without an end: decoders fill what is missing with grey."""
-    for marker, start, _ in _segments(data):
-        if marker == _START_OF_SCAN:
+    for marker, start, _ in jpeg_segments(data):
+        if marker == START_OF_SCAN:
             # The end's mark cannot occur within a scan; thumbnails lie in segments before.
             return data.find(_END_OF_IMAGE, start) < 0
     return False
@@ -49,20 +42,9 @@ def unturned(data: bytes) -> bytes:
     return data[:offset] + struct.pack(short, 1) + data[offset + 2 :]
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each segment of a JPEG up to its scan; of other files none."""
-    position = 2
-    while data.startswith(_START_OF_IMAGE) and position + 4 <= len(data) and data[position] == 0xFF:
-        marker, length = struct.unpack_from(">BH", data, position + 1)
-        yield marker, position + 4, position + 2 + length
-        if marker == _START_OF_SCAN:
-            return
-        position += 2 + length
-
-
 def _orientation(data: bytes) -> tuple[int, str] | None:
     """Offset of the value of the EXIF orientation, and how it is written, if there is one."""
-    for marker, start, end in _segments(data):
+    for marker, start, end in jpeg_segments(data):
         if marker == _APPLICATION_1 and data.startswith(_EXIF, start):
             try:
                 return _find_orientation(data[:end], start + len(_EXIF))

@@ -24,8 +24,10 @@ _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f
 _INTEGERS = range(1, 7)
 _CELL, _STRUCT, _CHARACTERS = 1, 2, 4
 _NUMERIC_CLASSES = range(6, 16)
-_MOST_BYTES = 1 << 26
 _DEEPEST = 16
+
+MOST_BYTES = 1 << 23
+"""Of a file, and of all its parts unpacked: empty cells take forty times as much in memory."""
 
 
 def read_mat(data: bytes) -> dict[str, Value]:
@@ -39,10 +41,12 @@ def read_mat(data: bytes) -> dict[str, Value]:
     if order is None:
         raise ValueError("not a level 5 .mat file")
     variables: dict[str, Value] = {}
-    reader = _Reader(order)
+    reader, room = _Reader(order), MOST_BYTES
     for kind, content in reader.elements(data[_HEADER:]):
         if kind == _COMPRESSED:
-            kind, content = next(reader.elements(_inflated(content)), (0, b""))
+            unpacked = _inflated(content, room)
+            room -= len(unpacked)
+            kind, content = next(reader.elements(unpacked), (0, b""))
         if kind == _MATRIX:
             name, value = reader.matrix(content, 0)
             variables[name] = value
@@ -139,12 +143,11 @@ class _Reader:
         return [int(number) for number in self._numbers(element)]
 
 
-def _inflated(data: bytes) -> bytes:
+def _inflated(data: bytes, room: int) -> bytes:
     try:
-        inflater = zlib.decompressobj()
-        content = inflater.decompress(data, _MOST_BYTES)
+        content = zlib.decompressobj().decompress(data, room + 1)
     except zlib.error as error:
         raise ValueError(f"damaged compressed data: {error}") from None
-    if inflater.unconsumed_tail:
-        raise ValueError(f"unpacks to more than {_MOST_BYTES >> 20} MiB")
+    if len(content) > room:
+        raise ValueError(f"unpacks to more than {MOST_BYTES >> 20} MiB")
     return content

@@ -9,7 +9,6 @@ Source: A. Mittal, A. Zisserman and P. Torr, "Hand detection using multiple prop
 """
 
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,15 +19,16 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.data.archives import unpack_tar
+from yoloprune.data.archives import is_tar, unpack_tar
 from yoloprune.data.faults import corners_to_centers
 from yoloprune.data.folders import new_folder
 from yoloprune.data.formats.darknet import write_data_file
 from yoloprune.data.formats.yolo_labels import write_labels
-from yoloprune.data.images import is_image
+from yoloprune.data.images import is_image, read_image_file
 from yoloprune.data.inspection import image_size, unturned
-from yoloprune.data.mat_files import Value, read_mat
+from yoloprune.data.mat_files import MOST_BYTES, Value, read_mat
 from yoloprune.errors import DatasetError
+from yoloprune.files import read_file
 
 Progress: TypeAlias = Callable[[Sequence[Path]], Iterable[Path]]
 
@@ -88,7 +88,7 @@ def warnings_of(conversion: Conversion) -> list[str]:
 def is_original(source: Path) -> bool:
     """Whether a path is an archive, or a folder with a part of the original data set in it."""
     if source.is_file():
-        return tarfile.is_tarfile(source)
+        return is_tar(source)
     return any((root / part).is_dir() for root in _roots(source) for part in PARTS.values())
 
 
@@ -147,7 +147,7 @@ def read_hand_corners(path: Path) -> NDArray[np.float64]:  # -> (N, 4, 2)
     Raises `DatasetError` if the file is damaged or has another structure.
     """
     try:
-        variables = read_mat(path.read_bytes())
+        variables = read_mat(read_file(path, MOST_BYTES))
         if "boxes" not in variables:
             raise ValueError("it has no variable 'boxes'")
         corners = [[_point(hand, key) for key in "abcd"] for hand in _hands(variables["boxes"])]
@@ -223,11 +223,8 @@ def _read_pair(image: Path, annotations: Path, tally: _Tally) -> tuple[bytes, ND
     annotation = annotations / f"{image.stem}.mat"
     if not annotation.is_file():
         raise DatasetError(f"{image}: its annotation {annotation.name} is missing")
-    try:
-        # MATLAB, in which the corners were drawn, shows images as they are stored.
-        data = unturned(image.read_bytes())
-    except OSError as error:
-        raise DatasetError(f"{image}: cannot read the image: {error.strerror}") from error
+    # MATLAB, in which the corners were drawn, shows images as they are stored.
+    data = unturned(read_image_file(image))
     height, width = image_size(data, image)
     boxes = upright_boxes(read_hand_corners(annotation))
     extent = (width, height, width, height)
