@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests import bombs
+from yoloprune.data import images
 from yoloprune.data.image_header import read_claim
 from yoloprune.data.images import MOST_BYTES, decode_image
 from yoloprune.errors import DatasetError
@@ -117,11 +118,12 @@ def test_a_bomb_takes_no_memory() -> None:
         decode_image(bomb, Path("a.png"))
 
 
-def test_the_largest_picture_that_is_decoded_fits() -> None:
-    side = int((MOST_BYTES / 4) ** 0.5)
-    bomb = bombs.png(side)
-    with bombs.at_most(600):
-        assert decode_image(bomb, Path("a.png")).shape == (side, side, 3)
+def test_a_picture_takes_thrice_what_is_allowed_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MOST_BYTES", 1 << 24)
+    with bombs.at_most(40):
+        assert decode_image(bombs.png(2048), Path("a.png")).shape == (2048, 2048, 3)
+    with pytest.raises(DatasetError, match="2049x2049 pixels takes 16 MiB"):
+        decode_image(bombs.png(2049), Path("a.png"))
 
 
 def test_a_part_that_claims_to_be_longer_than_the_file_is_refused() -> None:
