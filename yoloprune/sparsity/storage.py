@@ -33,7 +33,7 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.darknet.weights import check_state, parameter_shapes
 from yoloprune.errors import WeightsError
-from yoloprune.files import write_atomically
+from yoloprune.files import read_file, write_atomically
 
 MAGIC = b"YPSPARSE"
 VERSION = 1
@@ -41,6 +41,7 @@ VERSION = 1
 _DENSE, _BITS, _GAPS = range(3)
 _FLOAT = np.dtype("<f4")
 _WHOLE_GAP = 255
+_OVERHEAD = 1 << 20
 
 
 def write_packed(path: Path, spec: NetworkSpec, state: State) -> None:
@@ -74,8 +75,11 @@ def read_packed(path: Path, spec: NetworkSpec) -> dict[int, ConvParameters]:
     Raises `WeightsError` where it is damaged, too short or too long, not finite, or of another
     network.
     """
+    shapes = [shape for named in parameter_shapes(spec).values() for shape in named.values()]
+    weights = _FLOAT.itemsize * sum(map(math.prod, shapes))
     try:
-        content = path.read_bytes()
+        # Places and the like take less than the weights themselves.
+        content = read_file(path, 2 * weights + _OVERHEAD)
     except OSError as error:
         raise WeightsError(f"{path}: cannot read the packed file: {error.strerror}") from error
     try:
