@@ -8,6 +8,7 @@ import json
 from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
+from itertools import islice
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -21,7 +22,10 @@ MOST_BYTES = 16 << 20
 _LARGEST = (1 << 63) - 1
 """Whole numbers beyond it fit nowhere."""
 
-_DEEPEST = 32
+_PLAIN = (dict, list, tuple, str, int, float, bool, NoneType)
+
+_DEEPEST, _MOST_PARTS = 32, 1 << 20
+"""How deeply values of any kind may be nested, and how many may stand side by side."""
 
 _Document = TypeVar("_Document")
 
@@ -72,7 +76,7 @@ def _fitted(value: Any, kind: Any, place: str) -> Any:
                 return _fitted(value, other, place)
         return _fitted(value, last, place)
     if kind is Any:
-        _check_depth(value, place, _DEEPEST)
+        _check_extent(value, place)
         return value
     if origin is dict and isinstance(value, dict):
         return {
@@ -136,13 +140,27 @@ def _key(key: Any, kind: Any, place: str) -> Any:
     return _fitted(key, kind, f"a key of {place or 'it'}")
 
 
-def _check_depth(value: Any, place: str, room: int) -> None:
-    """Refuse what whoever walks through it could not, for want of stack."""
-    if isinstance(value, dict | list):
-        if not room:
-            raise ValueError(f"{place or 'it'} is nested more than {_DEEPEST} deep")
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_depth(item, place, room - 1)
+def _check_extent(value: Any, place: str) -> None:
+    """Refuse what whoever walks through it could not, for want of stack or of time.
+
+    A file of torch's may hold the same list in many places.
+    """
+    level = [value]
+    for _ in range(_DEEPEST):
+        if not all(isinstance(item, _PLAIN) for item in level):
+            raise ValueError(f"{place or 'it'} holds something else than plain values")
+        parts = (
+            part
+            for item in level
+            if isinstance(item, dict | list | tuple)
+            for part in (item.values() if isinstance(item, dict) else item)
+        )
+        level = list(islice(parts, _MOST_PARTS))
+        if not level:
+            return
+        if len(level) == _MOST_PARTS:
+            raise ValueError(f"{place or 'it'} has more than {_MOST_PARTS} parts")
+    raise ValueError(f"{place or 'it'} is nested more than {_DEEPEST} deep")
 
 
 def _below(place: str, key: object) -> str:
@@ -158,7 +176,7 @@ def _title(kind: Any) -> str:
         return " or ".join(str(member.value) for member in origin)
     titles = {int: "a whole number", float: "a number", str: "text", bool: "true or false",
               Path: "a path", list: "a list", tuple: "a list", dict: "an object"}  # fmt: skip
-    return titles.get(origin, "an object" if is_dataclass(origin) else str(origin))
+    return titles.get(origin, "an object" if is_dataclass(origin) else f"a {origin.__name__}")
 
 
 def _shown(value: object) -> str:

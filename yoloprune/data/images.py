@@ -29,6 +29,9 @@ Resize: TypeAlias = Callable[[Image, int, int], tuple[NetworkInput, Placement]]
 MOST_BYTES = 1 << 28
 """Of an image file, and of its picture in a decoder; while it is read, copies double that."""
 
+MOST_SIDE = 1 << 15
+"""Of a picture in pixels: one that is a line would become a square of gigabytes."""
+
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
@@ -69,15 +72,15 @@ def read_image_file(path: Path) -> bytes:
 def decode_image(data: bytes, path: Path, channels: int = 3) -> Image:  # -> (H, W, channels)
     """Decode the bytes of an image file as `read_image` does.
 
-    Raises `DatasetError` if it cannot be decoded, or would take more than `MOST_BYTES`: that is
-    known before anything is decoded. `path` is for the message.
+    Raises `DatasetError` if it cannot be decoded, or is larger than `MOST_BYTES` and `MOST_SIDE`
+    allow: that is known before anything is decoded. `path` is for the message.
     """
     if (claim := read_claim(data)) is None:
         raise DatasetError(f"{path}: not an image that can be decoded (damaged or empty)")
-    if claim.decoded > MOST_BYTES:
+    if claim.decoded > MOST_BYTES or max(claim.width, claim.height) > MOST_SIDE:
         raise DatasetError(
-            f"{path}: an image of {claim.width}x{claim.height} pixels takes {claim.decoded >> 20} "
-            f"MiB to decode, and at most {MOST_BYTES >> 20} are allowed: make it smaller"
+            f"{path}: an image of {claim.width}x{claim.height} pixels ({claim.decoded >> 20} MiB "
+            f"decoded) is too large: at most {MOST_SIDE} pixels a side and {MOST_BYTES >> 20} MiB"
         )
     # OpenCV says more about a damaged file than fits on one line.
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -25,7 +25,7 @@ from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.interrupts import stop_flag
 from yoloprune.model.network import Network
 from yoloprune.sparsity.masks import WeightMasks, apply_masks
-from yoloprune.training.checkpoint import Position, load_checkpoint
+from yoloprune.training.checkpoint import Position
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
 from yoloprune.training.loop import TERMS, Loop
@@ -101,7 +101,7 @@ def train(
         inputs["weight masks"] = masks.digest()
     loop = Loop(run_spec, state, config, world, steps, teacher, inputs, masks)
     if resume:
-        loop.restore(load_checkpoint(run / CHECKPOINT, run_spec, config, inputs))
+        loop.restore(run)
     elif world.is_first:
         counts = {"training_images": len(training.images)}
         write_settings(run, config, counts | {"inputs": inputs})

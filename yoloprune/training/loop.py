@@ -10,9 +10,15 @@ from torch import Tensor, nn
 
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
+from yoloprune.errors import CheckpointError
 from yoloprune.model.network import Network
 from yoloprune.sparsity.masks import WeightMasks
-from yoloprune.training.checkpoint import Checkpoint, Position, save_checkpoint
+from yoloprune.training.checkpoint import (
+    Checkpoint,
+    Position,
+    load_checkpoint,
+    save_checkpoint,
+)
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World, parallel
 from yoloprune.training.rates import learning_rate, shrink_budget, shrinkage
@@ -66,15 +72,32 @@ class Loop:
         self.log: list[dict[str, Any]] = []
         self.best = -1.0
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back to where a checkpoint was written."""
-        self.network.load_state_dict(checkpoint.model)
-        self.average.load_state_dict(checkpoint.average)
-        self.optimizer.load_state_dict(checkpoint.optimizer)
-        self.scaler.load_state_dict(checkpoint.scaler)
+    def restore(self, run: Path) -> None:
+        """Go back to where the checkpoint of a run was written.
+
+        Raises `CheckpointError` as `load_checkpoint` does, and where a part of it fits no such run.
+        """
+        path = run / CHECKPOINT
+        checkpoint = load_checkpoint(path, self.spec, self.config, self.inputs)
+        try:
+            checkpoint.check(
+                self.network.state_dict(),
+                [p for group in self.optimizer.param_groups for p in group["params"]],
+                self.config,
+                self.steps_per_epoch,
+                scaled=self.scaler.is_enabled(),
+            )
+            self.network.load_state_dict(checkpoint.model)
+            self.average.load_state_dict(checkpoint.average)
+            # The groups, and all their settings, are this run's own.
+            groups = self.optimizer.state_dict()["param_groups"]
+            self.optimizer.load_state_dict({"state": checkpoint.optimizer, "param_groups": groups})
+            self.scaler.load_state_dict(checkpoint.scaler)
+            torch.set_rng_state(checkpoint.random)
+        except (ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{path}: damaged: {error!s:.200}") from error
         self.position, self.steps = checkpoint.position, checkpoint.steps
         self.log, self.best = checkpoint.log, checkpoint.best
-        torch.set_rng_state(checkpoint.random)
 
     def save(self, run: Path) -> None:
         """Write the checkpoint, in the first process."""
@@ -85,7 +108,7 @@ class Loop:
             steps=self.steps,
             model=self.network.state_dict(),
             average=self.average.state_dict(),
-            optimizer=self.optimizer.state_dict(),
+            optimizer=self.optimizer.state_dict()["state"],
             scaler=self.scaler.state_dict(),
             log=self.log,
             best=self.best,

@@ -36,7 +36,7 @@ class _Loss:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Epoch:
+class _EpochLine:
     """A line of the log."""
 
     epoch: int
@@ -108,7 +108,7 @@ def read_log(run: Path) -> list[dict[str, Any]]:
 
 def check_log(lines: list[dict[str, Any]]) -> None:
     """Raise `ValueError` unless each line says what a finished epoch says."""
-    fitted(lines, list[_Epoch])
+    fitted(lines, list[_EpochLine])
 
 
 def write_batch_picture(run: Path, batch: Batch, limit: int = 16) -> None:
