@@ -1,14 +1,24 @@
 """A crash leaves the old file or the new one, and nothing that stays for ever."""
 
+import errno
 import os
+import shutil
 import stat
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.processes import holding
 from yoloprune import files
-from yoloprune.files import write_atomically, write_folder, write_text
+from yoloprune.errors import DatasetError, RunError, UsageError
+from yoloprune.files import (
+    naming_errors,
+    temporary_folder,
+    write_atomically,
+    write_folder,
+    write_text,
+)
 
 
 def age(path: Path, hours: float) -> None:
@@ -122,3 +132,107 @@ def test_the_working_directory_is_a_folder_too(
     with write_folder(Path()) as temporary:
         (temporary / "a").write_text("")
     assert names(tmp_path) == ["a"]
+
+
+def test_a_folder_that_somebody_still_writes_is_not_abandoned(tmp_path: Path) -> None:
+    # Its own time of change stays behind where only its subfolders are written to.
+    (tmp_path / "left").mkdir()
+    left = tmp_path / ".left-0123abcd.tmp"
+    left.mkdir()
+    with holding(left) as other:
+        age(left, hours=2)
+        for _ in range(2):
+            with temporary_folder(tmp_path, "left"):
+                pass
+        assert left.exists()
+        other.kill()
+        other.join()
+    with temporary_folder(tmp_path, "left"):
+        pass
+    assert not left.exists()
+
+
+def test_a_folder_that_must_be_new_is_never_one_that_is_used(tmp_path: Path) -> None:
+    write_text(tmp_path / "used" / "a", "")
+    with pytest.raises(UsageError, match="used: the folder is not empty"):
+        write_folder(tmp_path / "used", must_be_new=True).__enter__()
+    with pytest.raises(UsageError, match="a: a file of this name is in the way"):
+        write_folder(tmp_path / "used" / "a", must_be_new=True).__enter__()
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "new"):
+        with write_folder(tmp_path / name, must_be_new=True) as temporary:
+            (temporary / "deep" / "er").mkdir(parents=True)
+        assert names(tmp_path / name) == ["deep"]
+    assert names(tmp_path) == ["empty", "new", "used"]
+
+
+def test_a_folder_in_which_another_process_works_is_left_alone(tmp_path: Path) -> None:
+    with (
+        holding(tmp_path / "run"),
+        pytest.raises(RunError, match="another process is working in this folder"),
+        write_folder(tmp_path / "run") as temporary,
+    ):
+        (temporary / "a").write_text("")
+    assert names(tmp_path) == ["run"] and names(tmp_path / "run") == []
+
+
+def test_a_folder_that_another_process_is_writing_is_refused(tmp_path: Path) -> None:
+    with holding(tmp_path / ".slim-0123abcd.tmp") as other:
+        with pytest.raises(RunError, match="slim: another process is working in this folder"):
+            write_folder(tmp_path / "slim").__enter__()
+        other.kill()
+        other.join()
+    with write_folder(tmp_path / "slim"):
+        pass
+    assert (tmp_path / "slim").is_dir()
+
+
+def test_a_link_to_a_folder_is_written_into(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with write_folder(tmp_path / "link") as temporary:
+        # The link's own folder may be on another disk.
+        assert temporary.parent == tmp_path / "link"
+        (temporary / "a").write_text("")
+    assert names(tmp_path / "elsewhere") == ["a"] and (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["x" * 250, "x" * 247 + ".weights", "ü" * 125, f"a.{'x' * 250}"])
+def test_a_name_as_long_as_names_can_be(tmp_path: Path, name: str) -> None:
+    write_text(tmp_path / name, "whole")
+    assert names(tmp_path) == [name]
+    (tmp_path / name).unlink()
+    with write_folder(tmp_path / name) as temporary:
+        write_text(temporary / name, "")
+    assert names(tmp_path / name) == [name]
+
+
+def test_errors_name_the_target(tmp_path: Path) -> None:
+    target = tmp_path / "slim"
+    full = os.strerror(errno.ENOSPC)
+    with pytest.raises(OSError, match=full) as caught, write_atomically(target / "a"):
+        raise OSError(errno.ENOSPC, full)
+    assert caught.value.filename == str(target / "a")
+    target.rmdir()
+    with pytest.raises(FileNotFoundError) as missing, write_atomically(target / "a") as temporary:
+        shutil.rmtree(target)
+    assert missing.value.filename == str(target / "a")
+
+    with pytest.raises(OSError, match=full) as caught, write_folder(target) as temporary:
+        raise OSError(errno.ENOSPC, full)
+    assert caught.value.filename == str(target)
+    with pytest.raises(FileNotFoundError) as missing, write_folder(target) as temporary:
+        (temporary / "no" / "file").write_text("")
+    assert missing.value.filename == str(target / "no" / "file")
+    with pytest.raises(OSError, match=full) as caught, write_folder(target) as temporary:
+        # As shutil does: from one name to another.
+        raise OSError(errno.ENOSPC, full, "source.png", None, str(temporary / "a.png"))
+    assert caught.value.filename == str(target / "a.png")
+    with pytest.raises(DatasetError) as refused, write_folder(target) as temporary:
+        raise DatasetError(f"{temporary / 'a.png'}: cannot encode")
+    assert str(refused.value) == f"{target / 'a.png'}: cannot encode"
+    # What is about something else stays as it is.
+    with pytest.raises(FileNotFoundError) as missing, naming_errors(target, temporary):
+        (tmp_path / "other").read_text()
+    assert missing.value.filename == str(tmp_path / "other")
+    assert names(tmp_path) == []

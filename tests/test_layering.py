@@ -18,6 +18,7 @@ LEVELS = {
     "files": 0,
     "interrupts": 0,
     "graph": 1,
+    "locks": 0,
     "darknet": 1,
     "cost": 2,
     "frontends": 2,

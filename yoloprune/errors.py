@@ -1,6 +1,7 @@
 """What can go wrong, as one tree.
 
 YoloPruneError
+├── UsageError          settings that make no sense, or not together
 ├── CfgError            a .cfg that cannot be read, or asks for something unknown
 ├── WeightsError        a .weights file that does not fit its network
 ├── GraphError          nodes and values that do not make a graph
@@ -8,7 +9,8 @@ YoloPruneError
 ├── VerificationError   the slim network does not compute what the masked one does
 ├── DatasetError        images or labels that cannot be used
 │   └── ClassesError    labels of other classes than the network's
-└── CheckpointError     a training checkpoint that cannot be continued
+├── CheckpointError     a training checkpoint that cannot be continued
+└── RunError            a run that cannot go on, or not now: its folder is in use, a process died
 
 Each message says what was found, where (file, line, layer), and what to do.
 The command line prints it as one line and exits with code 2.
@@ -17,6 +19,10 @@ The command line prints it as one line and exits with code 2.
 
 class YoloPruneError(Exception):
     """Base of every error that a user's input can cause."""
+
+
+class UsageError(YoloPruneError):
+    """Settings that make no sense, or not together."""
 
 
 class CfgError(YoloPruneError):
@@ -49,3 +55,7 @@ class ClassesError(DatasetError):
 
 class CheckpointError(YoloPruneError):
     """A training checkpoint that is damaged or belongs to another run."""
+
+
+class RunError(YoloPruneError):
+    """A run that cannot go on, or not now: its folder is in use, one of its processes died."""

@@ -4,16 +4,25 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from yoloprune.errors import UsageError, YoloPruneError
+from yoloprune.locks import held, in_use, locked, occupied
+
 ABANDONED = 3600.0
 """Seconds after the last change at which a temporary is taken for what a killed process left."""
+
+LONGEST_NAME = 255
+"""Bytes of a file's name on most file systems."""
+
+_LONGEST_STEM, _LONGEST_SUFFIX = 200, 32
+"""Bytes of a target's name that are used again in its temporary's."""
 
 
 def plain_size(path: Path) -> int:
@@ -56,53 +65,107 @@ def write_atomically(path: Path) -> Iterator[Path]:
         plain_size(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays: writers such as cv2.imwrite choose the format by it.
-    prefix, suffix = f".{path.stem}-", f".tmp{path.suffix}"
-    _remove_abandoned(path.parent, prefix, suffix)
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        make_public(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        # A full disk is noticed while writing, when the system no longer names the file.
-        if error.filename is None and error.strerror:
-            raise type(error)(error.errno, error.strerror, str(path)) from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+    temporary = _temporary(path.parent, path.stem, path.suffix)
+    with naming_errors(path, temporary):
+        try:
+            temporary.open("xb").close()
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def write_folder(folder: Path, obsolete: Sequence[str] = ()) -> Iterator[Path]:
+def write_folder(
+    folder: Path, obsolete: Sequence[str] = (), *, must_be_new: bool = False
+) -> Iterator[Path]:
     """Give a temporary folder that becomes `folder` when the block succeeds.
 
     An exception in the block leaves `folder` as it was. If there is none yet, or an empty one, it
     appears whole or not at all. Otherwise the files are moved one by one, each whole: a crash
     meanwhile leaves some of them old and some new. Files of `folder` that are not written again
     stay, but for the `obsolete` ones, which belong to what is being replaced. Leftovers go as in
-    `write_atomically`.
+    `write_atomically`. Raises `UsageError` if the folder `must_be_new` and is not, and `RunError`
+    if another process is writing it or working in it.
     """
-    if folder.exists() and not folder.is_dir():
+    if must_be_new:
+        refuse_existing(folder)
+    elif folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    prefix, suffix = f".{folder.name}-", ".tmp"
-    _remove_abandoned(folder.parent, prefix, suffix)
-    temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=folder.parent))
-    try:
+    # Beside a mount point or a link there may be another disk, and nothing can take its place.
+    inside = folder.is_dir() and (folder.is_mount() or folder.is_symlink() or not folder.name)
+    parent = folder if inside else folder.parent
+    if parent.is_dir() and any(map(in_use, _temporaries(parent, *_affixes(folder.name, "")))):
+        raise occupied(folder)
+    with temporary_folder(parent, folder.name) as temporary, naming_errors(folder, temporary):
         yield temporary
-        with suppress(OSError):
-            folder.rmdir()  # Which only an empty one lets happen.
-        if folder.exists():
-            _move_files(temporary, folder, obsolete)
-        else:
-            make_public(temporary)
+        if must_be_new and not inside:
+            refuse_existing(folder)
+        if not folder.exists():
             temporary.replace(folder)
+            return
+        with locked(folder):
+            with suppress(OSError):
+                folder.rmdir()  # Which only an empty one lets happen.
+            if folder.exists():
+                _move_files(temporary, folder, obsolete)
+            else:
+                temporary.replace(folder)
+
+
+@contextmanager
+def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Give an empty folder in `parent`, which is created if need be, and remove it in the end.
+
+    What a killed process left under the same `name` goes as in `write_atomically`.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(parent, name, "")
+    with naming_errors(parent, temporary):
+        temporary.mkdir()
+    try:
+        # Held, so that nobody takes it for abandoned, however long it takes.
+        with held(temporary):
+            yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def shortened(name: str, length: int) -> str:
+    """The beginning of a name, of at most so many bytes, as file systems count."""
+    return name.encode(errors="replace")[:length].decode(errors="ignore")
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise `UsageError` unless `path` is free: nothing is there, or an empty folder."""
+    if path.is_dir():
+        if any(path.iterdir()):
+            raise UsageError(f"{path}: the folder is not empty: choose another, or remove it")
+    elif path.exists() or path.is_symlink():
+        raise UsageError(f"{path}: a file of this name is in the way: choose another folder")
+
+
+@contextmanager
+def naming_errors(target: Path, temporary: Path) -> Iterator[None]:
+    """Make errors name `target` where they name the temporary in its place, or nothing.
+
+    A full disk is noticed while writing, when the system no longer names the file.
+    """
+    try:
+        yield
+    except OSError as error:
+        # Of two names, one copied or renamed to the other, it is the written one that matters.
+        named = [name for name in (error.filename, error.filename2) if str(temporary) in str(name)]
+        if not error.strerror or not (named or error.filename is None):
+            raise
+        name = str(named[0]).replace(str(temporary), str(target)) if named else str(target)
+        raise OSError(error.errno, error.strerror, name) from error
+    except YoloPruneError as error:
+        if str(temporary) not in str(error):
+            raise
+        raise type(error)(str(error).replace(str(temporary), str(target))) from error
 
 
 def _move_files(temporary: Path, folder: Path, obsolete: Sequence[str]) -> None:
@@ -118,28 +181,38 @@ def _move_files(temporary: Path, folder: Path, obsolete: Sequence[str]) -> None:
         path.replace(target)
 
 
-def _remove_abandoned(folder: Path, prefix: str, suffix: str) -> None:
-    """Remove temporaries that nobody has written to for so long that nobody will."""
-    # In between stands what `tempfile` chooses; a longer name is another target's.
+def _temporary(folder: Path, stem: str, suffix: str) -> Path:
+    """A name for a temporary in `folder`, from which those that were abandoned are removed."""
+    prefix, suffix = _affixes(stem, suffix)
+    _remove_abandoned(folder, prefix, suffix)
+    return folder / f"{prefix}{secrets.token_hex(4)}{suffix}"
+
+
+def _affixes(stem: str, suffix: str) -> tuple[str, str]:
+    """How the name of a target's temporaries begins and ends."""
+    if len(os.fsencode(suffix)) > _LONGEST_SUFFIX:
+        suffix = ""
+    return f".{shortened(stem, _LONGEST_STEM)}-", f".tmp{suffix}"
+
+
+def _temporaries(folder: Path, prefix: str, suffix: str) -> list[Path]:
+    # In between stands what `_temporary` chooses; a longer name is another target's.
     ours = re.compile(f"{re.escape(prefix)}[a-z0-9_]{{8}}{re.escape(suffix)}")
     with os.scandir(folder) as entries:
-        found = [entry for entry in entries if ours.fullmatch(entry.name)]
-    for entry in found:
+        return [Path(entry.path) for entry in entries if ours.fullmatch(entry.name)]
+
+
+def _remove_abandoned(folder: Path, prefix: str, suffix: str) -> None:
+    """Remove temporaries that nobody has written to for so long that nobody will."""
+    for path in _temporaries(folder, prefix, suffix):
         # Another process may be removing it too.
         with suppress(OSError):
-            if time.time() - entry.stat(follow_symlinks=False).st_mtime < ABANDONED:
+            if time.time() - path.lstat().st_mtime < ABANDONED or in_use(path):
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
             else:
-                Path(entry.path).unlink()
-
-
-def make_public(path: Path) -> None:
-    """Give a temporary file or folder, which is private, the mode that an ordinary one has."""
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
+                path.unlink()
 
 
 def file_sha256(path: Path) -> str:

@@ -1,5 +1,6 @@
 import functools
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -66,6 +67,12 @@ def test_vgg_hand_json_and_archive(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "hand_dataset.tar.gz", "w:gz") as tar:
         tar.add(tmp_path / "hand_dataset", "hand_dataset")
     out = tmp_path / "out"
+    # What a killed conversion left behind goes as well.
+    left = [tmp_path / ".unpacked-0123abcd.tmp", tmp_path / ".out-0123abcd.tmp"]
+    for path in left:
+        path.mkdir()
+        (path / "half").write_text("")
+        os.utime(path, (0, 0))
     result = run("data", "vgg-hand", tmp_path / "hand_dataset.tar.gz", "--out", out, "--json")
     document = json.loads(result.stdout)
     assert document["images"] == {"train": 3, "test": 1}

@@ -132,6 +132,10 @@ def test_what_cannot_work_is_refused_and_changes_nothing(
     bad.mkdir()
     (photos / "damaged.png").rename(bad / "damaged.png")
     (tmp_path / "empty.data").write_text("classes = 2\n")
+    background = tmp_path / "background"
+    background.mkdir()
+    shutil.copy(min(photos.glob("*.png")), background / "a.png")
+    (background / "a.txt").write_text("")
     base = ("prune", pair.cfg, pair.weights, "--out", out, "--keep-macs", 0.7)
     for options, words in (
         (("--reconstruct", photos, "--recalibrate", photos), "not both"),
@@ -140,6 +144,7 @@ def test_what_cannot_work_is_refused_and_changes_nothing(
         (("--reconstruct", tmp_path / "empty.data"), "naming a list of images"),
         (("--criterion", "reconstruction"), "needs images"),
         (("--criterion", "taylor", "--images", photos), "needs labels"),
+        (("--criterion", "taylor", "--images", background), "none of the 1 images shows one"),
         # Said before anything is measured: it has no images to measure on either.
         (("--criterion", "taylor", "--images", photos, "--keep-macs", 1e-4), "smallest reachable"),
         (("--reconstruct", photos, "--calibration-images", 0), "--calibration-images"),

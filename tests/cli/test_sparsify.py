@@ -208,7 +208,7 @@ def test_files_of_a_network_that_is_no_longer_the_best_go(
                "--quiet", "--out", out, "--map-floor"]  # fmt: skip
     result = run(*command, 0.6)
     assert result.exit_code == 0, (result.output, result.exception)
-    assert "warning: the steps up to 1 remove nothing" in result.stderr
+    assert "warning: the steps up to 1 have no effect" in result.stderr
     # Fewer zeros are asked for than there are, and none comes back.
     masks = read_masks(out / "masks.json", spec)
     assert sum(int(mask.sum()) for mask in masks.kept.values()) == pytest.approx(

@@ -11,7 +11,7 @@ from yoloprune.data.rendering.capsules import Capsule, render, render_coarsely
 from yoloprune.data.rendering.scenes import LONG_SIDE, random_scene
 from yoloprune.data.synthetic_hands import hand_annotation, write_synthetic_hands
 from yoloprune.data.vgg_hand import PARTS, convert_hand_dataset, opened_original
-from yoloprune.errors import DatasetError
+from yoloprune.errors import UsageError
 
 LIGHT = np.array([0.0, 0.0, 1.0])
 
@@ -153,6 +153,6 @@ def test_nearer_things_hide_those_behind() -> None:
 
 @pytest.mark.parametrize(("train", "test", "seed"), [(0, 1, 0), (1, 0, 0), (1, 1, -1)])
 def test_impossible_numbers_are_refused(train: int, test: int, seed: int, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError):
+    with pytest.raises(UsageError):
         write_synthetic_hands(tmp_path / "out", train=train, test=test, seed=seed)
     assert not (tmp_path / "out").exists()

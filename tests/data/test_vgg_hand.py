@@ -26,7 +26,7 @@ from yoloprune.data.vgg_hand import (
     read_hand_corners,
     upright_boxes,
 )
-from yoloprune.errors import DatasetError
+from yoloprune.errors import DatasetError, UsageError
 
 
 def label_lines(path: Path) -> list[list[float]]:
@@ -111,6 +111,8 @@ def test_what_cannot_be_used_is_skipped_and_named(tmp_path: Path) -> None:
     write_image(images / "no_mat.jpg")
     for name in ("empty", "noise", "cut", "bad_mat"):
         add(raw, TRAINING, name, [SQUARE])
+    long = "x" * 250
+    add(raw, TRAINING, long, [SQUARE])
     (images / "empty.jpg").write_bytes(b"")
     (images / "noise.jpg").write_bytes(b"no image at all")
     whole = (images / "cut.jpg").read_bytes()
@@ -126,7 +128,9 @@ def test_what_cannot_be_used_is_skipped_and_named(tmp_path: Path) -> None:
         "no_image.mat",
         "no_mat.jpg",
         "noise.jpg",
+        f"{long}.jpg",
     ]
+    assert conversion.skipped[-1].endswith("the name is too long to put training_ before it")
     assert not list((tmp_path / "out").rglob("*cut*"))
 
 
@@ -227,9 +231,9 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     convert_hand_dataset(raw, tmp_path / "out")
     before = sorted((tmp_path / "out").rglob("*"))
-    with pytest.raises(DatasetError, match="the folder is not empty"):
+    with pytest.raises(UsageError, match="the folder is not empty"):
         convert_hand_dataset(raw, tmp_path / "out")
     assert sorted((tmp_path / "out").rglob("*")) == before
     (tmp_path / "file").write_text("")
-    with pytest.raises(DatasetError, match="a file of this name is in the way"):
+    with pytest.raises(UsageError, match="a file of this name is in the way"):
         convert_hand_dataset(raw, tmp_path / "file")

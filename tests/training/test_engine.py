@@ -1,5 +1,6 @@
 """Runs: they learn, they resume bit for bit, they stop cleanly, they refuse what does not fit."""
 
+import errno
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
+from multiprocessing import active_children
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,13 +19,15 @@ import pytest
 import torch
 
 from tests.odd_networks import SHAPES, odd_spec
+from tests.processes import holding
 from tests.training.painted import paint
 from yoloprune.darknet.parser import parse_cfg, read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
 from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.data import workers
 from yoloprune.data.read import read_dataset
-from yoloprune.errors import CheckpointError, DatasetError
+from yoloprune.errors import CheckpointError, DatasetError, RunError, UsageError
 from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL
 from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
@@ -46,6 +50,20 @@ CONFIG = TrainingConfig(
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return paint(tmp_path_factory.mktemp("painted"), train=48, test=16)
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing stopped."""
+    out = tmp_path_factory.mktemp("run") / "whole"
+    run(data, out)
+    return out
+
+
+def same_end(run: Path, whole: Path) -> bool:
+    """Whether a run ended as another one, bit for bit."""
+    names = ("last.weights", "best.weights", "log.jsonl")
+    return all((run / name).read_bytes() == (whole / name).read_bytes() for name in names)
 
 
 def run(
@@ -85,8 +103,8 @@ def test_a_run_is_a_function_of_its_seed(data: Path, tmp_path: Path) -> None:
 
 
 def test_loader_processes_do_not_change_the_result(data: Path, tmp_path: Path) -> None:
-    for workers in (0, 2):
-        run(data, tmp_path / str(workers), replace(CONFIG, workers=workers, epochs=1))
+    for count in (0, 2):
+        run(data, tmp_path / str(count), replace(CONFIG, workers=count, epochs=1))
     first, second = ((tmp_path / n / "last.weights").read_bytes() for n in ("0", "2"))
     assert first == second
 
@@ -104,9 +122,8 @@ run(Path(sys.argv[1]), Path(sys.argv[2]), replace(CONFIG, checkpoint_minutes=1e-
 
 
 def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bits(
-    data: Path, tmp_path: Path
+    data: Path, tmp_path: Path, whole: Path
 ) -> None:
-    run(data, tmp_path / "whole")
     code = KILLED.format(tests=str(Path(__file__).parents[1]))
     out = tmp_path / "killed"
     command = [sys.executable, "-c", code, str(data), str(out)]
@@ -124,8 +141,7 @@ def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bits(
             time.sleep(0.005)
         mode = "resume"
     subprocess.run([*command, mode], check=True, capture_output=True)
-    for name in ("last.weights", "best.weights", "log.jsonl"):
-        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert same_end(out, whole)
 
 
 def test_a_network_with_dropout_resumes_bit_for_bit(data: Path, tmp_path: Path) -> None:
@@ -146,8 +162,7 @@ def test_a_network_with_dropout_resumes_bit_for_bit(data: Path, tmp_path: Path) 
     with pytest.raises(engine.InterruptedRunError):
         run(data, tmp_path / "parts", spec=spec, stop=stop)
     run(data, tmp_path / "parts", spec=spec, resume=True)
-    for name in ("last.weights", "log.jsonl"):
-        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert same_end(tmp_path / "parts", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -174,31 +189,75 @@ def test_a_network_of_another_shape_resumes_bit_for_bit(
         assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
-def test_ctrl_c_stops_between_steps_and_keeps_a_checkpoint(data: Path, tmp_path: Path) -> None:
-    seen = []
+def test_signals_stop_between_steps_and_keep_a_checkpoint(
+    data: Path, tmp_path: Path, whole: Path
+) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        seen = []
 
-    def interrupt(step: engine.StepReport) -> None:
-        seen.append(step.step)
-        if len(seen) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+        def interrupt(step: engine.StepReport, number: int = number, seen: Any = seen) -> None:
+            seen.append(step.step)
+            if len(seen) == 2:
+                os.kill(os.getpid(), number)
 
-    with pytest.raises(engine.InterruptedRunError):
-        run(data, tmp_path / "run", report=interrupt)
-    assert seen[-1] <= 3
+        with pytest.raises(engine.InterruptedRunError) as caught:
+            run(
+                data, tmp_path / "run", replace(CONFIG, workers=1), report=interrupt,
+                resume=number == signal.SIGTERM,
+            )  # fmt: skip
+        assert caught.value.signal == number
+        assert len(seen) <= 3
+        assert active_children() == []
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     run(data, tmp_path / "run", resume=True)
-    run(data, tmp_path / "whole")
-    for name in ("last.weights", "log.jsonl"):
-        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert same_end(tmp_path / "run", whole)
+
+
+def test_a_run_whose_loader_is_killed_can_be_resumed(
+    data: Path, tmp_path: Path, whole: Path
+) -> None:
+    def kill(step: engine.StepReport) -> None:
+        if step.step == 2:
+            active_children()[0].kill()
+
+    with pytest.raises(RunError, match=r"killed by SIGKILL.*; the run can be resumed") as caught:
+        run(data, tmp_path / "run", replace(CONFIG, workers=1), report=kill)
+    assert "\n" not in str(caught.value)
+    run(data, tmp_path / "run", resume=True)
+    assert same_end(tmp_path / "run", whole)
+
+
+def test_without_loader_processes_a_run_goes_on_and_says_so_once(
+    data: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(workers.socket, "socketpair", fail)
+    told: list[str] = []
+    run(data, tmp_path / "run", replace(CONFIG, workers=2), warn=told.append)
+    assert len(told) == 1 and "loader processes cannot be started" in told[0]
+    assert same_end(tmp_path / "run", whole)
+
+
+def test_a_folder_with_a_running_run_is_refused(data: Path, tmp_path: Path) -> None:
+    with (
+        holding(tmp_path / "run"),
+        pytest.raises(RunError, match="run: another process is working in this folder"),
+    ):
+        run(data, tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_learns_as_well_and_resumes_bit_for_bit(
-    data: Path, tmp_path: Path, precision: Any
+    data: Path, tmp_path: Path, whole: Path, precision: Any
 ) -> None:
-    whole = run(data, tmp_path / "single")
+    singles = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
     config = replace(CONFIG, precision=precision)
-    log = run(data, tmp_path / "whole", config)
-    for single, half in zip(whole, log, strict=True):
+    log = run(data, tmp_path / "half", config)
+    for single, half in zip(singles, log, strict=True):
         assert sum(half["loss"].values()) == pytest.approx(sum(single["loss"].values()), rel=0.05)
 
     def stop(line: dict[str, Any]) -> None:
@@ -207,8 +266,7 @@ def test_half_precision_learns_as_well_and_resumes_bit_for_bit(
     with pytest.raises(InterruptedError):
         run(data, tmp_path / "parts", config, after_epoch=stop)
     run(data, tmp_path / "parts", config, resume=True)
-    for name in ("last.weights", "log.jsonl"):
-        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert same_end(tmp_path / "parts", tmp_path / "half")
 
 
 # torch's compiler uses what torch itself has deprecated.
@@ -236,7 +294,7 @@ def test_without_a_compiler(data: Path, tmp_path: Path, monkeypatch: pytest.Monk
     torch.compiler.reset()
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/nowhere/g++",))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    with pytest.raises(CheckpointError, match=r"torch\.compile failed .*without --compile"):
+    with pytest.raises(RunError, match=r"torch\.compile failed .*without --compile"):
         run(data, tmp_path / "run", replace(CONFIG, compiled=True))
 
 
@@ -256,7 +314,7 @@ def test_a_loss_that_is_not_finite_stops_and_says_where(
 
     monkeypatch.setattr(step, "_losses", breaking)
     config = replace(CONFIG, checkpoint_minutes=1e-9)
-    with pytest.raises(CheckpointError, match="epoch 0, step 2"):
+    with pytest.raises(RunError, match=r"not finite \(box nan, .* at epoch 1, step 3: start again"):
         run(data, tmp_path, config)
     # The checkpoint is that of the step before, and the run goes on from it.
     assert saved(tmp_path / "last.pt", config).position.step == 2
@@ -278,7 +336,7 @@ def test_a_gradient_that_is_not_finite_leaves_the_weights_and_the_checkpoint_alo
 
     monkeypatch.setattr(step, "_backward", breaking)
     config = replace(CONFIG, checkpoint_minutes=1e-9)
-    with pytest.raises(CheckpointError, match="norm is nan at epoch 0, step 5"):
+    with pytest.raises(RunError, match="norm is nan at epoch 1, step 6"):
         run(data, tmp_path, config)
     kept = saved(tmp_path / "last.pt", config)
     for tensor in (*kept.model.values(), *kept.average.values()):
@@ -316,7 +374,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(data: Path, tmp_path: Path) -
     run(data, tmp_path, replace(CONFIG, epochs=1))
     with pytest.raises(CheckpointError, match="holds a run"):
         run(data, tmp_path, replace(CONFIG, epochs=1))
-    with pytest.raises(CheckpointError, match="learning_rate"):
+    with pytest.raises(CheckpointError, match=r"other settings \(learning_rate 0\.02, now 0\.5\)"):
         run(data, tmp_path, replace(CONFIG, epochs=1, learning_rate=0.5), resume=True)
     half = read_dataset(data, classes=1, split="train", limit=24)
     with pytest.raises(CheckpointError, match="another training set"):
@@ -417,8 +475,18 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
      {"image_size": (40, 64), "multi_scale": 0.5}, {"batch_size": 7, "accumulate": 2},
      {"optimizer": "lion"},
      {"sparsity": -1.0}, {"learning_rate": float("nan")}, {"precision": "int8"},
-     {"protocol": "voc"}, {"sparsity": float("nan")}, {"weight_decay": float("inf")}],
+     {"protocol": "voc"}, {"sparsity": float("nan")}, {"weight_decay": float("inf")},
+     {"seed": 2**64}],
 )  # fmt: skip
 def test_senseless_settings_cannot_be_made(options: dict[str, Any]) -> None:
-    with pytest.raises(DatasetError, match="training settings"):
+    with pytest.raises(UsageError, match=f"training settings: {next(iter(options))} must be"):
         TrainingConfig(**options)
+
+
+def test_a_setting_is_refused_with_what_it_may_be_and_what_it_is() -> None:
+    with pytest.raises(UsageError) as caught:
+        TrainingConfig(learning_rate=1e20)
+    problem = "learning_rate must be more than 0 and less than 10, not 1e+20"
+    assert str(caught.value) == f"training settings: {problem}"
+    with pytest.raises(UsageError, match="optimizer must be sgd or adamw, not 'lion'"):
+        TrainingConfig(optimizer="lion")  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ import torch
 from tests.training.painted import paint
 from tests.training.test_engine import SPEC, run
 from yoloprune.darknet.parser import write_cfg
-from yoloprune.errors import CheckpointError
+from yoloprune.errors import RunError
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.memory import largest_fitting
 
@@ -85,7 +85,7 @@ def test_an_optimizer_that_memory_does_not_hold(
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(torch.optim.SGD, "step", fail)
-    with pytest.raises(CheckpointError, match="out of memory for the optimizer"):
+    with pytest.raises(RunError, match="out of memory for the optimizer"):
         run(data, tmp_path, TrainingConfig(epochs=1, batch_size=16, image_size=64, workers=0))
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from yoloprune.errors import PlanError
+from yoloprune.errors import UsageError
 from yoloprune.pruning.importance import criterion_named
 from yoloprune.pruning.plan import Compensation
 from yoloprune.training.config import ImageSize, Precision, TrainingConfig
@@ -70,13 +70,13 @@ class StudySettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.keep_macs < 1:
-            raise PlanError(f"the share of MACs to keep must be in (0, 1), not {self.keep_macs:g}")
+            raise UsageError(f"the share of MACs to keep must be in (0, 1), not {self.keep_macs:g}")
         criterion_named(self.criterion)
         unknown = [name for name in self.controls if name not in CONTROLS]
         if unknown:
-            raise PlanError(f"control {unknown[0]!r} is unknown (known: {', '.join(CONTROLS)})")
+            raise UsageError(f"control {unknown[0]!r} is unknown (known: {', '.join(CONTROLS)})")
         if bool(self.sparsity) != bool(self.sparsity_epochs):
-            raise PlanError("sparsity and sparsity_epochs must both be given, or neither")
+            raise UsageError("sparsity and sparsity_epochs must both be given, or neither")
 
     @property
     def compensation(self) -> Compensation:

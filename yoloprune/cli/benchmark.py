@@ -20,7 +20,7 @@ from yoloprune.cli.networks import first_network, only_network
 from yoloprune.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
-from yoloprune.errors import PlanError
+from yoloprune.errors import UsageError
 from yoloprune.report.latency import benchmark as measure
 from yoloprune.report.sparse_latency import ENGINE, SparseResult, benchmark_sparse
 from yoloprune.report.table import amount
@@ -49,7 +49,7 @@ def benchmark(
     first, rest = first_network(words)
     pairs = [first, only_network(rest)] if rest else [first]
     if sparse and rest:
-        raise PlanError("--sparse times one network: leave out the second one")
+        raise UsageError("--sparse times one network: leave out the second one")
     specs = [read_cfg(path) for path, _ in pairs]
     networks = [
         (spec, read_weights(path, spec)) for spec, (_, path) in zip(specs, pairs, strict=True)

@@ -23,7 +23,7 @@ from yoloprune.cli.training import Precision, shown_training, training_size
 from yoloprune.cli.training_data import TrainSplit, fitting_named
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.data.images import image_channels
-from yoloprune.errors import PlanError
+from yoloprune.errors import UsageError
 from yoloprune.export.onnx import require_onnx
 from yoloprune.pruning.importance import CRITERIA
 from yoloprune.report.html import REPORTS, write_report
@@ -127,15 +127,17 @@ def case_study(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option("--seed", min=0, help="Seed of everything random.", show_default="0"),
+        typer.Option(
+            "--seed", min=0, max=2**63 - 1, help="Seed of everything random.", show_default="0"
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train, prune, fine-tune, measure and report; run again to go on after a stop."""
     if dense is not None and backbone is not None:
-        raise PlanError("give --dense or --backbone, not both")
+        raise UsageError("give --dense or --backbone, not both")
     if fit_heads and dense is None:
-        raise PlanError("--fit-heads is for the network of --dense: give it too")
+        raise UsageError("--fit-heads is for the network of --dense: give it too")
     require_onnx()
     strength, sparsity_epochs = sparsity or (None, None)
     if sparsity is not None and criterion is None:
@@ -165,7 +167,7 @@ def case_study(
             image_channels(spec)
             settings = replace(settings, image_size=training_size(spec, None))
         if data is None and settings.rendered is None:
-            raise PlanError(
+            raise UsageError(
                 f"preset {preset} needs --data: a data set, or the original hand_dataset"
             )
         subject = Subject(
@@ -183,8 +185,7 @@ def case_study(
         todo = stages(Workshop(run=out, subject=subject, train=_Trainer(here, quiet, clock)))
         names = [known.name for known in todo]
         if stage is not None and stage not in names:
-            raise PlanError(f"stage {stage!r} is unknown (known: {', '.join(names)})")
-        here.on_first(lambda: begin(out, subject, todo))
+            raise UsageError(f"stage {stage!r} is unknown (known: {', '.join(names)})")
 
         @contextmanager
         def shown(name: str) -> Iterator[None]:
@@ -200,10 +201,11 @@ def case_study(
                 for line in read_study_data(out).warnings:
                     warn(line)
 
-        with fitting_named():
+        with here.locked(out), fitting_named():
+            here.on_first(lambda: begin(out, subject, todo))
             run_stages([known for known in todo if stage in (None, known.name)], out, here, shown)
-        if here.is_first:
-            _report(out)
+            if here.is_first:
+                _report(out)
 
 
 def report(
@@ -218,7 +220,7 @@ def _settings(
 ) -> StudySettings:
     """The preset or what the run was begun with, and what was chosen otherwise: all but None."""
     if base is None or preset not in PRESETS:
-        raise PlanError(f"preset {preset!r} is unknown (known: {', '.join(PRESETS)})")
+        raise UsageError(f"preset {preset!r} is unknown (known: {', '.join(PRESETS)})")
     changes = {name: value for name, value in chosen.items() if value is not None}
     changes["controls"] = tuple(dict.fromkeys([*base.controls, *controls]))
     return replace(base, **changes)

@@ -12,10 +12,10 @@ from yoloprune.cli.console import (
     Description,
     Json,
     Quiet,
-    errors,
     output,
     print_json,
     print_table,
+    progress_bar,
     stage,
     track,
     warn,
@@ -75,8 +75,8 @@ def vgg_hand(
     from dataclasses import asdict
 
     from yoloprune.data.downloads import download
-    from yoloprune.data.folders import refuse_existing
     from yoloprune.data.vgg_hand import convert_hand_dataset, opened_original
+    from yoloprune.files import refuse_existing
 
     if source is None and url is None:
         raise typer.BadParameter("give SRC, or --download URL")
@@ -119,8 +119,8 @@ def check(
     """Report what is wrong with images and labels; the data set itself is never changed."""
     from yoloprune.data.anchors import anchor_fit, input_shapes
     from yoloprune.data.check import check_dataset, refuse_unlabelled, write_clean_copy
-    from yoloprune.data.folders import refuse_existing
     from yoloprune.data.read import read_raw
+    from yoloprune.files import refuse_existing
 
     if fix != (out is not None):
         raise typer.BadParameter("--fix and --out DIR belong together")
@@ -253,9 +253,9 @@ def split(
 ) -> None:
     """Write a copy divided into train, val and test; near-duplicates stay on one side."""
     from yoloprune.data.check import check_dataset, write_clean_copy
-    from yoloprune.data.folders import refuse_existing
     from yoloprune.data.read import read_raw
     from yoloprune.data.split import divide
+    from yoloprune.files import refuse_existing
 
     refuse_existing(out)
     shares = {"train": 1 - val - test, "val": val} | ({"test": test} if test else {})
@@ -350,11 +350,10 @@ def _reference(cfg: Path | None, size: int | None) -> "tuple[str, Shapes, tuple[
 
 @contextmanager
 def _byte_progress(what: str, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
-    """A progress bar in bytes on stderr; silent with `quiet` or outside a terminal."""
+    """A progress bar in bytes on stderr, or a line a minute; silent with `quiet`."""
     from rich.progress import (
         BarColumn,
         DownloadColumn,
-        Progress,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
@@ -366,10 +365,9 @@ def _byte_progress(what: str, quiet: bool) -> Iterator[Callable[[int, int | None
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    hidden = quiet or not errors.is_terminal
-    with Progress(*columns, console=errors, transient=True, disable=hidden) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with progress_bar(*columns, quiet=quiet) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print_conversion(conversion: "Conversion", out: Path) -> None:

@@ -38,7 +38,7 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.fingerprint import fingerprint
 from yoloprune.documents import read_document
-from yoloprune.errors import CheckpointError, PlanError
+from yoloprune.errors import CheckpointError, PlanError, UsageError
 from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL
 from yoloprune.files import file_sha256, write_text
 from yoloprune.pruning.budget import Scope
@@ -128,7 +128,9 @@ def iterate(
 ) -> None:
     """Prune in small steps with fine-tuning between them; `--resume` goes on after a stop."""
     if finetune_every > 1 and not reconstruct:
-        raise PlanError("--finetune-every needs --reconstruct: nothing else mends a network")
+        raise UsageError(
+            "--finetune-every needs --reconstruct: without either, accuracy is lost at each step"
+        )
     _refuse_others_options(
         method,
         channels={
@@ -139,7 +141,7 @@ def iterate(
         weights={"--pattern": pattern is not Pattern.UNSTRUCTURED, "--exclude": bool(exclude)},
     )
     if sparsity == 0:
-        raise PlanError("--sparsity 0 leaves nothing to do: give a share in (0, 1)")
+        raise UsageError("--sparsity 0 leaves nothing to do: give a share in (0, 1)")
     cfg, weights = only_network(words)
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
@@ -190,7 +192,9 @@ def iterate(
             quiet=quiet,
         )
     else:
-        raise PlanError("give --keep-macs with --method channels, --sparsity with --method weights")
+        raise UsageError(
+            "give --keep-macs with --method channels, --sparsity with --method weights"
+        )
     asked = {
         "method": method.value,
         "keep_macs": keep_macs,
@@ -230,34 +234,35 @@ def iterate(
         idle = _idle(targets, pruning.kept(spec, state), pruning.unit)
         if here.is_first:
             _warn(spec, pruning, idle)
-        here.on_first(lambda: _begin(out, asked | config.decisive(), resume))
-        networks = run_schedule(
-            spec,
-            state,
-            step=step,
-            keep=keep,
-            schedule=schedule,
-            prune=steps.prune,
-            kept=pruning.kept,
-            finetune=steps.finetune,
-            evaluate=steps.evaluate,
-            floor=map_floor,
-            untrained=steps.untrained,
-        )
-        _follow(networks, steps, map_floor, quiet)
+        with here.locked(out):
+            here.on_first(lambda: _begin(out, asked | config.decisive(), resume))
+            networks = run_schedule(
+                spec,
+                state,
+                step=step,
+                keep=keep,
+                schedule=schedule,
+                prune=steps.prune,
+                kept=pruning.kept,
+                finetune=steps.finetune,
+                evaluate=steps.evaluate,
+                floor=map_floor,
+                untrained=steps.untrained,
+            )
+            _follow(networks, steps, map_floor, quiet)
 
 
 def _refuse_others_options(
     method: MethodName, *, channels: Mapping[str, bool], weights: Mapping[str, bool]
 ) -> None:
-    """Raise `PlanError` for an option of the other method; the values say which are given."""
+    """Raise `UsageError` for an option of the other method; the values say which are given."""
     options, other = {
         MethodName.CHANNELS: (weights, MethodName.WEIGHTS),
         MethodName.WEIGHTS: (channels, MethodName.CHANNELS),
     }[method]
     for name, given in options.items():
         if given:
-            raise PlanError(f"{name} goes with --method {other.value} alone")
+            raise UsageError(f"{name} goes with --method {other.value} alone")
 
 
 def _idle(targets: Sequence[float], reached: float, unit: str) -> int:
@@ -266,8 +271,8 @@ def _idle(targets: Sequence[float], reached: float, unit: str) -> int:
     idle = sum(share > reached - 1e-4 for share in targets)
     if idle == len(targets):
         raise PlanError(
-            f"only {reached:.3g} of the {unit} are left already: {targets[-1]:.3g}, the target, "
-            "would remove nothing"
+            f"only {reached:.3g} of the {unit} are left already, which is no more than the target, "
+            f"{targets[-1]:.3g}: choose a smaller one"
         )
     return idle
 
@@ -276,7 +281,7 @@ def _warn(spec: NetworkSpec, method: Method, idle: int) -> None:
     if isinstance(method, Weights):
         warn_of_pattern(spec, method.settings)
     if idle:
-        warn(f"the steps up to {idle} remove nothing: as much is gone already")
+        warn(f"the steps up to {idle} have no effect: the network is already smaller")
 
 
 def _untrained(steps: int, finetune_every: int) -> frozenset[int]:
@@ -305,7 +310,8 @@ def _follow(
             steps.keep(network)
         elif last_good is None:
             raise PlanError(
-                f"the dense network's {measure} of {accuracy} is under --map-floor {floor:g}"
+                f"the dense network's {measure} of {accuracy} is under --map-floor {floor:g}: "
+                "choose a lower one"
             )
         else:
             remark = ", under the floor: stopped"

@@ -1,6 +1,10 @@
 """The `yoloprune` command: its commands, and how errors reach the user."""
 
+import errno
 import os
+import signal
+import sys
+from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -24,8 +28,10 @@ from yoloprune.cli.train import finetune, train
 from yoloprune.cli.verify import verify
 from yoloprune.cli.zoo import zoo
 from yoloprune.errors import YoloPruneError
-from yoloprune.training.distributed import first_speaks
+from yoloprune.training.distributed import among_others, first_speaks
 from yoloprune.training.memory import is_out_of_memory
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class _OneLineErrors(TyperGroup):
@@ -55,7 +61,7 @@ class _OneLineErrors(TyperGroup):
             # A reader that has seen enough (`| head`) is no error; the framework ends quietly.
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
                 raise
-            _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            _refuse(f"{_where(error)}{error.strerror or error}")
         except (MemoryError, RuntimeError) as error:
             if ctx.params.get("debug") or not is_out_of_memory(error):
                 raise
@@ -64,6 +70,14 @@ class _OneLineErrors(TyperGroup):
             if type(error).__name__ == "NoArgsIsHelpError":
                 raise  # A group without a command answers with its help.
             _refuse(error.format_message())
+
+
+def _where(error: OSError) -> str:
+    """What an error is about, if that is known."""
+    if error.filename:
+        return f"{error.filename}: "
+    # Whatever else is written is named.
+    return "standard output: " if error.errno in _FULL else ""
 
 
 def _refuse(message: str) -> NoReturn:
@@ -113,5 +127,12 @@ app.add_typer(data_app, name="data")
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; SIGTERM ends it with 143, and what it did half is removed."""
+    if not among_others():
+        # Among others it says that one has failed, and whoever waits for that one would not hear.
+        signal.signal(signal.SIGTERM, _terminate)
     app()
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)

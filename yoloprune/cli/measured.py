@@ -10,7 +10,7 @@ from yoloprune.cli.console import errors, stage, track
 from yoloprune.darknet.spec import Layer, NetworkSpec, class_count
 from yoloprune.darknet.state import State
 from yoloprune.data.read import read_objects
-from yoloprune.errors import DatasetError
+from yoloprune.errors import DatasetError, UsageError
 from yoloprune.pruning.budget import Scores
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.importance import MEASURED_CRITERIA
@@ -45,7 +45,7 @@ def measured_scores(
     if criterion not in MEASURED_CRITERIA:
         return None
     if calibration is None:
-        raise DatasetError(
+        raise UsageError(
             f"criterion {criterion} needs images: give --images or, with `prune`, --reconstruct"
         )
     graph, images = analyse(spec), calibration.images
@@ -91,5 +91,10 @@ def _objects(spec: NetworkSpec, calibration: Calibration) -> list[Objects]:
         raise DatasetError(
             f"{calibration.samples[0][0]}: criterion taylor needs labels, and none of the "
             f"{len(found)} images has a label file"
+        )
+    if not any(len(objects.label) for objects in found):
+        raise DatasetError(
+            f"{calibration.samples[0][0]}: criterion taylor needs objects, and none of the "
+            f"{len(found)} images shows one"
         )
     return found

@@ -22,7 +22,7 @@ from yoloprune.cli.verification import verification_images
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
-from yoloprune.errors import PlanError
+from yoloprune.errors import UsageError
 from yoloprune.export.interface import OnnxForm
 from yoloprune.export.onnx import require_onnx
 from yoloprune.files import write_folder
@@ -72,7 +72,9 @@ def prune(
         Compensation,
         typer.Option("--compensate", help="Where the constants of removed channels go."),
     ] = Compensation.NONE,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is random.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of what is random.")
+    ] = 0,
     images: Annotated[
         Path | None,
         typer.Option("--images", help="Verify on these and on noise; some criteria look too."),
@@ -103,11 +105,11 @@ def prune(
         max_layer_cut=max_layer_cut,
     )
     if not budget.limits:
-        raise PlanError("give at least one of --keep-macs, --keep-params, --keep-channels")
+        raise UsageError("give at least one of --keep-macs, --keep-params, --keep-channels")
     cfg, weights = only_network(words)
     refuse_to_replace(out, cfg, weights)
     if reconstruct is not None and recalibrate is not None:
-        raise PlanError("give --reconstruct or --recalibrate, not both: re-fitting does it all")
+        raise UsageError("give --reconstruct or --recalibrate, not both: re-fitting does it all")
     spec = read_cfg(cfg)
     form = _onnx_form(cfg, spec, decode) if onnx else None
     if decode is not None and not onnx:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
-from yoloprune.errors import PlanError
+from yoloprune.errors import PlanError, UsageError
 from yoloprune.sparsity.mask_file import read_masks, write_masks
 from yoloprune.sparsity.masks import WeightMasks
 from yoloprune.sparsity.storage import write_packed
@@ -26,9 +26,9 @@ PRUNED_FILES = (*SLIM_FILES, *SPARSE_FILES)
 
 
 def refuse_to_replace(out: Path, *inputs: Path) -> None:
-    """Raise `PlanError` if writing the folder would take away one of these files."""
+    """Raise `UsageError` if writing the folder would take away one of these files."""
     if {path.resolve() for path in inputs} & {(out / name).resolve() for name in PRUNED_FILES}:
-        raise PlanError(f"--out {out} would replace the dense network: choose another folder")
+        raise UsageError(f"--out {out} would replace the dense network: choose another folder")
 
 
 def read_pruned(folder: Path) -> tuple[NetworkSpec, State, WeightMasks | None]:
@@ -38,7 +38,7 @@ def read_pruned(folder: Path) -> tuple[NetworkSpec, State, WeightMasks | None]:
         return *read_network(folder, _best(folder, "slim")), None
     if slim.exists():
         raise PlanError(
-            f"{folder} holds both {masks.name} and {slim.name}: which is to be trained?"
+            f"{folder} holds both {masks.name} and {slim.name}: remove the files of one"
         )
     spec, state = read_network(folder, _best(folder, "sparse"))
     return spec, state, read_masks(masks, spec)

@@ -42,7 +42,9 @@ def reconstruct(
     recalibrate: Annotated[
         bool, typer.Option("--recalibrate", help="Adapt batch norms only, which is cheaper.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the choice of images.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of the choice of images.")
+    ] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Re-fit a pruned network's kernels to the dense network, in closed form, without labels."""

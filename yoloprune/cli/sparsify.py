@@ -12,7 +12,7 @@ from yoloprune.cli.pruned_folder import PRUNED_FILES, SPARSE_FILES, refuse_to_re
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights, write_weights
-from yoloprune.errors import PlanError
+from yoloprune.errors import UsageError
 from yoloprune.files import write_folder, write_text
 from yoloprune.pruning.budget import Scope
 from yoloprune.report.sparsity import HEADER, sparsity_report, sparsity_rows
@@ -109,7 +109,7 @@ def expand(
 ) -> None:
     """Make an ordinary .weights file of a packed one, bit for bit."""
     if out.resolve() in {cfg.resolve(), packed.resolve()}:
-        raise PlanError(f"--out {out} would replace what it is made of: choose another file")
+        raise UsageError(f"--out {out} would replace what it is made of: choose another file")
     spec = read_cfg(cfg)
     write_weights(out, spec, read_packed(packed, spec))
     output.print(f"wrote {out}")

@@ -1,6 +1,7 @@
 """`yoloprune sweep`: mAP against MACs for several criteria, before any training."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -33,9 +34,10 @@ from yoloprune.darknet.weights import read_weights
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import read_dataset
 from yoloprune.data.split import hold_out
-from yoloprune.errors import DatasetError, PlanError
+from yoloprune.errors import DatasetError, PlanError, UsageError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_text
+from yoloprune.locks import locked
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.importance import CRITERIA, MEASURED_CRITERIA
@@ -93,7 +95,9 @@ def sweep(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Evaluate on the first N images only.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is random.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of what is random.")
+    ] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for sweep.json and sweep.png.")
     ] = None,
@@ -105,7 +109,7 @@ def sweep(
     (cfg, weights), more = first_network(words)
     shares = sorted({*(keep_macs or ()), *map(_share, more)} or set(SHARES), reverse=True)
     if not all(0 < share < 1 for share in shares):
-        raise PlanError(f"shares of MACs to keep must be in (0, 1), not {shares}")
+        raise UsageError(f"shares of MACs to keep must be in (0, 1), not {shares}")
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     dataset = _images(data, class_count(spec), split, limit, allow_faulty)
@@ -116,7 +120,7 @@ def sweep(
 
     criteria = list(dict.fromkeys(criterion or CRITERIA))
     if out is not None and out.exists() and not out.is_dir():
-        raise PlanError(f"{out} is a file: choose another --out")
+        raise UsageError(f"{out} is a file: choose another --out")
     looking = not set(criteria).isdisjoint(MEASURED_CRITERIA)
     count, calibration = images_to_use(calibration_images, used=looking), None
     if looking:
@@ -130,30 +134,31 @@ def sweep(
         scores = measured_scores(name, spec, state, calibration, seed=seed, quiet=silent)
         if scores is not None:
             measured[name] = scores
-    found = sweep_network(
-        spec,
-        state,
-        criteria=criteria,
-        shares=shares,
-        evaluate=accuracy,
-        scope=scope,
-        compensation=compensate,
-        multiple_of=round_to,
-        seed=seed,
-        measured=measured,
-    )
-    dense = accuracy(spec, state)
-    points = list(track(found, "sweeping", len(criteria) * len(shares), silent))
-    split = split or "validation"
-    document = {
-        "split": split,
-        "images": len(dataset.images),
-        "dense": dense,
-        "points": [asdict(point) for point in points],
-    }
-    if out is not None:
-        write_text(out / "sweep.json", json.dumps(document, indent=1) + "\n")
-        write_sweep_picture(out / "sweep.png", points, dense)
+    with nullcontext() if out is None else locked(out):
+        found = sweep_network(
+            spec,
+            state,
+            criteria=criteria,
+            shares=shares,
+            evaluate=accuracy,
+            scope=scope,
+            compensation=compensate,
+            multiple_of=round_to,
+            seed=seed,
+            measured=measured,
+        )
+        dense = accuracy(spec, state)
+        points = list(track(found, "sweeping", len(criteria) * len(shares), silent))
+        split = split or "validation"
+        document = {
+            "split": split,
+            "images": len(dataset.images),
+            "dense": dense,
+            "points": [asdict(point) for point in points],
+        }
+        if out is not None:
+            write_text(out / "sweep.json", json.dumps(document, indent=1) + "\n")
+            write_sweep_picture(out / "sweep.png", points, dense)
     if as_json:
         print_json(document)
         return

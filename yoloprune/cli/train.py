@@ -44,7 +44,7 @@ from yoloprune.darknet.shapes import layer_shapes
 from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
-from yoloprune.errors import CheckpointError, DatasetError
+from yoloprune.errors import CheckpointError, DatasetError, UsageError
 from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL, Protocol
 from yoloprune.model.initialization import training_state, transferred_state
 from yoloprune.model.network import Network
@@ -109,7 +109,7 @@ def train(
     """Train a network with YOLO heads; `--resume` goes on where a run was stopped."""
     spec = read_cfg(cfg)
     if sum(start is not None for start in (weights, backbone, transfer)) > 1:
-        raise DatasetError("give only one of --weights, --backbone and --transfer")
+        raise UsageError("give only one of --weights, --backbone and --transfer")
     state = training_state(spec, seed=seed)
     if backbone is not None:
         state |= read_weights(backbone, spec, backbone=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from yoloprune.cli.console import Description, errors, warn
+from yoloprune.cli.console import Description, errors, progress_bar, warn
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.data.dataset import Dataset
@@ -17,7 +17,7 @@ from yoloprune.errors import DatasetError
 from yoloprune.evaluation.evaluator import Protocol
 from yoloprune.model.network import Network
 from yoloprune.sparsity.masks import WeightMasks
-from yoloprune.training.config import ImageSize, TrainingConfig
+from yoloprune.training.config import LARGEST_SEED, ImageSize, TrainingConfig
 from yoloprune.training.distributed import World
 from yoloprune.training.engine import InterruptedRunError, StepReport, train
 from yoloprune.training.tensorboard import tensorboard_log
@@ -61,7 +61,9 @@ Precision = Annotated[
 Compile = Annotated[bool, typer.Option("--compile", help="Let torch.compile make the kernels.")]
 Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Loader processes.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of everything random.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")]
 
 
@@ -105,7 +107,7 @@ def shown_training(
     stop: Callable[[], bool] = lambda: False,
     how_to_go_on: str = "run the same command with --resume",
 ) -> list[dict[str, Any]]:
-    """Train with a progress bar; Ctrl-C ends the program with code 130, the run resumable."""
+    """Train with a progress bar; a signal ends the program with 128 more, the run resumable."""
     with _progress(quiet or not here.is_first, config.protocol) as report:
         try:
             return train(
@@ -126,10 +128,10 @@ def shown_training(
                 warn=warn,
                 stop=stop,
             )
-        except InterruptedRunError:
+        except InterruptedRunError as interruption:
             if here.is_first:
                 errors.print(f"stopped: {how_to_go_on} to go on from {run}")
-            raise typer.Exit(130) from None
+            raise typer.Exit(128 + interruption.signal) from None
 
 
 def _epoch_line(
@@ -157,8 +159,7 @@ def _progress(silent: bool, protocol: Protocol) -> "Iterator[_Report]":
         TextColumn("{task.fields[state]}"),
         TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=errors, disable=silent or not errors.is_terminal)
-    with bar:
+    with progress_bar(*columns, quiet=silent, transient=False) as bar:
         task = bar.add_task("training", total=None, state="")
         yield _Report(bar, task, protocol)
 

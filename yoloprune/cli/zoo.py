@@ -9,7 +9,7 @@ from yoloprune.cli.console import output
 from yoloprune.cost import cost
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.zoo import NETWORKS
-from yoloprune.errors import CfgError
+from yoloprune.errors import UsageError
 from yoloprune.report.table import amount
 
 
@@ -25,9 +25,9 @@ def zoo(
 ) -> None:
     """Write the cfg of a built-in network."""
     if name not in NETWORKS:
-        raise CfgError(f"network {name!r} is unknown (known: {', '.join(NETWORKS)})")
+        raise UsageError(f"network {name!r} is unknown (known: {', '.join(NETWORKS)})")
     if size % 32 or not 32 <= size <= 4096:
-        raise CfgError(f"--size {size} must be a multiple of 32 from 32 to 4096")
+        raise UsageError(f"--size {size} must be a multiple of 32 from 32 to 4096")
     pairs = {} if anchors is None else {"anchors": _pairs(anchors)}
     spec = NETWORKS[name](classes=classes, width=width, size=(size, size), **pairs)
     write_cfg(out, spec)
@@ -39,7 +39,7 @@ def _pairs(text: str) -> tuple[tuple[float, float], ...]:
     try:
         numbers = [float(item) for item in text.split(",")]
     except ValueError:
-        raise CfgError(f"--anchors {text!r}: expected numbers 'w,h, w,h, ...'") from None
+        raise UsageError(f"--anchors {text!r}: expected numbers 'w,h, w,h, ...'") from None
     if len(numbers) % 2 or not all(0 < n < 1e5 for n in numbers):
-        raise CfgError(f"--anchors {text!r}: expected pairs of positive numbers")
+        raise UsageError(f"--anchors {text!r}: expected pairs of positive numbers")
     return tuple(zip(numbers[::2], numbers[1::2], strict=True))

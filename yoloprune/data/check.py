@@ -21,15 +21,18 @@ from yoloprune.data.faults import (
     unlabelled_text,
     used_classes,
 )
-from yoloprune.data.folders import new_folder
 from yoloprune.data.formats.darknet import write_data_file
 from yoloprune.data.formats.ultralytics import write_data_yaml
 from yoloprune.data.formats.yolo_labels import write_labels
 from yoloprune.data.inspection import image_size
 from yoloprune.data.text_files import default_names
 from yoloprune.errors import DatasetError
+from yoloprune.files import shortened, write_folder
 
 Progress: TypeAlias = Callable[[Sequence[RawImage]], Iterable[RawImage]]
+
+_LONGEST_STEM = 200
+"""Bytes of the copy's name that its .data file and .names file have in theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,12 +112,12 @@ def write_clean_copy(check: Check, out: Path, name: str) -> None:
     `out` gets images/<split>, labels/<split>, `name`.data with its lists and names, and data.yaml.
     A data set without splits becomes one of training images. Images are copied as they are and keep
     their names, but for characters that lists cannot hold; one that is taken gets a further number.
-    Raises `DatasetError` if `out` is not free, or nothing can be used.
+    Raises `UsageError` if `out` is not free, `DatasetError` if nothing can be used.
     """
     if not check.images:
         raise DatasetError("no image can be used: there is nothing to write")
     names = [" ".join(printable(name).split()) or "_" for name in check.names]
-    with new_folder(out) as root:
+    with write_folder(out, must_be_new=True) as root:
         lists: dict[str, list[Path]] = {}
         for split, images in check.splits.items():
             if images:
@@ -122,7 +125,7 @@ def write_clean_copy(check: Check, out: Path, name: str) -> None:
                 while taken in lists:
                     taken += "_"
                 lists[taken] = _write_split(root, taken, images)
-        write_data_file(root, file_name(name), names, lists)
+        write_data_file(root, shortened(file_name(name), _LONGEST_STEM), names, lists)
         write_data_yaml(root, names, list(lists))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from yoloprune.errors import DatasetError
-from yoloprune.files import file_sha256
+from yoloprune.files import file_sha256, naming_errors
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 """Called with the bytes that are there, and with all there will be, if that is known."""
@@ -46,7 +46,8 @@ def download(
     part = path.with_name(f"{path.name}.part")
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            _fetch(url, part, progress)
+            with naming_errors(part, part):
+                _fetch(url, part, progress)
             break
         except urllib.error.HTTPError as error:
             error.close()

@@ -5,22 +5,22 @@ epoch). So a run can go on in the middle of an epoch, and any number of loader p
 processes sees the same samples.
 """
 
-import os
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from yoloprune.data.augment import Sample, augmented_sample, plain_sample
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.images import Image, read_image
+from yoloprune.data.workers import made_in_order
 from yoloprune.detection.boxes import box_cxcywh_to_xyxy
-from yoloprune.errors import DatasetError
 
 CACHE_BYTES = 3 << 30
 """Decoded images are kept in memory as long as they take less than this."""
@@ -106,19 +106,6 @@ class TrainingImages:
         return image
 
 
-class _Batches(TorchDataset[Batch | DatasetError]):
-    """Batches of keys; an error is a value, for torch would wrap it in the worker's traceback."""
-
-    def __init__(self, images: TrainingImages) -> None:
-        self.images = images
-
-    def __getitem__(self, keys: list[SampleKey]) -> Batch | DatasetError:
-        try:
-            return collate([self.images[key] for key in keys])
-        except DatasetError as error:
-            return error
-
-
 def epoch_order(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
     """The order in which an epoch goes through `count` images."""
     return np.random.default_rng((seed, epoch)).permutation(count)
@@ -152,12 +139,14 @@ def micro_batches(
     base_size: tuple[int, int],
     multi_scale: float,
     workers: int,
+    warn: Callable[[str], None] = lambda message: None,
 ) -> Generator[Batch, None, None]:
     """This process's micro-batches of an epoch from `first_step` on, `len(own_parts)` a step.
 
     A step's `batch_size` images are cut into `parts` micro-batches, of which this process makes
     those that `own_parts` names. The last images of an epoch that fill no step are left out.
-    torch's global random state stays as it is. Raises `DatasetError` where an image cannot be read.
+    torch's global random state stays as it is. Raises `DatasetError` where an image cannot be read,
+    and `RunError` where a loader process dies; `warn` hears why there are none, if there are none.
     """
     order = epoch_order(len(images), seed=images.seed, epoch=epoch)
     size = batch_size // parts
@@ -170,20 +159,18 @@ def micro_batches(
             keys.append(
                 [SampleKey(index=int(order[p]), epoch=epoch, place=p, size=shape) for p in places]
             )
-    loader: DataLoader[Batch | DatasetError] = DataLoader(
-        _Batches(images),
-        batch_size=None,
-        sampler=keys,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_stand_back,
-        # Otherwise it draws from torch's global generator, and a resumed run from another state.
-        generator=torch.Generator(),
-    )
-    for batch in loader:
-        if isinstance(batch, DatasetError):
-            raise batch
-        yield batch
+    make = partial(_arrays, images, keys)
+    with closing(made_in_order(make, len(keys), workers=workers, warn=warn)) as made:
+        for arrays in made:
+            yield Batch(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def _arrays(
+    images: TrainingImages, keys: Sequence[Sequence[SampleKey]], place: int
+) -> dict[str, NDArray[Any]]:
+    """The fields of a batch, as processes can send them to each other."""
+    batch = collate([images[key] for key in keys[place]])
+    return {field.name: getattr(batch, field.name).numpy() for field in fields(batch)}
 
 
 def collate(samples: list[Sample]) -> Batch:
@@ -198,16 +185,3 @@ def collate(samples: list[Sample]) -> Batch:
         label=torch.from_numpy(np.concatenate([sample.labels for sample in samples])),
         boxes=torch.cat((centre, corners[:, 2:] - corners[:, :2]), dim=1),
     )
-
-
-def _stand_back(worker: int) -> None:
-    """Leave the cores to the training process: one thread, and that only where there is room.
-
-    Where loaders and training share the cores, a training thread that is held up holds up all the
-    others.
-    """
-    import cv2
-
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-    os.nice(10)

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.data.folders import new_folder
 from yoloprune.data.rendering.scenes import random_scene
 from yoloprune.data.vgg_hand import PARTS
-from yoloprune.errors import DatasetError
+from yoloprune.errors import UsageError
+from yoloprune.files import write_folder
 
 Progress: TypeAlias = Callable[[Sequence[tuple[str, int]]], Iterable[tuple[str, int]]]
 
@@ -34,15 +34,15 @@ def write_synthetic_hands(
     """Write `out`/hand_dataset with `train` images (training and validation) and `test` images.
 
     The same numbers and seed give the same files, bit for bit. `progress` wraps the images.
-    Raises `DatasetError` if `out` is not free or a number is not possible.
+    Raises `UsageError` if `out` is not free or a number is not possible.
     """
     if train < 1 or test < 1:
-        raise DatasetError(f"{train} training and {test} test images: at least 1 of each is needed")
+        raise UsageError(f"{train} training and {test} test images: at least 1 of each is needed")
     if seed < 0:
-        raise DatasetError(f"seed {seed}: expected a number from 0")
+        raise UsageError(f"seed {seed}: expected a number from 0")
     validation = min(round(train * VALIDATION_SHARE), train - 1)
     counts = {"training": train - validation, "validation": validation, "test": test}
-    with new_folder(out) as folder:
+    with write_folder(out, must_be_new=True) as folder:
         roots = {part: folder / "hand_dataset" / path for part, path in PARTS.items()}
         for root in roots.values():
             (root / "images").mkdir(parents=True)

@@ -8,8 +8,7 @@ upright box around the four corners, cut at the image's borders.
 Source: A. Mittal, A. Zisserman and P. Torr, "Hand detection using multiple proposals", 2011.
 """
 
-import shutil
-import tempfile
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,14 +20,19 @@ from numpy.typing import NDArray
 
 from yoloprune.data.archives import is_tar, unpack_tar
 from yoloprune.data.faults import corners_to_centers
-from yoloprune.data.folders import new_folder
 from yoloprune.data.formats.darknet import write_data_file
 from yoloprune.data.formats.yolo_labels import write_labels
 from yoloprune.data.images import is_image, read_image_file
 from yoloprune.data.inspection import image_size, unturned
 from yoloprune.data.mat_files import MOST_BYTES, Value, read_mat
 from yoloprune.errors import DatasetError
-from yoloprune.files import read_file
+from yoloprune.files import (
+    LONGEST_NAME,
+    naming_errors,
+    read_file,
+    temporary_folder,
+    write_folder,
+)
 
 Progress: TypeAlias = Callable[[Sequence[Path]], Iterable[Path]]
 
@@ -104,13 +108,10 @@ def opened_original(source: Path, work: Path) -> Iterator[Path]:
         return
     if not source.is_file():
         raise DatasetError(f"{source}: no such file or folder")
-    work.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".unpacked-", dir=work))
-    try:
-        unpack_tar(source, temporary)
+    with temporary_folder(work, "unpacked") as temporary:
+        with naming_errors(work, temporary):
+            unpack_tar(source, temporary)
         yield _root(temporary, source)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def convert_hand_dataset(root: Path, out: Path, *, progress: Progress = iter) -> Conversion:
@@ -118,11 +119,11 @@ def convert_hand_dataset(root: Path, out: Path, *, progress: Progress = iter) ->
 
     Training and validation become the split train. Names begin with their part, since they repeat
     between parts. An image without hands gets an empty label file. What is missing or damaged is
-    left out and named. `progress` wraps the images of each part. Raises `DatasetError` if `out` is
-    not free or no image can be used.
+    left out and named. `progress` wraps the images of each part. Raises `UsageError` if `out` is
+    not free, `DatasetError` if no image can be used.
     """
     tally = _Tally()
-    with new_folder(out) as folder:
+    with write_folder(out, must_be_new=True) as folder:
         lists = {split: _write_split(root, folder, split, tally, progress) for split in SPLITS}
         if not any(lists.values()):
             raise DatasetError(
@@ -205,6 +206,8 @@ def _write_split(
             try:
                 if name in written:
                     raise DatasetError(f"{image}: there is another image of this name")
+                if len(os.fsencode(target.name)) > LONGEST_NAME:
+                    raise DatasetError(f"{image}: the name is too long to put {part}_ before it")
                 data, boxes = _read_pair(image, original / "annotations", tally)
             except DatasetError as error:
                 tally.skipped.append(str(error))

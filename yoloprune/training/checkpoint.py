@@ -185,7 +185,7 @@ def load_checkpoint(
         _check_file(path, _COPIES * cost(spec).weight_bytes + _REST)
         document = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no checkpoint to resume from") from None
+        raise CheckpointError(f"{path}: no checkpoint to resume from: start anew") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read the checkpoint: {error.strerror}") from error
     except Exception as error:
@@ -201,8 +201,10 @@ def load_checkpoint(
     made_with = BEFORE | stored.config
     other = {k: v for k, v in config.decisive().items() if made_with.get(k) != v}
     if other:
-        was = {name: made_with.get(name) for name in other}
-        raise CheckpointError(f"{path}: made with {was!s:.400}, now {other}: cannot be resumed")
+        changes = ", ".join(
+            f"{name} {made_with.get(name)!s:.40}, now {value}" for name, value in other.items()
+        )
+        raise CheckpointError(f"{path}: cannot be resumed with other settings ({changes:.400})")
     changed = [n for n in {**stored.inputs, **inputs} if stored.inputs.get(n) != inputs.get(n)]
     if changed:
         raise CheckpointError(

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from yoloprune.errors import DatasetError
+from yoloprune.errors import UsageError
 from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL, Protocol
 
 Optimizer = Literal["sgd", "adamw"]
@@ -13,6 +13,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 ImageSize: TypeAlias = int | tuple[int, int]
 """Size of a network's input in pixels: the side of a square, or (height, width)."""
+LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,43 +89,52 @@ class TrainingConfig:
         return {name: value for name, value in asdict(self).items() if name not in others}
 
     def __post_init__(self) -> None:
-        problems = {
-            "epochs must be at least 1": self.epochs < 1,
-            "batch_size must be a positive multiple of accumulate": (
-                self.accumulate < 1 or self.batch_size < 1 or self.batch_size % self.accumulate != 0
+        """Raise `UsageError` for the first setting that makes no sense."""
+        share, strength = "from 0 to 1", "a number from 0"
+        side = 32 if self.multi_scale else 8
+        rules: tuple[tuple[str, str, bool], ...] = (
+            ("epochs", "at least 1", self.epochs >= 1),
+            ("accumulate", "at least 1", self.accumulate >= 1),
+            (
+                "batch_size",
+                f"a multiple of accumulate, {self.accumulate}",
+                self.batch_size >= 1 and self.batch_size % max(1, self.accumulate) == 0,
             ),
-            "image_size must be a multiple of 8, and of 32 with multi_scale": any(
-                side < 8 or side % (32 if self.multi_scale else 8) for side in self.input_size
+            ("multi_scale", "from 0 to 0.5", 0 <= self.multi_scale <= 0.5),
+            (
+                "image_size",
+                f"multiples of {side}",
+                all(length >= side and length % side == 0 for length in self.input_size),
             ),
-            "multi_scale must be in [0, 0.5]": not 0 <= self.multi_scale <= 0.5,
-            "mosaic must be in [0, 1]": not 0 <= self.mosaic <= 1,
-            "learning_rate must be positive": not 0 < self.learning_rate < 10,
-            "momentum must be in [0, 1)": not 0 <= self.momentum < 1,
-            "weight_decay, sparsity and distillation must not be negative": (
-                min(self.weight_decay, self.sparsity, self.distillation) < 0
+            ("mosaic", share, 0 <= self.mosaic <= 1),
+            ("optimizer", _one_of(Optimizer), self.optimizer in get_args(Optimizer)),
+            ("learning_rate", "more than 0 and less than 10", 0 < self.learning_rate < 10),
+            ("momentum", "from 0 to less than 1", 0 <= self.momentum < 1),
+            ("weight_decay", strength, 0 <= self.weight_decay < math.inf),
+            ("warmup", strength, 0 <= self.warmup < math.inf),
+            ("final_rate", "more than 0 and at most 1", 0 < self.final_rate <= 1),
+            ("ema_decay", "from 0 to less than 1", 0 <= self.ema_decay < 1),
+            ("clip_norm", "a number above 0", 0 < self.clip_norm < math.inf),
+            ("precision", _one_of(Precision), self.precision in get_args(Precision)),
+            ("sparsity", strength, 0 <= self.sparsity < math.inf),
+            (
+                "sparsity_schedule",
+                _one_of(SparsitySchedule),
+                self.sparsity_schedule in get_args(SparsitySchedule),
             ),
-            "warmup must not be negative": self.warmup < 0,
-            "every number must be finite": not all(
-                math.isfinite(value) for value in asdict(self).values() if isinstance(value, float)
-            ),
-            "final_rate must be in (0, 1]": not 0 < self.final_rate <= 1,
-            "ema_decay must be in [0, 1)": not 0 <= self.ema_decay < 1,
-            "clip_norm must be positive": not self.clip_norm > 0,
-            "evaluate_every must be at least 1": self.evaluate_every < 1,
-            "workers must not be negative": self.workers < 0,
-            f"optimizer must be one of {get_args(Optimizer)}": (
-                self.optimizer not in get_args(Optimizer)
-            ),
-            f"precision must be one of {get_args(Precision)}": (
-                self.precision not in get_args(Precision)
-            ),
-            f"protocol must be one of {get_args(Protocol)}": (
-                self.protocol not in get_args(Protocol)
-            ),
-            f"sparsity_schedule must be one of {get_args(SparsitySchedule)}": (
-                self.sparsity_schedule not in get_args(SparsitySchedule)
-            ),
-        }
-        for problem, present in problems.items():
-            if present:
-                raise DatasetError(f"training settings: {problem}")
+            ("protocol", _one_of(Protocol), self.protocol in get_args(Protocol)),
+            ("distillation", strength, 0 <= self.distillation < math.inf),
+            ("evaluate_every", "at least 1", self.evaluate_every >= 1),
+            ("checkpoint_minutes", strength, 0 <= self.checkpoint_minutes < math.inf),
+            ("workers", "at least 0", self.workers >= 0),
+            ("seed", f"from 0 to {LARGEST_SEED}", 0 <= self.seed <= LARGEST_SEED),
+        )
+        for name, rule, kept in rules:
+            if not kept:
+                value = getattr(self, name)
+                raise UsageError(f"training settings: {name} must be {rule}, not {value!r}")
+
+
+def _one_of(values: Any) -> str:
+    *others, last = get_args(values)
+    return f"{', '.join(others)} or {last}"

@@ -9,14 +9,17 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+from yoloprune.locks import locked
 
 PATIENCE = 5.0
 """Seconds for which an error is held back that another process may explain better."""
@@ -76,6 +79,13 @@ class World:
             raise SystemExit(2)
         return found  # type: ignore[no-any-return]
 
+    @contextmanager
+    def locked(self, folder: Path) -> Iterator[None]:
+        """Hold a folder for all processes, as `locks.locked` does: the first one has it."""
+        with ExitStack() as stack:
+            self.on_first(lambda: stack.enter_context(locked(folder)))
+            yield
+
     def wait(self) -> None:
         """Wait until all processes are here."""
         if self.size > 1:
@@ -86,7 +96,7 @@ class World:
 def world() -> Iterator[World]:
     """Join the processes that torchrun started, or be alone."""
     cuda = torch.cuda.is_available()
-    if not _among_others():
+    if not among_others():
         yield World(rank=0, size=1, device=torch.device("cuda" if cuda else "cpu"))
         return
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
@@ -115,12 +125,13 @@ def first_speaks() -> Iterator[None]:
         yield
     except BaseException as error:
         lost = type(error) is RuntimeError or isinstance(error, dist.DistError)
-        if _among_others() and (lost or os.environ["RANK"] != "0"):
+        if among_others() and (lost or os.environ["RANK"] != "0"):
             time.sleep(PATIENCE)
         raise
 
 
-def _among_others() -> bool:
+def among_others() -> bool:
+    """Whether torchrun started this process as one of several."""
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 

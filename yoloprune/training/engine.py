@@ -6,9 +6,12 @@ weights as one that was not.
 
 import copy
 import hashlib
+import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from yoloprune.data.fingerprint import fingerprint
 from yoloprune.data.images import image_channels
 from yoloprune.data.loader import TrainingImages, micro_batches
 from yoloprune.data.names import write_names
-from yoloprune.errors import CfgError, CheckpointError, DatasetError
+from yoloprune.errors import CfgError, CheckpointError, DatasetError, RunError, UsageError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.interrupts import stop_flag
 from yoloprune.model.network import Network
@@ -57,7 +60,11 @@ class StepReport:
 
 
 class InterruptedRunError(Exception):
-    """The user asked the run to stop; the checkpoint is written."""
+    """The user asked the run to stop, by a signal or otherwise; the checkpoint is written."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.signal = number or signal.SIGINT
 
 
 def train(
@@ -83,48 +90,54 @@ def train(
     if there is none), `last.cfg/.weights` that of the last epoch; .names files lie beside both if
     the classes have names. The weights that `masks` remove are 0 from the first step to the last.
     Raises `DatasetError` for data that cannot train this network, `PlanError` for another network's
-    masks, `CheckpointError` for a checkpoint that does not fit or a loss that is not finite, and
-    `InterruptedRunError` when stopped by Ctrl-C or `stop`, which is asked after every step, once
-    the checkpoint is written.
+    masks, `CheckpointError` for a checkpoint that does not fit, `RunError` if the loss is not
+    finite, memory does not suffice, a loader process dies or another process works in the run
+    folder, and `InterruptedRunError` when stopped by Ctrl-C, SIGTERM or `stop`, which is asked
+    after every step, once the checkpoint is written.
     """
     run_spec = trainable_spec(spec, training, config, world)
-    steps = len(training.images) // config.batch_size
-    if not resume and (run / CHECKPOINT).exists():
-        raise CheckpointError(f"{run} holds a run: give --resume to go on, or another --out")
-    inputs = {
-        "training set": fingerprint(training),
-        "validation set": "none" if validation is None else fingerprint(validation),
-        "teacher": "none" if teacher is None else _digest(teacher),
-    }
-    if masks is not None:
-        state = apply_masks(spec, state, masks)
-        inputs["weight masks"] = masks.digest()
-    loop = Loop(run_spec, state, config, world, steps, teacher, inputs, masks)
-    if resume:
-        loop.restore(run)
-    elif world.is_first:
-        counts = {"training_images": len(training.images)}
-        write_settings(run, config, counts | {"inputs": inputs})
-    if world.is_first:
-        for name in ("best", "last"):
-            write_names(run / f"{name}.names", training.names)
-    if config.sparsity and not resume:
-        loop.check_sparsity(warn)
-    images = TrainingImages(
-        training,
-        augment=config.augment,
-        mosaic=config.mosaic,
-        seed=config.seed,
-        channels=image_channels(run_spec),
-    )
-    images.fill_cache()
-    with stop_flag() as stopped:
-        while loop.position.epoch < config.epochs:
-            _train_epoch(loop, images, run, report, lambda: stopped() or stop())
-            _finish_epoch(loop, validation, run)
-            if world.is_first:
-                after_epoch(loop.log[-1])
-    return loop.log
+    with world.locked(run):
+        steps = len(training.images) // config.batch_size
+        if not resume and (run / CHECKPOINT).exists():
+            raise CheckpointError(f"{run} holds a run: give --resume to go on, or another --out")
+        inputs = {
+            "training set": fingerprint(training),
+            "validation set": "none" if validation is None else fingerprint(validation),
+            "teacher": "none" if teacher is None else _digest(teacher),
+        }
+        if masks is not None:
+            state = apply_masks(spec, state, masks)
+            inputs["weight masks"] = masks.digest()
+        loop = Loop(run_spec, state, config, world, steps, teacher, inputs, masks)
+        if resume:
+            loop.restore(run)
+        elif world.is_first:
+            counts = {"training_images": len(training.images)}
+            write_settings(run, config, counts | {"inputs": inputs})
+        if world.is_first:
+            for name in ("best", "last"):
+                write_names(run / f"{name}.names", training.names)
+        if config.sparsity and not resume:
+            loop.check_sparsity(warn)
+        images = TrainingImages(
+            training,
+            augment=config.augment,
+            mosaic=config.mosaic,
+            seed=config.seed,
+            channels=image_channels(run_spec),
+        )
+        images.fill_cache()
+        # Every epoch has loader processes of its own, and would tell the same again.
+        once = cache(warn)
+        # Among others, SIGTERM says that one has failed: nobody is left to take a step with.
+        signals = (signal.SIGINT, signal.SIGTERM) if world.size == 1 else (signal.SIGINT,)
+        with stop_flag(*signals) as stopped:
+            while loop.position.epoch < config.epochs:
+                _train_epoch(loop, images, run, report, once, stopped, stop)
+                _finish_epoch(loop, validation, run)
+                if world.is_first:
+                    after_epoch(loop.log[-1])
+        return loop.log
 
 
 def trainable_spec(
@@ -141,7 +154,7 @@ def trainable_spec(
             f"{config.batch_size}: choose a smaller --batch-size"
         )
     if config.accumulate % world.size:
-        raise DatasetError(
+        raise UsageError(
             f"accumulate={config.accumulate} must be a multiple of the {world.size} processes"
         )
     if not training.object_count:
@@ -169,11 +182,13 @@ def _train_epoch(
     images: TrainingImages,
     run: Path,
     report: Callable[[StepReport], None],
-    stopped: Callable[[], bool],
+    warn: Callable[[str], None],
+    stopped: Callable[[], int],
+    stop: Callable[[], bool],
 ) -> None:
     config, world = loop.config, loop.world
     own = config.accumulate // world.size
-    batches = micro_batches(
+    making = micro_batches(
         images,
         batch_size=config.batch_size,
         parts=config.accumulate,
@@ -183,33 +198,44 @@ def _train_epoch(
         base_size=config.input_size,
         multi_scale=config.multi_scale,
         workers=config.workers,
+        warn=warn,
     )
     saved = time.monotonic()
-    for step in range(loop.position.step, loop.steps_per_epoch):
-        step_batches = [next(batches) for _ in range(own)]
-        if loop.steps == 0 and world.is_first:
-            write_batch_picture(run, step_batches[0])
-        losses = training_step(loop, step_batches)
-        sums = tuple(a + b for a, b in zip(loop.position.sums, losses, strict=True))
-        loop.position = Position(epoch=loop.position.epoch, step=step + 1, sums=sums)
-        report(
-            StepReport(
-                epoch=loop.position.epoch,
-                epochs=config.epochs,
-                step=step + 1,
-                steps=loop.steps_per_epoch,
-                loss=sum(losses),
-                images=config.batch_size,
-                best=loop.best,
-                zero_channels=zero_share(loop.scales) if config.sparsity else None,
+    # No loader process outlives the epoch, whatever ends it.
+    with closing(making) as batches:
+        for step in range(loop.position.step, loop.steps_per_epoch):
+            try:
+                step_batches = [next(batches) for _ in range(own)]
+            except RunError as error:
+                if not (loop.steps and world.is_first):
+                    raise
+                # Nothing is wrong with the network: what it has learned so far is kept.
+                loop.save(run)
+                raise RunError(f"{error}; the run can be resumed") from error
+            if loop.steps == 0 and world.is_first:
+                write_batch_picture(run, step_batches[0])
+            losses = training_step(loop, step_batches)
+            sums = tuple(a + b for a, b in zip(loop.position.sums, losses, strict=True))
+            loop.position = Position(epoch=loop.position.epoch, step=step + 1, sums=sums)
+            report(
+                StepReport(
+                    epoch=loop.position.epoch,
+                    epochs=config.epochs,
+                    step=step + 1,
+                    steps=loop.steps_per_epoch,
+                    loss=sum(losses),
+                    images=config.batch_size,
+                    best=loop.best,
+                    zero_channels=zero_share(loop.scales) if config.sparsity else None,
+                )
             )
-        )
-        if world.agree(stopped()):
-            loop.save(run)
-            raise InterruptedRunError
-        if time.monotonic() - saved > 60 * config.checkpoint_minutes:
-            loop.save(run)
-            saved = time.monotonic()
+            number = stopped()
+            if world.agree(bool(number) or stop()):
+                loop.save(run)
+                raise InterruptedRunError(number)
+            if time.monotonic() - saved > 60 * config.checkpoint_minutes:
+                loop.save(run)
+                saved = time.monotonic()
 
 
 def _finish_epoch(loop: Loop, validation: Dataset | None, run: Path) -> None:

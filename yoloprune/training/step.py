@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from yoloprune.darknet.shapes import layer_shapes
 from yoloprune.darknet.spec import with_input_size
 from yoloprune.data.loader import Batch
-from yoloprune.errors import CheckpointError
+from yoloprune.errors import RunError
 from yoloprune.training.assign import Objects, Positives, assign
 from yoloprune.training.distill import distillation_loss
 from yoloprune.training.loop import TERMS, Loop
@@ -40,8 +40,8 @@ class _Prepared:
 def training_step(loop: Loop, batches: list[Batch]) -> tuple[float, ...]:
     """Train on this process's micro-batches of a step; returns the loss terms of the whole batch.
 
-    Raises `CheckpointError` where the loss is not finite or memory does not suffice: then the
-    network is to be taken from the last checkpoint.
+    Raises `RunError` where the loss is not finite or memory does not suffice: then the network is
+    to be taken from the last checkpoint.
     """
     config, world = loop.config, loop.world
     rate = loop.learning_rate
@@ -60,7 +60,8 @@ def training_step(loop: Loop, batches: list[Batch]) -> tuple[float, ...]:
             terms += _backward(loop, own, normaliser)
     totals = world.total(terms.tolist())
     if not all(math.isfinite(value) for value in totals):
-        raise _diverged(loop, f"the loss is {totals}")
+        values = (f"{name} {value:.4g}" for name, value in zip(TERMS, totals, strict=True))
+        raise _diverged(loop, f"the loss is not finite ({', '.join(values)})")
     loop.hold_zeros()
     loop.scaler.unscale_(loop.optimizer)
     norm = nn.utils.clip_grad_norm_(loop.network.parameters(), config.clip_norm)
@@ -83,7 +84,7 @@ def _optimizer_step(loop: Loop) -> bool:
         if not is_out_of_memory(error):
             raise
         # The first step makes the optimizer's own tensors.
-        raise CheckpointError(
+        raise RunError(
             "out of memory for the optimizer: choose a smaller --batch-size, or more --accumulate"
         ) from error
     loop.scaler.update()
@@ -93,10 +94,10 @@ def _optimizer_step(loop: Loop) -> bool:
     return after >= before
 
 
-def _diverged(loop: Loop, what: str) -> CheckpointError:
-    return CheckpointError(
-        f"{what} at epoch {loop.position.epoch}, step {loop.position.step}: stopped; the last "
-        "checkpoint is kept; try a lower --learning-rate"
+def _diverged(loop: Loop, what: str) -> RunError:
+    return RunError(
+        f"{what} at epoch {loop.position.epoch + 1}, step {loop.position.step + 1}: start again "
+        "with a lower --learning-rate"
     )
 
 
@@ -110,16 +111,14 @@ def _backward(loop: Loop, own: _Prepared, normaliser: float) -> Tensor:
     except (MemoryError, RuntimeError) as error:
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = str(error).strip().splitlines()[0]
-            raise CheckpointError(
-                f"torch.compile failed ({reason}): run without --compile"
-            ) from error
+            raise RunError(f"torch.compile failed ({reason}): run without --compile") from error
         if not is_out_of_memory(error):
             raise
     # Out of the handler, for the exception holds on to the memory that the trials need.
     raise _out_of_memory(loop, own.batch)
 
 
-def _out_of_memory(loop: Loop, batch: Batch) -> CheckpointError:
+def _out_of_memory(loop: Loop, batch: Batch) -> RunError:
     """Says how many images would have fitted, found by trying."""
     loop.optimizer.zero_grad(set_to_none=True)
 
@@ -140,14 +139,14 @@ def _out_of_memory(loop: Loop, batch: Batch) -> CheckpointError:
     fits = largest_fitting(attempt, failed)
     problem = f"out of memory with {failed} images of {width}x{height} at once"
     if not fits:
-        return CheckpointError(f"{problem}, and with a single one: choose a smaller --image-size")
+        return RunError(f"{problem}, and with a single one: choose a smaller --image-size")
     accumulate, batch_size = loop.config.accumulate, loop.config.batch_size
     parts = accumulate * -(-failed // fits)
     while batch_size % parts or parts % loop.world.size:
         parts += 1
-    return CheckpointError(
+    return RunError(
         f"{problem}; {fits} fit: give --batch-size {fits * accumulate}, or --accumulate {parts} to "
-        f"split a batch of {batch_size}; the last checkpoint is kept"
+        f"split a batch of {batch_size}"
     )
 
 

@@ -1,0 +1,73 @@
+"""Other processes in tests, forked: they need not import anything again."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from yoloprune.locks import locked
+
+PATIENCE = 60.0
+"""Seconds after which a process is taken for one that hangs."""
+
+
+def exit_code(work: Callable[[], object]) -> int | None:
+    """How a process ends that does this; None if it does not end."""
+    process = get_context("fork").Process(target=work)
+    process.start()
+    process.join(PATIENCE)
+    code = process.exitcode
+    process.kill()
+    process.join()
+    return code
+
+
+@contextmanager
+def holding(folder: Path, work: Callable[[], object] = lambda: None) -> Iterator[BaseProcess]:
+    """Another process that works in a folder, having done `work`, until it is killed."""
+    ours, theirs = get_context("fork").Pipe()
+
+    def hold(told: Connection) -> None:
+        with locked(folder):
+            work()
+            told.send(True)
+            time.sleep(PATIENCE)
+
+    process = get_context("fork").Process(target=hold, args=(theirs,))
+    process.start()
+    assert ours.recv()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
+def runs(pid: int) -> bool:
+    """Whether a process has not ended, whoever is to bury it."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def wait_until(condition: Callable[[], bool]) -> bool:
+    """Whether something comes true within `PATIENCE`."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def next_descriptor() -> int:
+    """The number that the next file to be opened will have."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    os.close(descriptor)
+    return descriptor
