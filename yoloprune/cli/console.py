@@ -111,7 +111,7 @@ def progress_line(columns: Iterable[ProgressColumn], task: Task) -> str:
     """What a bar would show, in words: what, how much of it is done, and the time left."""
     parts = []
     for column in columns:
-        if isinstance(column, TextColumn | MofNCompleteColumn | DownloadColumn):
+        if isinstance(column, Description | TextColumn | MofNCompleteColumn | DownloadColumn):
             parts.append(str(column.render(task)).strip())
     left, elapsed = task.time_remaining, task.elapsed or 0.0
     parts.append(f"{_duration(elapsed)} so far" if left is None else f"{_duration(left)} left")

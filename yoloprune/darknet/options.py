@@ -138,7 +138,7 @@ class Options:
         if value not in allowed:
             known = ", ".join(sorted(allowed))
             raise self.error(
-                f"activation {value!r} is not supported (known: {known})", "activation"
+                f"activation {value[:60]!r} is not supported (known: {known})", "activation"
             )
         return value
 

@@ -24,10 +24,11 @@ from yoloprune.data.faults import (
 from yoloprune.data.formats.darknet import write_data_file
 from yoloprune.data.formats.ultralytics import write_data_yaml
 from yoloprune.data.formats.yolo_labels import write_labels
+from yoloprune.data.images import MOST_BYTES
 from yoloprune.data.inspection import image_size
 from yoloprune.data.text_files import default_names
 from yoloprune.errors import DatasetError
-from yoloprune.files import shortened, write_folder
+from yoloprune.files import read_file, shortened, write_folder
 
 Progress: TypeAlias = Callable[[Sequence[RawImage]], Iterable[RawImage]]
 
@@ -171,7 +172,7 @@ def _opened(
 ) -> tuple[int, int] | None:
     """The (height, width) of an image that can be used; None if it cannot."""
     try:
-        data = image.path.read_bytes()
+        data = read_file(image.path, MOST_BYTES)
     except OSError as error:
         text = str(error.strerror)
         findings.append(Finding(fault=Fault.MISSING_IMAGE, where=str(image.path), text=text))

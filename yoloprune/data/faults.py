@@ -7,12 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.data.dataset import Fault, Finding, RawDataset, RawImage, Remark
+from yoloprune.data.text_files import MOST_CLASSES
 
 TOLERANCE = 1e-3
 """How far a box may leave the image without a word, for rounding; what lies outside is cut off."""
-
-MOST_CLASSES = 10_000
-"""Class ids from here on are taken for damage where the classes have no names."""
 
 _CONSEQUENCES = {
     Fault.NO_LABELS: "images have no label file and are taken to show no objects",

@@ -21,7 +21,7 @@ from yoloprune.data.formats import coco, darknet, ultralytics, voc, yolo
 from yoloprune.data.formats.yolo_labels import read_labelled
 from yoloprune.data.images import list_images
 from yoloprune.data.request import Request, canonical
-from yoloprune.data.text_files import default_names, shown_names
+from yoloprune.data.text_files import MOST_CLASSES, default_names, is_file, shown_names
 from yoloprune.errors import DatasetError
 
 
@@ -117,7 +117,7 @@ def dataset_images(source: Path) -> tuple[Path, ...]:
     training = [images for split, images in splits.items() if canonical(split) == "train"]
     images = [image for split in training or splits.values() for image in split]
     for image in images:
-        if not image.path.is_file():
+        if not is_file(image.path):
             raise DatasetError(f"{source}: image {image.path} not found")
     return tuple(dict.fromkeys(image.path for image in images))
 
@@ -130,6 +130,8 @@ def _read(path: Path, request: Request) -> RawDataset:
         except (OSError, ValueError) as error:
             raise DatasetError(f"{str(path)!r}: cannot be read: {error}") from None
         raw = known.read(path, request)
+        if raw.names is not None and len(raw.names) > MOST_CLASSES:
+            raise DatasetError(f"{path}: {len(raw.names)} classes: taken for damaged")
         if not any(raw.splits.values()):
             raise DatasetError(f"{path}: no images found")
         return raw
@@ -149,7 +151,7 @@ def _strict(
         tally.add(annotation_findings(image))
         if image.problems:
             continue
-        if not image.path.is_file():
+        if not is_file(image.path):
             raise DatasetError(f"{image.source or raw.path}: image {image.path} not found")
         boxes, labels, _, findings = sound_objects(image, len(names))
         tally.add(findings)

@@ -14,6 +14,9 @@ MOST_BYTES = 256 << 20
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
+MOST_CLASSES = 10_000
+"""More names, or class ids from here on without names, are taken for damage."""
+
 NAMES_FILES = ("*.names", "classes.txt", "labels/classes.txt", "*/_darknet.labels")
 """Where the names of a folder's classes are, in this order: darknet, labelImg, Roboflow."""
 
@@ -57,6 +60,8 @@ def read_names(path: Path, classes: int | None = None) -> tuple[str, ...]:
     Raises `DatasetError` if there are not as many as the network has `classes`.
     """
     names = tuple(name for line in read_lines(path) if (name := line.strip()))
+    if len(names) > MOST_CLASSES:
+        raise DatasetError(f"{path}: {len(names)} names: taken for damaged")
     if classes is not None and len(names) != classes:
         raise DatasetError(f"{path}: {len(names)} names, but the network has {classes} classes")
     return names
@@ -94,7 +99,7 @@ def read_image_list(path: Path) -> tuple[Path, ...]:
     locate = _locator(path)
     for number, name in _listed(path):
         image = locate(name)
-        if not _is_file(image):
+        if not is_file(image):
             raise DatasetError(f"{path}:{number}: image {name} not found")
         images.append(image)
     return tuple(dict.fromkeys(images))
@@ -113,7 +118,7 @@ def find_named(file: Path, name: str) -> Path:
     file that names it, and the two above it. CVAT's names begin with `data/`, wherever they lie.
     """
     for path in _candidates(file, name):
-        if _is_file(path):
+        if is_file(path):
             return path
     raise DatasetError(f"{file}: {name} not found (from here, or from {file.parent})")
 
@@ -138,7 +143,7 @@ def _locator(file: Path) -> Callable[[str], Path]:
         nonlocal last
         candidates = list(_candidates(file, name))
         order = sorted(range(len(candidates)), key=lambda number: number != last)
-        last = next((number for number in order if _is_file(candidates[number])), last)
+        last = next((number for number in order if is_file(candidates[number])), last)
         # What is nowhere is named as if it lay beside the list.
         return candidates[last] if last < len(candidates) else candidates[-1]
 
@@ -162,7 +167,8 @@ def _listed(path: Path) -> Iterable[tuple[int, str]]:
             yield number, name
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether a path is a file; a name that no file can have is none."""
     try:
         return path.is_file()
     except (OSError, ValueError):

@@ -103,7 +103,7 @@ class TrainingConfig:
             ("multi_scale", "from 0 to 0.5", 0 <= self.multi_scale <= 0.5),
             (
                 "image_size",
-                f"multiples of {side}",
+                f"a multiple of {side}" + " with multi_scale" * bool(self.multi_scale),
                 all(length >= side and length % side == 0 for length in self.input_size),
             ),
             ("mosaic", share, 0 <= self.mosaic <= 1),

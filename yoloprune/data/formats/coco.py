@@ -17,7 +17,7 @@ import numpy as np
 
 from yoloprune.data.dataset import RawDataset, RawImage
 from yoloprune.data.request import Request
-from yoloprune.data.text_files import read_bytes
+from yoloprune.data.text_files import is_file, read_bytes
 from yoloprune.errors import DatasetError
 
 _ROBOFLOW = "_annotations.coco.json"
@@ -274,14 +274,7 @@ def _find_image(name: str, folders: Sequence[Path]) -> Path:
     # A name may have folders, but must not lead out of the folder of the images.
     inside = Path(*parts) if parts and ".." not in parts and parts[0] != "/" else Path(parts[-1])
     candidates = [folder / place for place in (inside, inside.name) for folder in folders]
-    return next((path for path in candidates if _is_file(path)), candidates[0])
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+    return next((path for path in candidates if is_file(path)), candidates[0])
 
 
 def _split_of(file: Path) -> str:

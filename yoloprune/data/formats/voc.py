@@ -23,7 +23,7 @@ from yoloprune.data.formats.yolo_labels import unlabelled
 from yoloprune.data.images import IMAGE_SUFFIXES, images_below, is_image
 from yoloprune.data.inspection import image_size
 from yoloprune.data.request import Request
-from yoloprune.data.text_files import names_in, read_bytes, read_lines
+from yoloprune.data.text_files import is_file, names_in, read_bytes, read_lines
 from yoloprune.errors import DatasetError
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -282,7 +282,7 @@ def _raw_image(item: _Item, annotation: _Annotation | str, names: tuple[str, ...
         try:
             size = image_size(read_bytes(path), path)
         except DatasetError as error:
-            if path.is_file():
+            if is_file(path):
                 return unlabelled(path, [f"{file}: no <size>, and {error}"], file)
             size = (1, 1)
     height, width = size
@@ -305,4 +305,4 @@ def _find_image(filename: str, stem: str, folders: Sequence[Path]) -> Path:
     names = [filename] if filename else []
     names += [f"{stem}{suffix}" for suffix in sorted(IMAGE_SUFFIXES)]
     candidates = [folder / name for name in names for folder in folders]
-    return next((path for path in candidates if path.is_file()), candidates[0])
+    return next((path for path in candidates if is_file(path)), candidates[0])
