@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from yoloprune.cli.check_tables import check_document, print_check, print_shapes, split_rows
 from yoloprune.cli.console import (
     Description,
     Json,
@@ -25,8 +25,7 @@ from yoloprune.data.near_duplicates import HASH_BITS, NEAR
 
 if TYPE_CHECKING:
     from yoloprune.darknet.spec import NetworkSpec
-    from yoloprune.data.anchors import AnchorFit, Shapes
-    from yoloprune.data.check import Check
+    from yoloprune.data.anchors import Shapes
     from yoloprune.data.dataset import RawImage
     from yoloprune.data.vgg_hand import Conversion
 
@@ -47,8 +46,6 @@ AnchorCfg = Annotated[
 ]
 
 _DEFAULT_SIZE = 416
-_SHOWN_FINDINGS = 5
-_SIDES = (8, 16, 32, 64, 128, 256)
 
 
 @data_app.command("vgg-hand")
@@ -144,10 +141,10 @@ def check(
     if out is not None:
         write_clean_copy(checked, out, path.stem or "data")
     if as_json:
-        print_json(_check_report(checked, shapes, fit))
+        print_json(check_document(checked, shapes, fit))
         return
-    _print_check(checked)
-    _print_shapes(shapes, size, title, fit)
+    print_check(checked)
+    print_shapes(shapes, size, title, fit)
     if out is not None:
         output.print(f"{out}: {len(checked.images)} images, cleaned")
 
@@ -281,7 +278,7 @@ def split(
             f"{largest} of {len(checked.images)} images are near-duplicates of one another and on "
             "one side: a smaller --near tells more of them apart"
         )
-    rows = list(_split_rows(division.check))
+    rows = list(split_rows(division.check))
     if as_json:
         print_json(
             {
@@ -384,71 +381,3 @@ def _print_conversion(conversion: "Conversion", out: Path) -> None:
         f"{len(conversion.skipped)} files skipped"
     )
     output.print(f"{out / 'hand.data'}: {found['hands']} hands", soft_wrap=True)
-
-
-def _check_report(checked: "Check", shapes: "Shapes", fit: "AnchorFit | None") -> dict[str, object]:
-    return {
-        "names": checked.names,
-        "splits": {
-            split: {"images": listed, "usable": usable, "objects": objects, "empty": empty}
-            for split, listed, usable, objects, empty in _split_rows(checked)
-        },
-        "findings": [
-            {"fault": finding.fault.value, "where": finding.where, "text": finding.text}
-            for finding in checked.findings
-        ],
-        "box_sides": dict(_side_rows(shapes)),
-        "anchors": None if fit is None else {"mean_iou": fit.mean_iou, "recall": fit.recall},
-    }
-
-
-def _print_check(checked: "Check") -> None:
-    header = ("split", "images", "usable", "objects", "without objects")
-    print_table(f"Classes: {len(checked.names)}", header, list(_split_rows(checked)))
-    by_fault: dict[str, list[str]] = {}
-    for finding in checked.findings:
-        line = f"  {finding.where}: {finding.text}"
-        by_fault.setdefault(finding.fault.value, []).append(line)
-    for fault, lines in by_fault.items():
-        output.print(f"{fault}: {len(lines)}", style="bold")
-        for line in lines[:_SHOWN_FINDINGS]:
-            output.print(line, soft_wrap=True)
-        if len(lines) > _SHOWN_FINDINGS:
-            output.print(f"  and {len(lines) - _SHOWN_FINDINGS} more (--json lists all)")
-    if not by_fault:
-        output.print("nothing is wrong")
-
-
-def _print_shapes(
-    shapes: "Shapes", size: tuple[int, int], title: str, fit: "AnchorFit | None"
-) -> None:
-    if fit is None:
-        output.print("no boxes")
-        return
-    rows = [(side, count, f"{count / len(shapes):.1%}") for side, count in _side_rows(shapes)]
-    header = ("side, pixels", "boxes", "share")
-    print_table(f"Box sides (root of the area) at {size[1]}x{size[0]}", header, rows)
-    output.print(
-        f"{title} anchors: mean best IoU {fit.mean_iou:.4f}, best possible recall at IoU 0.5 "
-        f"{fit.recall:.4f}"
-    )
-
-
-def _split_rows(checked: "Check") -> Iterator[tuple[str, int, int, int, int]]:
-    """Split, images, usable ones, objects in them, and usable images without objects."""
-    for split, images in checked.splits.items():
-        counts = [len(image.labelled.labels) for image in images]
-        yield split, checked.listed[split], len(images), sum(counts), counts.count(0)
-
-
-def _side_rows(shapes: "Shapes") -> Iterator[tuple[str, int]]:
-    """How many boxes have sides in each range of pixels."""
-    import numpy as np
-
-    bins = np.bincount(
-        np.searchsorted(_SIDES, np.sqrt(shapes.prod(axis=1)), side="right"),
-        minlength=len(_SIDES) + 1,
-    )
-    edges = [0, *_SIDES]
-    titles = [f"{low} to {high}" for low, high in pairwise(edges)]
-    yield from zip([*titles, f"from {edges[-1]}"], bins.tolist(), strict=True)
