@@ -186,8 +186,16 @@ def list_images(source: Path) -> tuple[Path, ...]:
     return images
 
 
+def refuse_root(folder: Path) -> None:
+    """Raise `DatasetError` for the root of a file system, which would be searched for minutes."""
+    place = folder.resolve()
+    if place == Path(place.anchor):
+        raise DatasetError(f"{folder}: the whole file system, not a folder of images")
+
+
 def images_below(folder: Path) -> tuple[Path, ...]:
     """All images in a folder and those below it, linked ones included, sorted."""
+    refuse_root(folder)
     images: list[Path] = []
     entered: set[tuple[int, int]] = set()
     # Path.rglob follows no links before Python 3.13.

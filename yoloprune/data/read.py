@@ -19,7 +19,7 @@ from yoloprune.data.faults import (
 )
 from yoloprune.data.formats import coco, darknet, ultralytics, voc, yolo
 from yoloprune.data.formats.yolo_labels import read_labelled
-from yoloprune.data.images import list_images
+from yoloprune.data.images import list_images, refuse_root
 from yoloprune.data.request import Request, canonical
 from yoloprune.data.text_files import MOST_CLASSES, default_names, is_file, shown_names
 from yoloprune.errors import DatasetError
@@ -125,6 +125,7 @@ def dataset_images(source: Path) -> tuple[Path, ...]:
 def _read(path: Path, request: Request) -> RawDataset:
     for known in FORMATS:
         try:
+            refuse_root(path)
             if not known.recognizes(path):
                 continue
         except (OSError, ValueError) as error:

@@ -131,7 +131,7 @@ def _candidates(file: Path, name: str) -> Iterable[Path]:
         return
     bases = (file.parent, *file.absolute().parents[1:3])
     yield from (base / path for base in bases)
-    if path.parts[0] == "data":
+    if path.parts[:1] == ("data",):
         yield file.parent / Path(*path.parts[1:])
 
 
@@ -162,8 +162,8 @@ def _listed(path: Path) -> Iterable[tuple[int, str]]:
             lines = _LINE_END.split(data.decode("utf-8", "surrogateescape"))
     for number, line in enumerate(lines, start=1):
         if name := line.strip():
-            if "\0" in name:
-                raise DatasetError(f"{path}:{number}: not a list of images")
+            if "\0" in name or not Path(name).name:
+                raise DatasetError(f"{path}:{number}: {name[:40]!r} names no image")
             yield number, name
 
 
