@@ -32,11 +32,15 @@ Timer = Callable[[], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Milliseconds per image of one network."""
+    """Milliseconds per image of one network; raises `ValueError` for times that cannot be."""
 
     median: float
     p95: float
     runs: int
+
+    def __post_init__(self) -> None:
+        if not (0 < self.median < math.inf and 0 < self.p95 < math.inf):
+            raise ValueError(f"times must be above 0, not {self.median:g} and {self.p95:g} ms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
