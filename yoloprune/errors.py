@@ -8,7 +8,8 @@ YoloPruneError
 ├── PlanError           a budget that cannot be met, a plan of another network
 ├── VerificationError   the slim network does not compute what the masked one does
 ├── DatasetError        images or labels that cannot be used
-│   └── ClassesError    labels of other classes than the network's
+│   ├── ClassesError    labels of other classes than the network's
+│   └── FaultyDataError annotations that cannot be read or are missing, which may be allowed
 ├── CheckpointError     a training checkpoint that cannot be continued
 └── RunError            a run that cannot go on, or not now: its folder is in use, a process died
 
@@ -47,6 +48,10 @@ class VerificationError(YoloPruneError):
 
 class DatasetError(YoloPruneError):
     """Images or labels that are missing, unreadable or malformed."""
+
+
+class FaultyDataError(DatasetError):
+    """Annotations that cannot be read, or that most images do not have: refused unless allowed."""
 
 
 class ClassesError(DatasetError):

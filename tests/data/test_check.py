@@ -149,6 +149,7 @@ def test_faults_of_coco_and_voc_are_findings(tmp_path: Path) -> None:
         (Fault.MALFORMED, "coco.json annotation 6: no image has the id 9"),
         (Fault.WRONG_SIZE, "a.jpg annotated as 90x100, but is 100x90"),
         (Fault.NO_AREA, "coco.json: annotation 5 left 0, top 0, right 0, bottom 0.09"),
+        (Fault.UNUSABLE, "a.jpg none of 1 objects can be used"),
         (Fault.MISSING_IMAGE, "b.jpg No such file or directory"),
     ]
     (tmp_path / "Annotations").mkdir()

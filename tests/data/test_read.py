@@ -46,6 +46,13 @@ def test_odd_boxes_are_clipped_or_left_out_and_counted(tmp_path: Path) -> None:
 def test_an_image_of_unknown_classes_alone_is_no_background(tmp_path: Path) -> None:
     dataset = read_dataset(add(tmp_path, "2 0.5 0.5 0.1 0.1\n", GOOD, GOOD), classes=2)
     assert [image.path.stem for image in dataset.images] == ["b", "c"]
+    assert counted(dataset) == {Fault.UNKNOWN_CLASS: 1, Fault.UNUSABLE: 1}
+
+
+def test_an_image_whose_boxes_all_lie_outside_is_no_background(tmp_path: Path) -> None:
+    dataset = read_dataset(add(tmp_path, "0 200 150 40 50\n", GOOD, GOOD), classes=2)
+    assert [image.path.stem for image in dataset.images] == ["b", "c"]
+    assert counted(dataset) == {Fault.NO_AREA: 1, Fault.UNUSABLE: 1}
 
 
 def test_most_objects_must_have_a_class(tmp_path: Path) -> None:

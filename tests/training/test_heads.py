@@ -14,8 +14,10 @@ from yoloprune.darknet.weights import check_state, write_weights
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.data.anchors import network_anchors
 from yoloprune.data.dataset import Dataset, LabelledImage, RawDataset, RawImage
+from yoloprune.detection.decode import decode
 from yoloprune.errors import CfgError, ClassesError, DatasetError
 from yoloprune.model.initialization import RARE_OBJECT, random_state, training_state
+from yoloprune.model.network import Network
 from yoloprune.sparsity.masks import MaskSettings, apply_masks, magnitude_masks
 from yoloprune.training.heads import (
     check_classes,
@@ -26,6 +28,7 @@ from yoloprune.training.heads import (
     with_class_rows,
     with_classes,
     with_masks,
+    with_sizes_kept,
 )
 
 SPEC = yolov3_tiny(classes=5, width=0.0625, size=(64, 64))
@@ -248,3 +251,20 @@ def test_a_head_behind_a_dropout_starts_without_a_convolution_of_its_own() -> No
     text = NET + CONV.format(6) + "\n[dropout]\n\n[yolo]\nanchors=9,9\nclasses=1\nnum=1\n"
     state = training_state(parse_cfg(text))
     assert not (state[0].bias == RARE_OBJECT).any()
+
+
+def test_boxes_stay_where_they_were_whatever_the_anchors(tmp_path: Path) -> None:
+    state = random_state(SPEC)
+    old = network_anchors(SPEC)
+    moved = with_anchors(SPEC, np.sort(old * np.linspace(0.4, 1.9, len(old))[:, None], axis=0))
+    assert not np.allclose(network_anchors(moved), old)
+    images = torch.rand(2, *SPEC.input_shape)
+    kept = with_sizes_kept(SPEC, moved, state)
+    before, after = (
+        decode(spec, Network.from_state(spec, of)(images)).boxes
+        for spec, of in ((SPEC, state), (moved, kept))
+    )
+    # Anchors are written with six digits.
+    assert (after - before).abs().max() <= 1e-3 * before.abs().max()
+    changed = decode(moved, Network.from_state(moved, state)(images)).boxes
+    assert (changed - before).abs().max() > 0.1 * before.abs().max()

@@ -1,5 +1,6 @@
 """What `data check` shows of a data set."""
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from yoloprune.data.check import Check
 
 _SHOWN_FINDINGS = 5
+_SHOWN_CLASSES = 20
 _SIDES = (8, 16, 32, 64, 128, 256)
 
 
@@ -36,7 +38,7 @@ def check_document(
 def print_check(checked: "Check") -> None:
     """Print what each split holds, and the first findings of each kind."""
     header = ("split", "images", "usable", "objects", "without objects")
-    print_table(f"Classes: {len(checked.names)}", header, list(split_rows(checked)))
+    print_table(f"Classes: {_classes(checked)}", header, list(split_rows(checked)))
     by_fault: dict[str, list[str]] = {}
     for finding in checked.findings:
         line = f"  {finding.where}: {finding.text}"
@@ -49,6 +51,14 @@ def print_check(checked: "Check") -> None:
             output.print(f"  and {len(lines) - _SHOWN_FINDINGS} more (--json lists all)")
     if not by_fault:
         output.print("nothing is wrong")
+
+
+def _classes(checked: "Check") -> str:
+    """How many there are, and what the first are called, with their usable objects."""
+    counts = Counter(label for i in checked.images for label in i.labelled.labels.tolist())
+    shown = [f"{name} {counts[label]}" for label, name in enumerate(checked.names)]
+    more = ", ..." if len(shown) > _SHOWN_CLASSES else ""
+    return f"{len(shown)} ({', '.join(shown[:_SHOWN_CLASSES])}{more})"
 
 
 def print_shapes(

@@ -35,7 +35,7 @@ data_app = typer.Typer(
 
 DataPath = Annotated[
     Path,
-    typer.Argument(metavar="PATH", help="Folder (YOLO text, VOC, COCO), .data or COCO .json file."),
+    typer.Argument(metavar="PATH", help="Folder, data.yaml, .data or COCO .json file."),
 ]
 ImagesPath = Annotated[
     Path | None, typer.Option("--images", metavar="DIR", help="Where images of VOC or COCO are.")

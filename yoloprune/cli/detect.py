@@ -298,13 +298,16 @@ def _video(
 
 def _print(document: dict[str, Any], titles: Sequence[str], out: Path) -> None:
     pictures = list(pictures_of(document))
-    found = [entry for picture in pictures for entry in picture["detections"]]
-    rows = [
-        (name, count, f"{max(e['score'] for e in found if e['name'] == name):.2f}")
-        for name, count in Counter(entry["name"] for entry in found).most_common()
-    ]
-    if rows:
-        print_table(f"Found by {titles[0]}", ("class", "objects", "best score"), rows)
+    lists = [[entry for picture in pictures for entry in picture["detections"]]]
+    if len(titles) > 1:
+        lists.append([e for picture in pictures for e in picture["compared"]["detections"]])
+    for name_of, found in zip(titles, lists, strict=True):
+        rows = [
+            (name, count, f"{max(e['score'] for e in found if e['name'] == name):.2f}")
+            for name, count in Counter(entry["name"] for entry in found).most_common()
+        ]
+        if rows:
+            print_table(f"Found by {name_of}", ("class", "objects", "best score"), rows)
     if len(titles) > 1:
         sums = {
             key: sum(picture["compared"][key] for picture in pictures)
@@ -317,7 +320,7 @@ def _print(document: dict[str, Any], titles: Sequence[str], out: Path) -> None:
     frames = len(pictures) - len(document["images"])
     counted = [f"{len(document['images'])} images"] if document["images"] else []
     counted += [f"{frames} frames"] if frames else []
+    totals = " and ".join(str(len(found)) for found in lists)
     output.print(
-        f"{', '.join(counted)}, {len(found)} objects; drawn and listed (detections.json, .csv) "
-        f"in {out}"
+        f"{', '.join(counted)}, {totals} objects; drawn and listed (detections.json, .csv) in {out}"
     )

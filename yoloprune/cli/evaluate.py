@@ -37,9 +37,7 @@ _DEFAULT = Protocols(DEFAULT_PROTOCOL)
 
 def evaluate(
     words: NetworkWords,
-    data: Annotated[
-        Path, typer.Option(help="Darknet .data file, or folder with images/ and labels/.")
-    ],
+    data: Annotated[Path, typer.Option(help="Folder, data.yaml, .data or COCO .json.")],
     protocol: Annotated[
         Protocols,
         typer.Option(help="coco: pycocotools, original pixels. case-study: all-points AP."),
@@ -113,6 +111,7 @@ def _report(
         "cfg": str(cfg),
         "weights": str(weights),
         "data": str(data),
+        "split": dataset.split,
         "images": len(dataset.images),
         "unlabelled": dataset.unlabelled,
         "remarks": {remark.fault.value: remark.count for remark in dataset.remarks},
@@ -141,7 +140,7 @@ def _print(dataset: "Dataset", evaluations: "list[Evaluation]") -> None:
         for e in evaluations
     ]
     title = (
-        f"{len(dataset.images)} images, {dataset.object_count} objects "
+        f"{len(dataset.images)} images, {dataset.object_count} objects of split {dataset.split} "
         "(precision and recall where F1 is highest)"
     )
     print_table(title, ("protocol", "mAP@0.5", "mAP@0.5:0.95", "precision", "recall"), summary)

@@ -27,7 +27,7 @@ from yoloprune.cli.sweep import sweep
 from yoloprune.cli.train import finetune, train
 from yoloprune.cli.verify import verify
 from yoloprune.cli.zoo import zoo
-from yoloprune.errors import YoloPruneError
+from yoloprune.errors import FaultyDataError, YoloPruneError
 from yoloprune.training.distributed import among_others, first_speaks
 from yoloprune.training.memory import is_out_of_memory
 
@@ -56,7 +56,8 @@ class _OneLineErrors(TyperGroup):
         except YoloPruneError as error:
             if ctx.params.get("debug"):
                 raise
-            _refuse(str(error))
+            allowed = isinstance(error, FaultyDataError)
+            _refuse(f"{error}{': --allow-faulty uses the rest' * allowed}")
         except OSError as error:
             # A reader that has seen enough (`| head`) is no error; the framework ends quietly.
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):

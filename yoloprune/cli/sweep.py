@@ -60,9 +60,7 @@ def sweep(
             metavar="CFG WEIGHTS [SHARE]...", help="Network (or its folder), and further shares."
         ),
     ],
-    data: Annotated[
-        Path, typer.Option("--data", help="Folder with splits, or a darknet .data file.")
-    ],
+    data: Annotated[Path, typer.Option("--data", help="Folder, data.yaml, .data or COCO .json.")],
     keep_macs: Annotated[
         list[float] | None,
         typer.Option("--keep-macs", help="Shares of the MACs to keep.", show_default="0.9 to 0.5"),

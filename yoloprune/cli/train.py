@@ -44,6 +44,7 @@ from yoloprune.darknet.shapes import layer_shapes
 from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
+from yoloprune.data.dataset import Dataset
 from yoloprune.errors import CheckpointError, DatasetError, UsageError
 from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL, Protocol
 from yoloprune.model.initialization import training_state, transferred_state
@@ -289,7 +290,7 @@ def _run(
         if here.is_first:
             if masks is not None:
                 write_sparse(out, masks)
-            _print_end(out, log, config.protocol)
+            _print_end(out, log, config.protocol, training, validation, hold_out)
 
 
 def _teacher(cfg: Path, weights: Path, student: NetworkSpec, size: tuple[int, int]) -> Network:
@@ -315,6 +316,18 @@ def _heads(spec: NetworkSpec) -> list[object]:
     ]
 
 
-def _print_end(out: Path, log: list[dict[str, Any]], protocol: Protocol) -> None:
+def _print_end(
+    out: Path,
+    log: list[dict[str, Any]],
+    protocol: Protocol,
+    training: Dataset,
+    validation: Dataset,
+    hold_out: float,
+) -> None:
     best = max((line["map50"] or 0.0) for line in log)
-    output.print(f"{out}: {len(log)} epochs, best mAP@0.5 ({protocol}) {best:.4f}")
+    judged = "held out of them" if hold_out else f"of split {validation.split}"
+    output.print(
+        f"{out}: {len(log)} epochs, best mAP@0.5 ({protocol}) {best:.4f}; {len(training.images)} "
+        f"training images of split {training.split}, {len(validation.images)} to judge by {judged}",
+        soft_wrap=True,
+    )

@@ -22,9 +22,7 @@ from yoloprune.training.distributed import World
 from yoloprune.training.engine import InterruptedRunError, StepReport, train
 from yoloprune.training.tensorboard import tensorboard_log
 
-DataPath = Annotated[
-    Path, typer.Option("--data", help="Folder with splits, or a darknet .data file.")
-]
+DataPath = Annotated[Path, typer.Option("--data", help="Folder, data.yaml, .data or COCO .json.")]
 RunPath = Annotated[Path, typer.Option("--out", help="Run folder: checkpoint, networks, log.")]
 HoldOut = Annotated[
     float,

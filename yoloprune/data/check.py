@@ -27,7 +27,7 @@ from yoloprune.data.formats.yolo_labels import write_labels
 from yoloprune.data.images import MOST_BYTES
 from yoloprune.data.inspection import image_size
 from yoloprune.data.text_files import default_names
-from yoloprune.errors import DatasetError
+from yoloprune.errors import DatasetError, FaultyDataError
 from yoloprune.files import read_file, shortened, write_folder
 
 Progress: TypeAlias = Callable[[Sequence[RawImage]], Iterable[RawImage]]
@@ -66,9 +66,9 @@ def check_dataset(raw: RawDataset, *, progress: Progress = iter) -> Check:
     """Decode every image, look at every box, and sort out what can be used.
 
     Boxes that leave the image are clipped; those of an unknown class, without area or written twice
-    are left out. So are images that are missing or damaged, or whose annotation cannot be read
-    whole. An image annotated for another size is kept: boxes are relative. `progress` wraps the
-    images of each split.
+    are left out. So are images that are missing or damaged, whose annotation cannot be read whole,
+    or of whose objects none can be used. An image annotated for another size is kept: boxes are
+    relative. `progress` wraps the images of each split.
     """
     findings = [finding(Fault.MALFORMED, problem) for problem in raw.problems]
     names = raw.names
@@ -104,7 +104,7 @@ def refuse_unlabelled(check: Check, source: Path, *, most: bool) -> None:
             f"{source}: none of the {listed} images has a label file ({missing[0].text})"
         )
     if most and 2 * len(missing) > listed:
-        raise DatasetError(unlabelled_text(source, len(missing), listed, missing[0]))
+        raise FaultyDataError(unlabelled_text(source, len(missing), listed, missing[0]))
 
 
 def write_clean_copy(check: Check, out: Path, name: str) -> None:
@@ -193,7 +193,7 @@ def _opened(
 
 
 def _usable(image: RawImage, classes: int, findings: list[Finding]) -> LabelledImage | None:
-    """The image with what is left in order; None if its annotation cannot be read whole."""
+    """The image with what is left in order; None if that is not all that it shows."""
     findings += annotation_findings(image)
     boxes, labels, places, faults = sound_objects(image, classes)
     findings += faults
@@ -203,7 +203,6 @@ def _usable(image: RawImage, classes: int, findings: list[Finding]) -> LabelledI
         for index in np.flatnonzero(twice).tolist()
     ]
     boxes, labels = boxes[~twice], labels[~twice]
-    unknown = any(f.fault is Fault.UNKNOWN_CLASS for f in faults)
-    if image.problems or (unknown and not len(labels)):
+    if image.problems or any(found.fault is Fault.UNUSABLE for found in faults):
         return None
     return LabelledImage(path=image.path, boxes=corners_to_centers(boxes), labels=labels)

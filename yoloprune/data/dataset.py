@@ -22,9 +22,11 @@ class Fault(StrEnum):
     NO_LABELS = "no label file"
     MALFORMED = "malformed annotation"
     UNKNOWN_CLASS = "class without a name"
-    NO_AREA = "box without area"
+    NO_AREA = "box without area inside the image"
     OUTSIDE = "box leaves the image"
     DUPLICATE = "box twice"
+    UNUSABLE = "image without one usable object"
+    CROWD = "crowd region"
     POLYGON = "polygon, taken as its bounding box"
 
 
@@ -45,7 +47,8 @@ class RawImage:
     `labels` (N,) int64 may name no class; `places` (N) say where each object is written.
     `source` is the file that lists the objects, None if there is none; `sought` then says where it
     was looked for. `size` is the (height, width) that the annotation claims. `problems` are parts
-    of the annotation that make no sense. `polygons` counts objects given by their outline.
+    of the annotation that make no sense. `polygons` counts objects given by their outline, `crowds`
+    regions of many objects, which are none of the N.
     """
 
     path: Path
@@ -56,6 +59,7 @@ class RawImage:
     size: tuple[int, int] | None = None
     problems: tuple[str, ...] = ()
     polygons: int = 0
+    crowds: int = 0
     sought: str = ""
 
 
@@ -95,14 +99,16 @@ class Remark:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
-    """Labelled images, the names of the classes, and what was odd about them.
+    """Labelled images of a split, the names of the classes, and what was odd about them.
 
-    Images whose annotation could not be read whole are not among `images`: `remarks` count them.
+    Images whose annotation could not be read whole, or holds no usable object though it holds some,
+    are not among `images`: `remarks` count them.
     """
 
     images: tuple[LabelledImage, ...]
     names: tuple[str, ...]
     remarks: tuple[Remark, ...] = ()
+    split: str = WHOLE
 
     @property
     def object_count(self) -> int:

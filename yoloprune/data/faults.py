@@ -18,7 +18,9 @@ _CONSEQUENCES = {
     Fault.UNKNOWN_CLASS: "objects are ignored: their class has no name",
     Fault.NO_AREA: "boxes without an area inside the image are ignored",
     Fault.OUTSIDE: "boxes leave the image and are clipped",
-    Fault.POLYGON: "polygons are taken as their bounding boxes",
+    Fault.UNUSABLE: "images are ignored: none of their objects can be used",
+    Fault.CROWD: "images have regions of many objects, which are ignored",
+    Fault.POLYGON: "images have polygons, which are taken as their bounding boxes",
 }
 """What a reader makes of a fault."""
 
@@ -69,7 +71,7 @@ def unlabelled_text(source: Path, count: int, images: int, first: Finding) -> st
     """Why data of which most images have no label file is not used without a word."""
     return (
         f"{source}: {count} of the {images} images have no label file (first: {first.where}: "
-        f"{first.text}): if they show no objects, allow it, or give them empty files"
+        f"{first.text}): if they show no objects, give them empty files"
     )
 
 
@@ -79,10 +81,12 @@ def annotation_findings(image: RawImage) -> list[Finding]:
     if image.source is None and not image.problems:
         text = "no label file" + (f", looked for {image.sought}" if image.sought else "")
         found.append(Finding(fault=Fault.NO_LABELS, where=str(image.path), text=text))
-    if image.polygons:
-        text = f"{image.polygons} of {len(image.labels)} objects"
-        entry = Finding(fault=Fault.POLYGON, where=str(image.source), text=text)
-        found += [entry] * image.polygons
+    for fault, count in ((Fault.CROWD, image.crowds), (Fault.POLYGON, image.polygons)):
+        if count:
+            text = f"{count} beside {len(image.labels)} objects"
+            if fault is Fault.POLYGON:
+                text = f"{count} of {len(image.labels)} objects"
+            found.append(Finding(fault=fault, where=str(image.path), text=text))
     return found
 
 
@@ -92,7 +96,8 @@ def sound_objects(
     """Boxes (N, 4) as relative left, top, right, bottom, labels and places (N,), and all faults.
 
     Boxes that leave the image are clipped. Those of a class that is not one of the `classes`, or
-    without an area inside the image, are left out.
+    without an area inside the image, are left out. An image that has objects, but none that can be
+    used, is `Fault.UNUSABLE`: it is no image without objects.
     """
     findings: list[Finding] = []
 
@@ -109,6 +114,9 @@ def sound_objects(
     note(flat, Fault.NO_AREA, lambda index: box_text(image.boxes[index]))
     note(leaving & ~flat, Fault.OUTSIDE, lambda index: box_text(image.boxes[index]))
     kept = ~unknown & ~flat
+    if len(kept) and not kept.any():
+        text = f"none of {len(kept)} objects can be used"
+        findings.append(Finding(fault=Fault.UNUSABLE, where=str(image.path), text=text))
     places = [image.places[index] for index in np.flatnonzero(kept).tolist()]
     return boxes[kept], image.labels[kept], places, findings
 

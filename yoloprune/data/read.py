@@ -5,7 +5,7 @@ network is trained and judged on, and refuses what it must not guess; `check.py`
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from yoloprune.data.dataset import Dataset, Fault, LabelledImage, RawDataset, RawImage
@@ -22,7 +22,7 @@ from yoloprune.data.formats.yolo_labels import read_labelled
 from yoloprune.data.images import list_images, refuse_root
 from yoloprune.data.request import Request, canonical
 from yoloprune.data.text_files import MOST_CLASSES, default_names, is_file, shown_names
-from yoloprune.errors import DatasetError
+from yoloprune.errors import DatasetError, FaultyDataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +84,8 @@ def read_dataset(
         raise DatasetError(
             f"{path}: {len(names)} classes ({shown_names(names)}), but the network has {classes}"
         )
-    (read_images,) = raw.splits.values()
-    return _strict(raw, read_images, names, allow_faulty=allow_faulty)
+    ((name, read_images),) = raw.splits.items()
+    return replace(_strict(raw, read_images, names, allow_faulty=allow_faulty), split=name)
 
 
 def read_objects(image: Path, classes: int) -> LabelledImage | None:
@@ -157,8 +157,7 @@ def _strict(
         boxes, labels, _, findings = sound_objects(image, len(names))
         tally.add(findings)
         objects += len(image.labels)
-        # An image of classes that nobody knows is no image without objects.
-        if not len(labels) and any(f.fault is Fault.UNKNOWN_CLASS for f in findings):
+        if any(found.fault is Fault.UNUSABLE for found in findings):
             continue
         usable.append(
             LabelledImage(path=image.path, boxes=corners_to_centers(boxes), labels=labels)
@@ -177,9 +176,9 @@ def _refuse_unreadable(tally: Tally, left_out: int, images: int) -> None:
     if not tally.count(Fault.MALFORMED):
         return
     first = tally.first(Fault.MALFORMED)
-    raise DatasetError(
-        f"{first.where}: {first.text} ({left_out} of {images} images have faulty annotations: "
-        "allow that to leave them out; `yoloprune data check` lists them)"
+    raise FaultyDataError(
+        f"{first.where}: {first.text} ({left_out} of {images} images have faulty annotations; "
+        "`yoloprune data check` lists them)"
     )
 
 
@@ -189,7 +188,7 @@ def _refuse_unlabelled(path: Path, tally: Tally, images: int, *, allow_most: boo
         first = tally.first(Fault.NO_LABELS)
         raise DatasetError(f"{path}: none of the {images} images has a label file ({first.text})")
     if 2 * count > images and not allow_most:
-        raise DatasetError(unlabelled_text(path, count, images, tally.first(Fault.NO_LABELS)))
+        raise FaultyDataError(unlabelled_text(path, count, images, tally.first(Fault.NO_LABELS)))
 
 
 def _refuse_unknown_classes(raw: RawDataset, tally: Tally, objects: int, classes: int) -> None:

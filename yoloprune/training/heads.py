@@ -2,17 +2,27 @@
 
 The convolution before a head has rows for each anchor: those of a box and its objectness, then one
 for each class. The former are taken over, those of other classes are new. Where an anchor changes,
-its rows stay as they are: sizes are predicted as factors of the anchor, so they follow it.
+the biases of its width and height change by the logarithm of the ratio: boxes stay where they were.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from yoloprune.darknet.options import Options
-from yoloprune.darknet.spec import Conv, Head, NetworkSpec, class_count, resized, with_option
+from yoloprune.darknet.spec import (
+    Conv,
+    GaussianYolo,
+    Head,
+    NetworkSpec,
+    Yolo,
+    class_count,
+    resized,
+    with_option,
+)
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.data.anchors import (
     AnchorFit,
@@ -91,8 +101,9 @@ def fit_heads(
     """Give a network heads for the classes of a data set, and anchors for its boxes.
 
     `size` is the (height, width) that is trained at; `names` are the network's own classes, where
-    they are known. All that does not belong to a class is taken over bit for bit. There are as many
-    anchors as before, the same ones where the boxes have too few different shapes. Raises
+    they are known. All that does not belong to a class is taken over, so that the network finds
+    the same boxes as before. There are as many anchors as before, the same ones where the boxes
+    have too few different shapes. Raises
     `CfgError` for heads that cannot be changed, `DatasetError` without boxes.
     """
     classes = len(training.names)
@@ -105,7 +116,9 @@ def fit_heads(
     before = after = anchor_fit(shapes, old)
     if len(old) <= len({tuple(shape) for shape in shapes.tolist()}):
         new = cfg_anchors(shapes, len(old), seed=seed)
-        fitted, after = with_anchors(fitted, new), anchor_fit(shapes, new)
+        moved = with_anchors(fitted, new)
+        fitted_state = with_sizes_kept(fitted, moved, fitted_state)
+        fitted, after = moved, anchor_fit(shapes, new)
     return FittedHeads(
         spec=fitted, state=fitted_state, matching=matching, before=before, after=after
     )
@@ -194,6 +207,37 @@ def with_anchors(spec: NetworkSpec, anchors: Shapes) -> NetworkSpec:
             section=replace(head.section, options=options),
         )
     return replace(spec, layers=tuple(layers))
+
+
+def with_sizes_kept(
+    spec: NetworkSpec, moved: NetworkSpec, state: Mapping[int, ConvParameters]
+) -> dict[int, ConvParameters]:
+    """Parameters with which a network predicts the same boxes from other anchors.
+
+    A box is exp(t) times its anchor, so that t changes by the logarithm of the ratio. Heads that
+    take squares (`new_coords`), or whose convolution is not linear, keep their rows.
+    """
+    result = dict(state)
+    for head, other in zip(spec.heads, moved.heads, strict=True):
+        conv = spec.layers[head.sources[0]]
+        squares = isinstance(head, Yolo) and head.new_coords
+        # An anchor of 0 predicts no size at all.
+        sizes = np.array((head.anchors, other.anchors))
+        if (
+            not isinstance(conv, Conv)
+            or conv.activation != "linear"
+            or squares
+            or (sizes <= 0).any()
+        ):
+            continue
+        rows = dict(state[conv.index].items())
+        bias = rows["bias"].clone().reshape(len(head.anchors), -1)
+        shift = torch.from_numpy(np.log(sizes[0] / sizes[1])).to(bias.dtype)  # (A, 2)
+        step = 2 if isinstance(head, GaussianYolo) else 1
+        first = 4 if isinstance(head, GaussianYolo) else 2
+        bias[:, first : first + 2 * step : step] += shift
+        result[conv.index] = ConvParameters(**rows | {"bias": bias.reshape(-1)})
+    return result
 
 
 def with_masks(spec: NetworkSpec, fitted: NetworkSpec, masks: WeightMasks) -> WeightMasks:

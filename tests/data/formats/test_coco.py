@@ -183,7 +183,7 @@ def test_polygons_stand_in_for_missing_boxes(root: Path) -> None:
     content["annotations"][0]["segmentation"] = [[10, 20, 40, 20, 40, 60], [10, 20, 12, 60, 10, 60]]
     dataset = read_dataset(save(root, content), classes=2)
     assert dataset.images[1].boxes[0] == pytest.approx([0.25, 40 / 90, 0.3, 40 / 90])
-    assert [r.fault for r in dataset.remarks] == [Fault.OUTSIDE, Fault.POLYGON]
+    assert [r.fault for r in dataset.remarks] == [Fault.OUTSIDE, Fault.CROWD, Fault.POLYGON]
 
 
 def test_a_category_over_all_others_is_no_class(root: Path) -> None:

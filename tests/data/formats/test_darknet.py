@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from tests.data.formats.files import label, touch
-from yoloprune.data.read import read_dataset
+from yoloprune.data.formats.darknet import read_data_file, write_data_file
+from yoloprune.data.read import read_dataset, read_raw
 from yoloprune.data.text_files import read_names
 from yoloprune.errors import DatasetError
 
@@ -50,6 +51,32 @@ def test_paths_of_a_data_file_may_start_from_the_working_directory(
         read_dataset(moved, classes=2)
     monkeypatch.chdir(data_file.parent)
     assert read_dataset(moved, classes=2).object_count == 1
+
+
+@pytest.mark.parametrize("folder", ["data", "."])
+def test_a_folder_is_read_by_its_data_file(folder: str, tmp_path: Path) -> None:
+    root = tmp_path / folder
+    touch(root, "obj/a.jpg", "obj/b.jpg")
+    label(root, "obj/a.txt")
+    label(root, "obj/b.txt")
+    label(root, "train.txt", "data/obj/a.jpg\n" if folder == "data" else "obj/a.jpg\n")
+    label(root, "valid.txt", "data/obj/b.jpg\n" if folder == "data" else "obj/b.jpg\n")
+    label(root, "obj.names", "hand\n")
+    prefix = "data/" if folder == "data" else ""
+    label(root, "obj.data", f"train={prefix}train.txt\nvalid={prefix}valid.txt\n"
+          f"names={prefix}obj.names\n")  # fmt: skip
+    raw = read_raw(tmp_path)
+    assert raw.names == ("hand",)
+    assert {split: len(images) for split, images in raw.splits.items()} == {"train": 1, "valid": 1}
+
+
+def test_what_is_written_says_which_split_is_which(tmp_path: Path) -> None:
+    lists = {split: [tmp_path / f"{split}.jpg"] for split in ("train", "val", "test")}
+    write_data_file(tmp_path, "x", ["hand"], lists)
+    options = read_data_file(tmp_path / "x.data")
+    assert (options["train"], options["valid"], options["test"]) == (
+        "train.txt", "val.txt", "test.txt",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

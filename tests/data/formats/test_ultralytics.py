@@ -49,6 +49,15 @@ def test_a_file_from_another_machine_is_taken_for_the_folder_it_lies_in(root: Pa
     assert sorted(found) == ["test", "train", "val"]
 
 
+@pytest.mark.parametrize("key", ["train", "val"])
+def test_an_entry_that_leads_nowhere_is_named(key: str, root: Path) -> None:
+    other = "val" if key == "train" else "train"
+    with pytest.raises(DatasetError, match=rf"{key}: '\.\./tain/images' not found \(from "):
+        splits(root, f"{other}: images/{other}\n{key}: ../tain/images\nnames: [hand]\n")
+    # Roboflow names a test split that it may not write.
+    splits(root, "train: images/train\ntest: ../test/pictures\nnames: [hand]\n")
+
+
 def test_one_split_under_two_names_is_one(root: Path) -> None:
     found = splits(root, "train: images/train\nval: images/train\nnames: [hand]\n")
     assert found == {"train": ["train.jpg"]}

@@ -169,3 +169,14 @@ def test_a_malformed_object_is_named(old: str, new: str, problem: str, root: Pat
 
 def test_character_references_and_comments_are_plain_xml() -> None:
     assert parse_xml(b"<a><!-- no --><b>x &amp; &#121;</b></a>").findtext("b") == "x & y"
+
+
+def test_an_unpacked_archive_says_where_the_data_is(root: Path) -> None:
+    inner = root / "VOCdevkit" / "VOC2012"
+    for folder in ("Annotations", "JPEGImages"):
+        (inner / folder).parent.mkdir(parents=True, exist_ok=True)
+        (root / folder).rename(inner / folder)
+    for given in (root, root / "VOCdevkit"):
+        with pytest.raises(DatasetError, match=r"is in .*VOCdevkit/VOC2012: give that folder"):
+            read_dataset(given, classes=2)
+    assert read_dataset(inner, classes=2).object_count == 2

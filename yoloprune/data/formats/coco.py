@@ -10,6 +10,7 @@ Context", 2014, cocodataset.org.
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -105,12 +106,14 @@ class _File:
         objects: dict[int, list[tuple[int, list[float], str]]] = {key: [] for key in self.entries}
         faulty: dict[int, list[str]] = {}
         outlines: dict[int, int] = {}
+        crowds: dict[int | None, int] = {}
         for number, annotation in enumerate(self.annotations):
-            if annotation.get("iscrowd") in (1, True):
-                continue
             place = f"{self.path}: annotation {annotation.get('id', f'number {number}')!s:.40}"
             image = _identity(annotation.get("image_id"))
             category = _identity(annotation.get("category_id"))
+            if annotation.get("iscrowd") in (1, True):
+                crowds[image] = crowds.get(image, 0) + 1
+                continue
             if image is None or image not in objects:
                 shown = f"{annotation.get('image_id')!r:.40}"
                 problems.append(f"{place}: no image has the id {shown}")
@@ -126,7 +129,11 @@ class _File:
             else:
                 objects[image].append((labels[category], box, place))
         return tuple(
-            _raw_image(self, key, objects[key], faulty.get(key, []), outlines.get(key, 0), folders)
+            replace(
+                _raw_image(self, key, objects[key], faulty.get(key, []), folders),
+                polygons=outlines.get(key, 0),
+                crowds=crowds.get(key, 0),
+            )
             for key in list(self.entries)[:limit]
         )
 
@@ -229,7 +236,6 @@ def _raw_image(
     identity: int,
     objects: list[tuple[int, list[float], str]],
     problems: list[str],
-    polygons: int,
     folders: Sequence[Path],
 ) -> RawImage:
     entry = file.entries[identity]
@@ -237,7 +243,7 @@ def _raw_image(
     size = None if height is None or width is None else (height, width)
     if size is None:
         text = f"{file.path}: image {identity}: width and height must be positive integers"
-        problems, objects, polygons = [*problems, text], [], 0
+        problems, objects = [*problems, text], []
     pixels = np.array([box for _, box, _ in objects], np.float64).reshape(-1, 4)
     rows, columns = size or (1, 1)
     return RawImage(
@@ -248,7 +254,6 @@ def _raw_image(
         places=tuple(place for _, _, place in objects),
         size=size,
         problems=tuple(problems),
-        polygons=polygons,
     )
 
 

@@ -26,14 +26,14 @@ _SPLITS = ("train", "valid", "val", "test")
 def recognizes(path: Path) -> bool:
     """Whether a path is a .data file, or a folder that only such a file explains (CVAT)."""
     if path.is_dir():
-        return not (path / "images").is_dir() and len(list(path.glob("*.data"))) == 1
+        return not (path / "images").is_dir() and len(_files_in(path)) == 1
     return path.suffix.lower() == ".data" and path.is_file()
 
 
 def read(path: Path, request: Request) -> RawDataset:
     """Read a .data file; raises `DatasetError` if it or a list that it names cannot be read."""
     if path.is_dir():
-        path = next(path.glob("*.data"))
+        (path,) = _files_in(path)
     options = read_data_file(path)
     lists = {key: options[key] for key in _SPLITS if options.get(key)}
     if not lists:
@@ -78,7 +78,7 @@ def write_data_file(
 ) -> None:
     """Write `name`.data and `name`.names and a list of images for each split into `root`.
 
-    darknet evaluates on `valid`: that is the split `test` or, without one, `val`, or else the
+    darknet evaluates on `valid`: that is the split `val` or, without one, `test`, or else the
     training images. Where there is no split `train`, the first is that. Paths are relative to
     `root`.
     """
@@ -89,12 +89,17 @@ def write_data_file(
     known = {canonical(split): split for split in splits}
     others = [split for split in splits if canonical(split) not in ("val", "test")]
     train = known.get("train", next(iter(others), None))
-    valid = known.get("test", known.get("val", train))
+    valid = known.get("val", known.get("test", train))
     keys = {key: split for key, split in (("train", train), ("valid", valid)) if split}
     keys |= {split: split for split in splits if split not in keys.values()}
     lines = [f"classes = {len(classes)}", *(f"{key} = {s}.txt" for key, s in keys.items())]
     lines += [f"names = {name}.names", "backup = backup"]
     (root / f"{name}.data").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _files_in(root: Path) -> list[Path]:
+    """.data files of a folder, or of the folder `data` that darknet's own lie in."""
+    return sorted(root.glob("*.data")) or sorted(root.glob("data/*.data"))
 
 
 def _names(path: Path, options: Mapping[str, str]) -> tuple[str, ...] | None:

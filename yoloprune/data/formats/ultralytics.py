@@ -43,8 +43,8 @@ def recognizes(path: Path) -> bool:
 def read(path: Path, request: Request) -> RawDataset:
     """Read a data.yaml, or that of a folder; raises `DatasetError` if it makes no sense.
 
-    A file from another machine names folders that do not exist: then the splits are those of the
-    folder that the file lies in.
+    A file from another machine names nothing that exists: then the splits are those of the folder
+    that the file lies in.
     """
     file = _file_in(path) if path.is_dir() else path
     assert file is not None, "recognized"
@@ -149,6 +149,7 @@ def _shown(value: object) -> str:
 
 def _splits(file: Path, document: Mapping[str, Any]) -> dict[str, tuple[Path, ...]]:
     splits: dict[str, tuple[Path, ...]] = {}
+    lost: list[str] = []
     for key in _SPLITS:
         entries = document.get(key)
         images: dict[Path, None] = {}
@@ -157,9 +158,15 @@ def _splits(file: Path, document: Mapping[str, Any]) -> dict[str, tuple[Path, ..
                 continue
             if (place := _find(file, document, entry.strip())) is not None:
                 images |= dict.fromkeys(_images(place))
+            elif key != "test":
+                # Roboflow names a test split that it does not always write.
+                lost.append(f"{key}: {_shown(entry)}")
         # Where there is no split of its own, `val` often names the images of another.
         if images and tuple(images) not in splits.values():
             splits[key] = tuple(images)
+    if splits and lost:
+        places = ", ".join(dict.fromkeys(str(root) for root in _roots(file, document)))
+        raise DatasetError(f"{file}: {lost[0]} not found (from {places})")
     return splits
 
 

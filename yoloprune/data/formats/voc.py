@@ -53,7 +53,7 @@ class _Item:
 
 def recognizes(path: Path) -> bool:
     """Whether a folder holds Pascal VOC annotations."""
-    return path.is_dir() and (_classic(path) is not None or bool(_beside(path)))
+    return path.is_dir() and bool(_classic(path) or _inside(path) or _beside(path))
 
 
 def read(root: Path, request: Request) -> RawDataset:
@@ -64,6 +64,8 @@ def read(root: Path, request: Request) -> RawDataset:
     `DatasetError` if a list of a split cannot be read.
     """
     annotations = _classic(root)
+    if annotations is None and (inner := _inside(root)) is not None:
+        raise DatasetError(f"{root}: the Pascal VOC data is in {inner}: give that folder")
     if annotations is None:
         splits: Mapping[str, Sequence[_Item]] = _beside(root)
     else:
@@ -92,6 +94,12 @@ def _classic(root: Path) -> Path | None:
     """The folder of all annotations."""
     folders = (root / name for name in _ANNOTATIONS[:2])
     return next((folder for folder in folders if next(folder.rglob("*.xml"), None)), None)
+
+
+def _inside(root: Path) -> Path | None:
+    """The folder of a year in an unpacked archive, VOCdevkit/VOC2012."""
+    found = (f for pattern in ("*/Annotations", "*/*/Annotations") for f in root.glob(pattern))
+    return next((f.parent for f in found if (f.parent / "JPEGImages").is_dir()), None)
 
 
 def _classic_splits(root: Path, annotations: Path, images: Path | None) -> dict[str, list[_Item]]:
