@@ -18,6 +18,9 @@ from yoloprune.locks import held, in_use, locked, occupied
 ABANDONED = 3600.0
 """Seconds after the last change at which a temporary is taken for what a killed process left."""
 
+PATIENCE = 5.0
+"""Seconds to wait for what a pipe gives next."""
+
 LONGEST_NAME = 255
 """Bytes of a file's name on most file systems."""
 
@@ -49,6 +52,33 @@ def read_file(path: Path, at_most: int) -> bytes:
         reason = f"{size} bytes, where more than {at_most} make no sense"
         raise OSError(errno.EFBIG, reason, str(path))
     return path.read_bytes()
+
+
+def read_pipe(path: Path, at_most: int) -> bytes:
+    """What a named or anonymous pipe gives until its end, at most so many bytes.
+
+    Raises `TimeoutError` if nothing comes for `PATIENCE` seconds.
+    """
+    data, since = b"", time.monotonic()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        while len(data) < at_most:
+            try:
+                part = os.read(descriptor, at_most - len(data))
+            except BlockingIOError:
+                part = None
+            if part:
+                data, since = data + part, time.monotonic()
+            elif part == b"" and data:
+                break
+            elif time.monotonic() - since > PATIENCE:
+                raise TimeoutError(errno.ETIMEDOUT, "nothing comes out of this pipe", str(path))
+            else:
+                # Before the first writer opens it, a pipe seems to be at its end.
+                time.sleep(0.01)
+    finally:
+        os.close(descriptor)
+    return data
 
 
 @contextmanager
@@ -145,6 +175,12 @@ def refuse_existing(path: Path) -> None:
             raise UsageError(f"{path}: the folder is not empty: choose another, or remove it")
     elif path.exists() or path.is_symlink():
         raise UsageError(f"{path}: a file of this name is in the way: choose another folder")
+
+
+def refuse_inside(path: Path, source: Path) -> None:
+    """Raise `UsageError` if `path` is in a folder that is read: it would be read the next time."""
+    if source.is_dir() and path.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"{path}: lies in {source}, which is read: choose another folder")
 
 
 @contextmanager

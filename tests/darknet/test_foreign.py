@@ -11,6 +11,7 @@ import onnx
 import pytest
 import torch
 
+from yoloprune import files
 from yoloprune.darknet.cfg import read_cfg_text
 from yoloprune.darknet.parser import parse_cfg, write_cfg
 from yoloprune.darknet.weights import read_weights, write_weights
@@ -155,3 +156,20 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     writer.start()
     assert read_cfg_text(pipe) == "[net]\n"
     writer.join()
+
+
+def test_a_pipe_that_gives_nothing_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
+    os.mkfifo(tmp_path / "tiny.cfg")
+    with pytest.raises(CfgError, match="nothing comes out of this pipe"):
+        read_cfg_text(tmp_path / "tiny.cfg")
+    spec = parse_cfg("[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\n")
+    os.mkfifo(tmp_path / "tiny.weights")
+    with pytest.raises(WeightsError, match="a device or a pipe"):
+        read_weights(tmp_path / "tiny.weights", spec)
+
+
+def test_classes_beyond_all_measure_are_refused() -> None:
+    text = "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=60015\n[yolo]\n"
+    with pytest.raises(CfgError, match="classes=20000 must be at most 10000"):
+        parse_cfg(f"{text}classes=20000\nanchors=1,1, 2,2, 3,3\nmask=0,1,2\nnum=3\n")

@@ -116,3 +116,9 @@ def test_anchors_of_a_network(tmp_path: Path) -> None:
 
 def test_anchors_are_written_as_in_a_cfg() -> None:
     assert format_anchors([(10, 13), (33.25, 23)]) == "10,13, 33.25,23"
+
+
+def test_shapes_that_rounding_alone_tells_apart_are_one() -> None:
+    shapes = np.array([[20.0, 20.0], [20.0 + 1e-14, 20.0], [40.0, 40.0]])
+    with pytest.raises(DatasetError, match="3 anchors were asked for, but the boxes have 2"):
+        fit_anchors(shapes, 3)

@@ -1,5 +1,6 @@
 """What is refused, what is left out, and that all of it is counted."""
 
+import os
 import time
 from pathlib import Path
 
@@ -140,3 +141,48 @@ def test_boxes_written_twice_are_found_in_linear_time() -> None:
     assert time.process_time() - start < 20
     assert found.tolist() == [False] * 20_000 + [True] * 5_000
     assert not repeated(twice, np.arange(len(twice))).any()
+
+
+@pytest.mark.parametrize("kind", ["dangling", "circle", "folder", "pipe"])
+def test_a_label_that_cannot_be_opened_is_none_that_is_missing(kind: str, tmp_path: Path) -> None:
+    add(tmp_path, GOOD, GOOD, GOOD)
+    text = tmp_path / "labels/train/b.txt"
+    text.unlink()
+    if kind == "folder":
+        text.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(text)
+    else:
+        text.symlink_to(text if kind == "circle" else tmp_path / "gone.txt")
+    with pytest.raises(DatasetError, match=r"b\.txt: .*1 of 3 images have faulty annotations"):
+        read_dataset(tmp_path, classes=2)
+    dataset = read_dataset(tmp_path, classes=2, allow_faulty=True)
+    assert [image.path.stem for image in dataset.images] == ["a", "c"]
+
+
+def test_suffixes_of_labels_count_in_any_case(tmp_path: Path) -> None:
+    add(tmp_path, GOOD, GOOD)
+    (tmp_path / "labels/train/b.txt").rename(tmp_path / "labels/train/b.TXT")
+    assert read_dataset(tmp_path, classes=2).object_count == 2
+
+
+def test_an_image_that_is_a_broken_link_is_missing(tmp_path: Path) -> None:
+    add(tmp_path, GOOD, GOOD)
+    (tmp_path / "images/train/b.jpg").unlink()
+    (tmp_path / "images/train/b.jpg").symlink_to(tmp_path / "gone.jpg")
+    with pytest.raises(DatasetError, match=r"image .*b\.jpg not found"):
+        read_dataset(tmp_path, classes=2)
+
+
+def test_a_split_called_all_keeps_its_images(tmp_path: Path) -> None:
+    touch(tmp_path, "images/all/a.jpg", "images/b.jpg")
+    label(tmp_path, "labels/all/a.txt")
+    label(tmp_path, "labels/b.txt")
+    assert read_dataset(tmp_path, classes=1).object_count == 2
+
+
+@pytest.mark.parametrize("text", [GOOD * 30_000, "0" + " .5 .5" * 30_000])
+def test_a_label_file_beyond_all_measure_is_taken_for_damaged(text: str, tmp_path: Path) -> None:
+    add(tmp_path, GOOD, text, GOOD)
+    with pytest.raises(DatasetError, match=r"b\.txt.* taken for damaged"):
+        read_dataset(tmp_path, classes=2)

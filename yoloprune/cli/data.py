@@ -117,12 +117,13 @@ def check(
     from yoloprune.data.anchors import anchor_fit, input_shapes
     from yoloprune.data.check import check_dataset, refuse_unlabelled, write_clean_copy
     from yoloprune.data.read import read_raw
-    from yoloprune.files import refuse_existing
+    from yoloprune.files import refuse_existing, refuse_inside
 
     if fix != (out is not None):
         raise typer.BadParameter("--fix and --out DIR belong together")
     if out is not None:
         refuse_existing(out)
+        refuse_inside(out, path)
     title, anchors, size, letterbox = _reference(cfg, None)
 
     def checking(raws: "Sequence[RawImage]") -> "Iterable[RawImage]":
@@ -252,9 +253,10 @@ def split(
     from yoloprune.data.check import check_dataset, write_clean_copy
     from yoloprune.data.read import read_raw
     from yoloprune.data.split import divide
-    from yoloprune.files import refuse_existing
+    from yoloprune.files import refuse_existing, refuse_inside
 
     refuse_existing(out)
+    refuse_inside(out, path)
     shares = {"train": 1 - val - test, "val": val} | ({"test": test} if test else {})
     checked = check_dataset(
         read_raw(path, images), progress=lambda raws: track(raws, "checking", len(raws), quiet)

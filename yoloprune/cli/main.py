@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -82,8 +83,10 @@ def _where(error: OSError) -> str:
 
 
 def _refuse(message: str) -> NoReturn:
-    errors.print("error: ", style="bold red", end="")
-    errors.print(" ".join(message.splitlines()), soft_wrap=True)
+    # Where nothing can be printed, the exit code has to do.
+    with suppress(OSError):
+        errors.print("error: ", style="bold red", end="")
+        errors.print(" ".join(message.splitlines()), soft_wrap=True)
     raise typer.Exit(2) from None
 
 

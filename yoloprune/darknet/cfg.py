@@ -12,6 +12,7 @@ from pathlib import Path
 
 from yoloprune.darknet.foreign import refuse_foreign
 from yoloprune.errors import CfgError
+from yoloprune.files import read_pipe
 
 BLANKS = " \t"
 """What darknet leaves out of a line, whose end may be CR LF; any other blank is a character."""
@@ -45,8 +46,11 @@ def read_cfg_text(path: Path) -> str:
     """Read a .cfg file as text, or raise `CfgError` when it is missing, empty, huge or binary."""
     refuse_foreign(path, "cfg")
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        if path.is_fifo():
+            data = read_pipe(path, MAX_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise CfgError(f"{path}: cannot read the cfg: {error.strerror}") from error
     if len(data) > MAX_BYTES:

@@ -60,6 +60,10 @@ _ON_THEIR_OWN = ACTIVATIONS - {"swish", "mish", "hard_mish"}
 """Activations of [scale_channels] and [sam]; darknet has no others there, and says so."""
 
 
+MAX_CLASSES = 10_000
+"""YOLO9000 has 9,418; more are taken for damage."""
+
+
 def read_cfg(path: Path) -> NetworkSpec:
     """Read a .cfg file; raises `CfgError` naming file, line and section when it cannot be used."""
     return parse_cfg(read_cfg_text(path), name=str(path))
@@ -251,7 +255,7 @@ def _yolo(o: Options) -> Yolo:
         index=o.index,
         sources=(_previous(o),),
         section=o.section,
-        classes=o.integer("classes", 20, least=1),
+        classes=_classes(o),
         anchors=_chosen_anchors(o, _anchor_pairs(o)),
         scale_x_y=o.real("scale_x_y", 1.0),
         new_coords=o.flag("new_coords"),
@@ -270,7 +274,7 @@ def _gaussian_yolo(o: Options) -> GaussianYolo:
         index=o.index,
         sources=(_previous(o),),
         section=o.section,
-        classes=o.integer("classes", 20, least=1),
+        classes=_classes(o),
         anchors=_chosen_anchors(o, anchors),
         scale_x_y=o.real("scale_x_y", 1.0),
     )
@@ -289,7 +293,7 @@ def _region(o: Options) -> Region:
         index=o.index,
         sources=(_previous(o),),
         section=o.section,
-        classes=o.integer("classes", 20, least=1),
+        classes=_classes(o),
         anchors=anchors,
     )
 
@@ -298,6 +302,13 @@ def _check_suppression(o: Options) -> None:
     # Which `detection/nms.py` follows; it is no part of the arithmetic.
     o.word("nms_kind", "default")
     o.real("beta_nms", 0.6)
+
+
+def _classes(o: Options) -> int:
+    classes = o.integer("classes", 20, least=1)
+    if classes > MAX_CLASSES:
+        raise o.error(f"classes={classes} must be at most {MAX_CLASSES}", "classes")
+    return classes
 
 
 def _previous(o: Options) -> int:

@@ -11,7 +11,6 @@ reads four int32 and takes the rest of the header for weights; the file's length
 """
 
 import math
-import os
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from yoloprune.darknet.shapes import layer_shapes, source_shapes
 from yoloprune.darknet.spec import WEIGHTS_HEADER_BYTES, Conv, NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.errors import WeightsError
-from yoloprune.files import write_atomically
+from yoloprune.files import plain_size, write_atomically
 
 _VERSION = (0, 2, 5)
 _LONGEST_HEADER = 40
@@ -102,9 +101,9 @@ def read_weights(
     # No more is read than the network can use: the file may be of any size, or have no end.
     most = ends[-1] + _LONGEST_HEADER + 1
     try:
+        size = plain_size(path)
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            data = bytearray(file.read(min(size or most, most)))
+            data = bytearray(file.read(min(size, most)))
     except OSError as error:
         raise WeightsError(f"{path}: cannot read the weights: {error.strerror}") from error
     header = read_header(data, path, set(ends) if backbone else {ends[-1]})

@@ -57,13 +57,18 @@ def anchor_fit(shapes: Shapes, anchors: Shapes) -> AnchorFit:  # (N, 2), (K, 2)
     return AnchorFit(mean_iou=float(best.mean()), recall=float((best >= GOOD_IOU).mean()))
 
 
+def different_shapes(shapes: Shapes) -> int:
+    """How many of the shapes (N, 2) differ by more than rounding."""
+    return len(np.unique(np.round(shapes, 3), axis=0))
+
+
 def fit_anchors(shapes: Shapes, count: int, *, seed: int = 0, restarts: int = 10) -> Shapes:
     """Find the `count` anchors (K, 2) with the best mean IoU, by rising area.
 
     The best of several seeded k-means; of very many shapes (N, 2) a random sample is used. Raises
     `DatasetError` if there are fewer different shapes than anchors.
     """
-    different = len(np.unique(shapes, axis=0))
+    different = different_shapes(shapes)
     if not 1 <= count <= different:
         raise DatasetError(
             f"{count} anchors were asked for, but the boxes have {different} different shapes"

@@ -26,7 +26,7 @@ class Fault(StrEnum):
     OUTSIDE = "box leaves the image"
     DUPLICATE = "box twice"
     UNUSABLE = "image without one usable object"
-    CROWD = "crowd region"
+    IGNORED = "crowd or difficult object"
     POLYGON = "polygon, taken as its bounding box"
 
 
@@ -47,8 +47,8 @@ class RawImage:
     `labels` (N,) int64 may name no class; `places` (N) say where each object is written.
     `source` is the file that lists the objects, None if there is none; `sought` then says where it
     was looked for. `size` is the (height, width) that the annotation claims. `problems` are parts
-    of the annotation that make no sense. `polygons` counts objects given by their outline, `crowds`
-    regions of many objects, which are none of the N.
+    of the annotation that make no sense. `polygons` counts objects given by their outline,
+    `ignored` what is none of the N: crowds and difficult objects.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class RawImage:
     size: tuple[int, int] | None = None
     problems: tuple[str, ...] = ()
     polygons: int = 0
-    crowds: int = 0
+    ignored: int = 0
     sought: str = ""
 
 

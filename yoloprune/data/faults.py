@@ -19,7 +19,7 @@ _CONSEQUENCES = {
     Fault.NO_AREA: "boxes without an area inside the image are ignored",
     Fault.OUTSIDE: "boxes leave the image and are clipped",
     Fault.UNUSABLE: "images are ignored: none of their objects can be used",
-    Fault.CROWD: "images have regions of many objects, which are ignored",
+    Fault.IGNORED: "images have crowds or difficult objects, which are ignored",
     Fault.POLYGON: "images have polygons, which are taken as their bounding boxes",
 }
 """What a reader makes of a fault."""
@@ -81,7 +81,7 @@ def annotation_findings(image: RawImage) -> list[Finding]:
     if image.source is None and not image.problems:
         text = "no label file" + (f", looked for {image.sought}" if image.sought else "")
         found.append(Finding(fault=Fault.NO_LABELS, where=str(image.path), text=text))
-    for fault, count in ((Fault.CROWD, image.crowds), (Fault.POLYGON, image.polygons)):
+    for fault, count in ((Fault.IGNORED, image.ignored), (Fault.POLYGON, image.polygons)):
         if count:
             text = f"{count} beside {len(image.labels)} objects"
             if fault is Fault.POLYGON:
@@ -109,7 +109,8 @@ def sound_objects(
     unknown = (image.labels < 0) | (image.labels >= classes)
     note(unknown, Fault.UNKNOWN_CLASS, lambda index: f"class {image.labels[index]}")
     boxes = clip_relative(image.boxes)
-    flat = ~has_area(boxes)
+    # Nothing is three times as wide as its image: such numbers are no shares of it.
+    flat = ~has_area(boxes) | ((image.boxes < -1) | (image.boxes > 2)).any(axis=1)
     leaving = ((image.boxes < -TOLERANCE) | (image.boxes > 1 + TOLERANCE)).any(axis=1)
     note(flat, Fault.NO_AREA, lambda index: box_text(image.boxes[index]))
     note(leaving & ~flat, Fault.OUTSIDE, lambda index: box_text(image.boxes[index]))

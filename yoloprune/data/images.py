@@ -7,7 +7,7 @@ for grey.
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import cv2
 import numpy as np
@@ -199,7 +199,7 @@ def images_below(folder: Path) -> tuple[Path, ...]:
     images: list[Path] = []
     entered: set[tuple[int, int]] = set()
     # Path.rglob follows no links before Python 3.13.
-    for root, folders, files in os.walk(folder, followlinks=True):
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=_refuse_folder):
         status = Path(root).stat()
         if (place := (status.st_dev, status.st_ino)) in entered:
             # A link to a folder above would lead round for ever.
@@ -211,9 +211,16 @@ def images_below(folder: Path) -> tuple[Path, ...]:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a path is an image by its suffix, and not a hidden file."""
+    """Whether a path is an image by its suffix, and neither hidden nor a folder.
+
+    A link that leads nowhere is one too: whoever reads it says so.
+    """
     visible = not path.name.startswith(".")
-    return visible and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    return visible and path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
+
+
+def _refuse_folder(error: OSError) -> NoReturn:
+    raise DatasetError(f"{error.filename}: cannot read the folder: {error.strerror}") from error
 
 
 def _resized(image: Image, height: int, width: int, interpolation: int) -> Image:

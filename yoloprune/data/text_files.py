@@ -7,7 +7,7 @@ from pathlib import Path
 
 from yoloprune.errors import DatasetError
 
-MOST_BYTES = 256 << 20
+MOST_BYTES = 64 << 20
 """A larger text file is taken for damaged."""
 
 # Not str.splitlines: that also breaks a name at a form feed or at U+2028.
@@ -36,13 +36,13 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
         raise DatasetError(f"{str(path)!r}: not a file name") from None
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Path, most: int = MOST_BYTES) -> list[str]:
     """Lines of a text file in UTF-8, in UTF-16 with a byte-order mark, or in a code page.
 
     Code pages are read as latin-1, which maps every byte: names may look wrong, but stay apart.
     Raises `DatasetError` if the file cannot be read or is no text.
     """
-    data = read_bytes(path)
+    data = read_bytes(path, most)
     try:
         if data.startswith(_UTF_16):
             return _LINE_END.split(data.decode("utf-16"))

@@ -30,6 +30,7 @@ from yoloprune.data.anchors import (
     anchor_fit,
     anchor_scale,
     cfg_anchors,
+    different_shapes,
     format_anchors,
     network_anchors,
     training_shapes,
@@ -114,7 +115,7 @@ def fit_heads(
     shapes = training_shapes(training, size, seed=seed)
     old = network_anchors(spec)
     before = after = anchor_fit(shapes, old)
-    if len(old) <= len({tuple(shape) for shape in shapes.tolist()}):
+    if len(old) <= different_shapes(shapes):
         new = cfg_anchors(shapes, len(old), seed=seed)
         moved = with_anchors(fitted, new)
         fitted_state = with_sizes_kept(fitted, moved, fitted_state)

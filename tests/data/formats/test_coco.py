@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tests.data.originals import write_image
+from yoloprune.data.check import check_dataset
 from yoloprune.data.dataset import Fault
-from yoloprune.data.read import read_dataset
+from yoloprune.data.read import read_dataset, read_raw
 from yoloprune.errors import DatasetError
 
 
@@ -183,7 +184,7 @@ def test_polygons_stand_in_for_missing_boxes(root: Path) -> None:
     content["annotations"][0]["segmentation"] = [[10, 20, 40, 20, 40, 60], [10, 20, 12, 60, 10, 60]]
     dataset = read_dataset(save(root, content), classes=2)
     assert dataset.images[1].boxes[0] == pytest.approx([0.25, 40 / 90, 0.3, 40 / 90])
-    assert [r.fault for r in dataset.remarks] == [Fault.OUTSIDE, Fault.CROWD, Fault.POLYGON]
+    assert [r.fault for r in dataset.remarks] == [Fault.OUTSIDE, Fault.IGNORED, Fault.POLYGON]
 
 
 def test_a_category_over_all_others_is_no_class(root: Path) -> None:
@@ -212,3 +213,62 @@ def test_the_number_of_classes_must_fit(root: Path) -> None:
         read_dataset(root, classes=80)
     with pytest.raises(DatasetError, match="neither a folder, nor a data"):
         read_dataset(root / "gone.json", classes=2)
+
+
+def test_references_may_be_texts(root: Path) -> None:
+    content = document()
+    for annotation in content["annotations"]:
+        annotation["image_id"] = str(annotation["image_id"])
+    assert read_dataset(save(root, content), classes=2).object_count == 3
+
+
+def test_an_image_that_may_have_lost_its_objects_is_no_background(root: Path) -> None:
+    content = document()
+    content["annotations"][3]["image_id"] = 99
+    file = save(root, content)
+    with pytest.raises(DatasetError, match="no image has the id 99"):
+        read_dataset(file, classes=2)
+    dataset = read_dataset(file, classes=2, allow_faulty=True)
+    assert [image.path.name for image in dataset.images] == ["a.jpg"]
+    assert [len(c.labelled.labels) for c in check_dataset(read_raw(file)).images] == [2]
+
+
+def test_an_image_listed_twice_is_one_with_the_objects_of_both(root: Path) -> None:
+    content = document()
+    content["images"].append(content["images"][1] | {"id": 30})
+    content["annotations"][0]["image_id"] = 30
+    dataset = read_dataset(save(root, content), classes=2)
+    assert {i.path.name: len(i.labels) for i in dataset.images} == {"b.jpg": 1, "a.jpg": 2}
+
+
+def test_images_of_one_name_in_two_folders_are_not_each_other(root: Path) -> None:
+    content = document()
+    content["images"][1]["file_name"] = "siteA/a.jpg"
+    assert read_dataset(save(root, content), classes=2).images[1].path.name == "a.jpg"
+    content["images"].append(content["images"][1] | {"id": 30, "file_name": "siteB/a.jpg"})
+    with pytest.raises(DatasetError, match=r"siteA/a\.jpg not found"):
+        read_dataset(save(root, content), classes=2)
+
+
+@pytest.mark.parametrize("name", [".", "./", "/", "\ud800"])
+def test_a_name_that_is_none_is_an_image_that_is_missing(name: str, root: Path) -> None:
+    content = document()
+    content["images"][0]["file_name"] = name
+    with pytest.raises(DatasetError, match="not found"):
+        read_dataset(save(root, content), classes=2)
+    assert len(check_dataset(read_raw(root)).images) == 1
+
+
+def test_classes_are_the_same_in_every_split(root: Path) -> None:
+    content = document()
+    content["categories"] = [
+        {"id": 0, "name": "pet", "supercategory": "none"},
+        *({**category, "supercategory": "pet"} for category in document()["categories"]),
+    ]
+    save(root, content)
+    training = json.loads(json.dumps(content))
+    training["annotations"][0]["category_id"] = 0
+    save(root, training, "instances_train2017.json")
+    (root / "train2017").symlink_to(root / "val2017")
+    for split in ("train", "val"):
+        assert read_dataset(root, classes=3, split=split).names == ("pet", "cat", "dog")

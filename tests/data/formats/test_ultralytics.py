@@ -87,6 +87,7 @@ def test_names(text: str, names: tuple[str, ...], root: Path) -> None:
         ("nc: -1", "nc must be a number of classes, not '-1'"),
         ("names:\n  0: hand\n  2: foot", "names must be numbered from 0 without gaps"),
         ("names:\n  hand: 0", "names must be numbered from 0"),
+        ("names:\n  0: hand\n  0: foot", "'0' is given twice"),
         ("names: hand", "names must be a list"),
         ("names: [[hand]]", "names must be a list"),
         ("names: [hand", "not YAML"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.data.originals import write_image
-from yoloprune.data.dataset import Dataset
+from yoloprune.data.dataset import Dataset, Fault
 from yoloprune.data.formats.voc import parse_xml
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import DatasetError
@@ -180,3 +180,41 @@ def test_an_unpacked_archive_says_where_the_data_is(root: Path) -> None:
         with pytest.raises(DatasetError, match=r"is in .*VOCdevkit/VOC2012: give that folder"):
             read_dataset(given, classes=2)
     assert read_dataset(inner, classes=2).object_count == 2
+
+
+def test_an_image_is_found_by_the_id_before_its_old_name(root: Path) -> None:
+    annotate(root, "a", thing("dog", 1, 1, 9, 9), thing("cat", 1, 1, 9, 9), filename="b.jpg")
+    assert [i.path.stem for i in read_dataset(root, classes=2).images] == ["a", "b"]
+
+
+def test_difficult_objects_are_counted(root: Path) -> None:
+    remarks = read_dataset(root, classes=2).remarks
+    assert [(r.fault, r.count) for r in remarks] == [(Fault.IGNORED, 1)]
+
+
+def test_boxes_of_no_object_are_no_background(root: Path) -> None:
+    file = annotate(root, "b", "<Object><name>dog</name><bndbox><xmin>1</xmin></bndbox></Object>")
+    with pytest.raises(DatasetError, match="boxes that belong to no <object>"):
+        read_dataset(root, classes=2)
+    assert file.exists()
+
+
+def test_suffixes_count_in_any_case_and_a_listed_image_once(root: Path) -> None:
+    (root / "Annotations" / "a.xml").rename(root / "Annotations" / "a.XML")
+    assert read_dataset(root, classes=2).object_count == 2
+    (root / "ImageSets" / "Main").mkdir(parents=True)
+    (root / "ImageSets" / "Main" / "val.txt").write_text("a\na\na.jpg\n")
+    assert len(read_dataset(root, classes=2).images) == 1
+
+
+def test_a_label_file_among_xml_files_is_not_passed_over(tmp_path: Path) -> None:
+    for stem in "abc":
+        write_image(tmp_path / "train" / f"{stem}.jpg", 100, 50)
+    for stem in "ab":
+        annotate(tmp_path, stem, thing("dog", 1, 1, 9, 9)).rename(
+            tmp_path / "train" / f"{stem}.xml"
+        )
+    (tmp_path / "Annotations").rmdir()
+    (tmp_path / "train" / "c.txt").write_text("0 .5 .5 .2 .2\n")
+    with pytest.raises(DatasetError, match=r"c\.txt: a label file among XML files"):
+        read_dataset(tmp_path, classes=1)

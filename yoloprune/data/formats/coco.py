@@ -9,7 +9,8 @@ Context", 2014, cocodataset.org.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,7 +23,7 @@ from yoloprune.data.text_files import is_file, read_bytes
 from yoloprune.errors import DatasetError
 
 _ROBOFLOW = "_annotations.coco.json"
-_MOST_BYTES = 2 << 30
+_MOST_BYTES = 1 << 30
 
 
 def recognizes(path: Path) -> bool:
@@ -62,13 +63,17 @@ def read(path: Path, request: Request) -> RawDataset:
     # A file says what it is for, whatever it is called.
     chosen = tuple(files) if path.is_file() else request.chosen(files, path)
     read_files = {split: _File(files[split]) for split in chosen}
+    if any(map(_over_others, read_files.values())):
+        # Whether an object is of such a category, any of the splits may say.
+        read_files |= {split: _File(files[split]) for split in files if split not in read_files}
     first, *others = read_files.values()
     if any(file.categories != first.categories for file in others):
         raise DatasetError(f"{path}: other categories than in the other splits")
     labels = _labels(first, list(read_files.values()))
     splits = {}
     problems: list[str] = []
-    for split, file in read_files.items():
+    for split in chosen:
+        file = read_files[split]
         folders = list(_image_folders(file.path, request.images))
         splits[split] = file.read(labels, folders, request.limit, problems)
     return RawDataset(
@@ -93,7 +98,7 @@ class _File:
             raise DatasetError(f"{path}: {problem}") from None
         self.categories = {key: str(categories[key]["name"]) for key in sorted(categories)}
         self.parents = {key: str(entry.get("supercategory")) for key, entry in categories.items()}
-        self.used = {_identity(annotation.get("category_id")) for annotation in self.annotations}
+        self.used = {_reference(annotation.get("category_id")) for annotation in self.annotations}
 
     def read(
         self,
@@ -106,13 +111,13 @@ class _File:
         objects: dict[int, list[tuple[int, list[float], str]]] = {key: [] for key in self.entries}
         faulty: dict[int, list[str]] = {}
         outlines: dict[int, int] = {}
-        crowds: dict[int | None, int] = {}
+        ignored: dict[int | None, int] = {}
         for number, annotation in enumerate(self.annotations):
             place = f"{self.path}: annotation {annotation.get('id', f'number {number}')!s:.40}"
-            image = _identity(annotation.get("image_id"))
-            category = _identity(annotation.get("category_id"))
+            image = _reference(annotation.get("image_id"))
+            category = _reference(annotation.get("category_id"))
             if annotation.get("iscrowd") in (1, True):
-                crowds[image] = crowds.get(image, 0) + 1
+                ignored[image] = ignored.get(image, 0) + 1
                 continue
             if image is None or image not in objects:
                 shown = f"{annotation.get('image_id')!r:.40}"
@@ -128,14 +133,22 @@ class _File:
                 faulty.setdefault(image, []).append(f"{place}: bbox is not four numbers")
             else:
                 objects[image].append((labels[category], box, place))
-        return tuple(
-            replace(
-                _raw_image(self, key, objects[key], faulty.get(key, []), folders),
+        if problems:
+            # One of those annotations may be the one that an image lacks.
+            text = f"no object, while {len(problems)} annotations belong to no image"
+            bare = (key for key in objects if not objects[key] and key not in faulty)
+            faulty |= {key: [f"{self.path}: image {key}: {text}"] for key in bare}
+        last_names = Counter(_parts(entry["file_name"])[-1] for entry in self.entries.values())
+        images: dict[Path, RawImage] = {}
+        for key in self.entries:
+            path = _find_image(self.entries[key]["file_name"], folders, last_names)
+            read = replace(
+                _raw_image(self, key, path, objects[key], faulty.get(key, [])),
                 polygons=outlines.get(key, 0),
-                crowds=crowds.get(key, 0),
+                ignored=ignored.get(key, 0),
             )
-            for key in list(self.entries)[:limit]
-        )
+            images[path] = read if path not in images else _joined(images[path], read)
+        return tuple(images.values())[:limit]
 
 
 def _labels(first: _File, files: Sequence[_File]) -> dict[int, int]:
@@ -143,17 +156,19 @@ def _labels(first: _File, files: Sequence[_File]) -> dict[int, int]:
 
     Roboflow's files begin with a category over all others that no object has.
     """
-    used = set().union(*(file.used for file in files))
-
-    def stands_over_others(identity: int, name: str) -> bool:
-        return any(key != identity and parent == name for key, parent in first.parents.items())
-
-    kept = [
-        identity
-        for identity, name in first.categories.items()
-        if identity in used or not stands_over_others(identity, name)
-    ]
+    unused = set(_over_others(first)).difference(*(file.used for file in files))
+    kept = [identity for identity in first.categories if identity not in unused]
     return {identity: number for number, identity in enumerate(kept)}
+
+
+def _over_others(file: _File) -> list[int]:
+    """Categories that others name as theirs, and that no object of this file has."""
+    return [
+        identity
+        for identity, name in file.categories.items()
+        if identity not in file.used
+        and any(key != identity and parent == name for key, parent in file.parents.items())
+    ]
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -204,6 +219,13 @@ def _identity(value: object) -> int | None:
     return value if isinstance(value, int) else None
 
 
+def _reference(value: object) -> int | None:
+    """An id that another entry names; some programs write it as text."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 19:
+        return int(value)
+    return _identity(value)
+
+
 def _numbers(value: object) -> list[float] | None:
     if not isinstance(value, list):
         return None
@@ -231,12 +253,25 @@ def _outline(value: object) -> list[float] | None:
     return [min(x), min(y), max(x), max(y)]
 
 
+def _joined(first: RawImage, second: RawImage) -> RawImage:
+    """One image that is listed twice, with the objects of both entries."""
+    return replace(
+        first,
+        boxes=np.concatenate((first.boxes, second.boxes)),
+        labels=np.concatenate((first.labels, second.labels)),
+        places=first.places + second.places,
+        problems=first.problems + second.problems,
+        polygons=first.polygons + second.polygons,
+        ignored=first.ignored + second.ignored,
+    )
+
+
 def _raw_image(
     file: _File,
     identity: int,
+    path: Path,
     objects: list[tuple[int, list[float], str]],
     problems: list[str],
-    folders: Sequence[Path],
 ) -> RawImage:
     entry = file.entries[identity]
     height, width = (_side(entry.get(key)) for key in ("height", "width"))
@@ -247,7 +282,7 @@ def _raw_image(
     pixels = np.array([box for _, box, _ in objects], np.float64).reshape(-1, 4)
     rows, columns = size or (1, 1)
     return RawImage(
-        path=_find_image(entry["file_name"], folders),
+        path=path,
         source=file.path,
         boxes=pixels / (columns, rows, columns, rows),
         labels=np.array([label for label, _, _ in objects], np.int64),
@@ -274,11 +309,20 @@ def _image_folders(file: Path, images: Path | None) -> Iterator[Path]:
         yield base / "images"
 
 
-def _find_image(name: str, folders: Sequence[Path]) -> Path:
-    parts = PurePosixPath(name.replace("\\", "/").replace("\0", "")).parts
+def _parts(name: str) -> tuple[str, ...]:
+    """Folders and file name, at least the latter."""
+    return PurePosixPath(name.replace("\\", "/").replace("\0", "")).parts or (name,)
+
+
+def _find_image(name: str, folders: Sequence[Path], last_names: Mapping[str, int]) -> Path:
+    parts = _parts(name)
     # A name may have folders, but must not lead out of the folder of the images.
-    inside = Path(*parts) if parts and ".." not in parts and parts[0] != "/" else Path(parts[-1])
-    candidates = [folder / place for place in (inside, inside.name) for folder in folders]
+    inside = Path(*parts) if ".." not in parts and parts[0] != "/" else Path(parts[-1])
+    places = [inside]
+    if last_names[parts[-1]] == 1:
+        # Without its folders, unless the file has several images of that name.
+        places.append(Path(inside.name))
+    candidates = [folder / place for place in places for folder in folders]
     return next((path for path in candidates if is_file(path)), candidates[0])
 
 

@@ -4,6 +4,7 @@ Read as darknet does (`read_data_cfg`, `option_find` of `src/option_list.c`): `#
 comment at the start of a line only, of two equal keys the first counts, and a value may be empty.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -106,10 +107,11 @@ def _names(path: Path, options: Mapping[str, str]) -> tuple[str, ...] | None:
     names = read_names(find_named(path, options["names"])) if options.get("names") else None
     if "classes" not in options:
         return names
-    try:
-        classes = int(options["classes"])
-    except ValueError:
-        raise DatasetError(f"{path}: classes = {options['classes'][:40]!r} is no number") from None
+    # As atoi reads it, whatever follows.
+    number = re.match(r"\d{1,9}(?![\w.])", options["classes"])
+    if number is None:
+        raise DatasetError(f"{path}: classes = {options['classes'][:40]!r} is no number")
+    classes = int(number[0])
     if not 1 <= classes <= 10_000:
         raise DatasetError(f"{path}: classes = {classes} is out of range")
     if names is None:

@@ -30,7 +30,19 @@ from yoloprune.errors import DatasetError
 _SPLITS = ("train", "val", "valid", "test")
 _MOST_BYTES = 1 << 20
 # The one in C is some four times as fast; not every build of PyYAML has it.
-_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+_Base: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """Texts, lists and mappings alone; a key that a mapping has twice is an error."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """As the base does, which would let the last of two keys win."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(keys)) < len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise yaml.YAMLError(f"{twice[:40]!r} is given twice")
+        return super().construct_mapping(node, deep=deep)
 
 
 def recognizes(path: Path) -> bool:
@@ -49,7 +61,7 @@ def read(path: Path, request: Request) -> RawDataset:
     file = _file_in(path) if path.is_dir() else path
     assert file is not None, "recognized"
     document = _load(file)
-    splits = _splits(file, document) or dict(folder_splits(file.parent))
+    splits = _splits(file, document) or folder_splits(file.parent)
     if not splits:
         entries = ", ".join(f"{key}: {_shown(document[key])}" for key in _SPLITS if key in document)
         raise DatasetError(f"{file}: no images found ({entries or 'it names no split'})")
@@ -101,7 +113,7 @@ def _load(file: Path) -> dict[str, Any]:
     read_bytes(file, _MOST_BYTES)
     try:
         # All scalars as texts: `names: [yes, no]` are classes, not booleans.
-        document = yaml.load("\n".join(read_lines(file)), Loader=_LOADER)
+        document = yaml.load("\n".join(read_lines(file)), Loader=_Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DatasetError(f"{file}: not YAML: {reason}") from None

@@ -19,7 +19,7 @@ from xml.parsers import expat
 import numpy as np
 
 from yoloprune.data.dataset import WHOLE, RawDataset, RawImage
-from yoloprune.data.formats.yolo_labels import unlabelled
+from yoloprune.data.formats.yolo_labels import label_path, unlabelled
 from yoloprune.data.images import IMAGE_SUFFIXES, images_below, is_image
 from yoloprune.data.inspection import image_size
 from yoloprune.data.request import Request
@@ -28,8 +28,10 @@ from yoloprune.errors import DatasetError
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _ANNOTATIONS = ("Annotations", "annotations", "labels")
-_MOST_BYTES = 64 << 20
+_MOST_BYTES = 8 << 20
+_MOST_OBJECTS = 20_000
 _DEEPEST = 100
+_XML = "*.[xX][mM][lL]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class _Annotation:
 
     filename: str
     size: tuple[int, int] | None
+    difficult: int
     names: tuple[str, ...]
     boxes: tuple[tuple[float, float, float, float], ...]
 
@@ -93,7 +96,7 @@ def read(root: Path, request: Request) -> RawDataset:
 def _classic(root: Path) -> Path | None:
     """The folder of all annotations."""
     folders = (root / name for name in _ANNOTATIONS[:2])
-    return next((folder for folder in folders if next(folder.rglob("*.xml"), None)), None)
+    return next((folder for folder in folders if next(folder.rglob(_XML), None)), None)
 
 
 def _inside(root: Path) -> Path | None:
@@ -107,17 +110,22 @@ def _classic_splits(root: Path, annotations: Path, images: Path | None) -> dict[
 
     def item(key: Path) -> _Item:
         places = tuple(folder / key.parent for folder in folders)
-        return _Item(xml=annotations / f"{key}.xml", folders=places + folders)
+        return _Item(xml=_in_any_case(annotations / f"{key}.xml"), folders=places + folders)
 
     lists = _image_sets(root)
     if lists:
         return {split: [item(Path(key)) for key in keys] for split, keys in lists.items()}
     splits: dict[str, list[_Item]] = {}
-    for file in sorted(annotations.rglob("*.xml")):
+    for file in sorted(annotations.rglob(_XML)):
         key = file.relative_to(annotations).with_suffix("")
         split = key.parts[0] if len(key.parts) > 1 else WHOLE
         splits.setdefault(split, []).append(item(key))
     return splits
+
+
+def _in_any_case(xml: Path) -> Path:
+    upper = xml.with_suffix(".XML")
+    return upper if not xml.exists() and upper.exists() else xml
 
 
 def _image_sets(root: Path) -> dict[str, list[str]]:
@@ -128,7 +136,10 @@ def _image_sets(root: Path) -> dict[str, list[str]]:
     files = [f for f in files if not any(f.stem.endswith(f"_{stem}") for stem in stems)]
     if {"train", "val"} <= stems:
         files = [file for file in files if file.stem != "trainval"]
-    lists = {file.stem: [_key(line) for line in read_lines(file) if line.strip()] for file in files}
+    lists = {
+        file.stem: list(dict.fromkeys(_key(line) for line in read_lines(file) if line.strip()))
+        for file in files
+    }
     return {split: keys for split, keys in lists.items() if keys}
 
 
@@ -166,6 +177,7 @@ def _items_beside(folder: Path, *, deep: bool) -> Iterator[_Item]:
     items = []
     for image in images:
         candidates = [image.with_suffix(".xml"), *(p / f"{image.stem}.xml" for p in places)]
+        candidates = [_in_any_case(path) for path in candidates]
         xml = next((path for path in candidates if path.is_file()), candidates[0])
         items.append(_Item(xml=xml, folders=(image.parent,), image=image))
     annotated = sum(item.xml.is_file() for item in items)
@@ -231,7 +243,12 @@ def _parsed(file: Path) -> _Annotation | str:
 def _annotation(root: ElementTree.Element, stem: str) -> _Annotation:
     if root.tag != "annotation":
         raise ValueError(f"expected <annotation>, found <{root.tag[:40]}>")
-    objects = [node for node in root.iter("object") if node.findtext("difficult", "0") != "1"]
+    found = list(root.iter("object"))
+    if not found and root.find(".//bndbox") is not None:
+        raise ValueError("boxes that belong to no <object>")
+    if len(found) > _MOST_OBJECTS:
+        raise ValueError(f"{len(found)} objects: taken for damaged")
+    objects = [node for node in found if node.findtext("difficult", "0") != "1"]
     size = None
     if root.find("size") is not None or not objects:
         width, height = (_number(root, f"size/{side}") for side in ("width", "height"))
@@ -243,6 +260,7 @@ def _annotation(root: ElementTree.Element, stem: str) -> _Annotation:
     return _Annotation(
         filename=filename.replace("\0", ""),
         size=size,
+        difficult=len(found) - len(objects),
         names=tuple(_name(node) for node in objects),
         boxes=tuple(_box(node) for node in objects),
     )
@@ -277,6 +295,8 @@ def _raw_image(item: _Item, annotation: _Annotation | str, names: tuple[str, ...
     if isinstance(annotation, str):
         path = item.image or _find_image("", stem, item.folders)
         if not file.is_file():
+            if item.image is not None and (text := label_path(path)) is not None:
+                return unlabelled(path, [f"{text}: a label file among XML files: not read"], text)
             if item.image is not None:
                 return unlabelled(path)
             return unlabelled(path, [f"{file}: listed in a split, but not there"])
@@ -306,11 +326,14 @@ def _raw_image(item: _Item, annotation: _Annotation | str, names: tuple[str, ...
         labels=np.array([names.index(name) for name in annotation.names], np.int64),
         places=tuple(f"{file}: object {number}" for number in range(1, len(boxes) + 1)),
         size=annotation.size,
+        ignored=annotation.difficult,
     )
 
 
 def _find_image(filename: str, stem: str, folders: Sequence[Path]) -> Path:
-    names = [filename] if filename else []
-    names += [f"{stem}{suffix}" for suffix in sorted(IMAGE_SUFFIXES)]
+    """The image of an annotation: by its id, for file names are those of before a renaming."""
+    names = [f"{stem}{suffix}" for suffix in sorted(IMAGE_SUFFIXES)]
+    if filename:
+        names.insert(0 if Path(filename).stem == stem else len(names), filename)
     candidates = [folder / name for name in names for folder in folders]
     return next((path for path in candidates if is_file(path)), candidates[0])

@@ -25,7 +25,7 @@ def recognizes(path: Path) -> bool:
 
 def read(root: Path, request: Request) -> RawDataset:
     """Read a folder; raises `DatasetError` if there is no image in it."""
-    splits = dict(folder_splits(root))
+    splits = folder_splits(root)
     if not splits:
         raise DatasetError(f"{root}: no images found")
     return RawDataset(
@@ -38,13 +38,13 @@ def read(root: Path, request: Request) -> RawDataset:
     )
 
 
-def folder_splits(root: Path) -> Iterator[tuple[str, tuple[Path, ...]]]:
+def folder_splits(root: Path) -> dict[str, tuple[Path, ...]]:
     """Splits and their images; images in no split are one of their own."""
-    pictures = next((p for p in (root / "images", root / "JPEGImages") if p.is_dir()), None)
-    yield from _subfolders(root if pictures is None else pictures)
-    loose = tuple(sorted(filter(is_image, (pictures or root).iterdir())))
-    if loose:
-        yield WHOLE, loose
+    pictures = next((p for p in (root / "images", root / "JPEGImages") if p.is_dir()), root)
+    splits = dict(_subfolders(pictures))
+    if loose := tuple(sorted(filter(is_image, pictures.iterdir()))):
+        splits[WHOLE] = splits.get(WHOLE, ()) + loose
+    return splits
 
 
 def _subfolders(root: Path) -> Iterator[tuple[str, tuple[Path, ...]]]:

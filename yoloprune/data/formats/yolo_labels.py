@@ -6,6 +6,7 @@ is an outline, of which the bounding box counts, as in Ultralytics' reader.
 """
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,10 +20,17 @@ from yoloprune.errors import DatasetError
 _FOLDERS = (("images", "labels"), ("JPEGImages", "labels"), ("raw", "labels"))
 """What darknet replaces in the path of an image."""
 
+_SUFFIXES = (".txt", ".TXT")
+_MOST_BYTES = 8 << 20
+_MOST_LINES = 20_000
+
 
 def label_path(image: Path) -> Path | None:
-    """Where the objects of an image are written down, or None if nowhere."""
-    return next((path for path in label_candidates(image) if path.is_file()), None)
+    """Where the objects of an image are written down, or None if nowhere.
+
+    Whatever has the name counts, a broken link too: then it cannot be read, and is not passed over.
+    """
+    return next((path for path in label_candidates(image) if os.path.lexists(path)), None)
 
 
 def label_candidates(image: Path) -> Iterator[Path]:
@@ -33,9 +41,10 @@ def label_candidates(image: Path) -> Iterator[Path]:
             # darknet replaces the word wherever it stands: train_images becomes train_labels.
             if images in parts[position]:
                 name = parts[position].replace(images, labels)
-                yield Path(*parts[:position], name, *parts[position + 1 :]).with_suffix(".txt")
+                path = Path(*parts[:position], name, *parts[position + 1 :])
+                yield from (path.with_suffix(suffix) for suffix in _SUFFIXES)
                 break
-    yield image.with_suffix(".txt")
+    yield from (image.with_suffix(suffix) for suffix in _SUFFIXES)
 
 
 def read_labelled(image: Path, *, keypoints: bool = False) -> RawImage:
@@ -52,13 +61,17 @@ def read_labelled(image: Path, *, keypoints: bool = False) -> RawImage:
     lines: list[str] = []
     polygons = 0
     try:
-        lines = read_lines(file)
+        lines = read_lines(file, _MOST_BYTES)
+        if len(lines) > _MOST_LINES:
+            raise DatasetError(f"{file}: {len(lines)} lines: taken for damaged")
     except DatasetError as error:
         problems.append(str(error))
     for number, line in enumerate(lines, start=1):
         if not (words := line.split()):
             continue
         try:
+            if len(words) > _MOST_LINES:
+                raise ValueError(f"{len(words)} columns: taken for damaged")
             label, numbers = _parsed(words)
             outline = len(numbers) >= 6 and not keypoints
             box = _bounding_box(numbers) if outline else _box(numbers, keypoints)
@@ -82,7 +95,7 @@ def read_labelled(image: Path, *, keypoints: bool = False) -> RawImage:
 
 def unlabelled(image: Path, problems: Sequence[str] = (), source: Path | None = None) -> RawImage:
     """An image of which no object is known."""
-    likeliest, *_, beside = *label_candidates(image), image.with_suffix(".txt")
+    likeliest, beside = next(label_candidates(image)), image.with_suffix(".txt")
     sought = " or ".join(dict.fromkeys((str(likeliest), str(beside))))
     return RawImage(
         path=image,
