@@ -4,13 +4,22 @@ from collections.abc import Callable
 
 import torch
 
+CPU_PHRASES = (
+    "allocate memory",
+    "std::bad_alloc",
+    # oneDNN, which does not say why: its code and scratchpad come from the same memory.
+    "could not create a primitive",
+    "could not create a memory object",
+    "could not execute a primitive",
+)
+"""On a CPU torch raises a RuntimeError, known by its text alone."""
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory, of a GPU or of the machine, did not suffice."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    # On a CPU torch raises a RuntimeError, known by its text alone.
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in CPU_PHRASES)
 
 
 def largest_fitting(attempt: Callable[[int], None], failed: int) -> int:
