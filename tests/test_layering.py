@@ -19,6 +19,7 @@ LEVELS = {
     "interrupts": 0,
     "graph": 1,
     "locks": 0,
+    "reporter": 0,
     "darknet": 1,
     "cost": 2,
     "frontends": 2,
@@ -39,6 +40,7 @@ LEVELS = {
     "export": 8,
     "report": 8,
     "case_study": 9,
+    "workflows": 9,
     "cli": 10,
 }
 NO_TORCH = (

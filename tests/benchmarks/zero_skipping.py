@@ -58,9 +58,7 @@ def main() -> None:
     skipping_timers = {
         f"{zeros:.0%}": wall_clock(partial(net, image)) for zeros, net in networks.items()
     }
-    times = alternating_times(
-        timers | skipping_timers, "timing", runs=RUNS, warmup=1, track=lambda items, what: items
-    )
+    times = alternating_times(timers | skipping_timers, "timing", runs=RUNS, warmup=1)
     medians = {name: statistics.median(series) for name, series in times.items()}
     fastest = min(timers, key=lambda name: medians[name])
     print(f"{threads} threads, scope {scope.value}, pattern {pattern.value}")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import Progress
 
 from tests.processes import exit_code
 from yoloprune.cli import console
-from yoloprune.cli.console import progress_line, stage, track
+from yoloprune.cli.console import ConsoleReporter, progress_line
 
 
 class Clock:
@@ -26,25 +26,24 @@ class Clock:
 
 def test_a_line_says_what_how_much_and_how_long_still() -> None:
     clock = Clock()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    bar = Progress(*columns, get_time=clock, disable=True, speed_estimate_period=600)
-    bar.add_task("checking", total=20000)
+    bar = Progress(get_time=clock, disable=True, speed_estimate_period=600)
+    bar.add_task("checking", total=20000, state=lambda: "")
     clock.seconds = 60.0
-    assert progress_line(columns, bar.tasks[0]) == "checking, 0/20000, 1 min so far"
+    assert progress_line(bar.tasks[0]) == "checking, 0/20000, 1 min so far"
     for _ in range(10):
         clock.seconds += 6
         bar.advance(bar.task_ids[0], 100)
-    assert progress_line(columns, bar.tasks[0]) == "checking, 1000/20000, 19 min left"
+    assert progress_line(bar.tasks[0]) == "checking, 1000/20000, 19 min left"
     clock.seconds += 600
     bar.update(bar.task_ids[0], completed=1100)
-    assert progress_line(columns, bar.tasks[0]).endswith(" 31 h 30 min left")
+    assert progress_line(bar.tasks[0]).endswith(" 31 h 30 min left")
 
 
-def test_a_line_in_bytes() -> None:
+def test_a_line_says_how_it_goes() -> None:
     bar = Progress(disable=True)
-    bar.add_task("downloading", total=4_000_000, completed=1_000_000)
-    columns = (TextColumn("{task.description}"), DownloadColumn())
-    assert progress_line(columns, bar.tasks[0]).startswith("downloading, 1.0/4.0 MB, ")
+    bar.add_task("training", total=4, completed=1, state=lambda: "epoch 1/2, loss 3.10")
+    line = progress_line(bar.tasks[0])
+    assert line.startswith("training, 1/4, epoch 1/2, loss 3.10, ")
 
 
 @pytest.fixture
@@ -57,22 +56,44 @@ def stderr(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 
 
 def test_long_work_without_a_terminal_prints_lines(stderr: io.StringIO) -> None:
-    for _ in track(range(3), "checking", 3, quiet=False):
+    reporter = ConsoleReporter()
+    for _ in reporter.track(range(3), "checking"):
         time.sleep(0.12)
     lines = stderr.getvalue().splitlines()
     assert 1 <= len(lines) <= 4
     assert all(line.startswith("checking, ") for line in lines)
-    with stage("verifying", quiet=False):
+    with reporter.stage("verifying"):
         time.sleep(0.15)
     assert stderr.getvalue().splitlines()[-1] == "verifying, 1 min so far"
 
 
 def test_short_and_quiet_work_prints_nothing(stderr: io.StringIO) -> None:
-    assert list(track(range(3), "checking", 3, quiet=False)) == [0, 1, 2]
-    for _ in track(range(2), "checking", 2, quiet=True):
+    assert list(ConsoleReporter().track(range(3), "checking")) == [0, 1, 2]
+    for _ in ConsoleReporter(quiet=True).track(range(2), "checking"):
         time.sleep(0.12)
     time.sleep(0.15)
     assert stderr.getvalue() == ""
+
+
+def test_what_goes_on_within_something_else_is_said_too(stderr: io.StringIO) -> None:
+    reporter = ConsoleReporter()
+    with reporter.stage("pruning"):
+        for _ in reporter.track(range(2), "scoring"):
+            time.sleep(0.12)
+    said = {line.split(",")[0] for line in stderr.getvalue().splitlines()}
+    assert said == {"pruning", "scoring"}
+
+
+def test_bars_on_a_terminal_leave_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(console, "errors", Console(file=stream, width=80, force_terminal=True))
+    reporter = ConsoleReporter()
+    with reporter.stage("pruning"):
+        assert list(reporter.track(iter("ab"), "scoring", state=lambda: "well")) == ["a", "b"]
+        reporter.say("half of it is done")
+    assert "pruning" in stream.getvalue()
+    assert "half of it is done" in stream.getvalue()
+    assert reporter._bars is None
 
 
 def test_closed_streams_lead_nowhere() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from tests.cli.commands import refused, run
 from tests.cli.conftest import Pair
-from yoloprune.cli.networks import first_network, network_in, title
+from yoloprune.cli.networks import first_network
 from yoloprune.errors import YoloPruneError
 
 COMMANDS = {
@@ -59,16 +59,11 @@ def test_a_folder_stands_for_the_pair_in_it(folders: Path, pair: Pair) -> None:
     slim, rest = first_network([str(folders / "slim"), "photos"])
     assert slim == (folders / "slim" / "slim.cfg", folders / "slim" / "slim.weights")
     assert rest == ["photos"]
-    assert network_in(folders / "run")[0] == folders / "run" / "best.cfg"
     files, rest = first_network([str(pair.cfg), str(pair.weights), "a", "b"])
     assert (files, rest) == ((pair.cfg, pair.weights), ["a", "b"])
-    assert [title(cfg) for cfg in (slim[0], files[0])] == ["slim", "dense"]
 
 
 def test_what_a_folder_means_must_be_clear(folders: Path, pair: Pair) -> None:
-    (folders / "run" / "slim.cfg").write_bytes(pair.cfg.read_bytes())
-    with pytest.raises(YoloPruneError, match=r"holds slim\.cfg and best\.cfg"):
-        network_in(folders / "run")
     for words, problem in (
         ([], "name a network"),
         ([pair.cfg], "its .weights must follow"),

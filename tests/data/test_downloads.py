@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.reporters import Heard
 from yoloprune.data.downloads import download
 from yoloprune.errors import DatasetError
 
@@ -79,19 +80,18 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_is_downloaded_and_checked(host: Host, tmp_path: Path) -> None:
     path = tmp_path / "new" / "data.tar.gz"
-    reports: list[tuple[int, int | None]] = []
+    heard = Heard()
     digest = hashlib.sha256(CONTENT).hexdigest()
     download(
         host.url,
         path,
         sha256=digest.upper(),
         size=len(CONTENT),
-        progress=lambda done, total: reports.append((done, total)),
+        reporter=heard,
     )
     assert path.read_bytes() == CONTENT
     assert names(path.parent) == ["data.tar.gz"]
-    assert reports[0] == (0, len(CONTENT))
-    assert reports[-1] == (len(CONTENT), len(CONTENT))
+    assert heard.tracked == ["downloading data.tar.gz"]
     download(host.url, path, sha256=digest)
     assert len(host.seen) == 1  # what is there and right is not fetched again
 

@@ -1,5 +1,4 @@
 import struct
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -18,6 +17,7 @@ from tests.data.originals import (
     write_image,
     write_mat,
 )
+from tests.reporters import Heard
 from yoloprune.data.images import read_image
 from yoloprune.data.read import read_dataset
 from yoloprune.data.vgg_hand import (
@@ -207,22 +207,18 @@ def test_the_folder_may_be_given_from_above_or_as_it_is(tmp_path: Path) -> None:
         pass
 
 
-def stop_after_one(images: Sequence[Path]) -> Iterable[Path]:
-    yield images[0]
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize(
-    ("progress", "error"), [(stop_after_one, KeyboardInterrupt), (lambda _: [], DatasetError)]
-)
-def test_nothing_is_left_half_written(
-    progress: Callable[[Sequence[Path]], Iterable[Path]],
-    error: type[BaseException],
-    tmp_path: Path,
-) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt, DatasetError])
+def test_nothing_is_left_half_written(error: type[BaseException], tmp_path: Path) -> None:
     raw = small_original(tmp_path / "raw")
+    seen: list[Path] = []
+
+    def stop_after_one(image: Path) -> None:
+        if seen:
+            raise error
+        seen.append(image)
+
     with pytest.raises(error):
-        convert_hand_dataset(raw, tmp_path / "out", progress=progress)
+        convert_hand_dataset(raw, tmp_path / "out", reporter=Heard(on_item=stop_after_one))
     assert list(tmp_path.iterdir()) == [raw]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.processes import exit_code, next_descriptor, runs, wait_until
+from tests.reporters import Heard
 from yoloprune.data.workers import made_in_order
 from yoloprune.errors import DatasetError, RunError
 
@@ -84,12 +85,12 @@ def test_without_descriptors_for_processes_there_are_none() -> None:
     def work() -> None:
         most = next_descriptor() + 3
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        told: list[str] = []
-        places = made(3, 8, warn=told.append)
+        heard = Heard()
+        places = made(3, 8, reporter=heard)
         # What was opened on the way is closed again.
         assert next_descriptor() == most - 3
-        assert f"cannot be started ({os.strerror(errno.EMFILE)})" in told[0]
-        os._exit(0 if places == [0, 1, 2] and len(told) == 1 else 1)
+        assert f"cannot be started ({os.strerror(errno.EMFILE)})" in heard.warnings[0]
+        os._exit(0 if places == [0, 1, 2] and len(heard.warnings) == 1 else 1)
 
     assert exit_code(work) == 0
 

@@ -1,5 +1,4 @@
 import copy
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,10 @@ from tests.colour_detector import (
     paint,
     write_labels,
 )
+from tests.reporters import Heard
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import with_input_size
-from yoloprune.data.dataset import Dataset, LabelledImage
+from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import CfgError, DatasetError
 from yoloprune.evaluation import streams
@@ -147,15 +147,11 @@ def test_the_score_threshold_decides_what_counts(network: Network, dataset: Data
     assert evaluate_coco(network, dataset, threshold=0.9999).map50 > 0.7
 
 
-def test_progress_wraps_the_images(network: Network, dataset: Dataset) -> None:
+def test_the_images_are_tracked(network: Network, dataset: Dataset) -> None:
     seen: list[str] = []
-
-    def progress(images: Sequence[LabelledImage]) -> Iterator[LabelledImage]:
-        for image in images:
-            seen.append(image.path.name)
-            yield image
-
-    evaluate(network, dataset, "coco", progress=progress)
+    evaluate(
+        network, dataset, "coco", reporter=Heard(on_item=lambda image: seen.append(image.path.name))
+    )
     assert seen == ["a.png", "b.png", "c.png"]
 
 

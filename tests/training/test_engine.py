@@ -20,6 +20,7 @@ import torch
 
 from tests.odd_networks import SHAPES, odd_spec
 from tests.processes import holding
+from tests.reporters import Heard
 from tests.training.painted import paint
 from yoloprune.darknet.parser import parse_cfg, read_cfg
 from yoloprune.darknet.spec import NetworkSpec
@@ -196,16 +197,19 @@ def test_signals_stop_between_steps_and_keep_a_checkpoint(
     for number in (signal.SIGINT, signal.SIGTERM):
         seen = []
 
-        def interrupt(step: engine.StepReport, number: int = number, seen: Any = seen) -> None:
-            seen.append(step.step)
+        def interrupt(step: int, number: int = number, seen: Any = seen) -> None:
+            seen.append(step)
             if len(seen) == 2:
                 os.kill(os.getpid(), number)
 
         with pytest.raises(engine.InterruptedRunError) as caught:
             run(
-                data, tmp_path / "run", replace(CONFIG, workers=1), report=interrupt,
+                data,
+                tmp_path / "run",
+                replace(CONFIG, workers=1),
+                reporter=Heard(on_item=interrupt),
                 resume=number == signal.SIGTERM,
-            )  # fmt: skip
+            )
         assert caught.value.signal == number
         assert len(seen) <= 3
         assert active_children() == []
@@ -217,12 +221,12 @@ def test_signals_stop_between_steps_and_keep_a_checkpoint(
 def test_a_run_whose_loader_is_killed_can_be_resumed(
     data: Path, tmp_path: Path, whole: Path
 ) -> None:
-    def kill(step: engine.StepReport) -> None:
-        if step.step == 2:
+    def kill(step: int) -> None:
+        if step == 2:
             active_children()[0].kill()
 
     with pytest.raises(RunError, match=r"killed by SIGKILL.*; the run can be resumed") as caught:
-        run(data, tmp_path / "run", replace(CONFIG, workers=1), report=kill)
+        run(data, tmp_path / "run", replace(CONFIG, workers=1), reporter=Heard(on_item=kill))
     assert "\n" not in str(caught.value)
     run(data, tmp_path / "run", resume=True)
     assert same_end(tmp_path / "run", whole)
@@ -235,9 +239,10 @@ def test_without_loader_processes_a_run_goes_on_and_says_so_once(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(workers.socket, "socketpair", fail)
-    told: list[str] = []
-    run(data, tmp_path / "run", replace(CONFIG, workers=2), warn=told.append)
-    assert len(told) == 1 and "loader processes cannot be started" in told[0]
+    heard = Heard()
+    run(data, tmp_path / "run", replace(CONFIG, workers=2), reporter=heard)
+    (told,) = heard.warnings
+    assert "loader processes cannot be started" in told
     assert same_end(tmp_path / "run", whole)
 
 
@@ -260,11 +265,11 @@ def test_half_precision_learns_as_well_and_resumes_bit_for_bit(
     for single, half in zip(singles, log, strict=True):
         assert sum(half["loss"].values()) == pytest.approx(sum(single["loss"].values()), rel=0.05)
 
-    def stop(line: dict[str, Any]) -> None:
+    def stop(line: str) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        run(data, tmp_path / "parts", config, after_epoch=stop)
+        run(data, tmp_path / "parts", config, reporter=Heard(on_line=stop))
     run(data, tmp_path / "parts", config, resume=True)
     assert same_end(tmp_path / "parts", tmp_path / "half")
 
@@ -431,16 +436,17 @@ def test_a_run_from_before_there_was_a_protocol_goes_on_by_the_one_it_had(
 def test_sparsity_makes_exact_zeros_and_a_hopeless_setting_warns(
     data: Path, tmp_path: Path
 ) -> None:
-    warnings: list[str] = []
+    heard = Heard()
+    warnings = heard.warnings
     config = replace(CONFIG, epochs=4, evaluate_every=4)
-    run(data, tmp_path / "weak", replace(config, sparsity=1e-6), warn=warnings.append)
+    run(data, tmp_path / "weak", replace(config, sparsity=1e-6), reporter=heard)
     assert len(warnings) == 1 and "hardly any will become 0" in warnings[0]
     advice = float(warnings[0].rsplit("try ", 1)[1])
     log = run(data, tmp_path / "strong", replace(config, sparsity=1.2 * advice),
-              warn=warnings.append)  # fmt: skip
+              reporter=heard)  # fmt: skip
     assert len(warnings) == 1
     short = replace(config, epochs=1, sparsity=40 * advice)
-    run(data, tmp_path / "excessive", short, warn=warnings.append)
+    run(data, tmp_path / "excessive", short, reporter=heard)
     assert len(warnings) == 2 and "nearly all will become 0" in warnings[1]
     assert log[-1]["zero_channels"] > 0.1
     state = read_weights(

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
+from tests.reporters import Heard
 from tests.training.painted import paint
 from tests.training.test_engine import SPEC, run
 from yoloprune.darknet.parser import write_cfg
@@ -95,11 +95,11 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_it_stays(
     config = TrainingConfig(epochs=2, batch_size=16, image_size=64, workers=0)
     out = tmp_path / "run"
 
-    def stop(line: dict[str, Any]) -> None:
+    def stop(line: str) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        run(data, out, config, after_epoch=stop)
+        run(data, out, config, reporter=Heard(on_line=stop))
     before = (out / "last.pt").read_bytes()
     names = {path.name for path in out.iterdir()}
     write_cfg(tmp_path / "net.cfg", SPEC)

@@ -152,7 +152,7 @@ def make_benchmark(run: Path, folder: Path, networks: dict[str, tuple[str, str]]
     pairs = {row: read_network(run / stage, name) for row, (stage, name) in networks.items()}
     different = {spec.digest(): (spec, state) for spec, state in pairs.values()}
     timed = list(different.values())
-    results = benchmark(timed, runs=RUNS, warmup=WARMUP, track=lambda items, what: items)
+    results = benchmark(timed, runs=RUNS, warmup=WARMUP)
     places = list(different)
     document = {
         "threads": torch.get_num_threads(),

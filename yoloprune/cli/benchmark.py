@@ -1,6 +1,5 @@
 """`yoloprune benchmark`: latency of one network, or of two against each other."""
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,12 +8,12 @@ import torch
 import typer
 
 from yoloprune.cli.console import (
+    ConsoleReporter,
     Json,
     Quiet,
     output,
     print_json,
     print_table,
-    track,
 )
 from yoloprune.cli.networks import first_network, only_network
 from yoloprune.cost import cost
@@ -57,15 +56,12 @@ def benchmark(
     if threads is not None:
         torch.set_num_threads(threads)
 
-    def shown(items: Iterable[int], what: str) -> Iterable[int]:
-        steps = list(items)
-        return track(steps, what, len(steps), quiet or json)
-
+    reporter = ConsoleReporter(quiet=quiet or json)
     if sparse:
-        measured = benchmark_sparse(*networks[0], runs=runs, warmup=warmup, track=shown)
+        measured = benchmark_sparse(*networks[0], runs=runs, warmup=warmup, reporter=reporter)
         _print_sparse(first[0], measured, runs, json)
         return
-    results = measure(networks, runs=runs, warmup=warmup, track=shown)
+    results = measure(networks, runs=runs, warmup=warmup, reporter=reporter)
     names = [str(path) for path, _ in pairs]
     macs = [cost(spec).macs for spec in specs]
     if json:

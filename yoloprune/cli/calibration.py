@@ -10,7 +10,6 @@ import torch
 import typer
 from torch import Tensor
 
-from yoloprune.cli.console import errors, track, warn
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.data.images import (
@@ -33,6 +32,7 @@ from yoloprune.pruning.reconstruction import (
 )
 from yoloprune.pruning.recovery import head_errors
 from yoloprune.report.table import file_size
+from yoloprune.reporter import SILENT, Reporter
 
 CalibrationImages = Annotated[
     int | None,
@@ -48,10 +48,10 @@ UNSEEN = 8
 """Further images that the heads are compared on, if there are so many."""
 
 
-def images_to_use(asked: int | None, *, used: bool) -> int:
+def images_to_use(asked: int | None, reporter: Reporter, *, used: bool) -> int:
     """How many images to learn from; warns where a number is given and no image is looked at."""
     if asked is not None and not used:
-        warn("--calibration-images changes nothing: no image is looked at here")
+        reporter.warn("--calibration-images changes nothing: no image is looked at here")
     return asked or 64
 
 
@@ -69,13 +69,20 @@ class Calibration:
     skipped: int
 
 
-def read_calibration(spec: NetworkSpec, source: Path, count: int, seed: int) -> Calibration:
+def read_calibration(
+    spec: NetworkSpec, source: Path, count: int, seed: int, reporter: Reporter = SILENT
+) -> Calibration:
     """A seeded choice of the images of a folder, list or .data file; see `choose_calibration`."""
-    return choose_calibration(spec, source, dataset_images(source), count, seed)
+    return choose_calibration(spec, source, dataset_images(source), count, seed, reporter)
 
 
 def choose_calibration(
-    spec: NetworkSpec, source: Path, paths: Sequence[Path], count: int, seed: int
+    spec: NetworkSpec,
+    source: Path,
+    paths: Sequence[Path],
+    count: int,
+    seed: int,
+    reporter: Reporter = SILENT,
 ) -> Calibration:
     """A seeded choice of the images that `source` names; unreadable ones are skipped.
 
@@ -85,7 +92,7 @@ def choose_calibration(
     chosen = [paths[number] for number in order]
     batch, samples, skipped = fitted_images(spec, source, chosen, count + UNSEEN)
     if skipped:
-        warn(f"{skipped} images could not be read and were skipped")
+        reporter.warn(f"{skipped} images could not be read and were skipped")
     return Calibration(
         images=batch[:count], unseen=batch[count:], samples=tuple(samples[:count]), skipped=skipped
     )
@@ -130,13 +137,12 @@ def run_recovery(
     *,
     recovery: Recovery,
     seed: int,
-    quiet: bool,
+    reporter: Reporter,
 ) -> tuple[dict[int, ConvParameters], dict[str, Any]]:
     """The recovered parameters, and what report.json says about them; warns of too few images."""
     images = calibration.images
     memory = memory_needed(spec, slim_spec, len(images))
-    if not quiet:
-        errors.print(f"recovering with {len(images)} images: about {file_size(memory)} of memory")
+    reporter.say(f"recovering with {len(images)} images: about {file_size(memory)} of memory")
     recovered = recover(
         spec,
         state,
@@ -146,9 +152,9 @@ def run_recovery(
         images,
         recovery=recovery,
         seed=seed,
-        progress=lambda layers: track(layers, "recovering", len(layers), quiet),
+        reporter=reporter,
     )
-    _warn_of_scarcity(recovered, len(images))
+    _warn_of_scarcity(recovered, len(images), reporter)
     unseen = len(calibration.unseen) > 0
     measured_on = calibration.unseen if unseen else images
     before, after = head_errors(spec, state, slim_spec, [slim_state, recovered.state], measured_on)
@@ -171,12 +177,12 @@ def run_recovery(
     return recovered.state, document
 
 
-def _warn_of_scarcity(recovered: Recovered, images: int) -> None:
+def _warn_of_scarcity(recovered: Recovered, images: int, reporter: Reporter) -> None:
     scarce = {index: fit for index, fit in recovered.fits.items() if fit.scarce}
     if scarce:
         needed = max(fit.images_needed for fit in scarce.values())
         first = ", ".join(map(str, list(scarce)[:3]))
-        warn(
+        reporter.warn(
             f"{images} images are too few to determine the kernels of {len(scarce)} "
             f"layers ({first}{', ...' if len(scarce) > 3 else ''}): "
             f"{needed} are needed; their ridge was raised {SCARCE_RIDGE:g} times"

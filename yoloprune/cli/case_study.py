@@ -1,7 +1,7 @@
 """`yoloprune case-study` and `report`: from a data set to a report in one command."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -15,11 +15,10 @@ from yoloprune.case_study.networks import Workshop
 from yoloprune.case_study.pipeline import begin, run_stages, stages
 from yoloprune.case_study.settings import CONTROLS, PRESETS, StudySettings
 from yoloprune.case_study.subject import Subject, read_subject
-from yoloprune.cli.console import Quiet, errors, output, print_table, warn
-from yoloprune.cli.console import stage as shown_stage
+from yoloprune.cli.console import ConsoleReporter, Quiet, errors, output, print_table
 from yoloprune.cli.export import Decode
 from yoloprune.cli.labelled import AllowFaulty
-from yoloprune.cli.training import Precision, shown_training, training_size
+from yoloprune.cli.training import Precision, stoppable, training_size
 from yoloprune.cli.training_data import TrainSplit, fitting_named
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.data.images import image_channels
@@ -28,7 +27,9 @@ from yoloprune.export.onnx import require_onnx
 from yoloprune.pruning.importance import CRITERIA
 from yoloprune.report.html import REPORTS, write_report
 from yoloprune.report.results import results_table
+from yoloprune.reporter import Reporter
 from yoloprune.training.distributed import World, world
+from yoloprune.training.engine import train
 
 TIME_IS_UP = 3
 """Exit code when --time-limit stopped a study that is not finished."""
@@ -139,6 +140,7 @@ def case_study(
     if fit_heads and dense is None:
         raise UsageError("--fit-heads is for the network of --dense: give it too")
     require_onnx()
+    reporter = ConsoleReporter(quiet=quiet)
     strength, sparsity_epochs = sparsity or (None, None)
     if sparsity is not None and criterion is None:
         criterion = "bn-scale"
@@ -182,7 +184,7 @@ def case_study(
             allow_faulty=allow_faulty,
         )
         clock = _Clock(time_limit)
-        todo = stages(Workshop(run=out, subject=subject, train=_Trainer(here, quiet, clock)))
+        todo = stages(Workshop(run=out, subject=subject, train=_Trainer(here, reporter, clock)))
         names = [known.name for known in todo]
         if stage is not None and stage not in names:
             raise UsageError(f"stage {stage!r} is unknown (known: {', '.join(names)})")
@@ -191,15 +193,16 @@ def case_study(
         def shown(name: str) -> Iterator[None]:
             if here.agree(clock.is_late()):
                 _time_is_up(out, name)
-            if here.is_first and not quiet:
-                errors.print(f"{names.index(name) + 1}/{len(names)} {name}")
+            if here.is_first:
+                reporter.say(f"{names.index(name) + 1}/{len(names)} {name}")
             # Training has a bar of its own.
             training = any(known.kind == "training" for known in todo if known.name == name)
-            with shown_stage(name, quiet or training or not here.is_first):
+            silent = training or not here.is_first
+            with nullcontext() if silent else reporter.stage(name):
                 yield
             if here.is_first and name == "data":
                 for line in read_study_data(out).warnings:
-                    warn(line)
+                    reporter.warn(line)
 
         with here.locked(out), fitting_named():
             here.on_first(lambda: begin(out, subject, todo))
@@ -240,20 +243,20 @@ class _Clock:
 class _Trainer:
     """Trains with a progress bar, until the time is up."""
 
-    def __init__(self, here: World, quiet: bool, clock: _Clock) -> None:
-        self.here, self.quiet, self.clock = here, quiet, clock
+    def __init__(self, here: World, reporter: Reporter, clock: _Clock) -> None:
+        self.here, self.reporter, self.clock = here, reporter, clock
 
     def __call__(self, *network: Any, **options: Any) -> None:
         """Train a network into its run folder."""
         try:
-            shown_training(
-                *network,
-                here=self.here,
-                quiet=self.quiet,
-                stop=self.clock.is_late,
-                how_to_go_on="run the same command again",
-                **options,
-            )
+            with stoppable(options["run"], self.here, "run the same command again"):
+                train(
+                    *network,
+                    world=self.here,
+                    reporter=self.reporter,
+                    stop=self.clock.is_late,
+                    **options,
+                )
         except typer.Exit:
             # All processes have stopped together: the clock of one may have been the reason.
             if self.here.agree(self.clock.is_late()):

@@ -8,8 +8,9 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeVar
 
@@ -18,14 +19,10 @@ from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
+    TaskID,
 )
 from rich.table import Table
 from rich.text import Text
@@ -59,7 +56,7 @@ class _Console(Console):
         return super().render_str(printable(text, self.encoding), **options)
 
 
-class Description(ProgressColumn):
+class _Description(ProgressColumn):
     """What a progress bar is about."""
 
     def render(self, task: Task) -> Text:
@@ -83,36 +80,138 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only, 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
+class ConsoleReporter:
+    """Bars and lines on stderr; without a terminal a line a minute; `quiet` leaves warnings only.
+
+    Whatever goes on at one time, one within the other, has a bar each.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._bars: Progress | None = None
+
+    def track(
+        self,
+        items: Iterable[_Item],
+        what: str,
+        *,
+        total: int | None = None,
+        state: Callable[[], str] = lambda: "",
+    ) -> Generator[_Item, None, None]:
+        """Iterate with a bar."""
+        if self.quiet:
+            yield from items
+            return
+        known = len(items) if total is None and isinstance(items, Sized) else total
+        with self._shown() as bars, _task(bars, what, known, state) as task:
+            for item in items:
+                yield item
+                bars.advance(task)
+
+    @contextmanager
+    def stage(self, what: str) -> Iterator[None]:
+        """Show what is going on while it lasts."""
+        if self.quiet:
+            yield
+            return
+        with self._shown() as bars, _task(bars, what, None, lambda: ""):
+            yield
+
+    def say(self, text: str) -> None:
+        """Print a line, unless it is quiet."""
+        if not self.quiet:
+            errors.print(text, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Print a warning."""
+        errors.print(f"warning: {text}", soft_wrap=True)
+
+    @contextmanager
+    def _shown(self) -> Iterator[Progress]:
+        """The bars, and what moves them while there are any."""
+        if self._bars is not None:
+            yield self._bars
+            return
+        terminal = errors.is_terminal
+        pace = 30.0 if terminal else _PACE
+        bars = Progress(
+            *_COLUMNS,
+            console=errors,
+            transient=True,
+            disable=not terminal,
+            speed_estimate_period=pace,
+        )
+        self._bars = bars
+        try:
+            with bars if terminal else _spoken(bars):
+                yield bars
+        finally:
+            self._bars = None
+
+
+class _Count(ProgressColumn):
+    """How many are done, of how many."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing for what is not counted."""
+        if task.total is None:
+            return Text(f"{task.completed:.0f}" if task.completed else "")
+        return Text(f"{task.completed:.0f}/{task.total:.0f}")
+
+
+class _State(ProgressColumn):
+    """How it goes, in the words of whoever does it."""
+
+    def render(self, task: Task) -> Text:
+        """What `state` says now."""
+        return Text(printable(task.fields["state"]()))
+
+
+class _Time(ProgressColumn):
+    """The time left, or the time it took so far where no end is known."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """Hours, minutes and seconds."""
+        seconds = task.elapsed if task.total is None else task.time_remaining
+        return Text("-:--:--" if seconds is None else str(timedelta(seconds=int(seconds))))
+
+
+_COLUMNS = (_Description(), BarColumn(), _Count(), _State(), _Time())
+
+
 @contextmanager
-def progress_bar(
-    *columns: ProgressColumn, quiet: bool, transient: bool = True
-) -> Iterator[Progress]:
-    """A progress bar on stderr; without a terminal a line a minute, and nothing with `quiet`."""
-    if quiet or errors.is_terminal:
-        with Progress(*columns, console=errors, transient=transient, disable=quiet) as bar:
-            yield bar
-        return
-    bar = Progress(*columns, console=errors, disable=True, speed_estimate_period=_PACE)
+def _task(
+    bars: Progress, what: str, total: int | None, state: Callable[[], str]
+) -> Iterator[TaskID]:
+    task = bars.add_task(what, total=total, state=state)
+    try:
+        yield task
+    finally:
+        bars.remove_task(task)
+
+
+@contextmanager
+def _spoken(bars: Progress) -> Iterator[None]:
+    """Say what the bars would show, a line a minute."""
     finished = threading.Event()
 
     def speak() -> None:
         while not finished.wait(BETWEEN_LINES):
-            for task in bar.tasks:
-                errors.print(Text(progress_line(columns, task)), soft_wrap=True)
+            for task in bars.tasks:
+                errors.print(Text(progress_line(task)), soft_wrap=True)
 
     threading.Thread(target=speak, daemon=True).start()
     try:
-        yield bar
+        yield
     finally:
         finished.set()
 
 
-def progress_line(columns: Iterable[ProgressColumn], task: Task) -> str:
+def progress_line(task: Task) -> str:
     """What a bar would show, in words: what, how much of it is done, and the time left."""
-    parts = []
-    for column in columns:
-        if isinstance(column, Description | TextColumn | MofNCompleteColumn | DownloadColumn):
-            parts.append(str(column.render(task)).strip())
+    parts = [str(column.render(task)).strip() for column in (_Description(), _Count(), _State())]
     left, elapsed = task.time_remaining, task.elapsed or 0.0
     parts.append(f"{_duration(elapsed)} so far" if left is None else f"{_duration(left)} left")
     return ", ".join(filter(None, parts))
@@ -121,32 +220,6 @@ def progress_line(columns: Iterable[ProgressColumn], task: Task) -> str:
 def _duration(seconds: float) -> str:
     minutes = max(1, round(seconds / 60))
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def track(items: Iterable[_Item], what: str, total: int | None, quiet: bool) -> Iterator[_Item]:
-    """Iterate with a progress bar on stderr, or a line a minute; silent with `quiet`."""
-    columns = (
-        Description(),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with progress_bar(*columns, quiet=quiet) as bar:
-        yield from bar.track(items, total=total, description=what)
-
-
-@contextmanager
-def stage(what: str, quiet: bool) -> Iterator[None]:
-    """Show on stderr what is going on while it lasts; silent with `quiet`."""
-    columns = (Description(), BarColumn(), TimeElapsedColumn())
-    with progress_bar(*columns, quiet=quiet) as bar:
-        bar.add_task(what, total=None)
-        yield
-
-
-def warn(text: str) -> None:
-    """Print a warning to stderr."""
-    errors.print(f"warning: {text}", soft_wrap=True)
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -1,7 +1,7 @@
 """`yoloprune data`: prepare, check and make labelled data sets."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,24 +9,20 @@ import typer
 
 from yoloprune.cli.check_tables import check_document, print_check, print_shapes, split_rows
 from yoloprune.cli.console import (
-    Description,
+    ConsoleReporter,
     Json,
     Quiet,
     output,
     print_json,
     print_table,
-    progress_bar,
-    stage,
-    track,
-    warn,
 )
 from yoloprune.cli.labelled import AllowFaulty
 from yoloprune.data.near_duplicates import HASH_BITS, NEAR
+from yoloprune.reporter import Reporter
 
 if TYPE_CHECKING:
     from yoloprune.darknet.spec import NetworkSpec
     from yoloprune.data.anchors import Shapes
-    from yoloprune.data.dataset import RawImage
     from yoloprune.data.vgg_hand import Conversion
 
 data_app = typer.Typer(
@@ -79,25 +75,21 @@ def vgg_hand(
         raise typer.BadParameter("give SRC, or --download URL")
     if url is None and (sha256 is not None or size is not None):
         raise typer.BadParameter("--sha256 and --size belong to --download")
+    reporter = ConsoleReporter(quiet=quiet)
     # Before minutes of downloading and unpacking.
     refuse_existing(out)
     if source is None:
         source = out.absolute().parent / "hand_dataset.tar.gz"
     if url is not None:
-        with _byte_progress(f"downloading {source.name}", quiet) as progress:
-            download(url, source, sha256=sha256, size=size, progress=progress)
-
-    def converting(images: Sequence[Path]) -> Iterable[Path]:
-        return track(images, "converting", len(images), quiet)
-
+        download(url, source, sha256=sha256, size=size, reporter=reporter)
     with ExitStack() as stack:
-        with stage(f"opening {source.name}", quiet):
+        with reporter.stage(f"opening {source.name}"):
             root = stack.enter_context(opened_original(source, out.absolute().parent))
-        conversion = convert_hand_dataset(root, out, progress=converting)
+        conversion = convert_hand_dataset(root, out, reporter=reporter)
     if as_json:
         print_json(asdict(conversion))
     else:
-        _print_conversion(conversion, out)
+        _print_conversion(conversion, out, reporter)
 
 
 @data_app.command("check")
@@ -126,10 +118,7 @@ def check(
         refuse_inside(out, path)
     title, anchors, size, letterbox = _reference(cfg, None)
 
-    def checking(raws: "Sequence[RawImage]") -> "Iterable[RawImage]":
-        return track(raws, "checking", len(raws), quiet)
-
-    checked = check_dataset(read_raw(path, images), progress=checking)
+    checked = check_dataset(read_raw(path, images), reporter=ConsoleReporter(quiet=quiet))
     if not allow_faulty:
         refuse_unlabelled(checked, path, most=fix)
     shapes = input_shapes(
@@ -195,7 +184,7 @@ def anchors(
     if keep_aspect:
         sizes = [
             image_size(read_image_file(image.path), image.path)
-            for image in track(used, "reading sizes", len(used), quiet)
+            for image in ConsoleReporter(quiet=quiet).track(used, "reading sizes")
         ]
     boxes = (sound_boxes(image) for image in used)
     shapes = input_shapes(boxes, sizes, (height, width), letterbox=keep_aspect)
@@ -258,25 +247,24 @@ def split(
     refuse_existing(out)
     refuse_inside(out, path)
     shares = {"train": 1 - val - test, "val": val} | ({"test": test} if test else {})
-    checked = check_dataset(
-        read_raw(path, images), progress=lambda raws: track(raws, "checking", len(raws), quiet)
-    )
+    reporter = ConsoleReporter(quiet=quiet)
+    checked = check_dataset(read_raw(path, images), reporter=reporter)
     division = divide(
         checked,
         shares,
         near=near,
         seed=seed,
-        progress=lambda found: track(found, "comparing", len(found), quiet),
+        reporter=reporter,
     )
     write_clean_copy(division.check, out, path.stem or "data")
     if checked.findings:
-        warn(
+        reporter.warn(
             f"{len(checked.findings)} faults of images and labels are mended or left out: "
             "`yoloprune data check` lists them"
         )
     alike, largest = division.groups, max(division.groups, default=0)
     if largest > 0.1 * len(checked.images):
-        warn(
+        reporter.warn(
             f"{largest} of {len(checked.images)} images are near-duplicates of one another and on "
             "one side: a smaller --near tells more of them apart"
         )
@@ -316,10 +304,8 @@ def synthetic_hands(
     """Draw a hand data set in the original's form, for `vgg-hand` to convert."""
     from yoloprune.data.synthetic_hands import write_synthetic_hands
 
-    def drawing(jobs: Sequence[tuple[str, int]]) -> Iterable[tuple[str, int]]:
-        return track(jobs, "drawing", len(jobs), quiet)
-
-    write_synthetic_hands(out, train=train, test=test, seed=seed, progress=drawing)
+    reporter = ConsoleReporter(quiet=quiet)
+    write_synthetic_hands(out, train=train, test=test, seed=seed, reporter=reporter)
     output.print(
         f"{out}: {train} images for training, {test} for testing; "
         f"next: yoloprune data vgg-hand {out} --out hands",
@@ -347,33 +333,11 @@ def _reference(cfg: Path | None, size: int | None) -> "tuple[str, Shapes, tuple[
     return str(cfg), network_anchors(spec), own, letterbox
 
 
-@contextmanager
-def _byte_progress(what: str, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
-    """A progress bar in bytes on stderr, or a line a minute; silent with `quiet`."""
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (
-        Description(),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with progress_bar(*columns, quiet=quiet) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _print_conversion(conversion: "Conversion", out: Path) -> None:
+def _print_conversion(conversion: "Conversion", out: Path, reporter: Reporter) -> None:
     from yoloprune.data.vgg_hand import EXPECTED, warnings_of
 
     for line in warnings_of(conversion):
-        warn(line)
+        reporter.warn(line)
     found = conversion.found
     rows = [(what, found[what], expected) for what, expected in EXPECTED.items()]
     print_table("VGG Hand", ("what", "found", "full data set"), rows)

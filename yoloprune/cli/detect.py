@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from yoloprune.cli.console import Json, Quiet, errors, output, print_json, print_table, track
-from yoloprune.cli.networks import NetworkFiles, first_network, holds_network, title
+from yoloprune.cli.console import ConsoleReporter, Json, Quiet, output, print_json, print_table
+from yoloprune.cli.networks import NetworkFiles, first_network, holds_network
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.darknet.weights import read_weights
@@ -41,6 +41,8 @@ from yoloprune.files import write_folder, write_text
 from yoloprune.interrupts import stop_flag
 from yoloprune.model.network import Network
 from yoloprune.report.detections import detections_csv, listed, pictures_of
+from yoloprune.reporter import Reporter
+from yoloprune.workflows.models import title
 
 _KEPT_SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 
@@ -95,6 +97,7 @@ def detect(
 
     Two networks are drawn side by side, with thick lines around what one of them alone has found.
     """
+    reporter = ConsoleReporter(quiet=quiet)
     files, sources = _networks(words)
     specs = [read_cfg(cfg) for cfg, _ in files]
     classes = _common_classes(specs)
@@ -120,10 +123,10 @@ def detect(
             "names": class_names,
             "images": [
                 _image(path, target, folder, look)
-                for path, target in track(work, "detecting", len(work), quiet)
+                for path, target in reporter.track(work, "detecting")
             ],
             "videos": [
-                _video(video, folder / path.name, look, limit, quiet)
+                _video(video, folder / path.name, look, limit, reporter)
                 for video, path in zip(videos, films, strict=True)
             ],
         }
@@ -131,7 +134,7 @@ def detect(
         write_text(folder / "detections.json", json.dumps(document, indent=1) + "\n")
         write_text(folder / "detections.csv", detections_csv(document, titles))
     if known is None:
-        errors.print("note: no names found for the classes: they are numbered", soft_wrap=True)
+        reporter.say("note: no names found for the classes: they are numbered")
     if as_json:
         print_json(document)
     else:
@@ -273,7 +276,7 @@ def _image(path: Path, target: Path, folder: Path, look: _Look) -> dict[str, Any
 
 
 def _video(
-    video: Video, target: Path, look: _Look, limit: int | None, quiet: bool
+    video: Video, target: Path, look: _Look, limit: int | None, reporter: Reporter
 ) -> dict[str, Any]:
     """Look at a film to its end; at a camera or a stream until Ctrl-C, if it has no end."""
     entries = []
@@ -282,7 +285,8 @@ def _video(
         write: Callable[[Image], None] | None = None
         started = monotonic()
         total = min((n for n in (frames.count, limit) if n is not None), default=None)
-        shown = track(islice(frames.images, limit), f"detecting in {video.title}", total, quiet)
+        what = f"detecting in {video.title}"
+        shown = reporter.track(islice(frames.images, limit), what, total=total)
         for number, image in enumerate(shown):
             drawn, entry = look(partial(in_channels, image))
             if write is None:

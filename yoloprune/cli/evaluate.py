@@ -1,7 +1,6 @@
 """`yoloprune evaluate`: mean average precision on a labelled data set."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from yoloprune.cli.console import (
+    ConsoleReporter,
     Json,
     Quiet,
     print_json,
     print_table,
-    track,
 )
 from yoloprune.cli.labelled import AllowFaulty, read_labelled
 from yoloprune.cli.networks import NetworkWords, only_network
 from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL
 
 if TYPE_CHECKING:
-    from yoloprune.data.dataset import Dataset, LabelledImage
+    from yoloprune.data.dataset import Dataset
     from yoloprune.evaluation.evaluator import Evaluation
 
 
@@ -78,16 +77,18 @@ def evaluate(
     cfg, weights = only_network(words)
     spec = read_cfg(cfg)
     network = Network.from_state(spec, read_weights(weights, spec))
+    reporter = ConsoleReporter(quiet=quiet)
     dataset = read_labelled(
-        data, classes=class_count(spec), split=split, limit=limit, allow_faulty=allow_faulty
+        data,
+        classes=class_count(spec),
+        split=split,
+        limit=limit,
+        allow_faulty=allow_faulty,
+        reporter=reporter,
     )
-
-    def progress(images: "Sequence[LabelledImage]") -> "Iterable[LabelledImage]":
-        return track(images, "evaluating", len(images), quiet)
-
     evaluations = []
     if protocol != Protocols.COCO:
-        evaluations.append(evaluate_case_study(network, dataset, progress=progress))
+        evaluations.append(evaluate_case_study(network, dataset, reporter=reporter))
     if protocol != Protocols.CASE_STUDY:
         evaluations.append(
             evaluate_coco(
@@ -95,7 +96,7 @@ def evaluate(
                 dataset,
                 threshold=SCORE_THRESHOLD if threshold is None else threshold,
                 iou_threshold=NMS_THRESHOLD if nms is None else nms,
-                progress=progress,
+                reporter=reporter,
             )
         )
     if as_json:

@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import Quiet, output, stage
-from yoloprune.cli.networks import NetworkWords, names_beside, only_network
+from yoloprune.cli.console import ConsoleReporter, Quiet, output
+from yoloprune.cli.networks import NetworkWords, only_network
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.text_files import read_names
 from yoloprune.export.interface import is_decodable
 from yoloprune.export.onnx import export_onnx
+from yoloprune.workflows.models import names_beside
 
 Decode = Annotated[
     bool | None,
@@ -46,7 +47,7 @@ def export(
     decoded = decodes(spec, decode)
     class_names = read_names(names, class_count(spec)) if names else names_beside(cfg, spec)
     state = read_weights(weights, spec)
-    with stage("exporting and checking", quiet):
+    with ConsoleReporter(quiet=quiet).stage("exporting and checking"):
         check = export_onnx(spec, state, onnx, decoded=decoded, names=class_names, batch=batch)
     shapes = ", ".join(f"{name} {list(shape)}" for name, shape in check.outputs.items())
     output.print(f"{onnx}: images {[batch or 1, *spec.input_shape]} -> {shapes}")

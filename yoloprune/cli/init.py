@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import CfgPath, Quiet, output, stage
+from yoloprune.cli.console import CfgPath, ConsoleReporter, Quiet, output
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.model.initialization import random_state
@@ -22,6 +22,6 @@ def init(
 ) -> None:
     """Write seeded random weights and batch-norm statistics for a network."""
     spec = read_cfg(cfg)
-    with stage("writing random weights", quiet):
+    with ConsoleReporter(quiet=quiet).stage("writing random weights"):
         write_weights(out, spec, random_state(spec, seed=seed))
     output.print(f"{out}: {file_size(out.stat().st_size)}, random with seed {seed}")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from yoloprune.cli.console import Json, Quiet, output, print_json, print_table, stage
+from yoloprune.cli.console import ConsoleReporter, Json, Quiet, output, print_json, print_table
 from yoloprune.cli.networks import only_network
 from yoloprune.cost import Cost, cost
 from yoloprune.darknet.parser import read_cfg
@@ -33,7 +33,7 @@ def inspect(
     graph = analyse(spec)
     dead = None
     if weights is not None:
-        with stage("reading weights", quiet):
+        with ConsoleReporter(quiet=quiet).stage("reading weights"):
             dead = _dead_channels(weights, spec, graph)
     document = _document(spec, total, graph, dead)
     if json:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from yoloprune.cli.calibration import CalibrationImages, choose_calibration, images_to_use
-from yoloprune.cli.console import Quiet, output, print_table, warn
+from yoloprune.cli.console import ConsoleReporter, Quiet, output, print_table
 from yoloprune.cli.iteration import Channels, Method, Weights
 from yoloprune.cli.labelled import AllowFaulty
 from yoloprune.cli.networks import NetworkWords, only_network
@@ -29,6 +29,7 @@ from yoloprune.cli.training import (
     RunPath,
     Seed,
     Workers,
+    stoppable,
     training_size,
 )
 from yoloprune.cli.training_data import TrainSplit, ValSplit, training_data
@@ -44,6 +45,7 @@ from yoloprune.files import file_sha256, write_text
 from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.importance import MEASURED_CRITERIA
 from yoloprune.pruning.plan import Budget
+from yoloprune.reporter import Reporter
 from yoloprune.schedule import Schedule, ScheduledNetwork, step_targets
 from yoloprune.schedule import iterate as run_schedule
 from yoloprune.sparsity.masks import MaskSettings, Pattern
@@ -127,6 +129,7 @@ def iterate(
     quiet: Quiet = False,
 ) -> None:
     """Prune in small steps with fine-tuning between them; `--resume` goes on after a stop."""
+    reporter = ConsoleReporter(quiet=quiet)
     if finetune_every > 1 and not reconstruct:
         raise UsageError(
             "--finetune-every needs --reconstruct: without either, accuracy is lost at each step"
@@ -164,12 +167,13 @@ def iterate(
         train_split=train_split,
         val_split=val_split,
         allow_faulty=allow_faulty,
+        reporter=reporter,
     )
     measured = reconstruct or criterion in MEASURED_CRITERIA
-    count, calibration = images_to_use(calibration_images, used=measured), None
+    count, calibration = images_to_use(calibration_images, reporter, used=measured), None
     if measured:
         paths = [image.path for image in training.images]
-        calibration = choose_calibration(spec, data, paths, count, seed)
+        calibration = choose_calibration(spec, data, paths, count, seed, reporter)
     scope = Scope.LAYER if layerwise else Scope.GLOBAL
     pruning: Method
     if method is MethodName.WEIGHTS and sparsity is not None and keep_macs is None:
@@ -180,7 +184,7 @@ def iterate(
     elif method is MethodName.CHANNELS and keep_macs is not None and sparsity is None:
         keep = keep_macs
         if round_to is None:
-            round_to = usually_rounded(spec, Budget(keep_macs=keep)).multiple_of
+            round_to = usually_rounded(spec, Budget(keep_macs=keep), reporter).multiple_of
         pruning = Channels(
             dense_macs=cost(spec).macs,
             criterion=criterion,
@@ -189,7 +193,7 @@ def iterate(
             seed=seed,
             calibration=calibration,
             reconstruct=reconstruct,
-            quiet=quiet,
+            reporter=reporter,
         )
     else:
         raise UsageError(
@@ -228,13 +232,13 @@ def iterate(
             method=pruning,
             untrained=_untrained(len(targets), finetune_every),
             here=here,
-            quiet=quiet,
+            reporter=reporter,
         )
         steps.check(spec, state, keep)
         idle = _idle(targets, pruning.kept(spec, state), pruning.unit)
         if here.is_first:
-            _warn(spec, pruning, idle)
-        with here.locked(out):
+            _warn(spec, pruning, idle, reporter)
+        with here.locked(out), stoppable(out, here):
             here.on_first(lambda: _begin(out, asked | config.decisive(), resume))
             networks = run_schedule(
                 spec,
@@ -277,11 +281,11 @@ def _idle(targets: Sequence[float], reached: float, unit: str) -> int:
     return idle
 
 
-def _warn(spec: NetworkSpec, method: Method, idle: int) -> None:
+def _warn(spec: NetworkSpec, method: Method, idle: int, reporter: Reporter) -> None:
     if isinstance(method, Weights):
-        warn_of_pattern(spec, method.settings)
+        warn_of_pattern(spec, method.settings, reporter)
     if idle:
-        warn(f"the steps up to {idle} have no effect: the network is already smaller")
+        reporter.warn(f"the steps up to {idle} have no effect: the network is already smaller")
 
 
 def _untrained(steps: int, finetune_every: int) -> frozenset[int]:

@@ -19,6 +19,7 @@ from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.plan import Budget
 from yoloprune.pruning.pruner import check_budget, prune
 from yoloprune.pruning.reconstruction import Recovery
+from yoloprune.reporter import Reporter
 from yoloprune.sparsity.mask_file import read_masks, write_masks
 from yoloprune.sparsity.masks import (
     MaskSettings,
@@ -50,7 +51,7 @@ class Channels:
     seed: int
     calibration: Calibration | None
     reconstruct: bool
-    quiet: bool
+    reporter: Reporter
 
     def check(self, spec: NetworkSpec, state: State, share: float) -> None:
         """Small steps reach as far as a single one, and no further."""
@@ -75,7 +76,7 @@ class Channels:
             scope=self.scope,
             seed=seed,
             measured=measured_scores(
-                self.criterion, spec, state, self.calibration, seed=seed, quiet=self.quiet
+                self.criterion, spec, state, self.calibration, seed=seed, reporter=self.reporter
             ),
         )
         slim, recovery = pruned.state, None
@@ -89,9 +90,9 @@ class Channels:
                 self.calibration,
                 recovery=Recovery.RECONSTRUCT,
                 seed=seed,
-                quiet=self.quiet,
+                reporter=self.reporter,
             )
-        write_slim(folder, pruned.spec, slim, onnx=None, quiet=self.quiet)
+        write_slim(folder, pruned.spec, slim, onnx=None, reporter=self.reporter)
         settings: dict[str, str | int] = {
             "step": step,
             "cut from": weights.as_posix(),

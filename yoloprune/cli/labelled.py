@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from yoloprune.cli.console import warn
+from yoloprune.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
     from yoloprune.data.dataset import Dataset
@@ -27,6 +27,7 @@ def read_labelled(
     limit: int | None = None,
     images: Path | None = None,
     allow_faulty: bool = False,
+    reporter: Reporter = SILENT,
 ) -> "Dataset":
     """One split of a data set, as `read_dataset` reads it; warns of all that was odd."""
     from yoloprune.data.read import read_dataset
@@ -39,13 +40,13 @@ def read_labelled(
         images=images,
         allow_faulty=allow_faulty,
     )
-    say_remarks(path, dataset)
+    say_remarks(path, dataset, reporter)
     return dataset
 
 
-def say_remarks(path: Path, dataset: "Dataset") -> None:
+def say_remarks(path: Path, dataset: "Dataset", reporter: Reporter) -> None:
     """Warn of all that was odd in a data set."""
     from yoloprune.data.faults import described
 
     for remark in dataset.remarks:
-        warn(f"{path}: {described(remark)}")
+        reporter.warn(f"{path}: {described(remark)}")

@@ -1,13 +1,10 @@
 """Scores by the criteria that look at images."""
 
-from collections.abc import Iterable, Sequence
-
 import numpy as np
 import torch
 
 from yoloprune.cli.calibration import Calibration
-from yoloprune.cli.console import errors, stage, track
-from yoloprune.darknet.spec import Layer, NetworkSpec, class_count
+from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.darknet.state import State
 from yoloprune.data.read import read_objects
 from yoloprune.errors import DatasetError, UsageError
@@ -22,6 +19,7 @@ from yoloprune.pruning.selection import (
 )
 from yoloprune.pruning.sensitivity import sensitivities
 from yoloprune.report.table import file_size
+from yoloprune.reporter import SILENT, Reporter
 from yoloprune.training.assign import Objects
 from yoloprune.training.gradients import input_gradients
 
@@ -36,7 +34,7 @@ def measured_scores(
     calibration: Calibration | None,
     *,
     seed: int,
-    quiet: bool,
+    reporter: Reporter = SILENT,
 ) -> Scores | None:
     """Scores by a criterion that looks at images, or None for one that does not.
 
@@ -49,24 +47,23 @@ def measured_scores(
             f"criterion {criterion} needs images: give --images or, with `prune`, --reconstruct"
         )
     graph, images = analyse(spec), calibration.images
-    if not quiet and criterion != "taylor":
+    if criterion != "taylor":
         memory = file_size(memory_needed(graph, len(images)))
-        errors.print(f"scoring with {len(images)} images: about {memory} of memory")
-
-    def shown(layers: Sequence[Layer]) -> Iterable[Layer]:
-        return track(layers, "scoring channels", len(layers), quiet)
+        reporter.say(f"scoring with {len(images)} images: about {memory} of memory")
 
     match criterion:
         case "taylor":
             objects = _objects(spec, calibration)
-            with stage("computing gradients", quiet):
+            with reporter.stage("computing gradients"):
                 return taylor_scores(graph, input_gradients(spec, state, images, objects))
         case "activation":
-            return activation_scores(graph, state, images, progress=shown)
+            return activation_scores(graph, state, images, reporter=reporter)
         case _:
-            with stage("measuring sensitivities", quiet):
+            with reporter.stage("measuring sensitivities"):
                 weights = sensitivities(spec, state, images[:SENSITIVITY_IMAGES], seed=seed)
-            return reconstruction_scores(graph, state, images, weights, seed=seed, progress=shown)
+            return reconstruction_scores(
+                graph, state, images, weights, seed=seed, reporter=reporter
+            )
 
 
 def _objects(spec: NetworkSpec, calibration: Calibration) -> list[Objects]:

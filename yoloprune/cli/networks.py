@@ -7,16 +7,14 @@ from typing import Annotated, TypeAlias
 import typer
 
 from yoloprune.darknet.cfg import read_cfg_text
-from yoloprune.darknet.foreign import refuse_foreign
 from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.data.names import fitting_names, write_names
+from yoloprune.data.names import write_names
 from yoloprune.errors import PlanError, WeightsError
+from yoloprune.graph.model import Model
+from yoloprune.workflows.models import IN_FOLDERS, load, names_beside, network_in
 
 NetworkFiles: TypeAlias = tuple[Path, Path]
 """A .cfg and its .weights."""
-
-IN_FOLDERS = ("slim", "sparse", "best", "last")
-"""Names of the networks in the folders of `prune`, of `sparsify`, and of runs."""
 
 NetworkWords = Annotated[
     list[str],
@@ -40,6 +38,20 @@ def only_network(words: Sequence[str]) -> NetworkFiles:
     if rest:
         raise PlanError(f"{rest[0]}: one network is enough here: CFG WEIGHTS, or a folder")
     return files
+
+
+def only_model(words: Sequence[str]) -> Model:
+    """The one network that these words name; raises what `first_model` raises."""
+    return load(*only_network(words))
+
+
+def first_model(words: Sequence[str]) -> tuple[Model, list[str]]:
+    """The network that the first words name, and the other words.
+
+    Raises `YoloPruneError` if they name none, or it cannot be read.
+    """
+    files, rest = first_network(words)
+    return load(*files), rest
 
 
 def first_network(words: Sequence[str]) -> tuple[NetworkFiles, list[str]]:
@@ -68,43 +80,12 @@ def network_and_folder(words: Sequence[str]) -> tuple[NetworkFiles, Path]:
     return files, Path(rest[0])
 
 
-def network_in(folder: Path) -> NetworkFiles:
-    """The files of the network in a folder that `prune`, `sparsify`, `train`, ... wrote.
-
-    Raises `PlanError` if it holds none or several.
-    """
-    found = [name for name in IN_FOLDERS if (folder / f"{name}.cfg").exists()]
-    if "best" in found and "last" in found:
-        found.remove("last")  # A run's last epoch, beside its best.
-    if len(found) > 1:
-        raise PlanError(
-            f"{folder} holds {' and '.join(f'{name}.cfg' for name in found)}: give the .cfg and "
-            "the .weights of the one you mean"
-        )
-    if not found:
-        refuse_foreign(folder, "cfg")
-        looked_for = ", ".join(f"{name}.cfg" for name in IN_FOLDERS)
-        raise PlanError(f"{folder}: no network in this folder (looked for {looked_for})")
-    return folder / f"{found[0]}.cfg", folder / f"{found[0]}.weights"
-
-
 def holds_network(word: str) -> bool:
     """Whether a word begins a network: a .cfg file, or a folder that holds one."""
     path = Path(word)
     if path.is_dir():
         return any((path / f"{name}.cfg").exists() for name in IN_FOLDERS)
     return path.suffix.lower() == ".cfg" and path.is_file()
-
-
-def title(cfg: Path) -> str:
-    """A short name of a network: its folder's, where the file's says nothing."""
-    return cfg.resolve().parent.name if cfg.stem in IN_FOLDERS else cfg.stem
-
-
-def names_beside(cfg: Path, spec: NetworkSpec) -> tuple[str, ...] | None:
-    """The class names that stand beside a cfg, or None."""
-    classes = {head.classes for head in spec.heads}
-    return fitting_names(cfg.parent, classes.pop(), cfg.stem) if len(classes) == 1 else None
 
 
 def keep_names(source: Path, spec: NetworkSpec, target: Path) -> None:

@@ -11,10 +11,10 @@ from yoloprune.cli.calibration import (
     read_calibration,
     run_recovery,
 )
-from yoloprune.cli.console import Quiet, output, print_table, stage, warn
+from yoloprune.cli.console import ConsoleReporter, Quiet, output, print_table
 from yoloprune.cli.export import Decode, decodes
 from yoloprune.cli.measured import measured_scores
-from yoloprune.cli.networks import NetworkWords, keep_names, names_beside, only_network
+from yoloprune.cli.networks import NetworkWords, keep_names, only_network
 from yoloprune.cli.pruned_folder import PRUNED_FILES, SLIM_FILES, refuse_to_replace
 from yoloprune.cli.rounding import RoundTo, usually_rounded
 from yoloprune.cli.slim_folder import write_report, write_slim
@@ -40,6 +40,8 @@ from yoloprune.report.pruning import (
     proof_lines,
     recovery_lines,
 )
+from yoloprune.reporter import Reporter
+from yoloprune.workflows.models import names_beside
 
 
 def prune(
@@ -106,6 +108,7 @@ def prune(
     )
     if not budget.limits:
         raise UsageError("give at least one of --keep-macs, --keep-params, --keep-channels")
+    reporter = ConsoleReporter(quiet=quiet)
     cfg, weights = only_network(words)
     refuse_to_replace(out, cfg, weights)
     if reconstruct is not None and recalibrate is not None:
@@ -113,21 +116,21 @@ def prune(
     spec = read_cfg(cfg)
     form = _onnx_form(cfg, spec, decode) if onnx else None
     if decode is not None and not onnx:
-        warn("--decode and --raw change nothing without --onnx")
+        reporter.warn("--decode and --raw change nothing without --onnx")
     state = read_weights(weights, spec)
     if round_to is None:
-        budget = usually_rounded(spec, budget, compensate)
+        budget = usually_rounded(spec, budget, reporter, compensate)
     recover_on = reconstruct or recalibrate
     source = recover_on or (images if criterion in MEASURED_CRITERIA else None)
-    count, calibration = images_to_use(calibration_images, used=source is not None), None
+    count, calibration = images_to_use(calibration_images, reporter, used=source is not None), None
     if source is not None:
-        calibration = read_calibration(spec, source, count, seed)
+        calibration = read_calibration(spec, source, count, seed, reporter)
     batch = verification_images(spec, images)
     if criterion in MEASURED_CRITERIA:
         check_budget(spec, state, budget, criterion, compensation=compensate)
-    measured = measured_scores(criterion, spec, state, calibration, seed=seed, quiet=quiet)
-    opinion = _second_opinion(spec, quiet) if cross_check else "not asked for"
-    with stage("pruning and verifying in float64", quiet):
+    measured = measured_scores(criterion, spec, state, calibration, seed=seed, reporter=reporter)
+    opinion = _second_opinion(spec, reporter) if cross_check else "not asked for"
+    with reporter.stage("pruning and verifying in float64"):
         pruned = prune_network(
             spec,
             state,
@@ -158,10 +161,10 @@ def prune(
             calibration,
             recovery=Recovery.RECALIBRATE if reconstruct is None else Recovery.RECONSTRUCT,
             seed=seed,
-            quiet=quiet,
+            reporter=reporter,
         )
     with write_folder(out, obsolete=PRUNED_FILES) as folder:
-        write_slim(folder, pruned.spec, slim_state, onnx=form, quiet=quiet)
+        write_slim(folder, pruned.spec, slim_state, onnx=form, reporter=reporter)
         write_report(folder, spec, weights, pruned, settings, recovery, onnx=form)
         keep_names(cfg, spec, folder / "slim.names")
         names = [name for name in SLIM_FILES if (folder / name).exists()]
@@ -177,9 +180,9 @@ def _onnx_form(cfg: Path, spec: NetworkSpec, decode: bool | None) -> OnnxForm:
     return OnnxForm(decoded=decodes(spec, decode), names=names_beside(cfg, spec))
 
 
-def _second_opinion(spec: NetworkSpec, quiet: bool) -> str:
+def _second_opinion(spec: NetworkSpec, reporter: Reporter) -> str:
     """Compare groups with Torch-Pruning's, print every difference, and say it in one line."""
-    with stage("tracing with Torch-Pruning", quiet):
+    with reporter.stage("tracing with Torch-Pruning"):
         check = compare_groups(analyse(spec))
     opinion = f"{len(check.agreed)} groups agree with Torch-Pruning's trace"
     if not check.passed:

@@ -12,7 +12,7 @@ from yoloprune.cli.calibration import (
     read_calibration,
     run_recovery,
 )
-from yoloprune.cli.console import Quiet, output, stage
+from yoloprune.cli.console import ConsoleReporter, Quiet, output
 from yoloprune.cli.networks import DenseAndPruned, network_and_folder
 from yoloprune.cli.slim_folder import (
     command_line,
@@ -48,6 +48,7 @@ def reconstruct(
     quiet: Quiet = False,
 ) -> None:
     """Re-fit a pruned network's kernels to the dense network, in closed form, without labels."""
+    reporter = ConsoleReporter(quiet=quiet)
     (cfg, weights), folder = network_and_folder(words)
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
@@ -57,9 +58,9 @@ def reconstruct(
     report = folder / "report.md"
     text = read_file(report, MOST_REPORT).decode(errors="replace") if report.exists() else ""
     text = text.split(RECOVERY_TITLE)[0]
-    count = images_to_use(calibration_images, used=True)
-    calibration = read_calibration(spec, images, count, seed)
-    with stage("verifying the surgery in float64", quiet):
+    count = images_to_use(calibration_images, reporter, used=True)
+    calibration = read_calibration(spec, images, count, seed, reporter)
+    with reporter.stage("verifying the surgery in float64"):
         noise = verification_images(spec, None)
         proof = prove(spec, state, slim.plan, slim.spec, slim.cut, noise)
     recovered, recovery = run_recovery(
@@ -71,10 +72,10 @@ def reconstruct(
         calibration,
         recovery=Recovery.RECALIBRATE if recalibrate else Recovery.RECONSTRUCT,
         seed=seed,
-        quiet=quiet,
+        reporter=reporter,
     )
     with write_folder(folder) as temporary:
-        write_slim(temporary, slim.spec, recovered, onnx=form, quiet=quiet)
+        write_slim(temporary, slim.spec, recovered, onnx=form, reporter=reporter)
         recovery |= recovery_digests(temporary, weights)
         document = slim.report | {"recovery": recovery}
         write_text(temporary / "report.json", json.dumps(document, indent=1) + "\n")

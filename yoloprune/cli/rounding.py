@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import warn
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.pruning.budget import ROUNDINGS, coarsest
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.plan import Budget, Compensation
+from yoloprune.reporter import Reporter
 
 RoundTo = Annotated[
     int | None,
@@ -22,7 +22,10 @@ RoundTo = Annotated[
 
 
 def usually_rounded(
-    spec: NetworkSpec, budget: Budget, compensation: Compensation = Compensation.NONE
+    spec: NetworkSpec,
+    budget: Budget,
+    reporter: Reporter,
+    compensation: Compensation = Compensation.NONE,
 ) -> Budget:
     """The budget with the coarsest usual rounding that lets it be met; warns of a finer one.
 
@@ -32,7 +35,7 @@ def usually_rounded(
     if rounded is None:
         return budget
     if rounded.multiple_of != ROUNDINGS[0]:
-        warn(
+        reporter.warn(
             f"channel counts are rounded to multiples of {rounded.multiple_of}: with multiples of "
             f"{ROUNDINGS[0]}, which run faster, the budget cannot be met"
         )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yoloprune.cli.console import stage
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
@@ -32,6 +31,7 @@ from yoloprune.report.pruning import (
     pruning_report,
     recovery_markdown,
 )
+from yoloprune.reporter import SILENT, Reporter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +110,16 @@ def read_slim_folder(spec: NetworkSpec, state: State, weights: Path, folder: Pat
 
 
 def write_slim(
-    folder: Path, spec: NetworkSpec, state: State, *, onnx: OnnxForm | None, quiet: bool
+    folder: Path,
+    spec: NetworkSpec,
+    state: State,
+    *,
+    onnx: OnnxForm | None,
+    reporter: Reporter = SILENT,
 ) -> None:
     """slim.cfg, slim.weights and, in the form that is asked for, slim.onnx."""
     if onnx is not None:
-        with stage("exporting to ONNX", quiet):
+        with reporter.stage("exporting to ONNX"):
             export_onnx(
                 spec,
                 state,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import CfgPath, Quiet, output, print_table, stage, warn
+from yoloprune.cli.console import CfgPath, ConsoleReporter, Quiet, output, print_table
 from yoloprune.cli.networks import NetworkWords, keep_names, only_network
 from yoloprune.cli.pruned_folder import PRUNED_FILES, SPARSE_FILES, refuse_to_replace
 from yoloprune.darknet.parser import read_cfg, write_cfg
@@ -16,6 +16,7 @@ from yoloprune.errors import UsageError
 from yoloprune.files import write_folder, write_text
 from yoloprune.pruning.budget import Scope
 from yoloprune.report.sparsity import HEADER, sparsity_report, sparsity_rows
+from yoloprune.reporter import Reporter
 from yoloprune.sparsity.mask_file import write_masks
 from yoloprune.sparsity.masks import (
     EXCLUSIONS,
@@ -38,14 +39,16 @@ def excluded(names: str) -> tuple[str, ...]:
     return tuple(name for name in names.split(",") if name)
 
 
-def warn_of_pattern(spec: NetworkSpec, settings: MaskSettings) -> None:
+def warn_of_pattern(spec: NetworkSpec, settings: MaskSettings, reporter: Reporter) -> None:
     """Say which options do nothing, and which layers stay dense though not excluded."""
     if settings.pattern is Pattern.TWO_OF_FOUR and settings.scope is Scope.LAYER:
-        warn("--scope changes nothing: the pattern 2:4 takes half of each layer")
+        reporter.warn("--scope changes nothing: the pattern 2:4 takes half of each layer")
     dense = left_dense(spec, settings)
     if dense:
         names = ", ".join(conv.title for conv in dense)
-        warn(f"no multiple of four channels for the pattern {settings.pattern}: {names} stay dense")
+        reporter.warn(
+            f"no multiple of four channels for the pattern {settings.pattern}: {names} stay dense"
+        )
 
 
 def sparsify(
@@ -71,12 +74,16 @@ def sparsify(
         pattern=pattern,
         exclude=excluded(exclude),
     )
+    reporter = ConsoleReporter(quiet=quiet)
     cfg, weights = only_network(words)
     refuse_to_replace(out, cfg, weights)
     spec = read_cfg(cfg)
-    warn_of_pattern(spec, settings)
+    warn_of_pattern(spec, settings, reporter)
     state = read_weights(weights, spec)
-    with stage("masking and packing", quiet), write_folder(out, obsolete=PRUNED_FILES) as folder:
+    with (
+        reporter.stage("masking and packing"),
+        write_folder(out, obsolete=PRUNED_FILES) as folder,
+    ):
         masks = magnitude_masks(spec, state, settings)
         sparse = apply_masks(spec, state, masks)
         write_cfg(folder / "sparse.cfg", spec)

@@ -8,7 +8,6 @@ from typing import Any
 
 from yoloprune.cli.iteration import Method
 from yoloprune.cli.pruned_folder import RUN_FILES, write_sparse
-from yoloprune.cli.training import shown_training
 from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.darknet.state import State
 from yoloprune.data.dataset import Dataset
@@ -19,10 +18,11 @@ from yoloprune.errors import CheckpointError, DatasetError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import file_sha256, write_folder, write_text
 from yoloprune.model.network import Network
+from yoloprune.reporter import Reporter
 from yoloprune.schedule import Pair, ScheduledNetwork
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
-from yoloprune.training.engine import trainable_spec
+from yoloprune.training.engine import train, trainable_spec
 from yoloprune.training.run_folder import CHECKPOINT, read_network, write_network
 
 SCHEDULE = "schedule.json"
@@ -58,7 +58,7 @@ class Steps:
     method: Method
     untrained: frozenset[int]
     here: World
-    quiet: bool
+    reporter: Reporter
 
     def check(self, spec: NetworkSpec, state: State, keep: float) -> None:
         """Raise what a step would raise, before anything is written."""
@@ -87,17 +87,17 @@ class Steps:
         if number in self.untrained:
             self.here.on_first(lambda: self._write_untrained(folder, spec, state))
         elif not self.here.on_first(lambda: _holds(folder, FINISHED)):
-            shown_training(
+            train(
                 spec,
                 state,
                 training=self.training,
                 validation=None,
                 config=replace(self.config, seed=self.config.seed + number),
                 run=folder,
-                here=self.here,
+                world=self.here,
                 masks=self.method.masks(folder, spec),
                 resume=self.here.on_first(lambda: _holds(folder, [CHECKPOINT])),
-                quiet=self.quiet,
+                reporter=self.reporter,
             )
             self.here.wait()
         return read_network(folder, "last")

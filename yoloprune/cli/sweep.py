@@ -16,12 +16,12 @@ from yoloprune.cli.calibration import (
     images_to_use,
 )
 from yoloprune.cli.console import (
+    ConsoleReporter,
     Json,
     Quiet,
     output,
     print_json,
     print_table,
-    track,
 )
 from yoloprune.cli.labelled import AllowFaulty, say_remarks
 from yoloprune.cli.measured import measured_scores
@@ -44,6 +44,7 @@ from yoloprune.pruning.importance import CRITERIA, MEASURED_CRITERIA
 from yoloprune.pruning.plan import Budget, Compensation
 from yoloprune.pruning.pruner import check_budget
 from yoloprune.report.sweep_plot import write_sweep_picture
+from yoloprune.reporter import Reporter
 from yoloprune.sweep import SweepPoint
 from yoloprune.sweep import sweep as sweep_network
 
@@ -104,6 +105,7 @@ def sweep(
     quiet: Quiet = False,
 ) -> None:
     """Show how mAP@0.5 (coco) falls with the MACs, for each criterion, without fine-tuning."""
+    reporter = ConsoleReporter(quiet=quiet or as_json)
     (cfg, weights), more = first_network(words)
     shares = sorted({*(keep_macs or ()), *map(_share, more)} or set(SHARES), reverse=True)
     if not all(0 < share < 1 for share in shares):
@@ -111,7 +113,7 @@ def sweep(
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     dataset = _images(data, class_count(spec), split, limit, allow_faulty)
-    say_remarks(data, dataset)
+    say_remarks(data, dataset, reporter)
 
     def accuracy(spec: NetworkSpec, state: State) -> float:
         return evaluate(Network.from_state(spec, state), dataset, "coco").map50
@@ -120,16 +122,15 @@ def sweep(
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: choose another --out")
     looking = not set(criteria).isdisjoint(MEASURED_CRITERIA)
-    count, calibration = images_to_use(calibration_images, used=looking), None
+    count, calibration = images_to_use(calibration_images, reporter, used=looking), None
     if looking:
         least = Budget(keep_macs=shares[-1], multiple_of=round_to or 1)
         for name in criteria:
             check_budget(spec, state, least, name, compensation=compensate)
-        calibration = _calibration(spec, data, dataset, count, seed, allow_faulty)
-    silent = quiet or as_json
+        calibration = _calibration(spec, data, dataset, count, seed, allow_faulty, reporter)
     measured = {}
     for name in criteria:
-        scores = measured_scores(name, spec, state, calibration, seed=seed, quiet=silent)
+        scores = measured_scores(name, spec, state, calibration, seed=seed, reporter=reporter)
         if scores is not None:
             measured[name] = scores
     with nullcontext() if out is None else locked(out):
@@ -146,7 +147,7 @@ def sweep(
             measured=measured,
         )
         dense = accuracy(spec, state)
-        points = list(track(found, "sweeping", len(criteria) * len(shares), silent))
+        points = list(reporter.track(found, "sweeping", total=len(criteria) * len(shares)))
         split = split or "validation"
         document = {
             "split": split,
@@ -177,7 +178,13 @@ def _share(word: str) -> float:
 
 
 def _calibration(
-    spec: NetworkSpec, data: Path, judged: Dataset, count: int, seed: int, allow_faulty: bool
+    spec: NetworkSpec,
+    data: Path,
+    judged: Dataset,
+    count: int,
+    seed: int,
+    allow_faulty: bool,
+    reporter: Reporter,
 ) -> Calibration:
     """Training images, without those that the networks are judged by."""
     training = read_dataset(
@@ -187,7 +194,7 @@ def _calibration(
     paths = [image.path for image in training.images if image.path not in others]
     if not paths:
         raise DatasetError(f"{data}: no training image is left to score on: choose another --split")
-    return choose_calibration(spec, data, paths, count, seed)
+    return choose_calibration(spec, data, paths, count, seed, reporter)
 
 
 def _images(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from yoloprune.cli.console import CfgPath, Quiet, errors, output, warn
+from yoloprune.cli.console import CfgPath, ConsoleReporter, Quiet, output
 from yoloprune.cli.labelled import AllowFaulty
 from yoloprune.cli.networks import NetworkWords, holds_network, only_network
 from yoloprune.cli.pruned_folder import read_pruned, write_sparse
@@ -28,7 +28,7 @@ from yoloprune.cli.training import (
     Seed,
     Tensorboard,
     Workers,
-    shown_training,
+    stoppable,
     training_size,
 )
 from yoloprune.cli.training_data import (
@@ -49,9 +49,11 @@ from yoloprune.errors import CheckpointError, DatasetError, UsageError
 from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL, Protocol
 from yoloprune.model.initialization import training_state, transferred_state
 from yoloprune.model.network import Network
+from yoloprune.reporter import Reporter
 from yoloprune.sparsity.masks import WeightMasks
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import world
+from yoloprune.training.engine import train as train_network
 from yoloprune.training.heads import fit_heads, with_masks
 from yoloprune.training.loss import trainable_heads
 
@@ -108,6 +110,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a network with YOLO heads; `--resume` goes on where a run was stopped."""
+    reporter = ConsoleReporter(quiet=quiet)
     spec = read_cfg(cfg)
     if sum(start is not None for start in (weights, backbone, transfer)) > 1:
         raise UsageError("give only one of --weights, --backbone and --transfer")
@@ -118,7 +121,7 @@ def train(
         source = read_cfg(transfer[0])
         pretrained = read_weights(transfer[1], source)
         state, taken = transferred_state(spec, source, pretrained, seed=seed)
-        errors.print(f"{taken} of {len(state)} convolutions start from {transfer[1]}")
+        reporter.say(f"{taken} of {len(state)} convolutions start from {transfer[1]}")
     elif weights is not None:
         state = read_weights(weights, spec)
     config = TrainingConfig(
@@ -151,7 +154,7 @@ def train(
         out=out,
         tensorboard=tensorboard,
         resume=resume,
-        quiet=quiet,
+        reporter=reporter,
     )
 
 
@@ -184,7 +187,8 @@ def finetune(
     quiet: Quiet = False,
 ) -> None:
     """Train a network further, with or without its dense teacher; a folder's zeros stay zero."""
-    spec, state, masks, named_in = _start(words)
+    reporter = ConsoleReporter(quiet=quiet)
+    spec, state, masks, named_in = _start(words, reporter)
     config = TrainingConfig(
         epochs=epochs,
         protocol=protocol,  # type: ignore[arg-type]
@@ -213,20 +217,26 @@ def finetune(
         masks=masks,
         tensorboard=tensorboard,
         resume=resume,
-        quiet=quiet,
+        reporter=reporter,
     )
 
 
-def _start(words: list[str]) -> tuple[NetworkSpec, State, WeightMasks | None, list[Path]]:
+def _start(
+    words: list[str], reporter: Reporter
+) -> tuple[NetworkSpec, State, WeightMasks | None, list[Path]]:
     """The network to fine-tune, the masks of its folder, and files that may name its classes."""
     folder = Path(words[0])
     if len(words) == 1 and holds_network(words[0]) and folder.is_dir():
         if (folder / ACCURACY).exists():
-            warn(f"{folder} is a step of iterate: starting from what was cut there, not last.*")
+            reporter.warn(
+                f"{folder} is a step of iterate: starting from what was cut there, not last.*"
+            )
         return *read_pruned(folder), sorted(folder.glob("*.names"))
     cfg, weights = only_network(words)
     if (masks := weights.parent / "masks.json").exists():
-        warn(f"{masks} is not read, zeros do not stay: give the folder {weights.parent} for that")
+        reporter.warn(
+            f"{masks} is not read, zeros do not stay: give the folder {weights.parent} for that"
+        )
     spec = read_cfg(cfg)
     return spec, read_weights(weights, spec), None, [cfg.with_suffix(".names")]
 
@@ -246,7 +256,7 @@ def _run(
     masks: WeightMasks | None = None,
     tensorboard: bool,
     resume: bool,
-    quiet: bool,
+    reporter: Reporter,
 ) -> None:
     """Train; with `named_in` the heads are fitted, their classes before named in one of those."""
     if (out / SCHEDULE).exists():
@@ -259,6 +269,7 @@ def _run(
         val_split=splits[1],
         fit=named_in is not None,
         allow_faulty=allow_faulty,
+        reporter=reporter,
     )
     told = ""
     if named_in is not None:
@@ -270,22 +281,22 @@ def _run(
         masks = None if masks is None else with_masks(spec, fitted.spec, masks)
         spec, state = fitted.spec, fitted.state
     taught_by = None if teacher is None else _teacher(*teacher, spec, config.input_size)
-    with world() as here:
+    with world() as here, stoppable(out, here):
         if told and here.is_first:
-            errors.print(told)
-        log = shown_training(
+            reporter.say(told)
+        log = train_network(
             spec,
             state,
             training=training,
             validation=validation,
             config=config,
             run=out,
-            here=here,
+            world=here,
             teacher=taught_by,
             masks=masks,
             tensorboard=tensorboard,
             resume=resume,
-            quiet=quiet,
+            reporter=reporter,
         )
         if here.is_first:
             if masks is not None:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import warn
 from yoloprune.cli.labelled import say_remarks
 from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.data.dataset import Dataset
@@ -16,6 +15,7 @@ from yoloprune.data.read import read_raw
 from yoloprune.data.split import training_parts
 from yoloprune.data.text_files import read_names
 from yoloprune.errors import ClassesError
+from yoloprune.reporter import SILENT, Reporter
 from yoloprune.training.heads import (
     FittedHeads,
     check_classes,
@@ -52,6 +52,7 @@ def training_data(
     val_split: str | None = None,
     fit: bool = False,
     allow_faulty: bool = False,
+    reporter: Reporter = SILENT,
 ) -> tuple[Dataset, Dataset]:
     """(training, validation): the latter held out of the former, or a split of its own.
 
@@ -63,7 +64,7 @@ def training_data(
         with fitting_named():
             check_classes(spec, raw)
         if raw.names is None and 0 < (used := used_classes(raw)) < classes:
-            warn(
+            reporter.warn(
                 f"{data} names no classes, and its labels use {used} of the network's {classes}: "
                 "--fit-heads makes heads for those alone"
             )
@@ -76,12 +77,12 @@ def training_data(
         validation=val_split,
         allow_faulty=allow_faulty,
     )
-    say_remarks(data, training)
+    say_remarks(data, training, reporter)
     if validation.remarks != training.remarks:
-        say_remarks(data, validation)
+        say_remarks(data, validation, reporter)
     trained = {image.path for image in training.images}
     if both := sum(image.path in trained for image in validation.images):
-        warn(
+        reporter.warn(
             f"{data}: {both} of the {len(validation.images)} images to choose the best epoch by "
             "are training images: --hold-out or --val-split name others"
         )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import Quiet, output, stage
+from yoloprune.cli.console import ConsoleReporter, Quiet, output
 from yoloprune.cli.networks import DenseAndPruned, network_and_folder
 from yoloprune.cli.slim_folder import read_slim_folder
 from yoloprune.cli.verification import verification_images
@@ -26,12 +26,13 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Prove again that a pruned folder is exactly what its plan makes of the dense network."""
+    reporter = ConsoleReporter(quiet=quiet)
     (cfg, weights), folder = network_and_folder(words)
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     slim = read_slim_folder(spec, state, weights, folder)
     batch = verification_images(spec, images)
-    with stage("verifying in float64", quiet):
+    with reporter.stage("verifying in float64"):
         proof = prove(spec, state, slim.plan, slim.spec, slim.cut, batch)
     output.print(
         f"slim = masked dense: relative error {proof.exactness.relative_error:.2g} in float64"
@@ -47,7 +48,7 @@ def verify(
             )
             output.print(head_line(len(batch) - 1, "images given here", before, after))
     if (folder / "slim.onnx").exists():
-        with stage("running slim.onnx", quiet):
+        with reporter.stage("running slim.onnx"):
             check = check_onnx(slim.spec, slim.state, folder / "slim.onnx")
         output.print(f"slim.onnx = slim.weights: relative error {check.relative_error:.2g}")
     output.print(f"{folder}: verified")

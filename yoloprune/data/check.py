@@ -3,10 +3,9 @@
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
@@ -29,8 +28,7 @@ from yoloprune.data.inspection import image_size
 from yoloprune.data.text_files import default_names
 from yoloprune.errors import DatasetError, FaultyDataError
 from yoloprune.files import read_file, shortened, write_folder
-
-Progress: TypeAlias = Callable[[Sequence[RawImage]], Iterable[RawImage]]
+from yoloprune.reporter import SILENT, Reporter
 
 _LONGEST_STEM = 200
 """Bytes of the copy's name that its .data file and .names file have in theirs."""
@@ -62,13 +60,13 @@ class Check:
         return tuple(image for images in self.splits.values() for image in images)
 
 
-def check_dataset(raw: RawDataset, *, progress: Progress = iter) -> Check:
+def check_dataset(raw: RawDataset, *, reporter: Reporter = SILENT) -> Check:
     """Decode every image, look at every box, and sort out what can be used.
 
     Boxes that leave the image are clipped; those of an unknown class, without area or written twice
     are left out. So are images that are missing or damaged, whose annotation cannot be read whole,
     or of whose objects none can be used. An image annotated for another size is kept: boxes are
-    relative. `progress` wraps the images of each split.
+    relative.
     """
     findings = [finding(Fault.MALFORMED, problem) for problem in raw.problems]
     names = raw.names
@@ -78,7 +76,7 @@ def check_dataset(raw: RawDataset, *, progress: Progress = iter) -> Check:
     seen: dict[bytes, tuple[str, Path]] = {}
     for split, images in raw.splits.items():
         usable = []
-        for image in progress(images):
+        for image in reporter.track(images, "checking"):
             size = _opened(image, split, seen, findings)
             labelled = None if size is None else _usable(image, len(names), findings)
             if size is not None and labelled is not None:

@@ -1,19 +1,16 @@
 """Downloads that go on where they stopped."""
 
+import math
 import re
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import TypeAlias
 
 from yoloprune.errors import DatasetError
 from yoloprune.files import file_sha256, naming_errors
-
-Progress: TypeAlias = Callable[[int, int | None], None]
-"""Called with the bytes that are there, and with all there will be, if that is known."""
+from yoloprune.reporter import SILENT, Reporter
 
 _ATTEMPTS = 5
 _BLOCK = 1 << 18
@@ -26,7 +23,7 @@ def download(
     *,
     sha256: str | None = None,
     size: int | None = None,
-    progress: Progress = lambda done, total: None,
+    reporter: Reporter = SILENT,
 ) -> None:
     """Download a file, and check its size in bytes and its SHA-256 (hexadecimal) where given.
 
@@ -47,7 +44,7 @@ def download(
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with naming_errors(part, part):
-                _fetch(url, part, progress)
+                _fetch(url, part, reporter)
             break
         except urllib.error.HTTPError as error:
             error.close()
@@ -67,7 +64,7 @@ def download(
     _discard(part)
 
 
-def _fetch(url: str, part: Path, progress: Progress) -> None:
+def _fetch(url: str, part: Path, reporter: Reporter) -> None:
     """Append to the part what is missing, or start it anew if the server's file has changed."""
     version = _version_file(part)
     done = part.stat().st_size if part.is_file() and version.is_file() else 0
@@ -89,10 +86,10 @@ def _fetch(url: str, part: Path, progress: Progress) -> None:
         _discard(part)
         raise ConnectionError("the part on disk is longer than the file") from None
     with response:
-        _receive(response, part, done if response.status == 206 else 0, progress)
+        _receive(response, part, done if response.status == 206 else 0, reporter)
 
 
-def _receive(response: HTTPResponse, part: Path, done: int, progress: Progress) -> None:
+def _receive(response: HTTPResponse, part: Path, done: int, reporter: Reporter) -> None:
     length = response.headers.get("Content-Length")
     total = done + int(length) if length and length.isdigit() else None
     if done and not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
@@ -105,12 +102,16 @@ def _receive(response: HTTPResponse, part: Path, done: int, progress: Progress) 
     else:
         # Without a version there is no telling later whether the rest belongs to this part.
         version.unlink(missing_ok=True)
+
+    def size() -> str:
+        return f"{done / 1e6:.1f} MB"
+
     with part.open("ab" if done else "wb") as file:
-        progress(done, total)
-        while block := response.read(_BLOCK):
+        blocks = iter(lambda: response.read(_BLOCK), b"")
+        count = None if total is None else math.ceil((total - done) / _BLOCK)
+        for block in reporter.track(blocks, f"downloading {part.stem}", total=count, state=size):
             file.write(block)
             done += len(block)
-            progress(done, total)
     if total is not None and done < total:
         raise ConnectionError(f"the connection broke after {done} of {total} bytes")
 

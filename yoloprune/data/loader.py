@@ -5,7 +5,7 @@ epoch). So a run can go on in the middle of an epoch, and any number of loader p
 processes sees the same samples.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from functools import partial
@@ -21,6 +21,7 @@ from yoloprune.data.dataset import Dataset
 from yoloprune.data.images import Image, read_image
 from yoloprune.data.workers import made_in_order
 from yoloprune.detection.boxes import box_cxcywh_to_xyxy
+from yoloprune.reporter import SILENT, Reporter
 
 CACHE_BYTES = 3 << 30
 """Decoded images are kept in memory as long as they take less than this."""
@@ -139,14 +140,14 @@ def micro_batches(
     base_size: tuple[int, int],
     multi_scale: float,
     workers: int,
-    warn: Callable[[str], None] = lambda message: None,
+    reporter: Reporter = SILENT,
 ) -> Generator[Batch, None, None]:
     """This process's micro-batches of an epoch from `first_step` on, `len(own_parts)` a step.
 
     A step's `batch_size` images are cut into `parts` micro-batches, of which this process makes
     those that `own_parts` names. The last images of an epoch that fill no step are left out.
     torch's global random state stays as it is. Raises `DatasetError` where an image cannot be read,
-    and `RunError` where a loader process dies; `warn` hears why there are none, if there are none.
+    and `RunError` where a loader process dies.
     """
     order = epoch_order(len(images), seed=images.seed, epoch=epoch)
     size = batch_size // parts
@@ -160,7 +161,7 @@ def micro_batches(
                 [SampleKey(index=int(order[p]), epoch=epoch, place=p, size=shape) for p in places]
             )
     make = partial(_arrays, images, keys)
-    with closing(made_in_order(make, len(keys), workers=workers, warn=warn)) as made:
+    with closing(made_in_order(make, len(keys), workers=workers, reporter=reporter)) as made:
         for arrays in made:
             yield Batch(**{name: torch.from_numpy(array) for name, array in arrays.items()})
 

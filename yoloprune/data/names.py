@@ -7,6 +7,7 @@ from yoloprune.data.read import read_raw
 from yoloprune.data.text_files import NAMES_FILES, default_names, read_names
 from yoloprune.errors import DatasetError
 from yoloprune.files import write_text
+from yoloprune.frontends.darknet.names import names_text
 
 
 def fitting_names(folder: Path, classes: int, stem: str = "") -> tuple[str, ...] | None:
@@ -37,12 +38,9 @@ def names_of_data(path: Path, classes: int) -> tuple[str, ...]:
 
 
 def write_names(path: Path, names: Sequence[str]) -> None:
-    """Write a .names file, a class a line, unless the names were made up.
-
-    Blanks within a name become single spaces, for a line is all that a name can be.
-    """
+    """Write a .names file, as `names_text` has them, unless the names were made up."""
     if tuple(names) != default_names(len(names)):
-        write_text(path, "".join(f"{' '.join(name.split()) or '_'}\n" for name in names))
+        write_text(path, names_text(names))
 
 
 def _names(path: Path, classes: int) -> tuple[str, ...] | None:

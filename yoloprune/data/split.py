@@ -1,7 +1,7 @@
 """Setting images aside, to choose networks and settings by without looking at the test images."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.data.check import Check, CheckedImage
+from yoloprune.data.check import Check
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.images import read_image
 from yoloprune.data.near_duplicates import NEAR, near_duplicate_groups, perceptual_hash
 from yoloprune.data.read import read_dataset
 from yoloprune.data.request import canonical
 from yoloprune.errors import DatasetError
+from yoloprune.reporter import SILENT, Reporter
 
 TRAINING_SPLIT, VALIDATION_SPLIT = "train", "val"
 
@@ -107,7 +108,7 @@ def divide(
     *,
     near: int = NEAR,
     seed: int = 0,
-    progress: Callable[[Sequence[CheckedImage]], Iterable[CheckedImage]] = iter,
+    reporter: Reporter = SILENT,
 ) -> Division:
     """Divide the usable images of all splits anew, near-duplicates never between two splits.
 
@@ -119,7 +120,10 @@ def divide(
         text = ", ".join(f"{name} {share:g}" for name, share in shares.items())
         raise DatasetError(f"each share must be in (0, 1), and all add up to 1: not {text}")
     images = check.images
-    hashes = [perceptual_hash(read_image(image.labelled.path)) for image in progress(images)]
+    hashes = [
+        perceptual_hash(read_image(image.labelled.path))
+        for image in reporter.track(images, "comparing")
+    ]
     if not hashes:
         raise DatasetError("no image can be used: there is nothing to divide")
     groups = near_duplicate_groups(np.array(hashes), near)

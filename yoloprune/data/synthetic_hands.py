@@ -5,9 +5,7 @@ the same folders, the same .mat files, the same faults of a box here and there o
 """
 
 import io
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -17,8 +15,7 @@ from yoloprune.data.rendering.scenes import random_scene
 from yoloprune.data.vgg_hand import PARTS
 from yoloprune.errors import UsageError
 from yoloprune.files import write_folder
-
-Progress: TypeAlias = Callable[[Sequence[tuple[str, int]]], Iterable[tuple[str, int]]]
+from yoloprune.reporter import SILENT, Reporter
 
 VALIDATION_SHARE = 738 / 4807
 """How much of training and validation together is validation, as in the original."""
@@ -29,11 +26,11 @@ _MAT_HEADER_LENGTH = 116
 
 
 def write_synthetic_hands(
-    out: Path, *, train: int, test: int, seed: int = 0, progress: Progress = iter
+    out: Path, *, train: int, test: int, seed: int = 0, reporter: Reporter = SILENT
 ) -> None:
     """Write `out`/hand_dataset with `train` images (training and validation) and `test` images.
 
-    The same numbers and seed give the same files, bit for bit. `progress` wraps the images.
+    The same numbers and seed give the same files, bit for bit.
     Raises `UsageError` if `out` is not free or a number is not possible.
     """
     if train < 1 or test < 1:
@@ -48,7 +45,7 @@ def write_synthetic_hands(
             (root / "images").mkdir(parents=True)
             (root / "annotations").mkdir()
         jobs = [(part, number) for part, count in counts.items() for number in range(1, count + 1)]
-        for part, number in progress(jobs):
+        for part, number in reporter.track(jobs, "drawing"):
             # Each image has its own numbers: more images do not change the earlier ones.
             random = np.random.default_rng((seed, list(PARTS).index(part), number))
             scene = random_scene(random)

@@ -9,11 +9,10 @@ Source: A. Mittal, A. Zisserman and P. Torr, "Hand detection using multiple prop
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +32,7 @@ from yoloprune.files import (
     temporary_folder,
     write_folder,
 )
-
-Progress: TypeAlias = Callable[[Sequence[Path]], Iterable[Path]]
+from yoloprune.reporter import SILENT, Reporter
 
 PARTS = {
     "training": Path("training_dataset", "training_data"),
@@ -114,17 +112,17 @@ def opened_original(source: Path, work: Path) -> Iterator[Path]:
         yield _root(temporary, source)
 
 
-def convert_hand_dataset(root: Path, out: Path, *, progress: Progress = iter) -> Conversion:
+def convert_hand_dataset(root: Path, out: Path, *, reporter: Reporter = SILENT) -> Conversion:
     """Write the original in `root` (the folder `hand_dataset`) as YOLO text into the folder `out`.
 
     Training and validation become the split train. Names begin with their part, since they repeat
     between parts. An image without hands gets an empty label file. What is missing or damaged is
-    left out and named. `progress` wraps the images of each part. Raises `UsageError` if `out` is
+    left out and named. Raises `UsageError` if `out` is
     not free, `DatasetError` if no image can be used.
     """
     tally = _Tally()
     with write_folder(out, must_be_new=True) as folder:
-        lists = {split: _write_split(root, folder, split, tally, progress) for split in SPLITS}
+        lists = {split: _write_split(root, folder, split, tally, reporter) for split in SPLITS}
         if not any(lists.values()):
             raise DatasetError(
                 f"{root}: no image with a readable annotation"
@@ -188,7 +186,7 @@ def _root(folder: Path, source: Path | None = None) -> Path:
 
 
 def _write_split(
-    root: Path, out: Path, split: str, tally: _Tally, progress: Progress
+    root: Path, out: Path, split: str, tally: _Tally, reporter: Reporter
 ) -> list[Path]:
     written: dict[str, Path] = {}
     for folder in ("images", "labels"):
@@ -200,7 +198,7 @@ def _write_split(
         for annotation in sorted((original / "annotations").glob("*.mat")):
             if annotation.stem not in stems and not annotation.name.startswith("."):
                 tally.skipped.append(f"{annotation}: its image is missing")
-        for image in progress(images):
+        for image in reporter.track(images, "converting"):
             name = f"{part}_{image.stem}"
             target = out / "images" / split / f"{name}{image.suffix}"
             try:

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from yoloprune.errors import RunError, YoloPruneError
+from yoloprune.reporter import SILENT, Reporter
 
 AHEAD = 2
 """Values that a process keeps ready, beside the one on its way and the one in the making."""
@@ -39,7 +40,7 @@ def made_in_order(
     count: int,
     *,
     workers: int,
-    warn: Callable[[str], None] = lambda message: None,
+    reporter: Reporter = SILENT,
 ) -> Generator[_Value, None, None]:
     """make(0), ..., make(count - 1), made by `workers` processes, or by this one if there are none.
 
@@ -54,7 +55,7 @@ def made_in_order(
                 team = _start(make, count, min(workers, count), stack)
             except OSError as error:
                 stack.close()
-                warn(
+                reporter.warn(
                     f"loader processes cannot be started ({error.strerror}): the training process "
                     "loads the images itself, which takes longer"
                 )

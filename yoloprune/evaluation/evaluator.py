@@ -63,14 +63,13 @@ from yoloprune.evaluation.coco import (
 from yoloprune.evaluation.inference import in_image, predict
 from yoloprune.evaluation.streams import in_streams
 from yoloprune.model.network import Network
+from yoloprune.reporter import SILENT, Reporter
 
 Protocol: TypeAlias = Literal["case-study", "coco"]
 
 DEFAULT_PROTOCOL: Protocol = "coco"
 """By which networks are evaluated, and the best epoch is chosen, unless asked otherwise."""
 
-Progress: TypeAlias = Callable[[Sequence[LabelledImage]], Iterable[LabelledImage]]
-"""Wraps the images that are iterated over, for a progress bar."""
 
 SCORE_THRESHOLD = 0.005
 """Scores that count in the `coco` protocol: low, for AP takes in the whole curve."""
@@ -118,7 +117,7 @@ def evaluate(
     protocol: Protocol,
     *,
     batch_size: int = BATCH_SIZE,
-    progress: Progress = iter,
+    reporter: Reporter = SILENT,
 ) -> Evaluation:
     """Evaluate by the named protocol with its standard thresholds.
 
@@ -126,12 +125,12 @@ def evaluate(
     network cannot detect in RGB or grey images or tells another number of classes apart.
     """
     if protocol == "case-study":
-        return evaluate_case_study(network, dataset, batch_size=batch_size, progress=progress)
-    return evaluate_coco(network, dataset, batch_size=batch_size, progress=progress)
+        return evaluate_case_study(network, dataset, batch_size=batch_size, reporter=reporter)
+    return evaluate_coco(network, dataset, batch_size=batch_size, reporter=reporter)
 
 
 def evaluate_case_study(
-    network: Network, dataset: Dataset, *, batch_size: int = BATCH_SIZE, progress: Progress = iter
+    network: Network, dataset: Dataset, *, batch_size: int = BATCH_SIZE, reporter: Reporter = SILENT
 ) -> Evaluation:
     """Evaluate by the `case-study` protocol (see the module's description)."""
     matcher = partial(nearest_matches, iou=pixel_box_iou)
@@ -142,7 +141,7 @@ def evaluate_case_study(
             truth = GroundTruth(boxes_xyxy=boxes, labels=sample.truth.labels)
             yield match_image(found, truth, matcher)
 
-    matched = _matched(network, dataset, pad_to_aspect, judge, batch_size, progress)
+    matched = _matched(network, dataset, pad_to_aspect, judge, batch_size, reporter)
     ranking = rank(matched, len(dataset.names))
     return _evaluation("case-study", dataset.names, ranking, average_precisions(ranking), None)
 
@@ -154,7 +153,7 @@ def evaluate_coco(
     threshold: float = SCORE_THRESHOLD,
     iou_threshold: float = NMS_THRESHOLD,
     batch_size: int = BATCH_SIZE,
-    progress: Progress = iter,
+    reporter: Reporter = SILENT,
 ) -> Evaluation:
     """Evaluate by the `coco` protocol (see the module's description).
 
@@ -169,7 +168,7 @@ def evaluate_coco(
             yield match_image(placed, sample.truth, _nearest_and_coco_matches)
 
     resize = darknet_resize(network.spec)
-    matched = _matched(network, dataset, resize, judge, batch_size, progress)
+    matched = _matched(network, dataset, resize, judge, batch_size, reporter)
     ranking = rank(matched, len(dataset.names))
     averages = coco_average_precisions(ranking, range(1, 1 + len(IOU_THRESHOLDS)))
     return _evaluation("coco", dataset.names, ranking, averages[0], averages.mean(axis=0))
@@ -203,7 +202,7 @@ def _matched(
     resize: Resize,
     judge: Callable[[list[_Sample], Predictions], Iterable[Matched]],
     batch_size: int,
-    progress: Progress,
+    reporter: Reporter,
 ) -> Iterator[Matched]:
     """The detections of each image, matched by `judge`; several batches at a time."""
     classes = class_count(network.spec)
@@ -222,7 +221,7 @@ def _matched(
     starts = range(0, len(dataset.images), batch_size)
     batches = (dataset.images[start : start + batch_size] for start in starts)
     results = chain.from_iterable(in_streams(work, batches))
-    for _, result in zip(progress(dataset.images), results, strict=True):
+    for _, result in zip(reporter.track(dataset.images, "evaluating"), results, strict=True):
         yield result
 
 

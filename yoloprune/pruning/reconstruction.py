@@ -18,7 +18,7 @@ Networks", 2017.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from yoloprune.darknet.shapes import Shape, layer_shapes, source_shapes
-from yoloprune.darknet.spec import Conv, Layer, NetworkSpec
+from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.errors import PlanError
 from yoloprune.model.network import Network
@@ -44,15 +44,13 @@ from yoloprune.pruning.statistics import (
     values_at,
     window_values,
 )
+from yoloprune.reporter import SILENT, Reporter
 
 SCARCE_RIDGE = 10.0
 """How many times larger the ridge is where samples are fewer than unknowns."""
 
 CHUNK = 8
 """Images that run through a layer at once."""
-
-Progress = Callable[[Sequence[Layer]], Iterable[Layer]]
-"""Wraps the layers that are iterated over, for a progress bar."""
 
 
 class Recovery(StrEnum):
@@ -105,7 +103,7 @@ def recover(
     recovery: Recovery = Recovery.RECONSTRUCT,
     ridge: float = RIDGE,
     seed: int = 0,
-    progress: Progress = iter,
+    reporter: Reporter = SILENT,
 ) -> Recovered:
     """Bring a slim network back towards the dense one that the plan was made for.
 
@@ -128,7 +126,7 @@ def recover(
     shapes = layer_shapes(slim_spec)
     generator = torch.Generator().manual_seed(seed)
     recovered, fits = dict(slim_state), {}
-    for layer in progress(spec.layers):
+    for layer in reporter.track(spec.layers, "recovering"):
         cut = slim_spec.layers[layer.index]
         if not isinstance(cut, Conv):
             for chunk in range(len(chunks)):

@@ -29,7 +29,7 @@ from yoloprune.model.stream import Stream, largest_outputs
 from yoloprune.pruning.budget import normalised
 from yoloprune.pruning.elimination import Reader, losses_by_elimination, readers_of
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, Member
-from yoloprune.pruning.reconstruction import CHUNK, Progress
+from yoloprune.pruning.reconstruction import CHUNK
 from yoloprune.pruning.sensitivity import Sensitivities
 from yoloprune.pruning.statistics import (
     Moments,
@@ -40,6 +40,7 @@ from yoloprune.pruning.statistics import (
     sample_bytes,
     window_values,
 )
+from yoloprune.reporter import SILENT, Reporter
 
 MeasuredScores = dict[int, NDArray[np.float64]]
 
@@ -65,13 +66,13 @@ def taylor_scores(
 
 
 def activation_scores(
-    graph: DependencyGraph, state: State, images: Tensor, *, progress: Progress = iter
+    graph: DependencyGraph, state: State, images: Tensor, *, reporter: Reporter = SILENT
 ) -> MeasuredScores:
     """Mean |activation| of each channel times the L2 norm of what reads it, by group means."""
     scores = {group.id: np.zeros(group.size) for group in graph.prunable}
     readers = _readers_of(graph)
     stream, chunks = _stream(graph, state, images)
-    for layer in progress(graph.spec.layers):
+    for layer in reporter.track(graph.spec.layers, "scoring channels"):
         if isinstance(layer, Conv) and layer.index in readers:
             # The last chunk may have fewer images than the others.
             sums = [
@@ -100,7 +101,7 @@ def reconstruction_scores(
     weights: Sensitivities,
     *,
     seed: int = 0,
-    progress: Progress = iter,
+    reporter: Reporter = SILENT,
 ) -> MeasuredScores:
     """What the network loses with each channel after a re-fit, for each MAC saved.
 
@@ -116,7 +117,7 @@ def reconstruction_scores(
     waiting: dict[int, list[Reader]] = {group.id: [] for group in graph.prunable}
     losses = {group.id: np.zeros(group.size) for group in graph.prunable}
     stream, chunks = _stream(graph, state, images)
-    for layer in progress(spec.layers):
+    for layer in reporter.track(spec.layers, "scoring channels"):
         if isinstance(layer, Conv) and layer.index in members:
             in_channels = source_shapes(layer, spec, shapes)[0][0]
             moments = _moments(stream, layer, in_channels, shapes[layer.index], generator)

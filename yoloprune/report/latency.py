@@ -9,7 +9,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.export.onnx import export_onnx
 from yoloprune.model.network import Network
+from yoloprune.reporter import SILENT, Reporter
 
 LEAST_SAVING = 1.2
 """Times fewer MACs from which on a comparison can tell what binds."""
@@ -62,17 +63,17 @@ def benchmark(
     *,
     runs: int,
     warmup: int,
-    track: Callable[[Iterable[int], str], Iterable[int]],
+    reporter: Reporter = SILENT,
 ) -> list[EngineResult]:
     """Time networks in every engine that is installed.
 
-    `track` wraps the loops for a progress bar. Threads are those of `torch.get_num_threads`.
+    Threads are those of `torch.get_num_threads`.
     """
     costs = [cost(spec) for spec, _ in networks]
     results = []
     for engine, make_timer in _engines().items():
         timers = {str(n): make_timer(*network) for n, network in enumerate(networks)}
-        found = alternating_times(timers, engine, runs=runs, warmup=warmup, track=track)
+        found = alternating_times(timers, engine, runs=runs, warmup=warmup, reporter=reporter)
         times = list(found.values())
         speedup = bound_by = None
         if len(times) == 2:
@@ -95,14 +96,14 @@ def alternating_times(
     *,
     runs: int,
     warmup: int,
-    track: Callable[[Iterable[int], str], Iterable[int]],
+    reporter: Reporter = SILENT,
 ) -> dict[str, list[float]]:
     """Milliseconds of each run of each timer, in turn, after a warm-up; shown as `what`."""
-    for _ in track(range(warmup), f"{what}: warm-up"):
+    for _ in reporter.track(range(warmup), f"{what}: warm-up"):
         for timer in timers.values():
             timer()
     times: dict[str, list[float]] = {name: [] for name in timers}
-    for _ in track(range(runs), what):
+    for _ in reporter.track(range(runs), what):
         for name, timer in timers.items():
             times[name].append(timer())
     return times

@@ -1,7 +1,6 @@
 """Latency of a network whose zeros are skipped, against dense engines on the same CPU threads."""
 
 import statistics
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +19,7 @@ from yoloprune.report.latency import (
     times_as_fast,
     wall_clock,
 )
+from yoloprune.reporter import SILENT, Reporter
 from yoloprune.sparsity.inference import LayerChoice, SparseNetwork
 
 ENGINE = "zero-skipping"
@@ -49,11 +49,11 @@ def benchmark_sparse(
     *,
     runs: int,
     warmup: int,
-    track: Callable[[Iterable[int], str], Iterable[int]],
+    reporter: Reporter = SILENT,
 ) -> SparseResult:
     """Time a network with its zeros skipped and in every dense engine, alternating run by run.
 
-    `track` wraps the loops for a progress bar. Threads are those of `torch.get_num_threads`. Raises
+    Threads are those of `torch.get_num_threads`. Raises
     `VerificationError` where the outputs differ, `WeightsError` where numba is not installed.
     """
     image = sample_image(spec)
@@ -67,7 +67,7 @@ def benchmark_sparse(
         )
 
     timers = {ENGINE: wall_clock(lambda: sparse(image))} | dense_cpu_timers(spec, state)
-    times = alternating_times(timers, "timing", runs=runs, warmup=warmup, track=track)
+    times = alternating_times(timers, "timing", runs=runs, warmup=warmup, reporter=reporter)
     dense = {engine: statistics.median(series) for engine, series in times.items()}
     del dense[ENGINE]
     fastest = min(dense, key=lambda engine: dense[engine])

@@ -8,10 +8,8 @@ import copy
 import hashlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from yoloprune.errors import CfgError, CheckpointError, DatasetError, RunError, 
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.interrupts import stop_flag
 from yoloprune.model.network import Network
+from yoloprune.reporter import SILENT, Reporter, WarnsOnce
 from yoloprune.sparsity.masks import WeightMasks, apply_masks
 from yoloprune.training.checkpoint import Position
 from yoloprune.training.config import TrainingConfig
@@ -43,20 +42,7 @@ from yoloprune.training.run_folder import (
     write_settings,
 )
 from yoloprune.training.step import training_step
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepReport:
-    """What a progress bar shows after a step; `zero_channels` is None without sparsity."""
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    images: int
-    best: float
-    zero_channels: float | None
+from yoloprune.training.tensorboard import tensorboard_log
 
 
 class InterruptedRunError(Exception):
@@ -79,9 +65,8 @@ def train(
     teacher: Network | None = None,
     masks: WeightMasks | None = None,
     resume: bool = False,
-    report: Callable[[StepReport], None] = lambda step: None,
-    after_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
-    warn: Callable[[str], None] = lambda message: None,
+    tensorboard: bool = False,
+    reporter: Reporter = SILENT,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
     """Train a network and write its run folder; returns the log, one entry an epoch.
@@ -89,6 +74,7 @@ def train(
     `best.cfg/.weights` is the moving average with the best mAP on `validation` (of the last epoch
     if there is none), `last.cfg/.weights` that of the last epoch; .names files lie beside both if
     the classes have names. The weights that `masks` remove are 0 from the first step to the last.
+    With `tensorboard` the log is written for TensorBoard too.
     Raises `DatasetError` for data that cannot train this network, `PlanError` for another network's
     masks, `CheckpointError` for a checkpoint that does not fit, `RunError` if the loss is not
     finite, memory does not suffice, a loader process dies or another process works in the run
@@ -96,6 +82,8 @@ def train(
     after every step, once the checkpoint is written.
     """
     run_spec = trainable_spec(spec, training, config, world)
+    reporter = reporter if world.is_first else SILENT
+    log = tensorboard_log(run, config.protocol) if tensorboard and world.is_first else None
     with world.locked(run):
         steps = len(training.images) // config.batch_size
         if not resume and (run / CHECKPOINT).exists():
@@ -118,7 +106,7 @@ def train(
             for name in ("best", "last"):
                 write_names(run / f"{name}.names", training.names)
         if config.sparsity and not resume:
-            loop.check_sparsity(warn)
+            loop.check_sparsity(reporter)
         images = TrainingImages(
             training,
             augment=config.augment,
@@ -128,15 +116,21 @@ def train(
         )
         images.fill_cache()
         # Every epoch has loader processes of its own, and would tell the same again.
-        once = cache(warn)
+        once = WarnsOnce(reporter)
+        shown = _State(loop)
+        first = loop.position.epoch * steps + loop.position.step
+        ticks = reporter.track(range(first, config.epochs * steps), "training", state=shown.text)
         # Among others, SIGTERM says that one has failed: nobody is left to take a step with.
         signals = (signal.SIGINT, signal.SIGTERM) if world.size == 1 else (signal.SIGINT,)
-        with stop_flag(*signals) as stopped:
+        with stop_flag(*signals) as stopped, closing(ticks):
             while loop.position.epoch < config.epochs:
-                _train_epoch(loop, images, run, report, once, stopped, stop)
+                _train_epoch(loop, images, run, ticks, shown, once, stopped, stop)
                 _finish_epoch(loop, validation, run)
-                if world.is_first:
-                    after_epoch(loop.log[-1])
+                reporter.say(_epoch_line(loop.log[-1], config))
+                if log is not None:
+                    log(loop.log[-1])
+            # The last step is done too.
+            next(ticks, None)
         return loop.log
 
 
@@ -169,6 +163,40 @@ def trainable_spec(
     return run_spec
 
 
+class _State:
+    """How a run goes, in words."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.loss: float | None = None
+        self.images, self.begun = 0, time.monotonic()
+
+    def add(self, loss: float) -> None:
+        """A step with this loss is done."""
+        self.loss = loss if self.loss is None else 0.95 * self.loss + 0.05 * loss
+        self.images += self.loop.config.batch_size
+
+    def text(self) -> str:
+        """Epoch, smoothed loss, the best mAP so far, images a second."""
+        config, best = self.loop.config, self.loop.best
+        parts = [f"epoch {min(self.loop.position.epoch + 1, config.epochs)}/{config.epochs}"]
+        if self.loss is not None:
+            parts.append(f"loss {self.loss:.2f}")
+        if best >= 0:
+            parts.append(f"mAP@0.5 ({config.protocol}) {best:.3f}")
+        if config.sparsity:
+            parts.append(f"{zero_share(self.loop.scales):.1%} of channels 0")
+        parts.append(f"{self.images / max(1e-9, time.monotonic() - self.begun):.0f} images/s")
+        return ", ".join(parts)
+
+
+def _epoch_line(line: dict[str, Any], config: TrainingConfig) -> str:
+    accuracy = ""
+    if line["map50"] is not None:
+        accuracy = f", mAP@0.5 ({config.protocol}) {line['map50']:.4f}"
+    return f"epoch {line['epoch']}/{config.epochs}: loss {sum(line['loss'].values()):.3f}{accuracy}"
+
+
 def _digest(network: Network) -> str:
     """SHA-256 over a network's layers and weights."""
     digest = hashlib.sha256(network.spec.digest().encode())
@@ -181,8 +209,9 @@ def _train_epoch(
     loop: Loop,
     images: TrainingImages,
     run: Path,
-    report: Callable[[StepReport], None],
-    warn: Callable[[str], None],
+    ticks: Generator[int, None, None],
+    shown: "_State",
+    reporter: Reporter,
     stopped: Callable[[], int],
     stop: Callable[[], bool],
 ) -> None:
@@ -198,12 +227,13 @@ def _train_epoch(
         base_size=config.input_size,
         multi_scale=config.multi_scale,
         workers=config.workers,
-        warn=warn,
+        reporter=reporter,
     )
     saved = time.monotonic()
     # No loader process outlives the epoch, whatever ends it.
     with closing(making) as batches:
         for step in range(loop.position.step, loop.steps_per_epoch):
+            next(ticks)
             try:
                 step_batches = [next(batches) for _ in range(own)]
             except RunError as error:
@@ -217,18 +247,7 @@ def _train_epoch(
             losses = training_step(loop, step_batches)
             sums = tuple(a + b for a, b in zip(loop.position.sums, losses, strict=True))
             loop.position = Position(epoch=loop.position.epoch, step=step + 1, sums=sums)
-            report(
-                StepReport(
-                    epoch=loop.position.epoch,
-                    epochs=config.epochs,
-                    step=step + 1,
-                    steps=loop.steps_per_epoch,
-                    loss=sum(losses),
-                    images=config.batch_size,
-                    best=loop.best,
-                    zero_channels=zero_share(loop.scales) if config.sparsity else None,
-                )
-            )
+            shown.add(sum(losses))
             number = stopped()
             if world.agree(bool(number) or stop()):
                 loop.save(run)

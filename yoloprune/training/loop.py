@@ -1,7 +1,7 @@
 """A run's state between two steps: network, moving average, optimizer, position."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.errors import CheckpointError
 from yoloprune.model.network import Network
+from yoloprune.reporter import Reporter
 from yoloprune.sparsity.masks import WeightMasks
 from yoloprune.training.checkpoint import (
     Checkpoint,
@@ -126,17 +127,19 @@ class Loop:
         """By how much the next proximal step shortens a scale."""
         return shrinkage(self.config, self.steps, self.steps_per_epoch)
 
-    def check_sparsity(self, warn: Callable[[str], None]) -> None:
+    def check_sparsity(self, reporter: Reporter) -> None:
         """Warn if the whole run cannot shrink a typical scale to 0, or leaves none above it."""
         if not self.scales:
-            warn("no prunable group has batch norm in all its producers: --sparsity has no effect")
+            reporter.warn(
+                "no prunable group has batch norm in all its producers: --sparsity has no effect"
+            )
             return
         budget = shrink_budget(self.config, self.steps_per_epoch)
         scale = typical_scale(self.scales)
         if SENSIBLE[0] * scale <= budget <= SENSIBLE[1] * scale:
             return
         outcome = "hardly any" if budget < scale else "nearly all"
-        warn(
+        reporter.warn(
             f"sparsity {self.config.sparsity:g} can shrink a batch-norm scale by {budget:.3g} over "
             f"the whole run, and they are {scale:.3g}: {outcome} will become 0; try "
             f"{ADVISED * self.config.sparsity * scale / budget:.2g}"

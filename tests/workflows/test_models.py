@@ -1,0 +1,106 @@
+"""Networks are read from pairs and folders, and written back as they were."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from yoloprune.darknet.parser import read_cfg, write_cfg
+from yoloprune.darknet.weights import write_weights
+from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.errors import UsageError, WeightsError, YoloPruneError
+from yoloprune.frontends.darknet.document import DarknetDocument, darknet, state, weights_sha256
+from yoloprune.graph.model import Model
+from yoloprune.model.initialization import random_state
+from yoloprune.workflows.models import load, save
+
+SPEC = yolov3_tiny(classes=2, width=0.125, size=(64, 64))
+STATE = random_state(SPEC, seed=0)
+
+
+def write_pair(folder: Path, name: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    write_cfg(folder / f"{name}.cfg", SPEC)
+    write_weights(folder / f"{name}.weights", SPEC, STATE)
+    return folder / f"{name}.cfg"
+
+
+def source(model: Model) -> str:
+    document = darknet(model)
+    assert document.source is not None
+    return document.source[0].name
+
+
+def test_what_is_read_is_written_back(tmp_path: Path) -> None:
+    cfg = write_pair(tmp_path, "net")
+    cfg.with_suffix(".names").write_text("left\nright\n")
+    model = load(str(cfg), str(cfg.with_suffix(".weights")))
+    assert model.document.names == ("left", "right")
+    save(model, tmp_path / "new" / "copy.cfg")
+    for kind in ("cfg", "weights", "names"):
+        written = (tmp_path / "new" / f"copy.{kind}").read_bytes()
+        assert written == cfg.with_suffix(f".{kind}").read_bytes()
+    assert darknet(load(tmp_path / "new" / "copy.cfg")).spec == read_cfg(cfg)
+
+
+def test_the_state_of_a_model_is_its_parameters(tmp_path: Path) -> None:
+    model = load(write_pair(tmp_path, "net"))
+    arrays = state(model.parameters)
+    assert arrays.keys() == STATE.keys()
+    for index, parameters in STATE.items():
+        for (name, a), (other, b) in zip(parameters.items(), arrays[index].items(), strict=True):
+            assert name == other and torch.equal(a, b)
+    assert set(model.parameters) == set(model.graph.parameters)
+
+
+def test_a_folder_stands_for_its_network(tmp_path: Path) -> None:
+    for name in ("best", "last"):
+        write_pair(tmp_path / "run", name)
+    model = load(tmp_path / "run")
+    assert source(model) == "best.cfg"
+    assert model.document.title == "run"
+    assert load(write_pair(tmp_path, "net")).document.title == "net"
+    with pytest.raises(UsageError, match="is a folder"):
+        load(tmp_path / "run", tmp_path / "net.weights")
+    write_pair(tmp_path / "run", "slim")
+    with pytest.raises(YoloPruneError, match=r"holds slim\.cfg and best\.cfg"):
+        load(tmp_path / "run")
+    with pytest.raises(YoloPruneError, match="no network in this folder"):
+        load(tmp_path)
+
+
+def test_a_cfg_alone_needs_its_weights_beside_it(tmp_path: Path) -> None:
+    cfg = write_pair(tmp_path, "net")
+    assert load(cfg).graph.digest() == load(cfg, cfg.with_suffix(".weights")).graph.digest()
+    cfg.with_suffix(".weights").unlink()
+    with pytest.raises(WeightsError, match=r"net\.weights is not beside it"):
+        load(cfg)
+    with pytest.raises(YoloPruneError, match="cannot read the cfg"):
+        load(tmp_path / "gone.cfg")
+    with pytest.raises(UsageError, match=r"model\.onnx: a Darknet network is written as a \.cfg"):
+        load(write_pair(tmp_path, "net")).save(tmp_path / "model.onnx")
+
+
+def test_a_model_is_shown_in_a_line(tmp_path: Path) -> None:
+    model = load(write_pair(tmp_path, "net"))
+    assert str(model).startswith("net: batchx3x64x64 input, ")
+    numbers = sum(array.numel() for array in model.parameters.values())
+    assert f"{numbers:,} numbers in {len(model.parameters)} parameters" in repr(model)
+    assert "\n" not in str(model) and len(str(model)) < 110
+    document = DarknetDocument(spec=SPEC, title="<b>")
+    odd = Model(graph=model.graph, parameters=model.parameters, document=document)
+    page = odd._repr_html_()
+    assert "&lt;b&gt;" in page and "<b>" not in page
+
+
+def test_the_digest_of_weights_does_not_need_a_file(tmp_path: Path) -> None:
+    model = load(write_pair(tmp_path, "net"))
+    made = Model(
+        graph=model.graph,
+        parameters=model.parameters,
+        document=DarknetDocument(spec=SPEC, title="made"),
+    )
+    changed = dict(model.parameters)
+    changed["layer_0.bias"] = changed["layer_0.bias"] + 1
+    other = Model(graph=made.graph, parameters=changed, document=made.document)
+    assert weights_sha256(made) == weights_sha256(made) != weights_sha256(other)

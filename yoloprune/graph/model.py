@@ -1,0 +1,77 @@
+"""A trained network: its graph, its parameters, and the document that it was read from."""
+
+import html
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from yoloprune.graph.graph import Graph
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Document(Protocol):
+    """A network in the format that it was read from: what a graph does not say of it.
+
+    Each front end has one of its own, and writes it back with every option as it was.
+    """
+
+    @property
+    def title(self) -> str:
+        """A short name of the network."""
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Names of the classes that it tells apart, where they are known."""
+
+    def write(self, parameters: "Mapping[str, Tensor]", path: Path) -> None:
+        """Write the network with these parameters, in files named by `path`.
+
+        Raises `UsageError` for a path that says another format.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Model:
+    """A trained network.
+
+    `parameters` are the arrays of the graph's parameters, by name.
+    """
+
+    graph: Graph
+    parameters: "Mapping[str, Tensor]"
+    document: Document
+
+    def save(self, path: str | Path) -> None:
+        """Write the network in the format that it was read from: for Darknet, `path` is the .cfg.
+
+        Raises `UsageError` for a path that says another format.
+        """
+        self.document.write(self.parameters, Path(path))
+
+    def __str__(self) -> str:
+        """The network in a line."""
+        return f"{self.document.title}: {', '.join(f'{v} {k}' for k, v in _facts(self.graph))}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>"
+            for name, value in _facts(self.graph)
+        )
+        return f"<table><caption>{html.escape(self.document.title)}</caption>{cells}</table>"
+
+
+def _facts(graph: Graph) -> list[tuple[str, str]]:
+    """What a graph takes and consists of: (what, how much)."""
+    sizes = [math.prod(parameter.shape) for parameter in graph.parameters.values()]
+    shapes = ("x".join(map(str, value.shape)) for value in graph.inputs.values())
+    return [
+        ("input", " and ".join(shapes)),
+        ("nodes", f"{len(graph.nodes):,}"),
+        (f"numbers in {len(sizes)} parameters", f"{sum(sizes):,}"),
+    ]

@@ -1,0 +1,81 @@
+"""Networks on disk: a Darknet pair, or a folder that `prune`, `train`, `finetune`, ... wrote."""
+
+from pathlib import Path
+
+from yoloprune.darknet.cfg import read_cfg_text
+from yoloprune.darknet.foreign import refuse_foreign
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.weights import read_weights
+from yoloprune.data.names import fitting_names
+from yoloprune.errors import PlanError, UsageError, WeightsError
+from yoloprune.frontends.darknet.document import model
+from yoloprune.graph.model import Model
+
+IN_FOLDERS = ("slim", "sparse", "best", "last")
+"""Names of the networks in the folders of `prune`, of `sparsify`, and of runs."""
+
+
+def load(path: str | Path, weights: str | Path | None = None) -> Model:
+    """The network in a .cfg and its .weights, or in a folder that pruning or training wrote.
+
+    Without `weights` they are those beside the .cfg. Raises `CfgError` or `WeightsError` if the
+    files cannot be read, `PlanError` for a folder that holds no network, or several.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if weights is not None:
+            raise UsageError(f"{path} is a folder: {weights} does not go with it")
+        path, weights = network_in(path)
+    elif weights is None:
+        weights = path.with_suffix(".weights")
+        if weights == path or not weights.exists():
+            read_cfg_text(path)  # Says what the file is, if it is no cfg.
+            raise WeightsError(f"{path}: {weights.name} is not beside it: name the .weights too")
+    spec, weights = read_cfg(path), Path(weights)
+    return model(
+        spec,
+        read_weights(weights, spec),
+        title=title(path),
+        names=names_beside(path, spec),
+        source=(path, weights),
+    )
+
+
+def save(network: Model, path: str | Path) -> None:
+    """Write a network in the format that it was read from: for Darknet, `path` is the .cfg.
+
+    Raises `UsageError` for a path that says another format.
+    """
+    network.save(path)
+
+
+def network_in(folder: Path) -> tuple[Path, Path]:
+    """The files of the network in a folder that `prune`, `sparsify`, `train`, ... wrote.
+
+    Raises `PlanError` if it holds none or several.
+    """
+    found = [name for name in IN_FOLDERS if (folder / f"{name}.cfg").exists()]
+    if "best" in found and "last" in found:
+        found.remove("last")  # A run's last epoch, beside its best.
+    if len(found) > 1:
+        raise PlanError(
+            f"{folder} holds {' and '.join(f'{name}.cfg' for name in found)}: give the .cfg and "
+            "the .weights of the one you mean"
+        )
+    if not found:
+        refuse_foreign(folder, "cfg")
+        looked_for = ", ".join(f"{name}.cfg" for name in IN_FOLDERS)
+        raise PlanError(f"{folder}: no network in this folder (looked for {looked_for})")
+    return folder / f"{found[0]}.cfg", folder / f"{found[0]}.weights"
+
+
+def title(cfg: Path) -> str:
+    """A short name of a network: its folder's, where the file's says nothing."""
+    return cfg.resolve().parent.name if cfg.stem in IN_FOLDERS else cfg.stem
+
+
+def names_beside(cfg: Path, spec: NetworkSpec) -> tuple[str, ...] | None:
+    """The class names that stand beside a cfg, or None."""
+    classes = {head.classes for head in spec.heads}
+    return fitting_names(cfg.parent, classes.pop(), cfg.stem) if len(classes) == 1 else None
