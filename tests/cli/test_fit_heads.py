@@ -13,7 +13,7 @@ from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.anchors import network_anchors
 
-SETTINGS = ("--epochs", 1, "--batch-size", 4, "--workers", 0, "--quiet")
+SETTINGS = ("--epochs", 1, "--batch-size", 4, "--workers", 0)
 STILL = (*SETTINGS, "--learning-rate", 1e-9)
 
 
