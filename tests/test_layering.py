@@ -55,6 +55,8 @@ NO_TORCH = (
     "frontends.darknet.heads",
     "graph.builder",
     "graph.graph",
+    "graph.operators.rules",
+    "graph.operators.windows",
     "pruning.budget",
     "pruning.channels",
     "pruning.groups",

@@ -1,0 +1,32 @@
+"""ONNX's numbers for dtypes."""
+
+import torch
+
+from yoloprune.graph.graph import Node
+from yoloprune.graph.operators.operator import refused
+
+FLOAT = 1
+DOUBLE = 11
+
+_DTYPES = {
+    FLOAT: torch.float32,
+    2: torch.uint8,
+    3: torch.int8,
+    4: torch.uint16,
+    5: torch.int16,
+    6: torch.int32,
+    7: torch.int64,
+    9: torch.bool,
+    10: torch.float16,
+    DOUBLE: torch.float64,
+    12: torch.uint32,
+    13: torch.uint64,
+    16: torch.bfloat16,
+}
+
+
+def dtype_of(node: Node, code: int) -> torch.dtype:
+    """The dtype of a number in ONNX's `TensorProto.DataType`."""
+    if code not in _DTYPES:
+        raise refused(node, f"asks for the dtype {code} of ONNX, which torch has not")
+    return _DTYPES[code]
