@@ -21,7 +21,6 @@ LEVELS = {
     "locks": 0,
     "reporter": 0,
     "darknet": 1,
-    "cost": 2,
     "frontends": 2,
     "pruning.channels": 2,
     "pruning.groups": 2,
@@ -44,8 +43,8 @@ LEVELS = {
     "cli": 10,
 }
 NO_TORCH = (
-    "cost",
     "darknet.cfg",
+    "darknet.cost",
     "darknet.options",
     "darknet.parser",
     "darknet.shapes",
@@ -112,8 +111,43 @@ def test_analysis_needs_no_torch(module: str) -> None:
     assert not {name for name in imported(module) if name.split(".")[0] == "torch"}
 
 
+def loaded(code: str, *names: str) -> set[str]:
+    """Which of these packages a program has imported when it ends."""
+    program = f"import sys\ntry:\n    {code}\nfinally:\n    print(*sys.modules, file=sys.stderr)"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    modules = set(found.stderr.split())
+    assert "yoloprune" in modules, found.stderr
+    return modules & set(names)
+
+
+def command(line: str) -> str:
+    return f"from yoloprune.cli.main import app; app({line.split()})"
+
+
+HEAVY = ("torch", "numpy", "cv2", "matplotlib", "scipy", "yaml")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import yoloprune; yoloprune.__version__, yoloprune.cost, yoloprune.YoloPruneError",
+        "import rich, yoloprune; assert 'rich' in sys.modules",
+        command("--help"),
+        command("--version"),
+        command("no-such-command"),
+    ],
+)
+def test_what_computes_nothing_loads_nothing_heavy(code: str) -> None:
+    assert not loaded(code, *HEAVY)
+
+
+def test_data_is_checked_without_torch(tmp_path: Path) -> None:
+    assert loaded(command("data check --help"), "torch", "numpy") == {"numpy"}
+    assert loaded(command(f"data check {tmp_path}"), "torch", "numpy") == {"numpy"}
+
+
 def test_optional_and_slow_packages_are_imported_where_they_are_used() -> None:
     heavy = ("torch_pruning", "pycocotools", "onnx", "onnxruntime", "numba", "matplotlib")
-    code = f"import sys, yoloprune.cli.main; print([m for m in {heavy} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    code = "from yoloprune.cli.main import app; import typer; "
+    code += "[c.load() for c in typer.main.get_command(app).commands.values()]"
+    assert loaded(code, "torch", *heavy) == {"torch"}

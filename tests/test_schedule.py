@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.random_networks import random_state
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.zoo import yolov3_tiny

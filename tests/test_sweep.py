@@ -2,7 +2,7 @@
 
 import pytest
 
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.zoo import yolov3_tiny

@@ -14,7 +14,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.pruning.plans import with_carriers, with_dead_channels
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.model.initialization import random_state
 from yoloprune.pruning.compensation import compensate

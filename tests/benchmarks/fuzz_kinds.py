@@ -42,7 +42,7 @@ from yoloprune.case_study.subject import Subject, read_subject, write_subject
 from yoloprune.cli import iterate, steps
 from yoloprune.cli.pruned_folder import read_pruned
 from yoloprune.cli.slim_folder import read_slim_folder, write_report, write_slim
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import format_cfg, read_cfg, write_cfg
 from yoloprune.darknet.weights import parameter_shapes, read_weights, write_weights
 from yoloprune.darknet.zoo import yolov3_tiny

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.export.onnx import export_onnx

@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.model.initialization import random_state
 from yoloprune.model.network import Network

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
 from yoloprune.darknet.zoo import yolov3

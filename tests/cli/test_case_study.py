@@ -16,7 +16,7 @@ from tests.case_study.tiny import TINY, torch_alone
 from tests.cli.commands import refused, run
 from yoloprune.case_study import measurements
 from yoloprune.case_study.settings import PRESETS
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.report import latency
 

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from tests.cli.commands import refused, run
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
 

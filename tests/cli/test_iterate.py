@@ -15,7 +15,7 @@ import torch
 
 from tests.cli.commands import refused, run
 from yoloprune.cli.iteration import Channels
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.darknet.zoo import yolov3_tiny

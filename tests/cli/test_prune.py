@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.cli.commands import refused, run
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights, write_weights
 

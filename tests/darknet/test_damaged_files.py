@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.random_networks import random_state
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import format_cfg, parse_cfg, read_cfg
 from yoloprune.darknet.weights import parameter_shapes, read_weights, write_weights
 from yoloprune.darknet.zoo import yolov3_tiny

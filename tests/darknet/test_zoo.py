@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.architectures import ARCHITECTURES
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.shapes import layer_shapes
 from yoloprune.darknet.spec import Conv, MaxPool, NetworkSpec, Shortcut
 from yoloprune.darknet.zoo import NETWORKS, CfgBuilder, yolov3, yolov3_tiny

@@ -3,7 +3,6 @@ import torch
 from torch import Tensor
 
 from yoloprune.detection.boxes import (
-    Placement,
     box_cxcywh_to_xyxy,
     box_iou,
     boxes_to_image,
@@ -11,6 +10,7 @@ from yoloprune.detection.boxes import (
     clip_boxes,
     pixel_box_iou,
 )
+from yoloprune.detection.placement import Placement
 
 
 def test_centre_and_size_become_corners() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests import architectures
 from tests.random_networks import network_specs
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.zoo import yolov3, yolov3_tiny

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from tests.random_networks import random_state
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.detection.decode import Detections

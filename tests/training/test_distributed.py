@@ -17,9 +17,9 @@ from tests.training.test_engine import ALONE, CONFIG, SPEC
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import DatasetError
 from yoloprune.model.initialization import training_state
-from yoloprune.training import distributed
-from yoloprune.training.distributed import World, first_speaks, world
+from yoloprune.training.distributed import World, world
 from yoloprune.training.engine import train
+from yoloprune.training.peers import PATIENCE, first_speaks
 
 SCRIPT = """
 import json, sys
@@ -65,9 +65,7 @@ def command() -> None:
             raise DatasetError("second: found by 1")
         here.wait()
 
-main.app.registered_commands.clear()
 main.app.command()(command)
-main.app.command("other")(command)
 main.app(["command"])
 """
 
@@ -145,7 +143,28 @@ def test_others_hold_their_errors_back(monkeypatch: pytest.MonkeyPatch, rank: in
         monkeypatch.setenv("WORLD_SIZE", str(size))
         with pytest.raises(DatasetError), first_speaks():
             raise DatasetError("bad data")
-    assert waited == [distributed.PATIENCE] * rank
+    assert waited == [PATIENCE] * rank
+
+
+@pytest.mark.parametrize(
+    ("error", "waits"),
+    [
+        (torch.distributed.DistNetworkError("connection reset"), 1),
+        (RuntimeError("connection closed by peer"), 1),
+        (torch.OutOfMemoryError("out of memory"), 0),
+        (DatasetError("bad data"), 0),
+    ],
+)
+def test_the_first_holds_back_that_it_lost_another(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, waits: int
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(type(error)), first_speaks():
+        raise error
+    assert waited == [PATIENCE] * waits
 
 
 def test_alone_the_first_is_the_only_one() -> None:

@@ -18,7 +18,7 @@ from yoloprune.case_study.pipeline import rows
 from yoloprune.case_study.settings import StudySettings
 from yoloprune.case_study.stages import finished_stages, read_manifest
 from yoloprune.case_study.subject import SUBJECT, Subject, read_subject
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.dataset import LabelledImage

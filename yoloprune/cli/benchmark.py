@@ -16,7 +16,7 @@ from yoloprune.cli.console import (
     print_table,
 )
 from yoloprune.cli.networks import first_network, only_network
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
 from yoloprune.errors import UsageError

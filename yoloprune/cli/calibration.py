@@ -19,7 +19,7 @@ from yoloprune.data.images import (
     read_image,
 )
 from yoloprune.data.read import dataset_images
-from yoloprune.detection.boxes import Placement
+from yoloprune.detection.placement import Placement
 from yoloprune.errors import DatasetError
 from yoloprune.pruning.fitting import RIDGE
 from yoloprune.pruning.plan import PruningPlan

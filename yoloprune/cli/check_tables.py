@@ -3,22 +3,19 @@
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from yoloprune.cli.console import output, print_table
-
-if TYPE_CHECKING:
-    from yoloprune.data.anchors import AnchorFit, Shapes
-    from yoloprune.data.check import Check
+from yoloprune.data.anchors import AnchorFit, Shapes
+from yoloprune.data.check import Check
 
 _SHOWN_FINDINGS = 5
 _SHOWN_CLASSES = 20
 _SIDES = (8, 16, 32, 64, 128, 256)
 
 
-def check_document(
-    checked: "Check", shapes: "Shapes", fit: "AnchorFit | None"
-) -> dict[str, object]:
+def check_document(checked: Check, shapes: Shapes, fit: AnchorFit | None) -> dict[str, object]:
     """What was found, for JSON: `shapes` (N, 2) are the boxes in pixels of the input."""
     return {
         "names": checked.names,
@@ -35,7 +32,7 @@ def check_document(
     }
 
 
-def print_check(checked: "Check") -> None:
+def print_check(checked: Check) -> None:
     """Print what each split holds, and the first findings of each kind."""
     header = ("split", "images", "usable", "objects", "without objects")
     print_table(f"Classes: {_classes(checked)}", header, list(split_rows(checked)))
@@ -53,7 +50,7 @@ def print_check(checked: "Check") -> None:
         output.print("nothing is wrong")
 
 
-def _classes(checked: "Check") -> str:
+def _classes(checked: Check) -> str:
     """How many there are, and what the first are called, with their usable objects."""
     counts = Counter(label for i in checked.images for label in i.labelled.labels.tolist())
     shown = [f"{name} {counts[label]}" for label, name in enumerate(checked.names)]
@@ -61,9 +58,7 @@ def _classes(checked: "Check") -> str:
     return f"{len(shown)} ({', '.join(shown[:_SHOWN_CLASSES])}{more})"
 
 
-def print_shapes(
-    shapes: "Shapes", size: tuple[int, int], title: str, fit: "AnchorFit | None"
-) -> None:
+def print_shapes(shapes: Shapes, size: tuple[int, int], title: str, fit: AnchorFit | None) -> None:
     """Print how large the boxes are at an input of (height, width), and how well anchors fit."""
     if fit is None:
         output.print("no boxes")
@@ -77,17 +72,15 @@ def print_shapes(
     )
 
 
-def split_rows(checked: "Check") -> Iterator[tuple[str, int, int, int, int]]:
+def split_rows(checked: Check) -> Iterator[tuple[str, int, int, int, int]]:
     """Split, images, usable ones, objects in them, and usable images without objects."""
     for split, images in checked.splits.items():
         counts = [len(image.labelled.labels) for image in images]
         yield split, checked.listed[split], len(images), sum(counts), counts.count(0)
 
 
-def _side_rows(shapes: "Shapes") -> Iterator[tuple[str, int]]:
+def _side_rows(shapes: Shapes) -> Iterator[tuple[str, int]]:
     """How many boxes have sides in each range of pixels."""
-    import numpy as np
-
     bins = np.bincount(
         np.searchsorted(_SIDES, np.sqrt(shapes.prod(axis=1)), side="right"),
         minlength=len(_SIDES) + 1,

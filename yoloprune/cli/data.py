@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import numpy as np
 import typer
 
 from yoloprune.cli.check_tables import check_document, print_check, print_shapes, split_rows
@@ -17,13 +19,36 @@ from yoloprune.cli.console import (
     print_table,
 )
 from yoloprune.cli.labelled import AllowFaulty
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.zoo import COCO_ANCHORS
+from yoloprune.data.anchors import (
+    Shapes,
+    anchor_fit,
+    cfg_anchors,
+    format_anchors,
+    input_shapes,
+    network_anchors,
+)
+from yoloprune.data.check import check_dataset, refuse_unlabelled, write_clean_copy
+from yoloprune.data.downloads import download
+from yoloprune.data.faults import sound_boxes
+from yoloprune.data.images import darknet_resize, read_image_file
+from yoloprune.data.images import letterbox as letterbox_images
+from yoloprune.data.inspection import image_size
 from yoloprune.data.near_duplicates import HASH_BITS, NEAR
+from yoloprune.data.read import read_raw
+from yoloprune.data.request import canonical
+from yoloprune.data.split import divide
+from yoloprune.data.synthetic_hands import write_synthetic_hands
+from yoloprune.data.vgg_hand import (
+    EXPECTED,
+    Conversion,
+    convert_hand_dataset,
+    opened_original,
+    warnings_of,
+)
+from yoloprune.files import refuse_existing, refuse_inside
 from yoloprune.reporter import Reporter
-
-if TYPE_CHECKING:
-    from yoloprune.darknet.spec import NetworkSpec
-    from yoloprune.data.anchors import Shapes
-    from yoloprune.data.vgg_hand import Conversion
 
 data_app = typer.Typer(
     no_args_is_help=True, help="Prepare, check and make labelled data sets.", add_completion=False
@@ -65,12 +90,6 @@ def vgg_hand(
     quiet: Quiet = False,
 ) -> None:
     """Turn the original VGG Hand data set into YOLO text: images, labels, hand.data."""
-    from dataclasses import asdict
-
-    from yoloprune.data.downloads import download
-    from yoloprune.data.vgg_hand import convert_hand_dataset, opened_original
-    from yoloprune.files import refuse_existing
-
     if source is None and url is None:
         raise typer.BadParameter("give SRC, or --download URL")
     if url is None and (sha256 is not None or size is not None):
@@ -106,11 +125,6 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Report what is wrong with images and labels; the data set itself is never changed."""
-    from yoloprune.data.anchors import anchor_fit, input_shapes
-    from yoloprune.data.check import check_dataset, refuse_unlabelled, write_clean_copy
-    from yoloprune.data.read import read_raw
-    from yoloprune.files import refuse_existing, refuse_inside
-
     if fix != (out is not None):
         raise typer.BadParameter("--fix and --out DIR belong together")
     if out is not None:
@@ -160,19 +174,6 @@ def anchors(
     quiet: Quiet = False,
 ) -> None:
     """Fit anchors to the boxes by k-means, and print them as `zoo --anchors` takes them."""
-
-    from yoloprune.data.anchors import (
-        anchor_fit,
-        cfg_anchors,
-        format_anchors,
-        input_shapes,
-    )
-    from yoloprune.data.faults import sound_boxes
-    from yoloprune.data.images import read_image_file
-    from yoloprune.data.inspection import image_size
-    from yoloprune.data.read import read_raw
-    from yoloprune.data.request import canonical
-
     title, before, (height, width), letterboxed = _reference(cfg, size)
     splits = read_raw(path, images, split).splits
     training = [images for name, images in splits.items() if canonical(name) == "train"]
@@ -239,11 +240,6 @@ def split(
     quiet: Quiet = False,
 ) -> None:
     """Write a copy divided into train, val and test; near-duplicates stay on one side."""
-    from yoloprune.data.check import check_dataset, write_clean_copy
-    from yoloprune.data.read import read_raw
-    from yoloprune.data.split import divide
-    from yoloprune.files import refuse_existing, refuse_inside
-
     refuse_existing(out)
     refuse_inside(out, path)
     shares = {"train": 1 - val - test, "val": val} | ({"test": test} if test else {})
@@ -302,8 +298,6 @@ def synthetic_hands(
     quiet: Quiet = False,
 ) -> None:
     """Draw a hand data set in the original's form, for `vgg-hand` to convert."""
-    from yoloprune.data.synthetic_hands import write_synthetic_hands
-
     reporter = ConsoleReporter(quiet=quiet)
     write_synthetic_hands(out, train=train, test=test, seed=seed, reporter=reporter)
     output.print(
@@ -313,17 +307,9 @@ def synthetic_hands(
     )
 
 
-def _reference(cfg: Path | None, size: int | None) -> "tuple[str, Shapes, tuple[int, int], bool]":
+def _reference(cfg: Path | None, size: int | None) -> tuple[str, Shapes, tuple[int, int], bool]:
     """Title and anchors to compare with, input (height, width), and whether it letterboxes."""
-    import numpy as np
-
-    from yoloprune.darknet.parser import read_cfg
-    from yoloprune.darknet.zoo import COCO_ANCHORS
-    from yoloprune.data.anchors import network_anchors
-    from yoloprune.data.images import darknet_resize
-    from yoloprune.data.images import letterbox as letterbox_images
-
-    spec: NetworkSpec | None = None if cfg is None else read_cfg(cfg)
+    spec = None if cfg is None else read_cfg(cfg)
     side = _DEFAULT_SIZE if size is None else size
     if spec is None:
         return "COCO's", np.array(COCO_ANCHORS, np.float64), (side, side), False
@@ -333,9 +319,7 @@ def _reference(cfg: Path | None, size: int | None) -> "tuple[str, Shapes, tuple[
     return str(cfg), network_anchors(spec), own, letterbox
 
 
-def _print_conversion(conversion: "Conversion", out: Path, reporter: Reporter) -> None:
-    from yoloprune.data.vgg_hand import EXPECTED, warnings_of
-
+def _print_conversion(conversion: Conversion, out: Path, reporter: Reporter) -> None:
     for line in warnings_of(conversion):
         reporter.warn(line)
     found = conversion.found

@@ -7,7 +7,7 @@ import typer
 
 from yoloprune.cli.console import ConsoleReporter, Json, Quiet, output, print_json, print_table
 from yoloprune.cli.networks import only_network
-from yoloprune.cost import Cost, cost
+from yoloprune.darknet.cost import Cost, cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights

@@ -33,7 +33,7 @@ from yoloprune.cli.training import (
     training_size,
 )
 from yoloprune.cli.training_data import TrainSplit, ValSplit, training_data
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights

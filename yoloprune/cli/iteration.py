@@ -11,7 +11,7 @@ from typing import ClassVar, TypeAlias
 from yoloprune.cli.calibration import Calibration, run_recovery
 from yoloprune.cli.measured import measured_scores
 from yoloprune.cli.slim_folder import write_report, write_slim
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.errors import PlanError

@@ -1,14 +1,14 @@
 """Labelled data for commands: read, with a word about everything that was odd."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from yoloprune.data.dataset import Dataset
+from yoloprune.data.faults import described
+from yoloprune.data.read import read_dataset
 from yoloprune.reporter import SILENT, Reporter
-
-if TYPE_CHECKING:
-    from yoloprune.data.dataset import Dataset
 
 AllowFaulty = Annotated[
     bool,
@@ -28,10 +28,8 @@ def read_labelled(
     images: Path | None = None,
     allow_faulty: bool = False,
     reporter: Reporter = SILENT,
-) -> "Dataset":
+) -> Dataset:
     """One split of a data set, as `read_dataset` reads it; warns of all that was odd."""
-    from yoloprune.data.read import read_dataset
-
     dataset = read_dataset(
         path,
         classes=classes,
@@ -44,9 +42,7 @@ def read_labelled(
     return dataset
 
 
-def say_remarks(path: Path, dataset: "Dataset", reporter: Reporter) -> None:
+def say_remarks(path: Path, dataset: Dataset, reporter: Reporter) -> None:
     """Warn of all that was odd in a data set."""
-    from yoloprune.data.faults import described
-
     for remark in dataset.remarks:
         reporter.warn(f"{path}: {described(remark)}")

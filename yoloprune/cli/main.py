@@ -11,32 +11,96 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from yoloprune.cli.benchmark import benchmark
-from yoloprune.cli.case_study import case_study, report
-from yoloprune.cli.console import errors
-from yoloprune.cli.data import data_app
-from yoloprune.cli.detect import detect
-from yoloprune.cli.evaluate import evaluate
-from yoloprune.cli.export import export
-from yoloprune.cli.init import init
-from yoloprune.cli.inspect import inspect
-from yoloprune.cli.iterate import iterate
-from yoloprune.cli.prune import prune
-from yoloprune.cli.reconstruct import reconstruct
-from yoloprune.cli.sparsify import expand, sparsify
-from yoloprune.cli.sweep import sweep
-from yoloprune.cli.train import finetune, train
-from yoloprune.cli.verify import verify
-from yoloprune.cli.zoo import zoo
+import yoloprune
+from yoloprune.cli.on_demand import OnDemand
 from yoloprune.errors import FaultyDataError, YoloPruneError
-from yoloprune.training.distributed import among_others, first_speaks
 from yoloprune.training.memory import is_out_of_memory
+from yoloprune.training.peers import among_others, first_speaks
+
+COMMANDS = {
+    "inspect": (
+        "inspect:inspect",
+        "Show layers, cost and channel groups; with weights, also each group's dead channels.",
+    ),
+    "sweep": (
+        "sweep:sweep",
+        "Show how mAP@0.5 (coco) falls with the MACs, for each criterion, without fine-tuning.",
+    ),
+    "prune": (
+        "prune:prune",
+        "Remove channels to meet a budget; prove, write and report the slim network.",
+    ),
+    "sparsify": (
+        "sparsify:sparsify",
+        "Set the weights of smallest magnitude to zero; write .weights, masks and a packed file.",
+    ),
+    "expand": (
+        "sparsify:expand",
+        "Make an ordinary .weights file of a packed one, bit for bit.",
+    ),
+    "reconstruct": (
+        "reconstruct:reconstruct",
+        "Re-fit a pruned network's kernels to the dense network, in closed form, without labels.",
+    ),
+    "verify": (
+        "verify:verify",
+        "Prove again that a pruned folder is exactly what its plan makes of the dense network.",
+    ),
+    "evaluate": (
+        "evaluate:evaluate",
+        "Measure mAP, precision and recall of a network on labelled images.",
+    ),
+    "detect": (
+        "detect:detect",
+        "Find objects, draw them, and list them in DIR/detections.json and .csv.",
+    ),
+    "train": (
+        "train:train",
+        "Train a network with YOLO heads; `--resume` goes on where a run was stopped.",
+    ),
+    "finetune": (
+        "train:finetune",
+        "Train a network further, with or without its dense teacher; a folder's zeros stay zero.",
+    ),
+    "iterate": (
+        "iterate:iterate",
+        "Prune in small steps with fine-tuning between them; `--resume` goes on after a stop.",
+    ),
+    "case-study": (
+        "case_study:case_study",
+        "Train, prune, fine-tune, measure and report; run again to go on after a stop.",
+    ),
+    "report": (
+        "case_study:report",
+        "Write the report of a case study anew, of as much as is finished.",
+    ),
+    "export": (
+        "export:export",
+        "Write a network as ONNX, and check the file in ONNX Runtime.",
+    ),
+    "benchmark": (
+        "benchmark:benchmark",
+        "Time networks at batch 1 in every installed engine, alternating run by run.",
+    ),
+    "zoo": ("zoo:zoo", "Write the cfg of a built-in network."),
+    "init": (
+        "init:init",
+        "Write seeded random weights and batch-norm statistics for a network.",
+    ),
+    "data": ("data:data_app", "Prepare, check and make labelled data sets."),
+}
+"""Where in `yoloprune.cli` each command is, and its line in the list: the head of its help."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class _OneLineErrors(TyperGroup):
     """Prints what a user can mend as one line and exits with code 2; `--debug` shows it whole."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, (where, line) in COMMANDS.items():
+            self.add_command(OnDemand(name, f"yoloprune.cli.{where}", line))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse words that no file can be called by; no system passes them on, but tests do."""
@@ -83,6 +147,9 @@ def _where(error: OSError) -> str:
 
 
 def _refuse(message: str) -> NoReturn:
+    # Here, as rich takes longer than all else that the list of commands needs.
+    from yoloprune.cli.console import errors
+
     # Where nothing can be printed, the exit code has to do.
     with suppress(OSError):
         errors.print("error: ", style="bold red", end="")
@@ -93,41 +160,30 @@ def _refuse(message: str) -> NoReturn:
 app = typer.Typer(
     cls=_OneLineErrors,
     no_args_is_help=True,
-    add_completion=False,
+    # The list is plain, and so there at once; the help of a command is rich.
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Structural pruning for Darknet YOLO detectors: analysed, exact, verified.",
+    help="Structural pruning for Darknet YOLO detectors: analyzed, exact, verified.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"yoloprune {yoloprune.__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def _global(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
 ) -> None:
     """Options before the command's name."""
-
-
-for _command in (
-    inspect,
-    sweep,
-    prune,
-    sparsify,
-    expand,
-    reconstruct,
-    verify,
-    evaluate,
-    detect,
-    train,
-    finetune,
-    iterate,
-    case_study,
-    report,
-    export,
-    benchmark,
-    zoo,
-    init,
-):
-    app.command()(_command)
-app.add_typer(data_app, name="data")
 
 
 def main() -> None:

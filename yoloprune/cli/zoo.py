@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import output
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.zoo import NETWORKS
 from yoloprune.errors import UsageError

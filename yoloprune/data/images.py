@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.image_header import read_claim
 from yoloprune.data.text_files import read_image_list
-from yoloprune.detection.boxes import Placement
+from yoloprune.detection.placement import Placement
 from yoloprune.errors import CfgError, DatasetError
 from yoloprune.files import read_file, write_atomically
 

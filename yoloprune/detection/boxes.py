@@ -3,18 +3,10 @@
 xyxy: left, top, right, bottom. cxcywh: centre, width, height. N, M: numbers of boxes.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """Where an image lies in a network's input: input = image * scale + offset, pixels (x, y)."""
-
-    scale: tuple[float, float]
-    offset: tuple[float, float]
+from yoloprune.detection.placement import Placement
 
 
 def box_cxcywh_to_xyxy(boxes: Tensor) -> Tensor:  # (..., 4) -> (..., 4)

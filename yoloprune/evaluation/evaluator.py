@@ -33,13 +33,13 @@ from yoloprune.data.images import (
     read_image,
 )
 from yoloprune.detection.boxes import (
-    Placement,
     box_cxcywh_to_xyxy,
     boxes_to_network,
     pixel_box_iou,
 )
 from yoloprune.detection.decode import Detections, Predictions
 from yoloprune.detection.nms import merge_detections, select_detections
+from yoloprune.detection.placement import Placement
 from yoloprune.errors import CfgError, DatasetError
 from yoloprune.evaluation.average_precision import (
     Flags,

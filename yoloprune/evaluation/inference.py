@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from yoloprune.data.images import Image, NetworkInput, Resize, image_channels, in_channels
-from yoloprune.detection.boxes import Placement, boxes_to_image, clip_boxes
+from yoloprune.detection.boxes import boxes_to_image, clip_boxes
 from yoloprune.detection.decode import Detections, Predictions, decode
 from yoloprune.detection.nms import PairwiseIou, darknet_overlap, select_detections
+from yoloprune.detection.placement import Placement
 from yoloprune.model.network import Network
 
 

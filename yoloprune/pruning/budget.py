@@ -15,7 +15,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.cost import Cost, cost
+from yoloprune.darknet.cost import Cost, cost
 from yoloprune.errors import PlanError
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph
 from yoloprune.pruning.plan import Budget, Compensation, KeepIndices, PruningPlan

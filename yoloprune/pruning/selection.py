@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.shapes import layer_shapes, source_shapes
 from yoloprune.darknet.spec import Conv
 from yoloprune.darknet.state import State

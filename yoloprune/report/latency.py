@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.export.onnx import export_onnx

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.plan import PruningPlan

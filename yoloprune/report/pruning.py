@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from yoloprune.cost import Cost, cost
+from yoloprune.darknet.cost import Cost, cost
 from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.pruner import Pruned

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from yoloprune.cost import Cost, cost
+from yoloprune.darknet.cost import Cost, cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.report.table import amount, change, file_size

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.documents import fitted
 from yoloprune.errors import CheckpointError

@@ -7,7 +7,6 @@ on GPUs. Alone, everything here is the identity.
 import atexit
 import inspect
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,9 +19,7 @@ import torch.distributed as dist
 from torch import nn
 
 from yoloprune.locks import locked
-
-PATIENCE = 5.0
-"""Seconds for which an error is held back that another process may explain better."""
+from yoloprune.training.peers import among_others
 
 _Found = TypeVar("_Found")
 
@@ -111,28 +108,6 @@ def world() -> Iterator[World]:
         atexit.register(dist.destroy_process_group)
         raise
     dist.destroy_process_group()
-
-
-@contextmanager
-def first_speaks() -> Iterator[None]:
-    """Hold an error back for `PATIENCE` seconds unless it is the first process's own.
-
-    Bad input fails in all processes alike, and one that ends takes the connection from the others,
-    the first included. torchrun ends those that wait as soon as one has failed, so that the user
-    reads one error, the one that began it; that of another process alone is told after the wait.
-    """
-    try:
-        yield
-    except BaseException as error:
-        lost = type(error) is RuntimeError or isinstance(error, dist.DistError)
-        if among_others() and (lost or os.environ["RANK"] != "0"):
-            time.sleep(PATIENCE)
-        raise
-
-
-def among_others() -> bool:
-    """Whether torchrun started this process as one of several."""
-    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def parallel(network: nn.Module, world: World) -> nn.Module:

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
-
 CPU_PHRASES = (
     "allocate memory",
     "std::bad_alloc",
@@ -17,7 +15,8 @@ CPU_PHRASES = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory, of a GPU or of the machine, did not suffice."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    # By name, as importing torch for it takes seconds: torch.OutOfMemoryError.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in CPU_PHRASES)
 

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.architectures import ARCHITECTURES
 from tests.random_networks import network_specs, random_state
-from yoloprune.cost import cost
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import NETWORKS
