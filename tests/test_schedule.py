@@ -8,7 +8,7 @@ from yoloprune.darknet.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.zoo import yolov3_tiny
-from yoloprune.errors import PlanError
+from yoloprune.errors import UsageError
 from yoloprune.pruning.plan import Budget
 from yoloprune.pruning.pruner import prune
 from yoloprune.schedule import Pair, Schedule, iterate, step_targets
@@ -85,5 +85,5 @@ def test_a_cubic_schedule_takes_large_steps_first_and_as_many() -> None:
 
 @pytest.mark.parametrize(("step", "target"), [(0, 0.5), (1, 0.5), (0.1, 0), (0.1, 1)])
 def test_senseless_steps_are_refused(step: float, target: float) -> None:
-    with pytest.raises(PlanError):
+    with pytest.raises(UsageError):
         step_targets(step, target)

@@ -11,7 +11,8 @@ YoloPruneError
 │   ├── ClassesError    labels of other classes than the network's
 │   └── FaultyDataError annotations that cannot be read or are missing, which may be allowed
 ├── CheckpointError     a training checkpoint that cannot be continued
-└── RunError            a run that cannot go on, or not now: its folder is in use, a process died
+├── RunError            a run that cannot go on, or not now: its folder is in use, a process died
+└── MissingDependencyError  an optional package that is not installed
 
 Each message says what was found, where (file, line, layer), and what to do.
 The command line prints it as one line and exits with code 2.
@@ -64,3 +65,7 @@ class CheckpointError(YoloPruneError):
 
 class RunError(YoloPruneError):
     """A run that cannot go on, or not now: its folder is in use, one of its processes died."""
+
+
+class MissingDependencyError(YoloPruneError):
+    """An optional package that is not installed, or cannot be imported."""

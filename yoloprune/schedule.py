@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
-from yoloprune.errors import PlanError
+from yoloprune.errors import UsageError
 
 
 class Schedule(StrEnum):
@@ -60,11 +60,11 @@ Evaluate: TypeAlias = Callable[[NetworkSpec, State, int], float]
 def step_targets(step: float, target: float, schedule: Schedule = Schedule.LINEAR) -> list[float]:
     """Shares of the dense network after each step, the last one `target`.
 
-    There are as many steps as it takes with `step` less each time. Raises `PlanError` unless
+    There are as many steps as it takes with `step` less each time. Raises `UsageError` unless
     0 < step < 1 and 0 < target < 1.
     """
     if not (0 < step < 1 and 0 < target < 1):
-        raise PlanError(f"step={step:g} and the share to keep, {target:g}, must both be in (0, 1)")
+        raise UsageError(f"`step` {step:g} and the fraction to keep, {target:g}, must be in (0, 1)")
     # Less a little: 0.1 / 0.05 is a hair above 2 in binary, and must not make three steps.
     count = math.ceil((1 - target) / step - 1e-9)
     if schedule is Schedule.CUBIC:
@@ -90,7 +90,7 @@ def iterate(
 
     Stops before the target when an accuracy is under `floor`: that network is the last one yielded,
     and the one before it the last good one. Steps that `finetune` leaves `untrained` are not held
-    to the floor. Raises `PlanError` unless 0 < step < 1 and 0 < keep < 1.
+    to the floor. Raises `UsageError` unless 0 < step < 1 and 0 < keep < 1.
     """
     for number, share in enumerate([1.0, *step_targets(step, keep, schedule)]):
         if number:

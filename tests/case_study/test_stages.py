@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from yoloprune.case_study.stages import Stage, finished_stages, is_finished, run_stage
-from yoloprune.errors import PlanError, YoloPruneError
+from yoloprune.errors import RunError, YoloPruneError
 from yoloprune.training.distributed import World
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
@@ -43,7 +43,7 @@ def test_only_stages_that_are_asked_for_are_looked_at(tmp_path: Path) -> None:
     (tmp_path / "site" / "manifest.json").write_text('{"name": "site"}')
     assert finished_stages(tmp_path, ["first", "second"]) == {"first"}
     (tmp_path / "first" / "x").write_text("changed")
-    with pytest.raises(PlanError, match="not the file that was made here"):
+    with pytest.raises(RunError, match="not the file that was made here"):
         finished_stages(tmp_path, ["first", "second"])
 
 
@@ -60,7 +60,7 @@ def test_a_stage_that_failed_is_not_finished(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     run_stage(first(), tmp_path, ALONE)
-    with pytest.raises(PlanError, match=r"other settings \(share\)"):
+    with pytest.raises(RunError, match=r"other settings \(share\)"):
         is_finished(first(share=0.4), tmp_path)
 
 
@@ -68,12 +68,12 @@ def test_an_input_made_anew_is_noticed(tmp_path: Path) -> None:
     run_stage(first(), tmp_path, ALONE)
     run_stage(second(), tmp_path, ALONE)
     run_stage(first("b"), tmp_path, ALONE)
-    with pytest.raises(PlanError, match="changed since"):
+    with pytest.raises(RunError, match="changed since"):
         is_finished(second(), tmp_path)
 
 
 def test_a_missing_input_and_a_damaged_manifest(tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="needs first, which is not finished"):
+    with pytest.raises(RunError, match="needs first, which is not finished"):
         run_stage(second(), tmp_path, ALONE)
     run_stage(first(), tmp_path, ALONE)
     (tmp_path / "first" / "manifest.json").write_text("{")

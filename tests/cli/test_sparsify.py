@@ -277,4 +277,4 @@ def test_the_benchmark_names_the_fastest_dense_engine(
     assert "not timed" in refused(*command)
     monkeypatch.setitem(sys.modules, "yoloprune.sparsity.kernels", None)
     monkeypatch.delattr("yoloprune.sparsity.kernels", raising=False)
-    assert "`sparse` extra" in refused(*command)
+    assert "yoloprune[sparse]" in refused(*command)

@@ -11,7 +11,7 @@ from yoloprune.darknet.cost import cost
 from yoloprune.darknet.shapes import layer_shapes
 from yoloprune.darknet.spec import Conv, MaxPool, NetworkSpec, Shortcut
 from yoloprune.darknet.zoo import NETWORKS, CfgBuilder, yolov3, yolov3_tiny
-from yoloprune.errors import CfgError
+from yoloprune.errors import CfgError, UsageError
 
 BUILDERS = NETWORKS | ARCHITECTURES
 GOLDEN = json.loads(
@@ -118,5 +118,5 @@ def test_builder_reports_the_layer_it_appended():
      {"width": 17}, {"anchors": ((1, 2),)}, {"size": (0, 32)}, {"size": (100_000, 32)}],
 )  # fmt: skip
 def test_senseless_requests_are_refused(arguments):
-    with pytest.raises(CfgError):
+    with pytest.raises((CfgError, UsageError)):
         yolov3_tiny(**arguments)

@@ -12,7 +12,7 @@ from yoloprune.data.check import Check, check_dataset
 from yoloprune.data.dataset import Dataset, LabelledImage
 from yoloprune.data.read import read_raw
 from yoloprune.data.split import BLOCK, divide, hold_out, stratify, training_parts
-from yoloprune.errors import DatasetError
+from yoloprune.errors import DatasetError, UsageError
 
 
 def dataset(count: int, objects: int = 1) -> Dataset:
@@ -49,7 +49,7 @@ def test_neighbours_stay_together() -> None:
 
 def test_senseless_shares_are_refused() -> None:
     for share in (-0.1, 1.0, float("nan")):
-        with pytest.raises(DatasetError, match=r"in \(0, 1\)"):
+        with pytest.raises(UsageError, match=r"in \(0, 1\)"):
             hold_out(dataset(100), share)
     with pytest.raises(DatasetError, match="without objects"):
         hold_out(dataset(1), 0.5)
@@ -107,9 +107,9 @@ def test_only_the_seed_decides(tmp_path: Path) -> None:
 
 def test_senseless_divisions_are_refused(tmp_path: Path) -> None:
     check = filmed(tmp_path, scenes=3, frames=3)
-    with pytest.raises(DatasetError, match=r"add up to 1: not train 0\.9, val 0\.2"):
+    with pytest.raises(UsageError, match=r"add up to 1: not train 0\.9, val 0\.2"):
         divide(check, {"train": 0.9, "val": 0.2})
-    with pytest.raises(DatasetError, match=r"in \(0, 1\)"):
+    with pytest.raises(UsageError, match=r"in \(0, 1\)"):
         divide(check, {"train": 1.2, "val": -0.2})
     with pytest.raises(
         DatasetError, match=r"12 images are too few for a split 'b' .*: 4 of them, up to 28"

@@ -11,7 +11,7 @@ from tests.random_networks import random_state
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.state import ConvParameters
 from yoloprune.darknet.zoo import yolov3_tiny
-from yoloprune.errors import PlanError
+from yoloprune.errors import PlanError, UsageError
 from yoloprune.pruning.budget import Scope
 from yoloprune.sparsity.mask_file import read_masks, write_masks
 from yoloprune.sparsity.masks import (
@@ -143,7 +143,7 @@ def test_to_exclude_everything_is_an_error(scope: Scope) -> None:
     state = random_state(one, 1, torch.float32)
     settings = MaskSettings(sparsity=0.5, scope=scope, exclude=("first",))
     for use in (magnitude_masks, kept_share):
-        with pytest.raises(PlanError, match="--exclude first leaves no convolution"):
+        with pytest.raises(UsageError, match="`exclude` first leaves no convolution"):
             use(one, state, settings)
 
 
@@ -200,7 +200,7 @@ def test_blocks_of_four_filters_go_together() -> None:
 
 def test_an_emptied_layer_is_an_error() -> None:
     state = two_layers(torch.full((16,), 0.1), torch.ones(48))
-    with pytest.raises(PlanError, match=r"layer 0 .* would lose all its weights .*--scope layer"):
+    with pytest.raises(PlanError, match=r"layer 0 .* would lose all its weights .*`scope` layer"):
         magnitude_masks(TWO_LAYERS, state, MaskSettings(sparsity=0.3))
     spared = MaskSettings(sparsity=0.3, exclude=("first",))
     assert magnitude_masks(TWO_LAYERS, state, spared).kept.keys() == {1}
@@ -217,7 +217,7 @@ def test_an_emptied_layer_is_an_error() -> None:
     ],
 )
 def test_senseless_settings_are_refused(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(PlanError, match=words):
+    with pytest.raises(UsageError, match=words):
         MaskSettings(**settings)  # type: ignore[arg-type]
 
 

@@ -280,5 +280,5 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 def test_without_numba_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "yoloprune.sparsity.kernels", None)
     monkeypatch.delattr("yoloprune.sparsity.kernels", raising=False)
-    with pytest.raises(WeightsError, match=r"numba.*`sparse` extra"):
+    with pytest.raises(WeightsError, match=r"numba.*yoloprune\[sparse\]"):
         SparseNetwork(TINY, random_state(TINY, 1, torch.float32), threads=1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from yoloprune.errors import YoloPruneError
+from yoloprune.errors import MissingDependencyError
 from yoloprune.training import tensorboard
 
 
@@ -28,6 +28,6 @@ def test_tensorboard_reads_the_log(tmp_path: Path) -> None:
 
 def test_where_it_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensorboard.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(YoloPruneError, match="pip install"):
+    with pytest.raises(MissingDependencyError, match="pip install"):
         tensorboard.tensorboard_log(tmp_path, "coco")
     assert not list(tmp_path.iterdir())

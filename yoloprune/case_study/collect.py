@@ -24,7 +24,7 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.dataset import LabelledImage
 from yoloprune.data.images import darknet_resize, read_image
 from yoloprune.documents import read_document
-from yoloprune.errors import DatasetError, PlanError
+from yoloprune.errors import DatasetError, RunError
 from yoloprune.evaluation.evaluator import NMS_THRESHOLD, ground_truth
 from yoloprune.evaluation.inference import detect_objects
 from yoloprune.export.interface import OnnxForm, interface, interface_lines
@@ -59,14 +59,14 @@ SPARSE = "Sparsity training"
 def read_study(run: Path) -> Study:
     """Everything that the finished stages of a run say.
 
-    Raises `PlanError` if it is no run, or a file is no longer what a stage made.
+    Raises `RunError` if it is no run, or a file is no longer what a stage made.
     """
     subject = read_subject(run)
     if subject is None:
-        raise PlanError(f"{run}: not the folder of a case study: it has no {SUBJECT}")
+        raise RunError(f"{run}: not the folder of a case study: it has no {SUBJECT}")
     data = read_manifest(run / "data")
     if data is None:
-        raise PlanError(f"{run}: nothing to report yet: the data stage is not finished")
+        raise RunError(f"{run}: nothing to report yet: the data stage is not finished")
     settings = subject.settings
     finished = finished_stages(run, _stages(settings))
     dense = _spec(run / "dense", "best", finished)
@@ -233,7 +233,7 @@ def _example(labelled: LabelledImage, dense: Network, slim: Network) -> Example:
 
 
 def _checks(run: Path) -> list[Check]:
-    return read_document(run / "exported" / "checks.json", list[Check], fault=PlanError)
+    return read_document(run / "exported" / "checks.json", list[Check], fault=RunError)
 
 
 def _exported(run: Path, settings: StudySettings) -> ExportedFiles:

@@ -23,7 +23,7 @@ from yoloprune.data.vgg_hand import (
     warnings_of,
 )
 from yoloprune.documents import read_document
-from yoloprune.errors import ClassesError, DatasetError, PlanError
+from yoloprune.errors import ClassesError, DatasetError, RunError
 from yoloprune.files import write_text
 
 SUMMARY = "data.json"
@@ -92,7 +92,7 @@ class StudyData:
         if fingerprint(dataset) != self.sha256.get(part):
             raise DatasetError(
                 f"{self.path}: the {part} images or labels have changed since the study was begun: "
-                "put them back, or choose another --out"
+                "put them back, or choose another folder"
             )
 
 
@@ -166,7 +166,7 @@ def prepare_data(folder: Path, subject: Subject) -> None:
 
 def read_summary(run: Path) -> Summary:
     """What `prepare_data` wrote for a study."""
-    return read_document(run / "data" / SUMMARY, Summary, fault=PlanError)
+    return read_document(run / "data" / SUMMARY, Summary, fault=RunError)
 
 
 def _remarks(parts: Mapping[str, Dataset]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.documents import read_document
-from yoloprune.errors import PlanError, VerificationError
+from yoloprune.errors import RunError, VerificationError
 from yoloprune.evaluation.average_precision import PrecisionRecall
 from yoloprune.evaluation.evaluator import Evaluation, Protocol, evaluate
 from yoloprune.export.onnx import TOLERANCE, export_onnx
@@ -43,7 +43,7 @@ class _Curve:
 
     def __post_init__(self) -> None:
         if len(self.precision) != len(self.recall):
-            raise PlanError("a curve has as many recalls as precisions")
+            raise RunError("a curve has as many recalls as precisions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ def evaluation_file(row: str) -> str:
 
 def read_accuracy(path: Path) -> dict[Protocol, Accuracy]:
     """Evaluations of one row by protocol."""
-    document = read_document(path, dict[Protocol, _Figures], fault=PlanError)
+    document = read_document(path, dict[Protocol, _Figures], fault=RunError)
     found: dict[Protocol, Accuracy] = {}
     for protocol, figures in document.items():
         curve = PrecisionRecall(
@@ -122,7 +122,7 @@ def make_export(run: Path, folder: Path, *, decoded: bool = True) -> None:
     names = read_study_data(run).names
     write_text(folder / "slim.names", "".join(f"{name}\n" for name in names))
     onnx = export_onnx(spec, state, folder / "slim.onnx", decoded=decoded, names=names)
-    report = read_document(run / "pruned" / "report.json", _Report, fault=PlanError)
+    report = read_document(run / "pruned" / "report.json", _Report, fault=RunError)
     exactness = report.slim.verification
     checks = [
         Check(
@@ -169,7 +169,7 @@ def make_benchmark(run: Path, folder: Path, networks: dict[str, tuple[str, str]]
 
 def read_latency(path: Path) -> dict[str, dict[str, Latency]]:
     """Latencies by row and engine."""
-    return read_document(path, _Latencies, fault=PlanError).latency
+    return read_document(path, _Latencies, fault=RunError).latency
 
 
 def _figures(evaluation: Evaluation) -> dict[str, Any]:

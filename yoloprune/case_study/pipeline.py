@@ -218,7 +218,7 @@ def _measuring(run: Path, settings: StudySettings) -> list[Stage]:
 def begin(run: Path, subject: Subject, todo: list[Stage]) -> None:
     """Write down what the run is a study of.
 
-    Raises `PlanError`, and leaves the run as it was, if it is one of something else or a finished
+    Raises `RunError`, and leaves the run as it was, if it is one of something else or a finished
     stage was made otherwise than it is asked for now.
     """
     was = read_subject(run)

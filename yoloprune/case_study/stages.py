@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from yoloprune.documents import read_document
-from yoloprune.errors import PlanError
+from yoloprune.errors import RunError
 from yoloprune.files import file_sha256, write_text
 from yoloprune.training.distributed import World
 from yoloprune.training.run_folder import environment
@@ -73,18 +73,18 @@ def read_manifest(folder: Path) -> Manifest | None:
     """A stage's manifest, or None if the stage is not finished."""
     if not (folder / MANIFEST).exists():
         return None
-    return read_document(folder / MANIFEST, Manifest, fault=PlanError)
+    return read_document(folder / MANIFEST, Manifest, fault=RunError)
 
 
 def _intact(folder: Path) -> bool:
-    """Whether a stage is finished; raises `PlanError` if a file is not what the stage made."""
+    """Whether a stage is finished; raises `RunError` if a file is not what the stage made."""
     manifest = read_manifest(folder)
     if manifest is None:
         return False
     for name, sha256 in manifest.outputs.items():
         path = folder / name
         if not path.is_file() or file_sha256(path) != sha256:
-            raise PlanError(
+            raise RunError(
                 f"{path} is not the file that was made here: put it back, or delete {folder} and "
                 "the folders of later stages"
             )
@@ -92,14 +92,14 @@ def _intact(folder: Path) -> bool:
 
 
 def finished_stages(run: Path, names: Iterable[str]) -> frozenset[str]:
-    """Those of these stages that are finished; raises `PlanError` if a file has changed since."""
+    """Those of these stages that are finished; raises `RunError` if a file has changed since."""
     return frozenset(name for name in names if _intact(run / name))
 
 
 def is_finished(stage: Stage, run: Path) -> bool:
     """Whether a stage needs no more work.
 
-    Raises `PlanError` if it was made with other settings, from other inputs, or its files have
+    Raises `RunError` if it was made with other settings, from other inputs, or its files have
     changed since; a measuring stage then needs work again.
     """
     folder = run / stage.name
@@ -109,14 +109,14 @@ def is_finished(stage: Stage, run: Path) -> bool:
     try:
         _compare(manifest, _attempt(stage, run), folder)
         return _intact(folder)
-    except PlanError:
+    except RunError:
         if stage.kind == "measuring":
             return False
         raise
 
 
 def run_stage(stage: Stage, run: Path, here: World) -> None:
-    """Do a stage's work and write its manifest; raises `PlanError` if an input is missing."""
+    """Do a stage's work and write its manifest; raises `RunError` if an input is missing."""
     folder = run / stage.name
     start = time.monotonic()
     attempt = here.on_first(lambda: _claim(stage, run))
@@ -141,12 +141,12 @@ def _make_room(stage: Stage, folder: Path, attempt: Attempt) -> None:
     begun = folder / ATTEMPT
     if not begun.exists():
         if read_manifest(folder) is None:
-            raise PlanError(f"{folder} is not a folder of this study: choose another --out")
+            raise RunError(f"{folder} is not a folder of this study: choose another folder")
     elif not (folder / MANIFEST).exists():
         try:
-            _compare(read_document(begun, Attempt, fault=PlanError), attempt, folder)
+            _compare(read_document(begun, Attempt, fault=RunError), attempt, folder)
             return
-        except PlanError:
+        except RunError:
             if stage.kind == "training":
                 raise
     shutil.rmtree(folder)
@@ -172,7 +172,7 @@ def _attempt(stage: Stage, run: Path) -> Attempt:
     for name in stage.needs:
         manifest = read_manifest(run / name)
         if manifest is None:
-            raise PlanError(f"stage {stage.name} needs {name}, which is not finished in {run}")
+            raise RunError(f"stage {stage.name} needs {name}, which is not finished in {run}")
         inputs[name] = manifest.outputs
     settings = json.loads(json.dumps(dict(stage.settings)))
     return Attempt(stage=stage.name, inputs=inputs, settings=settings)
@@ -182,12 +182,12 @@ def _compare(was: Attempt, now: Attempt, folder: Path) -> None:
     # A setting that the run's version did not have yet had no effect on it.
     changed = [key for key, value in was.settings.items() if value != now.settings.get(key)]
     if changed:
-        raise PlanError(
+        raise RunError(
             f"{folder} was made with other settings ({', '.join(sorted(changed))}): "
-            "choose another --out, or delete that folder and those of later stages"
+            "choose another folder, or delete that folder and those of later stages"
         )
     if was.inputs != now.inputs:
-        raise PlanError(
+        raise RunError(
             f"{folder} was made from files that have changed since: delete that folder "
             "and those of later stages to make them anew"
         )

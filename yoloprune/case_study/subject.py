@@ -7,7 +7,7 @@ from typing import Any
 
 from yoloprune.case_study.settings import PRESETS, StudySettings
 from yoloprune.documents import fitted, read_document
-from yoloprune.errors import PlanError, YoloPruneError
+from yoloprune.errors import RunError, YoloPruneError
 from yoloprune.files import write_text
 
 SUBJECT = "study.json"
@@ -51,17 +51,17 @@ class _Stored:
 
 
 def read_subject(run: Path) -> Subject | None:
-    """What a run is a study of, or None where no study was begun; raises `PlanError` if damaged."""
+    """What a run is a study of, or None where no study was begun; raises `RunError` if damaged."""
     path = run / SUBJECT
     if not path.exists():
         return None
-    stored = read_document(path, _Stored, fault=PlanError)
+    stored = read_document(path, _Stored, fault=RunError)
     # A run of an earlier version goes on with what its preset says of later settings.
     preset = asdict(PRESETS[stored.preset]) if stored.preset in PRESETS else {}
     try:
         settings = fitted(preset | stored.settings, StudySettings)
     except (ValueError, YoloPruneError) as error:
-        raise PlanError(f"{path}: damaged, or of another version: settings: {error}") from None
+        raise RunError(f"{path}: damaged, or of another version: settings: {error}") from None
     return Subject(
         preset=stored.preset,
         settings=settings,
@@ -83,14 +83,14 @@ def write_subject(run: Path, subject: Subject) -> None:
 
 
 def check_same(run: Path, was: Subject, now: Subject) -> None:
-    """Raise `PlanError` if a run is asked to go on with another subject than it was begun with.
+    """Raise `RunError` if a run is asked to go on with another subject than it was begun with.
 
     Settings are not compared here: each stage knows those that it was made with.
     """
     names = [field.name for field in fields(Subject) if field.name != "settings"]
     changed = [name for name in names if getattr(was, name) != getattr(now, name)]
     if changed:
-        raise PlanError(
+        raise RunError(
             f"{run / SUBJECT}: this run was started with another {', '.join(changed)}: "
-            "choose another --out"
+            "choose another folder"
         )

@@ -12,8 +12,9 @@ import typer
 from typer.core import TyperGroup
 
 import yoloprune
+from yoloprune.cli.flags import with_flags
 from yoloprune.cli.on_demand import OnDemand
-from yoloprune.errors import FaultyDataError, YoloPruneError
+from yoloprune.errors import YoloPruneError
 from yoloprune.training.memory import is_out_of_memory
 from yoloprune.training.peers import among_others, first_speaks
 
@@ -121,8 +122,7 @@ class _OneLineErrors(TyperGroup):
         except YoloPruneError as error:
             if ctx.params.get("debug"):
                 raise
-            allowed = isinstance(error, FaultyDataError)
-            _refuse(f"{error}{': --allow-faulty uses the rest' * allowed}")
+            _refuse(with_flags(str(error), self._asked_for(ctx)))
         except OSError as error:
             # A reader that has seen enough (`| head`) is no error; the framework ends quietly.
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
@@ -136,6 +136,10 @@ class _OneLineErrors(TyperGroup):
             if type(error).__name__ == "NoArgsIsHelpError":
                 raise  # A group without a command answers with its help.
             _refuse(error.format_message())
+
+    def _asked_for(self, ctx: Any) -> Any:
+        command = self.commands[ctx.invoked_subcommand]
+        return command.load() if isinstance(command, OnDemand) else command
 
 
 def _where(error: OSError) -> str:

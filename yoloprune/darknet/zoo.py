@@ -11,7 +11,7 @@ from typing import TypeAlias
 from yoloprune.darknet.cfg import Option, Section
 from yoloprune.darknet.parser import spec_from_sections
 from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.errors import CfgError
+from yoloprune.errors import UsageError
 
 Anchors: TypeAlias = Sequence[tuple[float, float]]
 
@@ -175,9 +175,9 @@ def _pyramid(net: CfgBuilder, source: int) -> None:
 
 def _check(classes: int, width: float, anchors: Anchors, count: int) -> None:
     if not (1 <= classes <= 10_000 and 0 < width <= 16):
-        raise CfgError(f"classes={classes} must be in 1..10000 and width={width} in (0, 16]")
+        raise UsageError(f"classes={classes} must be in 1..10000 and width={width} in (0, 16]")
     if len(anchors) != count:
-        raise CfgError(f"this network takes {count} anchors, found {len(anchors)}")
+        raise UsageError(f"this network takes {count} anchors, found {len(anchors)}")
 
 
 def _section(name: str, **options: object) -> Section:

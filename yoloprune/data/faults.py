@@ -71,7 +71,8 @@ def unlabelled_text(source: Path, count: int, images: int, first: Finding) -> st
     """Why data of which most images have no label file is not used without a word."""
     return (
         f"{source}: {count} of the {images} images have no label file (first: {first.where}: "
-        f"{first.text}): if they show no objects, give them empty files"
+        f"{first.text}): if they show no objects, give them empty files; `allow_faulty` "
+        "accepts them as they are"
     )
 
 

@@ -22,7 +22,7 @@ from yoloprune.data.formats.yolo_labels import read_labelled
 from yoloprune.data.images import list_images, refuse_root
 from yoloprune.data.request import Request, canonical
 from yoloprune.data.text_files import MOST_CLASSES, default_names, is_file, shown_names
-from yoloprune.errors import DatasetError, FaultyDataError
+from yoloprune.errors import ClassesError, DatasetError, FaultyDataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ def read_dataset(
     raw = _read(path, request)
     names = raw.names if raw.names is not None else default_names(classes)
     if len(names) != classes:
-        raise DatasetError(
+        raise ClassesError(
             f"{path}: {len(names)} classes ({shown_names(names)}), but the network has {classes}"
         )
     ((name, read_images),) = raw.splits.items()
@@ -178,7 +178,7 @@ def _refuse_unreadable(tally: Tally, left_out: int, images: int) -> None:
     first = tally.first(Fault.MALFORMED)
     raise FaultyDataError(
         f"{first.where}: {first.text} ({left_out} of {images} images have faulty annotations; "
-        "`yoloprune data check` lists them)"
+        "`yoloprune data check` lists them): `allow_faulty` uses the rest"
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from yoloprune.data.images import is_image, list_images
-from yoloprune.errors import DatasetError
+from yoloprune.errors import DatasetError, UsageError
 
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts",
@@ -44,7 +44,8 @@ def find_sources(
     A word is an image, a folder, a .txt list of images, a film, a pattern such as `photos/*.jpg`
     (of what matches, images, films and folders are taken), the number of a camera, or a stream's
     address. Where a word brings images beside those in the folder `leave_out`, the latter are left
-    out. Raises `DatasetError` where there is nothing of the kind.
+    out. Raises `DatasetError` where there is nothing of the kind, `UsageError`
+    for what is no address.
     """
     images: dict[Path, None] = {}
     videos: dict[Video, None] = {}
@@ -83,7 +84,7 @@ def _matching(pattern: Path) -> list[Path]:
     try:
         return sorted(Path(*parts[:first]).glob("/".join(parts[first:])))
     except ValueError as error:
-        raise DatasetError(f"{pattern}: not a pattern: {error}") from None
+        raise UsageError(f"{pattern}: not a pattern: {error}") from None
 
 
 def _is_film(path: Path) -> bool:
@@ -96,11 +97,11 @@ def _film(path: Path) -> Video:
 
 def _stream(address: str, kind: str) -> Video:
     if kind not in STREAMS:
-        raise DatasetError(f"{address}: {kind}:// cannot be opened (known: {', '.join(STREAMS)})")
+        raise UsageError(f"{address}: {kind}:// cannot be opened (known: {', '.join(STREAMS)})")
     try:
         parts = urlsplit(address)
         place = (parts.hostname or "") + (f":{parts.port}" if parts.port else "") + parts.path
     except ValueError as error:
-        raise DatasetError(f"{kind}://...: not an address: {error}") from None
+        raise UsageError(f"{kind}://...: not an address: {error}") from None
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", place).strip("-.")[:80]
     return Video(address=address, title=f"{kind}://{place}", name=name or kind, is_live=True)

@@ -15,7 +15,7 @@ from yoloprune.data.images import read_image
 from yoloprune.data.near_duplicates import NEAR, near_duplicate_groups, perceptual_hash
 from yoloprune.data.read import read_dataset
 from yoloprune.data.request import canonical
-from yoloprune.errors import DatasetError
+from yoloprune.errors import DatasetError, UsageError
 from yoloprune.reporter import SILENT, Reporter
 
 TRAINING_SPLIT, VALIDATION_SPLIT = "train", "val"
@@ -28,11 +28,11 @@ def hold_out(dataset: Dataset, share: float, *, seed: int = 0) -> tuple[Dataset,
     """Split a data set into (training, validation), the latter with about `share` of the images.
 
     Whole runs of consecutive images are held out, so that near-duplicates rarely stand on both
-    sides; which ones, only the seed decides. Raises `DatasetError` unless 0 < share < 1 and both
-    sides have images with objects.
+    sides; which ones, only the seed decides. Raises `UsageError` unless 0 < share < 1,
+    `DatasetError` unless both sides have images with objects.
     """
     if not 0 < share < 1:
-        raise DatasetError(f"the share of images to hold out must be in (0, 1), not {share:g}")
+        raise UsageError(f"the fraction of images to hold out must be in (0, 1), not {share:g}")
     count = len(dataset.images)
     # A small set is cut into at least some twenty runs.
     block = max(1, min(BLOCK, count // 20))
@@ -65,11 +65,11 @@ def training_parts(
 
     Trained on is the split `training`, without a name `train`, or the only one. Validation images
     are that `share` or, where it is 0, the split `validation`, without a name `val`, else the one
-    for evaluation or the only one. `allow_faulty` is that of `read_dataset`. Raises `DatasetError`
-    for both a share and a validation split, and where there is no such split.
+    for evaluation or the only one. `allow_faulty` is that of `read_dataset`. Raises `UsageError`
+    for both a share and a validation split, `DatasetError` where there is no such split.
     """
     if share and validation is not None:
-        raise DatasetError(
+        raise UsageError(
             f"validation images are the split {validation!r} or a share of the training images "
             "that is held out, not both"
         )
@@ -114,11 +114,11 @@ def divide(
 
     `shares` of the images by split add up to 1; each split gets about its share of the images that
     show a class, too. Hashes of near-duplicates differ in at most `near` bits. Raises
-    `DatasetError` for other shares, and if a split would have no image.
+    `UsageError` for other shares, `DatasetError` if a split would have no image.
     """
     if not all(0 < share < 1 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-9:
         text = ", ".join(f"{name} {share:g}" for name, share in shares.items())
-        raise DatasetError(f"each share must be in (0, 1), and all add up to 1: not {text}")
+        raise UsageError(f"each fraction must be in (0, 1), and all add up to 1: not {text}")
     images = check.images
     hashes = [
         perceptual_hash(read_image(image.labelled.path))

@@ -248,6 +248,6 @@ def _kernels() -> ModuleType:
         from yoloprune.sparsity import kernels
     except ImportError as error:
         raise WeightsError(
-            f"skipping zeros needs numba ({error}): install yoloprune with its `sparse` extra"
+            f"skipping zeros needs numba ({error}): pip install 'yoloprune[sparse]'"
         ) from error
     return kernels

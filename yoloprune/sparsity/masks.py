@@ -19,7 +19,7 @@ from torch import Tensor
 from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.darknet.weights import check_state, parameter_shapes
-from yoloprune.errors import PlanError
+from yoloprune.errors import PlanError, UsageError
 from yoloprune.pruning.budget import Scope
 
 EXCLUSIONS = ("first", "heads")
@@ -59,16 +59,18 @@ class MaskSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.sparsity < 1:
-            raise PlanError(
-                f"sparsity={self.sparsity:g} must be in [0, 1): it is the share that goes"
+            raise UsageError(
+                f"`sparsity` {self.sparsity:g} must be in [0, 1): it is the fraction removed"
             )
         if self.pattern is Pattern.TWO_OF_FOUR and self.sparsity != 0.5:
-            raise PlanError(
+            raise UsageError(
                 f"pattern 2:4 removes exactly half: give a sparsity of 0.5, not {self.sparsity:g}"
             )
         unknown = [name for name in self.exclude if name not in EXCLUSIONS]
         if unknown:
-            raise PlanError(f"exclude {unknown[0]!r} is unknown (known: {', '.join(EXCLUSIONS)})")
+            raise UsageError(
+                f"`exclude` {unknown[0]!r} is unknown (known: {', '.join(EXCLUSIONS)})"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,7 +122,7 @@ def magnitude_masks(spec: NetworkSpec, state: State, settings: MaskSettings) -> 
         if kernels[conv.index].any() and not kept[conv.index].any():
             raise PlanError(
                 f"{conv.title} would lose all its weights at sparsity {settings.sparsity:g}: "
-                "choose a smaller --sparsity, --scope layer, or --exclude"
+                "choose a smaller `sparsity`, `scope` layer, or `exclude` it"
             )
     return WeightMasks(
         spec_digest=spec.digest(),
@@ -130,17 +132,20 @@ def magnitude_masks(spec: NetworkSpec, state: State, settings: MaskSettings) -> 
 
 
 def masked_convs(spec: NetworkSpec, settings: MaskSettings) -> list[Conv]:
-    """The convolutions that masks with these settings name; raises `PlanError` if there is none."""
+    """The convolutions that masks with these settings name.
+
+    Raises `UsageError` where `exclude` leaves none, `PlanError` where none can have the pattern.
+    """
     out = _excluded(spec, settings.exclude)
     allowed = [conv for conv in spec.convs if conv.index not in out]
     if not allowed:
-        raise PlanError(f"--exclude {','.join(settings.exclude)} leaves no convolution")
+        raise UsageError(f"`exclude` {','.join(settings.exclude)} leaves no convolution")
     shapes = parameter_shapes(spec)
     chosen = [c for c in allowed if _has_pattern(c, shapes[c.index]["kernel"], settings.pattern)]
     if not chosen:
         raise PlanError(
             f"no convolution can have the pattern {settings.pattern.value}: "
-            "its channels do not come in fours; choose another --pattern"
+            "its channels do not come in fours; choose another `pattern`"
         )
     return chosen
 

@@ -21,7 +21,7 @@ from yoloprune.data.fingerprint import fingerprint
 from yoloprune.data.images import image_channels
 from yoloprune.data.loader import TrainingImages, micro_batches
 from yoloprune.data.names import write_names
-from yoloprune.errors import CfgError, CheckpointError, DatasetError, RunError, UsageError
+from yoloprune.errors import CfgError, DatasetError, RunError, UsageError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.interrupts import stop_flag
 from yoloprune.model.network import Network
@@ -75,11 +75,12 @@ def train(
     if there is none), `last.cfg/.weights` that of the last epoch; .names files lie beside both if
     the classes have names. The weights that `masks` remove are 0 from the first step to the last.
     With `tensorboard` the log is written for TensorBoard too.
-    Raises `DatasetError` for data that cannot train this network, `PlanError` for another network's
-    masks, `CheckpointError` for a checkpoint that does not fit, `RunError` if the loss is not
-    finite, memory does not suffice, a loader process dies or another process works in the run
-    folder, and `InterruptedRunError` when stopped by Ctrl-C, SIGTERM or `stop`, which is asked
-    after every step, once the checkpoint is written.
+    Raises `DatasetError` for data that cannot train this network, `UsageError` for settings that do
+    not fit both, `PlanError` for another network's masks, `CheckpointError` for a checkpoint that
+    does not fit, `RunError` if the folder holds another run, the loss is not finite, memory does
+    not suffice, a loader process dies or another process works in the run folder, and
+    `InterruptedRunError` when stopped by Ctrl-C, SIGTERM or `stop`, which is asked after every
+    step, once the checkpoint is written.
     """
     run_spec = trainable_spec(spec, training, config, world)
     reporter = reporter if world.is_first else SILENT
@@ -87,7 +88,9 @@ def train(
     with world.locked(run):
         steps = len(training.images) // config.batch_size
         if not resume and (run / CHECKPOINT).exists():
-            raise CheckpointError(f"{run} holds a run: give --resume to go on, or another --out")
+            raise RunError(
+                f"{run} holds a run: give `resume` to continue it, or choose another folder"
+            )
         inputs = {
             "training set": fingerprint(training),
             "validation set": "none" if validation is None else fingerprint(validation),
@@ -143,22 +146,22 @@ def trainable_spec(
     trainable_heads(run_spec)
     image_channels(run_spec)
     if len(training.images) < config.batch_size:
-        raise DatasetError(
+        raise UsageError(
             f"{len(training.images)} training images are fewer than one batch of "
-            f"{config.batch_size}: choose a smaller --batch-size"
+            f"{config.batch_size}: choose a smaller `batch_size`"
         )
     if config.accumulate % world.size:
         raise UsageError(
-            f"accumulate={config.accumulate} must be a multiple of the {world.size} processes"
+            f"`accumulate` {config.accumulate} must be a multiple of the {world.size} processes"
         )
     if not training.object_count:
         raise DatasetError(f"none of the {len(training.images)} training images has an object")
     try:
         layer_shapes(run_spec)
     except CfgError as error:
-        raise DatasetError(
+        raise UsageError(
             f"the network cannot read images of {width}x{height} ({error}): "
-            "choose an --image-size that is a multiple of 32"
+            "choose an `image_size` that is a multiple of 32"
         ) from error
     return run_spec
 

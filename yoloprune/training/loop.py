@@ -131,7 +131,7 @@ class Loop:
         """Warn if the whole run cannot shrink a typical scale to 0, or leaves none above it."""
         if not self.scales:
             reporter.warn(
-                "no prunable group has batch norm in all its producers: --sparsity has no effect"
+                "no prunable group has batch norm in all its producers: `sparsity` has no effect"
             )
             return
         budget = shrink_budget(self.config, self.steps_per_epoch)

@@ -85,7 +85,7 @@ def _optimizer_step(loop: Loop) -> bool:
             raise
         # The first step makes the optimizer's own tensors.
         raise RunError(
-            "out of memory for the optimizer: choose a smaller --batch-size, or more --accumulate"
+            "out of memory for the optimizer: choose a smaller `batch_size` or larger `accumulate`"
         ) from error
     loop.scaler.update()
     after = loop.scaler.get_scale()
@@ -97,7 +97,7 @@ def _optimizer_step(loop: Loop) -> bool:
 def _diverged(loop: Loop, what: str) -> RunError:
     return RunError(
         f"{what} at epoch {loop.position.epoch + 1}, step {loop.position.step + 1}: start again "
-        "with a lower --learning-rate"
+        "with a lower `learning_rate`"
     )
 
 
@@ -111,7 +111,7 @@ def _backward(loop: Loop, own: _Prepared, normaliser: float) -> Tensor:
     except (MemoryError, RuntimeError) as error:
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = str(error).strip().splitlines()[0]
-            raise RunError(f"torch.compile failed ({reason}): run without --compile") from error
+            raise RunError(f"torch.compile failed ({reason}): run without `compiled`") from error
         if not is_out_of_memory(error):
             raise
     # Out of the handler, for the exception holds on to the memory that the trials need.
@@ -139,13 +139,13 @@ def _out_of_memory(loop: Loop, batch: Batch) -> RunError:
     fits = largest_fitting(attempt, failed)
     problem = f"out of memory with {failed} images of {width}x{height} at once"
     if not fits:
-        return RunError(f"{problem}, and with a single one: choose a smaller --image-size")
+        return RunError(f"{problem}, and with a single one: choose a smaller `image_size`")
     accumulate, batch_size = loop.config.accumulate, loop.config.batch_size
     parts = accumulate * -(-failed // fits)
     while batch_size % parts or parts % loop.world.size:
         parts += 1
     return RunError(
-        f"{problem}; {fits} fit: give --batch-size {fits * accumulate}, or --accumulate {parts} to "
+        f"{problem}; {fits} fit: give `batch_size` {fits * accumulate}, or `accumulate` {parts} to "
         f"split a batch of {batch_size}"
     )
 

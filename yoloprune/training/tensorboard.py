@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from yoloprune.errors import YoloPruneError
+from yoloprune.errors import MissingDependencyError
 from yoloprune.evaluation.evaluator import Protocol
 
 
@@ -14,11 +14,11 @@ def tensorboard_log(run: Path, protocol: Protocol) -> Callable[[dict[str, Any]],
 
     The mAP, measured by `protocol`, has its name.
 
-    Raises `YoloPruneError` if TensorBoard is not installed.
+    Raises `MissingDependencyError` if TensorBoard is not installed.
     """
     if importlib.util.find_spec("tensorboard") is None:
-        raise YoloPruneError(
-            "--tensorboard needs tensorboard: pip install 'yoloprune[tensorboard]'"
+        raise MissingDependencyError(
+            "the TensorBoard log needs tensorboard: pip install 'yoloprune[tensorboard]'"
         )
     from torch.utils.tensorboard import SummaryWriter
 
