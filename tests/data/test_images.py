@@ -261,6 +261,9 @@ def test_sources_without_images_are_refused(tmp_path: Path) -> None:
     listed.write_bytes(b"\x00\x81")
     with pytest.raises(DatasetError, match=r"list\.txt:1: .* names no image"):
         list_images(listed)
+    listed.write_text("images/" * 20_000 + "a.png\n")
+    with pytest.raises(DatasetError, match=r"list\.txt:1: .* names no image"):
+        list_images(listed)
     other = tmp_path / "archive.zip"
     other.write_bytes(b"")
     with pytest.raises(DatasetError, match="neither an image"):

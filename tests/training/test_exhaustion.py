@@ -19,8 +19,7 @@ from yoloprune.training.config import TrainingConfig
 from yoloprune.training.memory import largest_fitting
 
 LIMITED = """
-import resource, sys, torch
-import yoloprune.data.augment
+import albumentations, resource, sys, torch
 from pathlib import Path
 from yoloprune.cli.main import app
 torch.set_num_threads(1)
@@ -31,7 +30,10 @@ resource.setrlimit(getattr(resource, limit), (amount, amount))
 sys.argv = ["yoloprune", *sys.argv[3:]]
 app()
 """
-"""Runs the command line with so much memory more, or with files no larger than that, in bytes."""
+"""Runs the command line with so much memory more, or with files no larger than that, in bytes.
+
+Albumentations is read before: OpenBLAS, which comes with its scipy, waits for memory for ever.
+"""
 
 
 @pytest.fixture(scope="module")

@@ -128,14 +128,14 @@ class _OneLineErrors(TyperGroup):
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
                 raise
             _refuse(f"{_where(error)}{error.strerror or error}")
-        except (MemoryError, RuntimeError) as error:
-            if ctx.params.get("debug") or not is_out_of_memory(error):
-                raise
-            _refuse("out of memory: the network, or what it is to read at once, is too large here")
         except typer.TyperException as error:
             if type(error).__name__ == "NoArgsIsHelpError":
                 raise  # A group without a command answers with its help.
             _refuse(error.format_message())
+        except Exception as error:
+            if ctx.params.get("debug") or not is_out_of_memory(error):
+                raise
+            _refuse("out of memory: the network, or what it is to read at once, is too large here")
 
     def _asked_for(self, ctx: Any) -> Any:
         command = self.commands[ctx.invoked_subcommand]

@@ -87,6 +87,8 @@ def decode_image(data: bytes, path: Path, channels: int = 3) -> Image:  # -> (H,
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _DECODED_AS[channels])
     except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError(str(error)) from error
         raise DatasetError(f"{path}: cannot decode the image: {error.err}") from error
     finally:
         cv2.utils.logging.setLogLevel(level)

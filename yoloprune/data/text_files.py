@@ -17,6 +17,9 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 MOST_CLASSES = 10_000
 """More names, or class ids from here on without names, are taken for damage."""
 
+_LONGEST_PATH = 4096
+"""What Linux takes, in bytes; a longer line of a list is no path, and takes long to look for."""
+
 NAMES_FILES = ("*.names", "classes.txt", "labels/classes.txt", "*/_darknet.labels")
 """Where the names of a folder's classes are, in this order: darknet, labelImg, Roboflow."""
 
@@ -162,7 +165,7 @@ def _listed(path: Path) -> Iterable[tuple[int, str]]:
             lines = _LINE_END.split(data.decode("utf-8", "surrogateescape"))
     for number, line in enumerate(lines, start=1):
         if name := line.strip():
-            if "\0" in name or not Path(name).name:
+            if len(name) > _LONGEST_PATH or "\0" in name or not Path(name).name:
                 raise DatasetError(f"{path}:{number}: {name[:40]!r} names no image")
             yield number, name
 

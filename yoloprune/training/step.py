@@ -104,10 +104,7 @@ def _diverged(loop: Loop, what: str) -> RunError:
 def _backward(loop: Loop, own: _Prepared, normaliser: float) -> Tensor:
     """Add a micro-batch's gradients; returns its loss terms."""
     try:
-        losses = _losses(loop, loop.forward, own, normaliser)
-        # Gradients are averaged over the processes, the loss is a sum over them.
-        torch.autograd.backward(loop.scaler.scale(losses.sum() * loop.world.size))
-        return losses.detach().float().cpu()
+        return _add_gradients(loop, own, normaliser)
     except (MemoryError, RuntimeError) as error:
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = str(error).strip().splitlines()[0]
@@ -116,6 +113,13 @@ def _backward(loop: Loop, own: _Prepared, normaliser: float) -> Tensor:
             raise
     # Out of the handler, for the exception holds on to the memory that the trials need.
     raise _out_of_memory(loop, own.batch)
+
+
+def _add_gradients(loop: Loop, own: _Prepared, normaliser: float) -> Tensor:
+    losses = _losses(loop, loop.forward, own, normaliser)
+    # Gradients are averaged over the processes, the loss is a sum over them.
+    torch.autograd.backward(loop.scaler.scale(losses.sum() * loop.world.size))
+    return losses.detach().float().cpu()
 
 
 def _out_of_memory(loop: Loop, batch: Batch) -> RunError:
