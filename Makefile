@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEMO := demo
+DEMO := demo/run
 
 .PHONY: demo test clean
 
@@ -13,9 +13,15 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: $(VENV)/installed
-	$(BIN)/yoloprune case-study --preset demo --dense weights/hands.cfg weights/hands.weights --out $(DEMO)
-	@echo "The report is in $(DEMO)/report.html"
+$(DEMO)/hands: | $(VENV)/installed
+	rm -rf $(DEMO)/rendered
+	$(BIN)/python -m demo.hands --out $(DEMO)/rendered --train 480 --test 120
+	$(BIN)/yoloprune data vgg-hand $(DEMO)/rendered --out $@
+
+demo: $(VENV)/installed $(DEMO)/hands
+	$(BIN)/yoloprune case-study --preset demo --data $(DEMO)/hands \
+		--dense weights/hands.cfg weights/hands.weights --out $(DEMO)/study
+	@echo "The report is in $(DEMO)/study/report.html"
 
 test: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from demo.hands import main, write_rendered_hands
 from tests.case_study.tiny import TINY, torch_alone
 from tests.cli.commands import run
 from tests.training.painted import paint
@@ -16,7 +17,6 @@ from yoloprune.case_study.settings import PRESETS
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import yolov3
-from yoloprune.data.synthetic_hands import write_synthetic_hands
 from yoloprune.model.initialization import training_state
 from yoloprune.report import latency
 
@@ -36,11 +36,14 @@ SMALLER = {
 """What makes a command of the README quick."""
 
 
+PROGRAMS = ("yoloprune ", "python -m demo.hands ")
+
+
 def commands() -> list[str]:
-    """Lines of the README's code blocks that begin with the program's name."""
+    """Lines of the README's code blocks that begin with a program's name."""
     blocks = re.findall(r"^```\w*\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S)
     lines = [line for block in blocks for line in block.splitlines()]
-    return [line.split("#")[0].strip() for line in lines if line.startswith("yoloprune ")]
+    return [line.split("#")[0].strip() for line in lines if line.startswith(PROGRAMS)]
 
 
 @pytest.fixture
@@ -63,7 +66,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "hand.data").write_text(
         "classes = 1\ntrain = train.txt\nvalid = test.txt\nnames = hand.names\n"
     )
-    write_synthetic_hands(tmp_path / "original", train=28, test=6)
+    write_rendered_hands(tmp_path / "original", train=28, test=6)
     with tarfile.open(tmp_path / "hand_dataset.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "original" / "hand_dataset", "hand_dataset")
     # The README trains on `hands/` before it says how to make it.
@@ -71,7 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_every_command_of_the_readme_runs(folder: Path) -> None:
+def test_every_command_of_the_readme_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = commands()
     assert len(lines) > 20
     for line in lines:
@@ -80,5 +83,10 @@ def test_every_command_of_the_readme_runs(folder: Path) -> None:
         quick = line
         for pattern, replacement in SMALLER.items():
             quick = re.sub(pattern, replacement, quick)
-        result = run(*shlex.split(quick)[1:])
+        words = shlex.split(quick)
+        if words[0] == "python":
+            monkeypatch.setattr("sys.argv", words[2:])
+            main()
+            continue
+        result = run(*words[1:])
         assert result.exit_code == 0, (quick, result.output, result.exception)

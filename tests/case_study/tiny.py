@@ -9,8 +9,8 @@ from yoloprune.darknet.state import State
 from yoloprune.report import latency
 
 TINY = StudySettings(
-    width=0.0625, image_size=64, epochs=2, finetune_epochs=1, batch_size=8, rendered=(28, 6),
-    hold_out=0.2, workers=0,
+    width=0.0625, image_size=64, epochs=2, finetune_epochs=1, batch_size=8, hold_out=0.2,
+    workers=0,
 )  # fmt: skip
 
 

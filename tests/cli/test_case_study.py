@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from demo.hands import write_rendered_hands
 from tests.case_study.tiny import TINY, torch_alone
 from tests.cli.commands import refused, run
 from yoloprune.case_study import measurements
@@ -21,7 +22,7 @@ from yoloprune.darknet.parser import read_cfg
 from yoloprune.report import latency
 
 SCRIPT = Path(__file__).parents[1] / "case_study" / "tiny.py"
-START = ("case-study", "--preset", "demo", "--quiet", "--out")
+Start = tuple[object, ...]
 CONTROLS = ("--control", "random", "--control", "uniform")
 
 
@@ -32,13 +33,27 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data in the form of the original; not to be changed."""
+    root = tmp_path_factory.mktemp("rendered") / "original"
+    write_rendered_hands(root, train=28, test=6)
+    return root
+
+
+@pytest.fixture(scope="module")
+def start(original: Path) -> Start:
+    """How a command begins, up to the folder of the study."""
+    return ("case-study", "--preset", "demo", "--quiet", "--data", original, "--out")
+
+
+@pytest.fixture(scope="module")
+def finished(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study with controls; not to be changed."""
     out = tmp_path_factory.mktemp("study") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "demo", TINY)
         patch.setattr(latency, "_engines", torch_alone)
-        result = run(*START, out, *CONTROLS)
+        result = run(*start, out, *CONTROLS)
     assert result.exit_code == 0, (result.output, result.exception)
     return out
 
@@ -78,9 +93,9 @@ def test_the_report_has_a_row_for_each_network(finished: Path) -> None:
     assert not any(check["problem"] for check in document["checks"])
 
 
-def test_finished_stages_are_not_done_again(study: Path, tiny: None) -> None:
+def test_finished_stages_are_not_done_again(start: Start, study: Path, tiny: None) -> None:
     before = {path: path.stat().st_mtime_ns for path in study.rglob("manifest.json")}
-    assert run(*START, study).exit_code == 0
+    assert run(*start, study).exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in study.rglob("manifest.json")} == before
     (study / "report.html").unlink()
     result = run("report", study)
@@ -88,9 +103,11 @@ def test_finished_stages_are_not_done_again(study: Path, tiny: None) -> None:
     assert "<img" in (study / "report.html").read_text()
 
 
-def test_a_refused_run_changes_nothing(study: Path, tmp_path: Path, tiny: None) -> None:
+def test_a_refused_run_changes_nothing(
+    start: Start, study: Path, tmp_path: Path, tiny: None
+) -> None:
     before = files(study)
-    again = (*START, study)
+    again = (*start, study)
     assert "keep_macs" in refused(*again, "--keep-macs", 0.5)
     assert "keep_macs" in refused(*again, "--keep-macs", 0.5, "--stage", "exported")
     assert "epochs" in refused(*again, "--epochs", 7)
@@ -98,38 +115,40 @@ def test_a_refused_run_changes_nothing(study: Path, tmp_path: Path, tiny: None) 
     assert files(study) == before
 
 
-def test_changed_files_are_noticed(study: Path, tiny: None) -> None:
+def test_changed_files_are_noticed(start: Start, study: Path, tiny: None) -> None:
     accuracy = study / "evaluated" / "original.json"
     before = accuracy.read_text()
     accuracy.write_text(before.replace("map50", "map51"))
     assert "not the file that was made" in refused("report", study)
-    assert run(*START, study).exit_code == 0
+    assert run(*start, study).exit_code == 0
     assert accuracy.read_text() == before
     weights = study / "finetuned" / "best.weights"
     weights.write_bytes(bytes(weights.stat().st_size))
-    assert "finetuned/best.weights is not the file" in refused(*START, study)
+    assert "finetuned/best.weights is not the file" in refused(*start, study)
     shutil.rmtree(study / "finetuned")
     label = next((study / "data" / "hands" / "labels" / "train").glob("*.txt"))
     label.write_text("0 0.5 0.5 0.1 0.1\n")
-    assert "images or labels have changed" in refused(*START, study)
+    assert "images or labels have changed" in refused(*start, study)
 
 
-def test_a_control_can_be_added_later(study: Path, tiny: None) -> None:
+def test_a_control_can_be_added_later(start: Start, study: Path, tiny: None) -> None:
     kept = (study / "finetuned" / "best.weights").stat().st_mtime_ns
-    assert run(*START, study, "--control", "scratch").exit_code == 0
+    assert run(*start, study, "--control", "scratch").exit_code == 0
     rows = [row["name"] for row in json.loads((study / "report.json").read_text())["rows"]]
     assert rows == ["Original", "Pruned", "Fine-tuned", "Random", "Uniform", "Scratch"]
     assert (study / "finetuned" / "best.weights").stat().st_mtime_ns == kept
 
 
-def test_slim_onnx_can_have_raw_maps_and_the_report_says_which(study: Path, tiny: None) -> None:
+def test_slim_onnx_can_have_raw_maps_and_the_report_says_which(
+    start: Start, study: Path, tiny: None
+) -> None:
     path, report = study / "exported" / "slim.onnx", study / "report.md"
     names = [output.name for output in onnxruntime.InferenceSession(str(path)).get_outputs()]
     assert names == ["boxes", "scores"]
     assert "- Output `boxes`: (batch," in report.read_text()
     assert "- Classes: hand." in report.read_text()
     kept = (study / "finetuned" / "best.weights").stat().st_mtime_ns
-    assert run(*START, study, "--raw").exit_code == 0
+    assert run(*start, study, "--raw").exit_code == 0
     names = [output.name for output in onnxruntime.InferenceSession(str(path)).get_outputs()]
     assert all(name.startswith("head_") for name in names)
     text = report.read_text()
@@ -155,10 +174,10 @@ def test_the_commands_of_the_report_repeat_the_study(
         assert (tmp_path / "repeat" / name).read_bytes() == (finished / name).read_bytes(), name
 
 
-def test_killed_it_ends_with_the_same(finished: Path, tmp_path: Path) -> None:
+def test_killed_it_ends_with_the_same(original: Path, finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, str(SCRIPT), "--out", str(out), *CONTROLS]
-    for written in ("data/rendered", "dense/last.pt", "finetuned/last.pt", "random-pruned",
+    command = [sys.executable, str(SCRIPT), "--data", str(original), "--out", str(out), *CONTROLS]
+    for written in ("data", "dense/last.pt", "finetuned/last.pt", "random-pruned",
                     "evaluated/original.json", "exported/slim.onnx"):  # fmt: skip
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and not (out / written).exists():
@@ -176,38 +195,40 @@ def test_killed_it_ends_with_the_same(finished: Path, tmp_path: Path) -> None:
         assert stopped[name] == content or name.endswith(timed), name
 
 
-def test_two_processes_make_a_study(tmp_path: Path) -> None:
+def test_two_processes_make_a_study(original: Path, tmp_path: Path) -> None:
     line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-            str(SCRIPT), "--out", str(tmp_path / "run")]  # fmt: skip
+            str(SCRIPT), "--data", str(original), "--out", str(tmp_path / "run")]  # fmt: skip
     result = subprocess.run(line, check=False, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "run" / "report.html").exists()
 
 
 def test_a_time_limit_stops_after_a_checkpoint(
-    finished: Path, tmp_path: Path, tiny: None, monkeypatch: pytest.MonkeyPatch
+    start: Start, finished: Path, tmp_path: Path, tiny: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
-    result = run(*START, out, "--time-limit", 0)
+    result = run(*start, out, "--time-limit", 0)
     assert result.exit_code == 3 and "run the same command again" in result.stderr
-    assert run(*START, out, "--stage", "data").exit_code == 0
+    assert run(*start, out, "--stage", "data").exit_code == 0
     assert (out / "data" / "manifest.json").exists() and not (out / "dense").exists()
     clock = iter([0.0, *[1.0] * 3, *[1e9] * 99])
     monkeypatch.setattr(measurements, "RUNS", 1)
     monkeypatch.setattr("yoloprune.cli.case_study.monotonic", lambda: next(clock))
-    result = run(*START, out, "--time-limit", 1, "--stage", "dense")
+    result = run(*start, out, "--time-limit", 1, "--stage", "dense")
     assert result.exit_code == 3, result.output
     assert (out / "dense" / "last.pt").exists()
     assert not (out / "dense" / "manifest.json").exists()
-    assert run(*START, out, "--stage", "dense").exit_code == 0
+    assert run(*start, out, "--stage", "dense").exit_code == 0
     assert (out / "dense/best.weights").read_bytes() == (
         finished / "dense/best.weights"
     ).read_bytes()
 
 
-def test_a_given_network_is_made_sparse_first(finished: Path, tmp_path: Path, tiny: None) -> None:
+def test_a_given_network_is_made_sparse_first(
+    start: Start, finished: Path, tmp_path: Path, tiny: None
+) -> None:
     out = tmp_path / "run"
-    given = (*START, out, "--dense", finished / "dense/best.cfg", finished / "dense/best.weights",
+    given = (*start, out, "--dense", finished / "dense/best.cfg", finished / "dense/best.weights",
              "--sparsity", 0.25, 1, "--precision", "bfloat16", "--finetune-epochs", 1)  # fmt: skip
     for stage in ("data", "dense", "sparse", "pruned", "finetuned"):
         assert run(*given, "--stage", stage).exit_code == 0, stage
@@ -222,7 +243,7 @@ def test_a_given_network_is_made_sparse_first(finished: Path, tmp_path: Path, ti
 
 
 def test_a_given_network_of_other_classes_gets_heads_for_the_data(
-    finished: Path, tmp_path: Path, tiny: None
+    start: Start, finished: Path, tmp_path: Path, tiny: None
 ) -> None:
     data = shutil.copytree(finished / "data" / "hands", tmp_path / "hands")
     for kind in ("images", "labels"):
@@ -232,11 +253,11 @@ def test_a_given_network_of_other_classes_gets_heads_for_the_data(
         "--out", tmp_path / "five.cfg")  # fmt: skip
     run("init", tmp_path / "five.cfg", "--out", tmp_path / "five.weights")
     out = tmp_path / "run"
-    start = (*START, out, "--data", data, "--train-split", "mine", "--val-split", "val",
+    mine = (*start, out, "--data", data, "--train-split", "mine", "--val-split", "val",
              "--dense", tmp_path / "five.cfg", tmp_path / "five.weights", "--stage")  # fmt: skip
-    assert "5 classes, the data 1: --fit-heads" in refused(*start, "data")
+    assert "5 classes, the data 1: --fit-heads" in refused(*mine, "data")
     for stage in ("data", "dense"):
-        result = run(*start, stage, "--fit-heads")
+        result = run(*mine, stage, "--fit-heads")
         assert result.exit_code == 0, (result.output, result.exception)
     spec = read_cfg(out / "dense" / "best.cfg")
     assert {head.classes for head in spec.heads} == {1} and len(spec.heads) == 2
@@ -247,20 +268,20 @@ def test_a_given_network_of_other_classes_gets_heads_for_the_data(
     assert "--fit-heads --train-split mine --val-split val" in lines[0]
     assert "--weights" in lines[1] and "--fit-heads" in lines[1] and "--hold-out" not in lines[1]
     assert "with heads for the data" in document["notes"]["Original"]
-    assert "another fit_heads" in refused(*start, "pruned")
+    assert "another fit_heads" in refused(*mine, "pruned")
     assert "also the test images" in refused(
-        *START, tmp_path / "no", "--data", data, "--train-split", "test", "--stage", "data"
+        *start, tmp_path / "no", "--data", data, "--train-split", "test", "--stage", "data"
     )
-    assert "--dense" in refused(*START, tmp_path / "no", "--fit-heads")
+    assert "--dense" in refused(*start, tmp_path / "no", "--fit-heads")
 
 
-def test_damaged_originals_are_told_of(tmp_path: Path, tiny: None) -> None:
-    original = tmp_path / "original"
-    assert run("data", "synthetic-hands", "--train", 12, "--test", 4, "--out", original,
-               "--quiet").exit_code == 0  # fmt: skip
-    broken = next(original.rglob("training_data/annotations/*.mat"))
+def test_damaged_originals_are_told_of(
+    original: Path, start: Start, tmp_path: Path, tiny: None
+) -> None:
+    damaged = shutil.copytree(original, tmp_path / "damaged")
+    broken = next(damaged.rglob("training_data/annotations/*.mat"))
     broken.write_bytes(b"nothing")
-    result = run(*START, tmp_path / "run", "--data", original, "--stage", "data")
+    result = run(*start, tmp_path / "run", "--data", damaged, "--stage", "data")
     assert result.exit_code == 0 and broken.name in result.stderr
     report = (tmp_path / "run" / "report.md").read_text()
     assert broken.name in report and "this is not all of it" in report
@@ -276,22 +297,23 @@ def test_what_other_engines_compute_otherwise_is_told(
     assert np.count_nonzero(problems) == 1 and "OpenCV computes something else" in problems
 
 
-def test_bad_input_is_one_line(tmp_path: Path, tiny: None) -> None:
-    start = ("case-study", "--out", tmp_path / "run", "--quiet")
-    assert "needs --data" in refused(*start, "--preset", "cpu")
-    assert "unknown (known: full, cpu, demo)" in refused(*start, "--preset", "huge")
-    assert "unknown (known: data" in refused(*start, "--preset", "demo", "--stage", "lunch")
-    assert "unknown (known: scratch" in refused(*start, "--preset", "demo", "--control", "x")
-    assert "not finished" in refused(*start, "--preset", "demo", "--stage", "pruned")
-    assert "in (0, 1)" in refused(*start, "--preset", "demo", "--keep-macs", 3)
-    assert "magic" in refused(*start, "--preset", "demo", "--criterion", "magic")
-    assert "precision must be" in refused(*start, "--preset", "demo", "--precision", "int8")
+def test_bad_input_is_one_line(start: Start, original: Path, tmp_path: Path, tiny: None) -> None:
+    bare = ("case-study", "--out", tmp_path / "run", "--quiet")
+    assert "Missing option '--data'" in refused(*bare, "--preset", "cpu")
+    run_of = (*bare, "--data", original)
+    assert "unknown (known: full, cpu, demo)" in refused(*run_of, "--preset", "huge")
+    assert "unknown (known: data" in refused(*run_of, "--preset", "demo", "--stage", "lunch")
+    assert "unknown (known: scratch" in refused(*run_of, "--preset", "demo", "--control", "x")
+    assert "not finished" in refused(*run_of, "--preset", "demo", "--stage", "pruned")
+    assert "in (0, 1)" in refused(*run_of, "--preset", "demo", "--keep-macs", 3)
+    assert "magic" in refused(*run_of, "--preset", "demo", "--criterion", "magic")
+    assert "precision must be" in refused(*run_of, "--preset", "demo", "--precision", "int8")
     assert "not the folder of a case study" in refused("report", tmp_path)
     (tmp_path / "mine" / "data").mkdir(parents=True)
     (tmp_path / "mine" / "data" / "precious.txt").write_text("kept")
-    assert "not a folder of this study" in refused(*START, tmp_path / "mine")
+    assert "not a folder of this study" in refused(*start, tmp_path / "mine")
     assert (tmp_path / "mine" / "data" / "precious.txt").exists()
     (tmp_path / "run" / "study.json").write_text("{}")
     assert "damaged" in refused("report", tmp_path / "run")
     (tmp_path / "run" / "study.json").write_text("{")
-    assert "damaged" in refused(*START, tmp_path / "run")
+    assert "damaged" in refused(*start, tmp_path / "run")

@@ -13,7 +13,7 @@ import cv2
 import pytest
 
 from tests.cli.commands import refused, run
-from tests.data.originals import SQUARE, TRAINING, add, small_original, write_image
+from tests.data.originals import TRAINING, small_original, write_image
 from tests.training.painted import paint
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.data.read import read_dataset
@@ -248,30 +248,7 @@ def test_anchors_refuses(tmp_path: Path) -> None:
     assert "neither a folder" in refused("data", "anchors", tmp_path / "gone")
 
 
-def test_synthetic_hands_go_all_the_way_to_evaluate(tmp_path: Path) -> None:
-    raw, out = tmp_path / "raw", tmp_path / "hands"
-    made = run("data", "synthetic-hands", "--out", raw, "--train", 3, "--test", 3, "--seed", 2)
-    assert made.exit_code == 0 and "vgg-hand" in made.stdout
-    assert run("data", "vgg-hand", raw, "--out", out).exit_code == 0
-    assert run("data", "check", out / "hand.data").exit_code == 0
-    cfg, weights = tmp_path / "a.cfg", tmp_path / "a.weights"
-    run("zoo", "yolov3-tiny", "--classes", 1, "--width", 0.1, "--size", 64, "--out", cfg)
-    run("init", cfg, "--out", weights)
-    for data in (out, out / "hand.data"):
-        result = run("evaluate", cfg, weights, "--data", data)
-        assert result.exit_code == 0, result.output
-        assert "3 images" in result.stdout
-
-
-def test_synthetic_hands_refuses(tmp_path: Path) -> None:
-    options = ["--out", tmp_path / "raw", "--train", 1, "--test"]
-    assert "at least 1" in refused("data", "synthetic-hands", *options, 0)
-    assert "seed -1" in refused("data", "synthetic-hands", *options, 1, "--seed", -1)
-    add(tmp_path / "raw", TRAINING, "a", [SQUARE])
-    assert "not empty" in refused("data", "synthetic-hands", *options, 1)
-
-
-@pytest.mark.parametrize("command", [[], ["vgg-hand"], ["check"], ["anchors"], ["synthetic-hands"]])
+@pytest.mark.parametrize("command", [[], ["vgg-hand"], ["check"], ["anchors"]])
 def test_every_command_has_help(command: list[str]) -> None:
     result = run("data", *command, "--help")
     assert result.exit_code == 0

@@ -101,8 +101,6 @@ def _stages(settings: StudySettings) -> set[str]:
 def _settings(subject: Subject) -> dict[str, Any]:
     """The settings that had an effect."""
     unused = set()
-    if subject.data is not None:
-        unused.add("rendered")
     if subject.dense is not None:
         unused |= {"width"}
     from_nothing = {"scratch", "uniform"} & set(subject.settings.controls)
@@ -140,10 +138,10 @@ def _spec(folder: Path, name: str, finished: Set[str]) -> NetworkSpec | None:
     return read_cfg(folder / f"{name}.cfg") if folder.name in finished else None
 
 
-def _dataset(run: Path, source: Path | None) -> DatasetSummary:
+def _dataset(run: Path, source: Path) -> DatasetSummary:
     summary = read_summary(run)
     return DatasetSummary(
-        name="rendered hands" if source is None else source.name,
+        name=source.name,
         images=summary.images,
         objects=summary.objects,
         classes=summary.names,

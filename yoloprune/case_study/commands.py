@@ -39,7 +39,7 @@ def commands(run: Path, subject: Subject) -> list[Command]:
 def _everything(subject: Subject) -> list[str]:
     settings = subject.settings
     words = ["case-study", "--preset", subject.preset, "--out", f"{REPEAT}/study"]
-    words += [] if subject.data is None else ["--data", str(subject.data)]
+    words += ["--data", str(subject.data)]
     words += [] if subject.dense is None else ["--dense", *map(str, subject.dense)]
     words += [] if subject.backbone is None else ["--backbone", str(subject.backbone)]
     words += ["--fit-heads"] if subject.fit_heads else []

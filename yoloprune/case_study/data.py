@@ -1,4 +1,4 @@
-"""The data of a study: converted where it is the original, rendered where there is none."""
+"""The data of a study, converted where it is the original VGG Hand data set."""
 
 import json
 import shutil
@@ -15,7 +15,6 @@ from yoloprune.data.faults import described
 from yoloprune.data.fingerprint import fingerprint
 from yoloprune.data.read import read_dataset, read_raw
 from yoloprune.data.split import TRAINING_SPLIT, training_parts
-from yoloprune.data.synthetic_hands import write_synthetic_hands
 from yoloprune.data.vgg_hand import (
     convert_hand_dataset,
     is_original,
@@ -100,21 +99,11 @@ def prepare_data(folder: Path, subject: Subject) -> None:
     """Bring the data into the form that training reads, and fit anchors to it.
 
     What was made is in `folder`, and data.json there says where the data is and what it holds.
-    Raises `DatasetError` if there is no data, or no training and test images in it, `ClassesError`
-    if the network that was given has other classes and is to keep its heads.
+    Raises `DatasetError` if there are no training and test images in it, `ClassesError` if the
+    network that was given has other classes and is to keep its heads.
     """
     source, settings = subject.data, subject.settings
     warnings: Sequence[str] = ()
-    given = source is not None
-    if source is None:
-        if settings.rendered is None:
-            raise DatasetError("there is no data, and none is to be rendered")
-        source = folder / "rendered"
-        if not source.exists():
-            training_images, test_images = settings.rendered
-            write_synthetic_hands(
-                source, train=training_images, test=test_images, seed=settings.seed
-            )
     path = source.resolve()
     if is_original(source):
         path = (folder / "hands").resolve()
@@ -122,8 +111,7 @@ def prepare_data(folder: Path, subject: Subject) -> None:
         shutil.rmtree(path, ignore_errors=True)
         with opened_original(source, folder) as root:
             conversion = convert_hand_dataset(root, path)
-        if given:
-            warnings = warnings_of(conversion)
+        warnings = warnings_of(conversion)
     raw = read_raw(path)
     names = raw.names or ("object",)
     if subject.dense is not None and not subject.fit_heads:

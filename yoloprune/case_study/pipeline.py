@@ -57,7 +57,6 @@ def _data(subject: Subject) -> Stage:
             "image_size": settings.image_size,
             "hold_out": settings.hold_out,
             "seed": settings.seed,
-            "rendered": settings.rendered if subject.data is None else None,
         },
     )
 

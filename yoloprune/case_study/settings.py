@@ -41,7 +41,6 @@ class StudySettings:
         evaluate_every: epochs between evaluations on the validation images.
         hold_out: share of the training images that is set aside as validation images.
         controls: which controls are made.
-        rendered: images for training and for testing that are drawn where no data is given.
         decoded: whether slim.onnx gives boxes and scores, or the heads' raw maps.
         workers: loader processes.
         seed: of everything random.
@@ -63,7 +62,6 @@ class StudySettings:
     evaluate_every: int = 1
     hold_out: float = 0.1
     controls: tuple[Control, ...] = ()
-    rendered: tuple[int, int] | None = None
     decoded: bool = True
     workers: int = 1
     seed: int = 0
@@ -124,8 +122,8 @@ PRESETS: dict[str, StudySettings] = {
     ),
     "demo": StudySettings(
         width=0.125, image_size=160, epochs=60, finetune_epochs=20, criterion="bn-scale",
-        finetune_rate=0.01, evaluate_every=2, rendered=(480, 120),
+        finetune_rate=0.01, evaluate_every=2,
     ),
 }  # fmt: skip
 """`full`: the published setting, for a GPU. `cpu`: a narrow YOLOv3, overnight on a laptop. `demo`:
-minutes, on rendered hands."""
+minutes."""

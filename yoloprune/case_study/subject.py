@@ -17,8 +17,8 @@ SUBJECT = "study.json"
 class Subject:
     """The preset and the settings that became of it, and where the study starts from.
 
-    `data` is None where it is rendered, `dense` where it is trained from nothing, `backbone` where
-    training starts from random weights. With `fit_heads` the dense network gets heads for the data
+    `dense` is None where it is trained from nothing, `backbone` where training starts from random
+    weights. With `fit_heads` the dense network gets heads for the data
     and is trained. `train_split` and `val_split` are the splits to train on and to choose by: None
     for the usual one, and for images held out of the former. With `allow_faulty`, images whose
     annotation cannot be read are left out.
@@ -26,7 +26,7 @@ class Subject:
 
     preset: str
     settings: StudySettings
-    data: Path | None = None
+    data: Path
     dense: tuple[Path, Path] | None = None
     backbone: Path | None = None
     fit_heads: bool = False
@@ -41,7 +41,7 @@ class _Stored:
 
     preset: str
     settings: dict[str, Any]
-    data: Path | None
+    data: Path
     dense: tuple[Path, Path] | None
     backbone: Path | None
     fit_heads: bool = False

@@ -38,9 +38,9 @@ TIME_IS_UP = 3
 def case_study(
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the study.")],
     data: Annotated[
-        Path | None,
+        Path,
         typer.Option("--data", help="Data set, or the original hand_dataset or its archive."),
-    ] = None,
+    ],
     preset: Annotated[str, typer.Option("--preset", help=", ".join(PRESETS))] = "cpu",
     dense: Annotated[
         tuple[Path, Path] | None,
@@ -168,14 +168,10 @@ def case_study(
             spec = read_cfg(dense[0])
             image_channels(spec)
             settings = replace(settings, image_size=training_size(spec, None))
-        if data is None and settings.rendered is None:
-            raise UsageError(
-                f"preset {preset} needs --data: a data set, or the original hand_dataset"
-            )
         subject = Subject(
             preset=preset,
             settings=settings,
-            data=None if data is None else data.resolve(),
+            data=data.resolve(),
             dense=None if dense is None else (dense[0].resolve(), dense[1].resolve()),
             backbone=None if backbone is None else backbone.resolve(),
             fit_heads=fit_heads,

@@ -39,7 +39,6 @@ from yoloprune.data.near_duplicates import HASH_BITS, NEAR
 from yoloprune.data.read import read_raw
 from yoloprune.data.request import canonical
 from yoloprune.data.split import divide
-from yoloprune.data.synthetic_hands import write_synthetic_hands
 from yoloprune.data.vgg_hand import (
     EXPECTED,
     Conversion,
@@ -286,24 +285,6 @@ def split(
     output.print(
         f"groups of near-duplicates, each on one side: {len(alike)} "
         f"({sum(alike)} images, at most {largest} alike)"
-    )
-
-
-@data_app.command("synthetic-hands")
-def synthetic_hands(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")],
-    train: Annotated[int, typer.Option("--train", help="Images for training and validation.")],
-    test: Annotated[int, typer.Option("--test", help="Images for testing.")],
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the random numbers.")] = 0,
-    quiet: Quiet = False,
-) -> None:
-    """Draw a hand data set in the original's form, for `vgg-hand` to convert."""
-    reporter = ConsoleReporter(quiet=quiet)
-    write_synthetic_hands(out, train=train, test=test, seed=seed, reporter=reporter)
-    output.print(
-        f"{out}: {train} images for training, {test} for testing; "
-        f"next: yoloprune data vgg-hand {out} --out hands",
-        soft_wrap=True,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from yoloprune.data.rendering.capsules import Capsule, Colour, Vector
+from demo.rendering.capsules import Capsule, Colour, Vector
 
 HAND, FOREARM, SLEEVE, HELD = 0, 1, 2, 3
 """Parts of a hand's sprite; only `HAND` is inside its box."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from yoloprune.data.rendering.capsules import Colour, Pixels, resized, softened, three_channels
+from demo.rendering.capsules import Colour, Pixels, resized, softened, three_channels
 
 Size = tuple[int, int]
 

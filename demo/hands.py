@@ -2,18 +2,23 @@
 
 It exists so that everything that works on the original can be tried, tested and timed without it:
 the same folders, the same .mat files, the same faults of a box here and there outside the image.
+
+Usage: python -m demo.hands --out DIR --train N --test N [--seed N]
 """
 
+import argparse
 import io
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.io import savemat
 
-from yoloprune.data.rendering.scenes import random_scene
+from demo.rendering.scenes import random_scene
+from yoloprune.cli.console import ConsoleReporter
 from yoloprune.data.vgg_hand import PARTS
-from yoloprune.errors import UsageError
+from yoloprune.errors import UsageError, YoloPruneError
 from yoloprune.files import write_folder
 from yoloprune.reporter import SILENT, Reporter
 
@@ -25,7 +30,7 @@ _MAT_HEADER = b"MATLAB 5.0 MAT-file, rendered hands"
 _MAT_HEADER_LENGTH = 116
 
 
-def write_synthetic_hands(
+def write_rendered_hands(
     out: Path, *, train: int, test: int, seed: int = 0, reporter: Reporter = SILENT
 ) -> None:
     """Write `out`/hand_dataset with `train` images (training and validation) and `test` images.
@@ -58,8 +63,6 @@ def write_synthetic_hands(
 
 def hand_annotation(corners: NDArray[np.float64]) -> bytes:
     """A .mat file as the original has them, for corners (N, 4, 2), x and y in pixels from 0."""
-    from scipy.io import savemat
-
     cells = np.empty((1, len(corners)), object)
     for index, hand in enumerate(corners):
         cells[0, index] = {
@@ -78,3 +81,26 @@ def _jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     )
     assert encoded, "an 8-bit RGB image can be encoded"
     return data.tobytes()
+
+
+def main() -> None:
+    """Write a data set as the command line says; a problem is one line and exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m demo.hands", description="Draw hands in the form of the VGG Hand data set."
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--train", type=int, required=True, help="images to train and validate on")
+    parser.add_argument("--test", type=int, required=True, help="images to test on")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (0)")
+    asked = parser.parse_args()
+    try:
+        write_rendered_hands(
+            asked.out, train=asked.train, test=asked.test, seed=asked.seed,
+            reporter=ConsoleReporter(quiet=False),
+        )  # fmt: skip
+    except (YoloPruneError, OSError) as error:
+        parser.exit(2, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.data.images import Image
-from yoloprune.data.rendering.backgrounds import noise, random_background
-from yoloprune.data.rendering.capsules import (
+from demo.rendering.backgrounds import noise, random_background
+from demo.rendering.capsules import (
     Colour,
     Pixels,
     Sprite,
@@ -17,8 +16,9 @@ from yoloprune.data.rendering.capsules import (
     softened,
     three_channels,
 )
-from yoloprune.data.rendering.distractors import draw_face, random_distractor, random_person
-from yoloprune.data.rendering.hands import HAND, Look, random_hand
+from demo.rendering.distractors import draw_face, random_distractor, random_person
+from demo.rendering.hands import HAND, Look, random_hand
+from yoloprune.data.images import Image
 
 LONG_SIDE = 416
 """Longer side of every image, pixels."""

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
+from demo.hands import hand_annotation, main, write_rendered_hands
+from demo.rendering.capsules import Capsule, render, render_coarsely
+from demo.rendering.scenes import LONG_SIDE, random_scene
+from tests.cli.commands import run
 from yoloprune.data.images import read_image
 from yoloprune.data.read import read_dataset
-from yoloprune.data.rendering.capsules import Capsule, render, render_coarsely
-from yoloprune.data.rendering.scenes import LONG_SIDE, random_scene
-from yoloprune.data.synthetic_hands import hand_annotation, write_synthetic_hands
 from yoloprune.data.vgg_hand import PARTS, convert_hand_dataset, opened_original
 from yoloprune.errors import UsageError
 
@@ -19,12 +20,17 @@ LIGHT = np.array([0.0, 0.0, 1.0])
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("hands") / "raw"
-    write_synthetic_hands(out, train=20, test=10, seed=4)
+    write_rendered_hands(out, train=20, test=10, seed=4)
     return out
 
 
 def files(root: Path) -> dict[str, bytes]:
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def main_with(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
+    monkeypatch.setattr("sys.argv", ["hands", *map(str, words)])
+    main()
 
 
 def test_it_is_laid_out_as_the_original(original: Path) -> None:
@@ -75,17 +81,17 @@ def test_the_converter_takes_it_whole(original: Path, tmp_path: Path) -> None:
 
 def test_the_same_seed_gives_the_same_files(original: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
-    write_synthetic_hands(again, train=20, test=10, seed=4)
+    write_rendered_hands(again, train=20, test=10, seed=4)
     assert files(again) == files(original)
     other = tmp_path / "other"
-    write_synthetic_hands(other, train=2, test=1, seed=5)
+    write_rendered_hands(other, train=2, test=1, seed=5)
     name = f"hand_dataset/{PARTS['test'].as_posix()}/images/rendered_00001.jpg"
     assert files(other)[name] != files(original)[name]
 
 
 def test_more_images_leave_the_earlier_ones_alone(original: Path, tmp_path: Path) -> None:
     few = tmp_path / "few"
-    write_synthetic_hands(few, train=3, test=2, seed=4)
+    write_rendered_hands(few, train=3, test=2, seed=4)
     written = {name: data for name, data in files(few).items() if "validation" not in name}
     assert written.items() <= files(original).items()
 
@@ -151,8 +157,35 @@ def test_nearer_things_hide_those_behind() -> None:
             assert set(np.unique(sprite.parts)) == {-1, near, far}
 
 
+def test_what_is_written_can_be_converted_checked_and_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "hands"
+    main_with(monkeypatch, "--out", raw, "--train", 3, "--test", 3, "--seed", 2)
+    assert run("data", "vgg-hand", raw, "--out", out).exit_code == 0
+    assert run("data", "check", out / "hand.data").exit_code == 0
+    cfg, weights = tmp_path / "a.cfg", tmp_path / "a.weights"
+    run("zoo", "yolov3-tiny", "--classes", 1, "--width", 0.1, "--size", 64, "--out", cfg)
+    run("init", cfg, "--out", weights)
+    for data in (out, out / "hand.data"):
+        result = run("evaluate", cfg, weights, "--data", data)
+        assert result.exit_code == 0, result.output
+        assert "3 images" in result.stdout
+
+
+def test_a_folder_that_is_not_empty_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").touch()
+    with pytest.raises(SystemExit) as stop:
+        main_with(monkeypatch, "--out", tmp_path, "--train", 1, "--test", 1)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and "not empty" in line
+
+
 @pytest.mark.parametrize(("train", "test", "seed"), [(0, 1, 0), (1, 0, 0), (1, 1, -1)])
 def test_impossible_numbers_are_refused(train: int, test: int, seed: int, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
-        write_synthetic_hands(tmp_path / "out", train=train, test=test, seed=seed)
+        write_rendered_hands(tmp_path / "out", train=train, test=test, seed=seed)
     assert not (tmp_path / "out").exists()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from yoloprune.data.rendering.capsules import (
+from demo.rendering.capsules import (
     Capsule,
     Colour,
     Pixels,
