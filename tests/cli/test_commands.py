@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def test_zoo_writes_the_full_yolov3(tmp_path: Path) -> None:
     out = tmp_path / "hand.cfg"
     result = run("zoo", "yolov3", "--classes", 1, "--out", out)
-    assert "61.5M params, 32.6G MACs" in result.stdout
+    assert "61.5M params, 32.6B MACs" in result.stdout
     assert cost(read_cfg(out)).params == 61_523_734
 
 

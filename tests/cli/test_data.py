@@ -1,11 +1,8 @@
-import functools
 import json
 import os
 import subprocess
 import sys
 import tarfile
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,14 +19,7 @@ if TYPE_CHECKING:
     from cli.conftest import Pair
 
 TOOL = Path(__file__).parents[2] / "tools" / "prepare_vgg_hand.py"
-
-
 SPLITS = ("train", "val", "test")
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def yolo_folder(root: Path, *labels: str) -> Path:
@@ -88,42 +78,14 @@ def test_the_tool_is_the_command(tmp_path: Path) -> None:
     assert read_dataset(tmp_path / "out" / "hand.data", classes=1).object_count == 1
 
 
-def test_vgg_hand_downloads_and_keeps_the_archive(tmp_path: Path) -> None:
-    small_original(tmp_path / "served" / "hand_dataset")
-    archive = tmp_path / "served" / "hands.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(tmp_path / "served" / "hand_dataset", "hand_dataset")
-    handler = functools.partial(QuietHandler, directory=str(archive.parent))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_port}/hands.tar.gz"
-        download = ["--download", url, "--size", archive.stat().st_size]
-        try:
-            result = run("data", "vgg-hand", "--out", tmp_path / "new" / "out", *download)
-            wrong = refused("data", "vgg-hand", "--out", tmp_path / "b", *download[:2], "--size", 1)
-        finally:
-            server.shutdown()
-            thread.join()
-    assert result.exit_code == 0, result.output
-    assert rows(result.stdout)["hands"] == ["4", "13050"]
-    assert (tmp_path / "new" / "hand_dataset.tar.gz").read_bytes() == archive.read_bytes()
-    assert "expected 1" in wrong
-
-
 def test_vgg_hand_refuses(tmp_path: Path) -> None:
     raw = small_original(tmp_path / "raw")
     out = tmp_path / "out"
-    assert "give SRC, or --download URL" in refused("data", "vgg-hand", "--out", out)
-    assert "belong to --download" in refused("data", "vgg-hand", raw, "--out", out, "--size", 5)
+    assert "Missing argument 'SRC'" in refused("data", "vgg-hand", "--out", out)
     assert "no such file or folder" in refused("data", "vgg-hand", tmp_path / "x", "--out", out)
     assert "not a tar archive" in refused("data", "vgg-hand", TOOL, "--out", out)
     assert "not the original" in refused("data", "vgg-hand", raw / TRAINING, "--out", out)
     assert "not empty" in refused("data", "vgg-hand", raw, "--out", tmp_path)
-    bad = ["--download", "ftp://127.0.0.1/a"]
-    assert "only http and https" in refused("data", "vgg-hand", *bad, "--out", out)
-    gone = ["--download", "http://127.0.0.1:9/a.tar.gz"]
-    assert "refused" in refused("data", "vgg-hand", *gone, "--out", out)
     assert not out.exists()
 
 

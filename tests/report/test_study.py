@@ -11,7 +11,8 @@ from yoloprune.report.latency import Latency
 from yoloprune.report.markdown import report_json, report_markdown
 from yoloprune.report.results import accuracy_tables, latency_table, results_table
 from yoloprune.report.study import Accuracy, DatasetSummary, Measurement, PrecisionRecall, Study
-from yoloprune.report.wording import average, counted, headline, sized, timed
+from yoloprune.report.table import amount, file_size
+from yoloprune.report.wording import average, headline, timed
 
 ROW_KEYS = [
     *("name", "params", "macs", "weight_bytes", "latency_ms"),
@@ -72,11 +73,11 @@ def test_the_outcome_in_a_sentence() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (counted(61_523_734), "61.5M"),
-        (counted(999_960), "1.0M"),
-        (counted(812), "812"),
-        (sized(1_234_000_000), "1.2GB"),
-        (sized(43_600), "43.6KB"),
+        (amount(61_523_734), "61.5M"),
+        (amount(999_960), "1.0M"),
+        (amount(812), "812"),
+        (file_size(1_234_000_000), "1.2GB"),
+        (file_size(43_600), "43.6KB"),
         (timed(0.42), "0.42ms"),
         (average(0.5), "0.500"),
         (average(0.77216), "0.7722"),

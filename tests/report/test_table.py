@@ -7,8 +7,8 @@ from yoloprune.report.table import amount, change, file_size, markdown_table
 
 def test_the_case_studys_figures() -> None:
     assert amount(61_523_734) == "61.5M"
-    assert amount(32_644_937_728) == "32.6G"
-    assert file_size(246_305_388) == "246MB"
+    assert amount(32_644_937_728) == "32.6B"
+    assert file_size(246_305_388) == "246.3MB"
     assert change(61.5, 10.9) == "-82%"
     assert change(32.8, 9.6) == "-71%"
 
@@ -19,9 +19,9 @@ def test_the_case_studys_figures() -> None:
         (0, "0"),
         (999, "999"),
         (10_196, "10.2K"),
-        (999_600, "1M"),
-        (1_029_000, "1.03M"),
-        (123_456_789_012, "123G"),
+        (999_960, "1.0M"),
+        (1_029_000, "1.0M"),
+        (123_456_789_012, "123.5B"),
     ],
 )
 def test_small_and_large_amounts(value: int, text: str) -> None:

@@ -30,7 +30,6 @@ from yoloprune.data.anchors import (
     network_anchors,
 )
 from yoloprune.data.check import check_dataset, refuse_unlabelled, write_clean_copy
-from yoloprune.data.downloads import download
 from yoloprune.data.faults import sound_boxes
 from yoloprune.data.images import darknet_resize, read_image_file
 from yoloprune.data.images import letterbox as letterbox_images
@@ -70,36 +69,17 @@ _DEFAULT_SIZE = 416
 
 @data_app.command("vgg-hand")
 def vgg_hand(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")],
     source: Annotated[
-        Path | None,
-        typer.Argument(metavar="SRC", help="hand_dataset.tar.gz, or its unpacked folder."),
-    ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option("--download", metavar="URL", help="Download the archive first, to SRC."),
-    ] = None,
-    sha256: Annotated[
-        str | None, typer.Option("--sha256", help="SHA-256 that the download must have.")
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option("--size", min=1, help="Bytes that the download must have.")
-    ] = None,
+        Path, typer.Argument(metavar="SRC", help="hand_dataset.tar.gz, or its unpacked folder.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Turn the original VGG Hand data set into YOLO text: images, labels, hand.data."""
-    if source is None and url is None:
-        raise typer.BadParameter("give SRC, or --download URL")
-    if url is None and (sha256 is not None or size is not None):
-        raise typer.BadParameter("--sha256 and --size belong to --download")
     reporter = ConsoleReporter(quiet=quiet)
-    # Before minutes of downloading and unpacking.
+    # Before minutes of unpacking.
     refuse_existing(out)
-    if source is None:
-        source = out.absolute().parent / "hand_dataset.tar.gz"
-    if url is not None:
-        download(url, source, sha256=sha256, size=size, reporter=reporter)
     with ExitStack() as stack:
         with reporter.stage(f"opening {source.name}"):
             root = stack.enter_context(opened_original(source, out.absolute().parent))

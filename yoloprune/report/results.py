@@ -8,8 +8,8 @@ from functools import partial
 from yoloprune.evaluation.average_precision import best_f1
 from yoloprune.report.latency import what_binds
 from yoloprune.report.study import ORIGINAL, Measurement, Study
-from yoloprune.report.table import change
-from yoloprune.report.wording import MISSING, average, counted, difference, sized, timed
+from yoloprune.report.table import amount, change, file_size
+from yoloprune.report.wording import MISSING, average, difference, timed
 
 MACS_NOTE = (
     "MACs are the multiply-accumulates of the convolutions for one image (B: billions); FLOPs are "
@@ -44,10 +44,10 @@ class Table:
 def results_table(study: Study) -> Table:
     """The table of the case study: cost, latency and mAP of every network."""
     columns: list[tuple[str, _Read, _Show, _Change | None]] = [
-        ("Params", lambda row: row.params, counted, change),
-        ("Size", lambda row: row.weight_bytes, sized, change),
-        ("MACs", lambda row: row.macs, counted, change),
-        ("FLOPs", lambda row: None if row.macs is None else 2 * row.macs, counted, None),
+        ("Params", lambda row: row.params, amount, change),
+        ("Size", lambda row: row.weight_bytes, file_size, change),
+        ("MACs", lambda row: row.macs, amount, change),
+        ("FLOPs", lambda row: None if row.macs is None else 2 * row.macs, amount, None),
         ("Inference", lambda row: row.median_ms(study.engine), timed, change),
         ("mAP@0.5 (case-study)", lambda row: row.map50("case-study"), average, difference),
     ]

@@ -13,17 +13,17 @@ def change(before: float, after: float) -> str:
 
 
 def amount(value: float) -> str:
-    """Three digits and a unit: 61523734 is "61.5M", 32644937728 is "32.6G"."""
-    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
-        # 999,500 rounds to 1.00M, not to 1000K.
-        if value >= 0.9995 * factor:
-            return f"{float(f'{value / factor:.3g}'):g}{unit}"
+    """A count with one decimal and its unit: 61523734 is "61.5M", 32.8e9 is "32.8B"."""
+    for factor, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        # 999,950 rounds to 1.0M, not to 1000.0K.
+        if value >= 0.99995 * factor:
+            return f"{value / factor:.1f}{unit}"
     return f"{value:g}"
 
 
-def file_size(count: int) -> str:
-    """Bytes with decimal units: 246305388 is "246MB"."""
-    return f"{amount(count)}B"
+def file_size(count: float) -> str:
+    """Bytes with decimal units: 246400000 is "246.4MB"; thousands of millions are GB."""
+    return amount(count).replace("B", "G") + "B"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

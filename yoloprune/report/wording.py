@@ -4,23 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from yoloprune.report.study import Study
+from yoloprune.report.table import amount
 
 MISSING = "\N{EN DASH}"
 """Stands for what was not measured."""
-
-
-def counted(value: float) -> str:
-    """A count with one decimal and its unit: 61523734 is "61.5M", 32.8e9 is "32.8B"."""
-    for factor, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
-        # 999,950 rounds to 1.0M, not to 1000.0K.
-        if value >= 0.99995 * factor:
-            return f"{value / factor:.1f}{unit}"
-    return f"{value:g}"
-
-
-def sized(count: float) -> str:
-    """Bytes: 246400000 is "246.4MB"; thousands of millions are GB."""
-    return counted(count).replace("B", "G") + "B"
 
 
 def timed(milliseconds: float) -> str:
@@ -47,10 +34,10 @@ def headline(study: Study) -> str:
         return "The study has not come to its pruned network yet."
     parts = []
     if before.params and after.params is not None:
-        parts.append(f"has {counted(after.params)} of {counted(before.params)} parameters")
+        parts.append(f"has {amount(after.params)} of {amount(before.params)} parameters")
     if before.macs and after.macs is not None:
         share = after.macs / before.macs
-        parts.append(f"needs {counted(after.macs)} of {counted(before.macs)} MACs ({share:.0%})")
+        parts.append(f"needs {amount(after.macs)} of {amount(before.macs)} MACs ({share:.0%})")
     times = before.median_ms(study.engine), after.median_ms(study.engine)
     if times[0] is not None and times[1] is not None:
         parts.append(f"takes {timed(times[1])} instead of {timed(times[0])} for an image")
