@@ -34,11 +34,8 @@ LEVELS = {
     "data": 5,
     "evaluation": 6,
     "training": 7,
-    "schedule": 7,
-    "sweep": 7,
     "export": 8,
     "report": 8,
-    "case_study": 9,
     "workflows": 9,
     "cli": 10,
 }

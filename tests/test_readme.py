@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from demo.hands import main, write_rendered_hands
-from tests.case_study.tiny import TINY, torch_alone
 from tests.cli.commands import run
 from tests.training.painted import paint
-from yoloprune.case_study.settings import PRESETS
+from tests.workflows.case_study.tiny import TINY, torch_alone
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.model.initialization import training_state
 from yoloprune.report import latency
+from yoloprune.workflows.case_study.settings import PRESETS
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -265,3 +265,9 @@ def write_text(path: Path, text: str) -> None:
     """
     with write_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(content)

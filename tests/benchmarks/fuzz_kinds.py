@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from PIL import Image
 from scipy.io import savemat
+from yoloprune.cli.pruned_folder import read_pruned
+from yoloprune.cli.slim_folder import read_slim_folder, write_report, write_slim
 
 from tests import architectures
 from tests.benchmarks.mutations import (
@@ -34,14 +36,7 @@ from tests.data.originals import DIAMOND, SQUARE, small_original, write_mat
 from tests.random_networks import random_state
 from tests.report.studies import filled_study
 from tests.training.painted import paint
-from yoloprune.case_study import collect, measurements
-from yoloprune.case_study.data import Summary, read_study_data
-from yoloprune.case_study.settings import PRESETS
-from yoloprune.case_study.stages import Attempt, Manifest, Stage, finished_stages, is_finished
-from yoloprune.case_study.subject import Subject, read_subject, write_subject
 from yoloprune.cli import iterate, steps
-from yoloprune.cli.pruned_folder import read_pruned
-from yoloprune.cli.slim_folder import read_slim_folder, write_report, write_slim
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import format_cfg, read_cfg, write_cfg
 from yoloprune.darknet.weights import parameter_shapes, read_weights, write_weights
@@ -67,6 +62,11 @@ from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
 from yoloprune.training.loop import Loop
 from yoloprune.training.run_folder import read_log
+from yoloprune.workflows.case_study import collect, measurements
+from yoloprune.workflows.case_study.data import Summary, read_study_data
+from yoloprune.workflows.case_study.settings import PRESETS
+from yoloprune.workflows.case_study.subject import Subject, read_subject, write_subject
+from yoloprune.workflows.stages import Attempt, Manifest, Stage, finished_stages, is_finished
 
 SPEC = yolov3_tiny(classes=2, width=0.0625, size=(32, 32))
 STATE = random_state(SPEC, 0, torch.float32)

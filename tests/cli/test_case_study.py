@@ -13,15 +13,15 @@ import onnxruntime
 import pytest
 
 from demo.hands import write_rendered_hands
-from tests.case_study.tiny import TINY, torch_alone
 from tests.cli.commands import refused, run
-from yoloprune.case_study import measurements
-from yoloprune.case_study.settings import PRESETS
+from tests.workflows.case_study.tiny import TINY, torch_alone
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.report import latency
+from yoloprune.workflows.case_study import measurements
+from yoloprune.workflows.case_study.settings import PRESETS
 
-SCRIPT = Path(__file__).parents[1] / "case_study" / "tiny.py"
+SCRIPT = Path(__file__).parents[1] / "workflows" / "case_study" / "tiny.py"
 Start = tuple[object, ...]
 CONTROLS = ("--control", "random", "--control", "uniform")
 
@@ -213,7 +213,7 @@ def test_a_time_limit_stops_after_a_checkpoint(
     assert (out / "data" / "manifest.json").exists() and not (out / "dense").exists()
     clock = iter([0.0, *[1.0] * 3, *[1e9] * 99])
     monkeypatch.setattr(measurements, "RUNS", 1)
-    monkeypatch.setattr("yoloprune.cli.case_study.monotonic", lambda: next(clock))
+    monkeypatch.setattr("yoloprune.workflows.case_study.study.monotonic", lambda: next(clock))
     result = run(*start, out, "--time-limit", 1, "--stage", "dense")
     assert result.exit_code == 3, result.output
     assert (out / "dense" / "last.pt").exists()
@@ -311,7 +311,7 @@ def test_bad_input_is_one_line(start: Start, original: Path, tmp_path: Path, tin
     assert "not the folder of a case study" in refused("report", tmp_path)
     (tmp_path / "mine" / "data").mkdir(parents=True)
     (tmp_path / "mine" / "data" / "precious.txt").write_text("kept")
-    assert "not a folder of this study" in refused(*start, tmp_path / "mine")
+    assert "not a folder of this run" in refused(*start, tmp_path / "mine")
     assert (tmp_path / "mine" / "data" / "precious.txt").exists()
     (tmp_path / "run" / "study.json").write_text("{}")
     assert "damaged" in refused("report", tmp_path / "run")

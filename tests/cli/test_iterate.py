@@ -14,16 +14,9 @@ import pytest
 import torch
 
 from tests.cli.commands import refused, run
-from yoloprune.cli.iteration import Channels
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.weights import read_weights, write_weights
-from yoloprune.darknet.zoo import yolov3_tiny
-from yoloprune.errors import PlanError
-from yoloprune.model.initialization import random_state
-from yoloprune.pruning.budget import Scope
-from yoloprune.schedule import step_targets
-from yoloprune.training.run_folder import read_network
+from yoloprune.darknet.weights import read_weights
 
 
 def command(folder: Path, out: Path, *more: object) -> list[object]:
@@ -38,10 +31,10 @@ def accuracies(monkeypatch: pytest.MonkeyPatch, *values: float) -> Iterator[floa
     """Let the next evaluations give these values."""
     following = iter(values)
 
-    def evaluate(*_: Any) -> SimpleNamespace:
+    def evaluate(*_: Any, **__: Any) -> SimpleNamespace:
         return SimpleNamespace(map50=next(following))
 
-    monkeypatch.setattr("yoloprune.cli.steps.evaluate", evaluate)
+    monkeypatch.setattr("yoloprune.workflows.steps.evaluate", evaluate)
     return following
 
 
@@ -55,21 +48,22 @@ def test_it_prunes_in_steps_and_goes_on_after_a_stop(
     dense = cost(read_cfg(folder / "run" / "best.cfg")).macs
     assert cost(read_cfg(out / "best.cfg")).macs <= 0.5 * dense
     final = (out / "best.weights").read_bytes()
-    assert "give --resume" in refused(*command(folder, out))
+    assert "holds a run: resume it" in refused(*command(folder, out))
     # As if killed in the second step, before its fine-tuning began.
-    for name in ("last.pt", "last.cfg", "last.weights", "accuracy.json"):
-        (out / "step-02" / name).unlink()
+    for name in ("trained", "evaluated"):
+        shutil.rmtree(out / "step-02" / name)
     assert run(*command(folder, out, "--resume")).exit_code == 0
     assert (out / "best.weights").read_bytes() == final
     # As if killed while the pruned network of the second step was written.
-    shutil.rmtree(out / "step-02")
-    (out / "step-02").mkdir()
-    shutil.copy(out / "step-01" / "slim.cfg", out / "step-02")
+    shutil.rmtree(out / "step-02" / "trained")
+    for path in (out / "step-02").iterdir():
+        if path.is_file() and path.name not in ("attempt.json", "slim.cfg"):
+            path.unlink()
     assert run(*command(folder, out, "--resume")).exit_code == 0
     assert (out / "best.weights").read_bytes() == final
     # What is finished is neither trained nor evaluated again.
     accuracies(monkeypatch)
-    monkeypatch.setattr("yoloprune.cli.steps.shown_training", None)
+    monkeypatch.setattr("yoloprune.workflows.steps.train", None)
     again = run(*command(folder, out, "--resume"))
     assert (again.exit_code, again.stdout) == (0, result.stdout)
 
@@ -80,7 +74,7 @@ def test_a_run_that_was_started_otherwise_is_refused(folder: Path, tmp_path: Pat
     started = command(folder, out, "--data", data, "--resume", "--hold-out", 0.25)
     assert run(*started).exit_code == 0
     for option, changed in (
-        (["--layerwise"], "layerwise"),
+        (["--layerwise"], "scope"),
         (["--criterion", "l1"], "criterion"),
         (["--step", 0.3], "step"),
         (["--learning-rate", 0.001], "learning_rate"),
@@ -124,40 +118,10 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     assert "holds a training run" in refused(*command(folder, folder / "run"))
 
 
-def test_small_steps_reach_the_target_through_large_roundings(tmp_path: Path) -> None:
-    spec = yolov3_tiny(classes=1, width=0.0625, size=(32, 32))
-    state = random_state(spec)
-    channels = Channels(
-        dense_macs=cost(spec).macs,
-        criterion="l2",
-        scope=Scope.GLOBAL,
-        round_to=16,
-        seed=0,
-        calibration=None,
-        reconstruct=False,
-        quiet=True,
-    )
-    weights = tmp_path / "dense.weights"
-    write_weights(weights, spec, state)
-    with pytest.raises(PlanError, match="would fit"):
-        channels.check(spec, state, 0.5)
-    channels.check(spec, state, 0.8)
-    kept = []
-    for number, share in enumerate(step_targets(0.05, 0.8), start=1):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        channels.write(folder, spec, state, weights, share, number)
-        spec, state = read_network(folder, "slim")
-        kept.append(channels.kept(spec, state))
-        assert kept[-1] <= share
-    # The step before had gone as far already: nothing is removed, and nothing fails.
-    assert kept[-1] == kept[-2]
-
-
 def test_a_dense_network_under_the_floor_is_not_pruned(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "steps"
     message = refused(*command(folder, out, "--map-floor", 1.0))
-    assert "the dense network" in message and "under --map-floor 1" in message
+    assert "the dense network" in message and "under map_floor 1" in message
     assert not (out / "step-01").exists() and not (out / "best.cfg").exists()
 
 
@@ -170,11 +134,11 @@ def test_steps_are_refitted_and_fine_tuned_now_and_then(folder: Path, tmp_path: 
     assert result.exit_code == 0, (result.output, result.exception)
     # The first of two steps is the re-fitted network itself; the last one is always trained.
     for step, trained in (("step-01", False), ("step-02", True)):
-        slim, last = (out / step / f"{name}.weights" for name in ("slim", "last"))
+        slim, last = (out / step / f"{name}.weights" for name in ("slim", "trained/last"))
         assert (slim.read_bytes()[20:] != last.read_bytes()[20:]) is trained
-        assert (out / step / "last.pt").exists() is trained
+        assert (out / step / "trained" / "last.pt").exists() is trained
     # Each step is a folder of `prune`: of the dense network, and of the step before.
-    pairs = [folder / "run" / "best", out / "step-01" / "last"]
+    pairs = [folder / "run" / "best", out / "step-01" / "trained" / "last"]
     for before, step in zip(pairs, ("step-01", "step-02"), strict=True):
         dense = [before.with_suffix(".cfg"), before.with_suffix(".weights")]
         said = run("verify", *dense, out / step)
@@ -183,6 +147,9 @@ def test_steps_are_refitted_and_fine_tuned_now_and_then(folder: Path, tmp_path: 
         assert "4 images" in (out / step / "report.md").read_text()
     final = (out / "best.weights").read_bytes()
     (out / "step-01" / "slim.cfg").unlink()
+    assert "not the file that was made here" in refused(*command(folder, out, *refit, "--resume"))
+    for step in ("step-01", "step-02"):
+        shutil.rmtree(out / step)
     assert run(*command(folder, out, *refit, "--resume")).exit_code == 0
     assert (out / "best.weights").read_bytes() == final
     other = ["--calibration-images", 5, "--resume"]
@@ -199,7 +166,7 @@ def test_it_keeps_the_last_good_network(
     assert "those of step 1" in result.stdout
     for name, header in (("cfg", 0), ("weights", 20)):  # Which counts the images that were seen.
         kept = (out / f"best.{name}").read_bytes()
-        assert kept[header:] == (out / "step-01" / f"last.{name}").read_bytes()[header:]
+        assert kept[header:] == (out / "step-01" / "trained" / f"last.{name}").read_bytes()[header:]
 
 
 def test_the_floor_waits_for_the_training_that_follows(
@@ -210,12 +177,12 @@ def test_the_floor_waits_for_the_training_that_follows(
     accuracies(monkeypatch, 0.9, 0.1, 0.8)
     result = run(*(word for word in command(folder, out, *refit) if word != "--quiet"))
     assert result.exit_code == 0, (result.output, result.exception)
-    assert "mAP@0.5 (coco) 0.1000 (to be trained later)" in result.stdout
+    assert "mAP@0.5 (coco) 0.1000 (to be trained later)" in result.stderr
     assert "those of step 2" in result.stdout
     # A step that is not trained is never the best one, though it is above the floor.
     accuracies(monkeypatch, 0.9, 0.8, 0.1)
     for step in (0, 1, 2):
-        (out / f"step-0{step}" / "accuracy.json").unlink()
+        shutil.rmtree(out / f"step-0{step}" / "evaluated")
     result = run(*command(folder, out, *refit, "--resume"))
     assert "those of step 0" in result.stdout
 
@@ -232,29 +199,31 @@ def test_fine_tuning_goes_on_from_the_best_network_of_a_run(folder: Path, tmp_pa
     into = ["finetune", tmp_path / "steps", *tune[2:-1], tmp_path / "steps"]
     assert "holds a run of iterate" in refused(*into)
     step = run("finetune", tmp_path / "steps" / "step-01", *tune[2:-1], tmp_path / "step")
-    assert "starting from what was cut there" in step.stderr
+    assert step.exit_code == 0, (step.output, step.exception)
     # A folder of neither kind is missed by the name that `prune` gives.
     (tmp_path / "nothing").mkdir()
     assert "slim.cfg" in refused(*tune[:1], tmp_path / "nothing", *tune[2:])
 
 
-def test_an_accuracy_counts_only_for_what_it_was_measured_on(
+def test_a_changed_network_and_an_earlier_version_are_noticed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "steps"
     accuracies(monkeypatch, 0.9, 0.8, 0.7)
     assert run(*command(folder, out)).exit_code == 0
-    for name in ("last.cfg", "last.weights"):
-        shutil.copy(out / "step-01" / name, out / "step-02" / name)
-    # A run from before there was a setting for it.
+    trained = [out / step / "trained" for step in ("step-01", "step-02")]
+    before = (trained[1] / "last.weights").read_bytes()
+    (trained[1] / "last.weights").write_bytes((trained[0] / "last.weights").read_bytes())
+    assert "last.weights is not the file" in refused(*command(folder, out, "--resume"))
+    (trained[1] / "last.weights").write_bytes(before)
+    # An accuracy that was changed is measured again.
+    (out / "step-02" / "evaluated" / "accuracy.json").write_text('{"map50": 1.0}')
+    accuracies(monkeypatch, 0.5)
+    assert "0.5000" in run(*command(folder, out, "--resume")).stdout
     schedule = json.loads((out / "schedule.json").read_text())
-    assert schedule.pop("protocol") == "coco"
+    del schedule["version"]
     (out / "schedule.json").write_text(json.dumps(schedule))
-    assert "another protocol" in refused(*command(folder, out, "--resume"))
-    (out / "schedule.json").write_text(json.dumps(schedule | {"protocol": "coco"}))
-    following = accuracies(monkeypatch, 0.75, 0.5)
-    assert "0.7500" in run(*command(folder, out, "--resume")).stdout
-    assert list(following) == [0.5]
+    assert "another version of yoloprune" in refused(*command(folder, out, "--resume"))
 
 
 def test_two_processes_prune_and_stop_as_one_does(folder: Path, tmp_path: Path) -> None:

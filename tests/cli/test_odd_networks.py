@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.case_study.tiny import torch_alone
 from tests.cli.commands import refused, run
 from tests.odd_networks import SHAPES, odd_spec, opencv_rows
 from tests.training.painted import paint
+from tests.workflows.case_study.tiny import torch_alone
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.images import read_image

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from functools import partial
 from itertools import count, cycle, repeat
@@ -98,7 +99,7 @@ def test_what_an_option_or_a_pattern_does_not_do_is_said(pair: Pair, tmp_path: P
     command = ["sparsify", pair.cfg, pair.weights, "--sparsity", 0.5, "--out", tmp_path / "s"]
     result = run(*command, "--pattern", "2:4", "--scope", "layer")
     assert result.exit_code == 0, (result.output, result.exception)
-    assert "warning: --scope changes nothing" in result.stderr
+    assert "warning: the scope is ignored" in result.stderr
     first, second = read_cfg(pair.cfg).convs[:2]  # Of three and of two channels.
     assert f"{first.title}, {second.title} stay dense" in result.stderr
     assert run(*command, "--scope", "layer").stderr == ""
@@ -164,7 +165,7 @@ def test_iterating_over_weights_reaches_the_sparsity_and_resumes(
     command = ["iterate", folder / "run" / "best.cfg", folder / "run" / "best.weights",
                "--method", "weights", "--sparsity", 0.8, "--step", 0.4, "--schedule", "cubic",
                "--exclude", "heads", "--data", folder / "data", "--epochs-per-step", 1,
-               "--batch-size", 4, "--workers", 0, "--quiet", "--out", out]  # fmt: skip
+               "--batch-size", 4, "--workers", 0, "--out", out]  # fmt: skip
     result = run(*command)
     assert result.exit_code == 0, (result.output, result.exception)
     rows = re.findall(r"^\| \d .*", result.stdout, re.M)
@@ -179,8 +180,8 @@ def test_iterating_over_weights_reaches_the_sparsity_and_resumes(
     packed_as_trained(out)
     assert read_masks(out / "masks.json", spec).kept.keys() == last.keys()
     final = (out / "best.weights").read_bytes()
-    for name in ("last.pt", "last.cfg", "last.weights", "accuracy.json"):
-        (out / "step-02" / name).unlink()
+    for name in ("trained", "evaluated"):
+        shutil.rmtree(out / "step-02" / name)
     assert run(*command, "--resume").exit_code == 0
     assert (out / "best.weights").read_bytes() == final
     assert "another weight_sparsity" in refused(*command, "--resume", "--sparsity", 0.7)
@@ -195,9 +196,10 @@ def test_files_of_a_network_that_is_no_longer_the_best_go(
 ) -> None:
     following = iter([0.9, 0.9, 0.5])
     monkeypatch.setattr(
-        "yoloprune.cli.steps.evaluate", lambda *_: SimpleNamespace(map50=next(following))
+        "yoloprune.workflows.steps.evaluate",
+        lambda *_, **__: SimpleNamespace(map50=next(following)),
     )
-    monkeypatch.setattr("yoloprune.cli.steps.shown_training", untrained)
+    monkeypatch.setattr("yoloprune.workflows.steps.train", untrained)
     spec = read_cfg(folder / "run" / "best.cfg")
     dense = tmp_path / "half"
     best = [folder / "run" / "best.cfg", folder / "run" / "best.weights"]
@@ -215,7 +217,7 @@ def test_files_of_a_network_that_is_no_longer_the_best_go(
         0.7 * sum(mask.numel() for mask in masks.kept.values()), abs=1
     )
     packed_as_trained(out)
-    (out / "step-01" / "accuracy.json").unlink()
+    shutil.rmtree(out / "step-01" / "evaluated")
     following = iter([0.5])
     assert "step 0" in run(*command, 0.6, "--resume").stdout
     assert not (out / "sparse.packed").exists() and not (out / "masks.json").exists()

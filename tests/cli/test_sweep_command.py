@@ -11,7 +11,7 @@ import pytest
 from tests.cli.commands import refused, run
 from tests.cli.conftest import Pair
 from tests.training.painted import paint
-from yoloprune.cli import sweep
+from yoloprune.workflows import sweep
 
 
 @pytest.fixture
@@ -43,18 +43,18 @@ def test_criteria_that_look_at_images_can_be_compared(
     pair: Pair, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, set[Path]] = {}
-    measure, judge = sweep.measured_scores, sweep.evaluate
+    measure, judge = sweep.scores_on_images, sweep.evaluate
 
-    def measured_scores(name: str, *given: Any, **more: Any) -> Any:
-        if given[2] is not None:
-            seen["scored"] = {path for path, _, _ in given[2].samples}
+    def scores_on_images(name: str, *given: Any, **more: Any) -> Any:
+        if given[1] is not None:
+            seen["scored"] = {path for path, _, _ in given[1].samples}
         return measure(name, *given, **more)
 
     def evaluate(network: Any, dataset: Any, protocol: Any) -> Any:
         seen["judged"] = {image.path for image in dataset.images}
         return judge(network, dataset, protocol)
 
-    monkeypatch.setattr(sweep, "measured_scores", measured_scores)
+    monkeypatch.setattr(sweep, "scores_on_images", scores_on_images)
     monkeypatch.setattr(sweep, "evaluate", evaluate)
     command = ["sweep", pair.cfg, pair.weights, "--data", data, "--keep-macs", 0.6,
                "--criterion", "l2", "--criterion", "taylor", "--json"]  # fmt: skip

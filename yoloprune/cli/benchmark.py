@@ -9,13 +9,12 @@ import typer
 
 from yoloprune.cli.console import (
     ConsoleReporter,
-    Json,
-    Quiet,
     output,
     print_json,
     print_table,
 )
 from yoloprune.cli.networks import first_network, only_network
+from yoloprune.cli.options import Json, Quiet
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights

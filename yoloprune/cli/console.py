@@ -11,8 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, Any, TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import typer
 from rich import box
@@ -28,6 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from yoloprune.escapes import printable
+from yoloprune.report.shown import Shown
 
 _Item = TypeVar("_Item")
 
@@ -73,11 +73,6 @@ def _console(stream: TextIO, *, stderr: bool) -> Console:
 _open_closed_streams()
 output = _console(sys.stdout, stderr=False)
 errors = _console(sys.stderr, stderr=True)
-
-CfgPath = Annotated[Path, typer.Argument(metavar="CFG", help="Darknet .cfg file.")]
-WeightsPath = Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Darknet .weights file.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only, no progress.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 class ConsoleReporter:
@@ -232,6 +227,19 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[objec
         table.add_row(*map(str, row))
     output.print(title, style="bold")
     output.print(table)
+
+
+def print_result(shown: Shown, more: Sequence[str] = (), *, as_json: bool, quiet: bool) -> None:
+    """Print a result: its table and statements and `more` of them, its summary, or all as JSON."""
+    if as_json:
+        print_json(shown.document)
+    elif quiet:
+        output.print(shown.summary, soft_wrap=True)
+    else:
+        if shown.rows:
+            print_table(shown.title, shown.header, shown.rows)
+        for line in (*shown.lines, *more):
+            output.print(line, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:

@@ -12,13 +12,11 @@ import typer
 from yoloprune.cli.check_tables import check_document, print_check, print_shapes, split_rows
 from yoloprune.cli.console import (
     ConsoleReporter,
-    Json,
-    Quiet,
     output,
     print_json,
     print_table,
 )
-from yoloprune.cli.labelled import AllowFaulty
+from yoloprune.cli.options import AllowFaulty, Json, Quiet
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.zoo import COCO_ANCHORS
 from yoloprune.data.anchors import (

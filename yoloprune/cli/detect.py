@@ -14,8 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
-from yoloprune.cli.console import ConsoleReporter, Json, Quiet, output, print_json, print_table
+from yoloprune.cli.console import ConsoleReporter, output, print_json, print_table
 from yoloprune.cli.networks import NetworkFiles, first_network, holds_network
+from yoloprune.cli.options import Json, Quiet
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.darknet.weights import read_weights

@@ -9,13 +9,11 @@ import typer
 
 from yoloprune.cli.console import (
     ConsoleReporter,
-    Json,
-    Quiet,
     print_json,
     print_table,
 )
-from yoloprune.cli.labelled import AllowFaulty, read_labelled
-from yoloprune.cli.networks import NetworkWords, only_network
+from yoloprune.cli.networks import only_network
+from yoloprune.cli.options import AllowFaulty, Json, NetworkWords, Quiet
 from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL
 
 if TYPE_CHECKING:
@@ -66,6 +64,7 @@ def evaluate(
     from yoloprune.darknet.parser import read_cfg
     from yoloprune.darknet.spec import class_count
     from yoloprune.darknet.weights import read_weights
+    from yoloprune.data.read import read_dataset
     from yoloprune.evaluation.evaluator import (
         NMS_THRESHOLD,
         SCORE_THRESHOLD,
@@ -73,19 +72,20 @@ def evaluate(
         evaluate_coco,
     )
     from yoloprune.model.network import Network
+    from yoloprune.workflows.training_data import tell_remarks
 
     cfg, weights = only_network(words)
     spec = read_cfg(cfg)
     network = Network.from_state(spec, read_weights(weights, spec))
     reporter = ConsoleReporter(quiet=quiet)
-    dataset = read_labelled(
+    dataset = read_dataset(
         data,
         classes=class_count(spec),
         split=split,
         limit=limit,
         allow_faulty=allow_faulty,
-        reporter=reporter,
     )
+    tell_remarks(data, dataset, reporter)
     evaluations = []
     if protocol != Protocols.COCO:
         evaluations.append(evaluate_case_study(network, dataset, reporter=reporter))

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import ConsoleReporter, Quiet, output
-from yoloprune.cli.networks import NetworkWords, only_network
+from yoloprune.cli.console import ConsoleReporter, output
+from yoloprune.cli.networks import only_network
+from yoloprune.cli.options import NetworkWords, Quiet
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.darknet.weights import read_weights

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import CfgPath, ConsoleReporter, Quiet, output
+from yoloprune.cli.console import ConsoleReporter, output
+from yoloprune.cli.options import CfgPath, Quiet
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.model.initialization import random_state

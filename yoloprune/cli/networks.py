@@ -1,35 +1,21 @@
 """Networks as a user names them: a .cfg and its .weights, or a folder that a command wrote."""
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypeAlias
-
-import typer
+from typing import TypeAlias
 
 from yoloprune.darknet.cfg import read_cfg_text
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.data.names import write_names
 from yoloprune.errors import PlanError, WeightsError
+from yoloprune.escapes import printable
 from yoloprune.graph.model import Model
-from yoloprune.workflows.models import IN_FOLDERS, load, names_beside, network_in
+from yoloprune.reporter import Reporter
+from yoloprune.workflows.defaults import PRUNING
+from yoloprune.workflows.models import IN_FOLDERS, load, network_in
 
 NetworkFiles: TypeAlias = tuple[Path, Path]
 """A .cfg and its .weights."""
-
-NetworkWords = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="CFG WEIGHTS", help="Darknet pair, or a folder that `prune`, `train`, ... wrote."
-    ),
-]
-
-DenseAndPruned = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="CFG WEIGHTS DIR",
-        help="Dense network (or its folder), and what `prune` made of it.",
-    ),
-]
 
 
 def only_network(words: Sequence[str]) -> NetworkFiles:
@@ -70,16 +56,6 @@ def first_network(words: Sequence[str]) -> tuple[NetworkFiles, list[str]]:
     return (path, Path(words[1])), list(words[2:])
 
 
-def network_and_folder(words: Sequence[str]) -> tuple[NetworkFiles, Path]:
-    """The files of the dense network, and the pruned folder, that these words name."""
-    files, rest = first_network(words)
-    if len(rest) != 1:
-        raise PlanError(
-            f"give the dense network and one folder that `prune` wrote, not {len(rest)} folders"
-        )
-    return files, Path(rest[0])
-
-
 def holds_network(word: str) -> bool:
     """Whether a word begins a network: a .cfg file, or a folder that holds one."""
     path = Path(word)
@@ -88,7 +64,23 @@ def holds_network(word: str) -> bool:
     return path.suffix.lower() == ".cfg" and path.is_file()
 
 
-def keep_names(source: Path, spec: NetworkSpec, target: Path) -> None:
-    """Write the class names that stand beside one cfg as the .names of another."""
-    if names := names_beside(source, spec):
-        write_names(target, names)
+def network_and_folder(words: Sequence[str]) -> tuple[Model, Path]:
+    """The dense network, and the pruned folder, that these words name."""
+    files, rest = first_network(words)
+    if len(rest) != 1:
+        raise PlanError(
+            f"give the dense network and one folder that `prune` wrote, not {len(rest)} folders"
+        )
+    return load(*files), Path(rest[0])
+
+
+def command_line() -> str:
+    """What the user typed, for a report."""
+    return printable(shlex.join(["yoloprune", *sys.argv[1:]]))
+
+
+def count_or_warn(asked: int | None, reporter: Reporter, *, used: bool) -> int:
+    """How many images to learn from; warns where a number is given and no image is looked at."""
+    if asked is not None and not used:
+        reporter.warn("--calibration-images is ignored: no images are used")
+    return asked or PRUNING.calibration_images

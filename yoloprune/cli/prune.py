@@ -1,85 +1,84 @@
 """`yoloprune prune`: the main job."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from yoloprune.cli.calibration import (
-    CalibrationImages,
-    images_to_use,
-    read_calibration,
-    run_recovery,
-)
-from yoloprune.cli.console import ConsoleReporter, Quiet, output, print_table
+from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.export import Decode, decodes
-from yoloprune.cli.measured import measured_scores
-from yoloprune.cli.networks import NetworkWords, keep_names, only_network
-from yoloprune.cli.pruned_folder import PRUNED_FILES, SLIM_FILES, refuse_to_replace
-from yoloprune.cli.rounding import RoundTo, usually_rounded
-from yoloprune.cli.slim_folder import write_report, write_slim
-from yoloprune.cli.verification import verification_images
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.weights import read_weights
+from yoloprune.cli.networks import command_line, count_or_warn, only_model
+from yoloprune.cli.options import (
+    CalibrationImages,
+    Json,
+    NetworkWords,
+    Quiet,
+    RoundTo,
+    Seed,
+)
+from yoloprune.data.calibration import read_calibration
 from yoloprune.errors import UsageError
 from yoloprune.export.interface import OnnxForm
 from yoloprune.export.onnx import require_onnx
-from yoloprune.files import write_folder
+from yoloprune.frontends.darknet.document import darknet
+from yoloprune.graph.model import Model
 from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.importance import CRITERIA, MEASURED_CRITERIA
-from yoloprune.pruning.plan import Budget, Compensation
-from yoloprune.pruning.pruner import check_budget
-from yoloprune.pruning.pruner import prune as prune_network
+from yoloprune.pruning.plan import Compensation
 from yoloprune.pruning.reconstruction import Recovery
-from yoloprune.pruning.tracing import cross_check as compare_groups
-from yoloprune.report.pruning import (
-    HEADER,
-    cost_rows,
-    proof_lines,
-    recovery_lines,
-)
+from yoloprune.pruning.tracing import CrossCheck, cross_check
+from yoloprune.report.pruning import cross_check_lines, opinion_line
 from yoloprune.reporter import Reporter
-from yoloprune.workflows.models import names_beside
+from yoloprune.workflows.cut import refuse_to_replace
+from yoloprune.workflows.defaults import PRUNING
+from yoloprune.workflows.prune import prune as prune_network
+from yoloprune.workflows.recover import recover
 
 
 def prune(
     words: NetworkWords,
     out: Annotated[Path, typer.Option("--out", help="Folder for the slim network and report.")],
     keep_macs: Annotated[
-        float | None, typer.Option("--keep-macs", help="Largest share of the MACs to keep.")
+        float | None,
+        typer.Option("--keep-macs", help="Fraction of the MACs to keep; limits may be combined."),
     ] = None,
     keep_params: Annotated[
-        float | None, typer.Option("--keep-params", help="Largest share of the parameters.")
+        float | None, typer.Option("--keep-params", help="Fraction of the parameters to keep.")
     ] = None,
     keep_channels: Annotated[
-        float | None, typer.Option("--keep-channels", help="Largest share of the channels.")
+        float | None, typer.Option("--keep-channels", help="Fraction of the channels to keep.")
     ] = None,
     min_channels: Annotated[
         int, typer.Option("--min-channels", min=1, help="Fewest channels that a group keeps.")
-    ] = 1,
+    ] = PRUNING.min_channels,
     round_to: RoundTo = None,
     max_layer_cut: Annotated[
-        float, typer.Option("--max-layer-cut", help="Largest share that a group may lose.")
-    ] = 1.0,
+        float, typer.Option("--max-layer-cut", help="Largest fraction that a group may lose.")
+    ] = PRUNING.max_layer_cut,
     criterion: Annotated[
         str,
         typer.Option("--criterion", help=", ".join((*CRITERIA, *MEASURED_CRITERIA))),
-    ] = "l2",
+    ] = PRUNING.criterion,
     scope: Annotated[
-        Scope, typer.Option("--scope", help="Rank over the whole network, or cut layers alike.")
-    ] = Scope.GLOBAL,
+        Scope,
+        typer.Option(
+            "--scope", help="Rank channels globally, or prune each layer by the same fraction."
+        ),
+    ] = PRUNING.scope,
     compensate: Annotated[
         Compensation,
-        typer.Option("--compensate", help="Where the constants of removed channels go."),
-    ] = Compensation.NONE,
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of what is random.")
-    ] = 0,
+        typer.Option(
+            "--compensate", help="How to preserve the constant output of removed channels."
+        ),
+    ] = PRUNING.compensation,
+    seed: Seed = PRUNING.seed,
     images: Annotated[
         Path | None,
-        typer.Option("--images", help="Verify on these and on noise; some criteria look too."),
+        typer.Option(
+            "--images", help="Also verify on these images; data-driven criteria use them too."
+        ),
     ] = None,
     reconstruct: Annotated[
         Path | None,
@@ -92,104 +91,69 @@ def prune(
     calibration_images: CalibrationImages = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write slim.onnx.")] = False,
     decode: Decode = None,
-    cross_check: Annotated[
+    check_groups: Annotated[
         bool, typer.Option("--cross-check", help="Compare groups with Torch-Pruning's first.")
     ] = False,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Remove channels to meet a budget; prove, write and report the slim network."""
-    budget = Budget(
-        keep_macs=keep_macs,
-        keep_params=keep_params,
-        keep_channels=keep_channels,
-        min_channels=min_channels,
-        multiple_of=round_to or 1,
-        max_layer_cut=max_layer_cut,
-    )
-    if not budget.limits:
+    limits = {"macs": keep_macs, "params": keep_params, "channels": keep_channels}
+    keep = {name: share for name, share in limits.items() if share is not None}
+    if not keep:
         raise UsageError("give at least one of --keep-macs, --keep-params, --keep-channels")
-    reporter = ConsoleReporter(quiet=quiet)
-    cfg, weights = only_network(words)
-    refuse_to_replace(out, cfg, weights)
     if reconstruct is not None and recalibrate is not None:
         raise UsageError("give --reconstruct or --recalibrate, not both: re-fitting does it all")
-    spec = read_cfg(cfg)
-    form = _onnx_form(cfg, spec, decode) if onnx else None
+    reporter = ConsoleReporter(quiet=quiet or as_json)
+    network = only_model(words)
+    refuse_to_replace(out, network)
+    form = _onnx_form(network, decode) if onnx else None
     if decode is not None and not onnx:
-        reporter.warn("--decode and --raw change nothing without --onnx")
-    state = read_weights(weights, spec)
-    if round_to is None:
-        budget = usually_rounded(spec, budget, reporter, compensate)
+        reporter.warn("--decode and --raw are ignored without --onnx")
     recover_on = reconstruct or recalibrate
     source = recover_on or (images if criterion in MEASURED_CRITERIA else None)
-    count, calibration = images_to_use(calibration_images, reporter, used=source is not None), None
+    count, calibration = count_or_warn(calibration_images, reporter, used=source is not None), None
     if source is not None:
-        calibration = read_calibration(spec, source, count, seed, reporter)
-    batch = verification_images(spec, images)
-    if criterion in MEASURED_CRITERIA:
-        check_budget(spec, state, budget, criterion, compensation=compensate)
-    measured = measured_scores(criterion, spec, state, calibration, seed=seed, reporter=reporter)
-    opinion = _second_opinion(spec, reporter) if cross_check else "not asked for"
-    with reporter.stage("pruning and verifying in float64"):
-        pruned = prune_network(
-            spec,
-            state,
-            criterion=criterion,
-            scope=scope,
-            budget=budget,
-            compensation=compensate,
-            images=batch,
-            seed=seed,
-            measured=measured,
-        )
-    settings = {
-        "criterion": criterion,
-        "scope": scope.value,
-        "compensation": compensate.value,
-        "seed": seed,
-        "verification_images": len(batch),
-        "cross_check": opinion,
-    }
-    slim_state, recovery = pruned.state, None
+        calibration = read_calibration(darknet(network).spec, source, count, seed, reporter)
+    groups = _traced(network, reporter) if check_groups else None
+    cut = prune_network(
+        network,
+        keep,
+        criterion=criterion,
+        scope=scope,
+        compensation=compensate,
+        min_channels=min_channels,
+        multiple_of=round_to,
+        max_layer_cut=max_layer_cut,
+        images=images,
+        calibration=calibration,
+        seed=seed,
+        reporter=reporter,
+    )
+    opinion = "not asked for" if groups is None else opinion_line(groups)
+    cut = replace(cut, settings={**cut.settings, "cross_check": opinion}, made_by=command_line())
     if calibration is not None and recover_on is not None:
-        slim_state, recovery = run_recovery(
-            spec,
-            state,
-            pruned.plan,
-            pruned.spec,
-            pruned.state,
+        cut = recover(
+            cut,
             calibration,
-            recovery=Recovery.RECALIBRATE if reconstruct is None else Recovery.RECONSTRUCT,
+            method=Recovery.RECALIBRATE if reconstruct is None else Recovery.RECONSTRUCT,
             seed=seed,
+            made_by=command_line(),
             reporter=reporter,
         )
-    with write_folder(out, obsolete=PRUNED_FILES) as folder:
-        write_slim(folder, pruned.spec, slim_state, onnx=form, reporter=reporter)
-        write_report(folder, spec, weights, pruned, settings, recovery, onnx=form)
-        keep_names(cfg, spec, folder / "slim.names")
-        names = [name for name in SLIM_FILES if (folder / name).exists()]
-    print_table("Pruning", HEADER, cost_rows(spec, pruned.spec))
-    for line in proof_lines(pruned) + ([] if recovery is None else recovery_lines(recovery)):
-        output.print(line)
-    output.print(f"wrote {out}/: {', '.join(names)}")
+    names = cut.save(out, onnx=form, reporter=reporter)
+    more = [] if groups is None else cross_check_lines(groups)
+    more.append(f"wrote {out}/: {', '.join(names)}")
+    print_result(cut.shown(), more, as_json=as_json, quiet=quiet)
 
 
-def _onnx_form(cfg: Path, spec: NetworkSpec, decode: bool | None) -> OnnxForm:
+def _onnx_form(network: Model, decode: bool | None) -> OnnxForm:
     """How slim.onnx is written; an error now, for pruning takes its time."""
     require_onnx()
-    return OnnxForm(decoded=decodes(spec, decode), names=names_beside(cfg, spec))
+    decoded = decodes(darknet(network).spec, decode)
+    return OnnxForm(decoded=decoded, names=network.document.names)
 
 
-def _second_opinion(spec: NetworkSpec, reporter: Reporter) -> str:
-    """Compare groups with Torch-Pruning's, print every difference, and say it in one line."""
+def _traced(network: Model, reporter: Reporter) -> CrossCheck:
     with reporter.stage("tracing with Torch-Pruning"):
-        check = compare_groups(analyse(spec))
-    opinion = f"{len(check.agreed)} groups agree with Torch-Pruning's trace"
-    if not check.passed:
-        opinion += f", {len(check.only_ours)} of ours and {len(check.only_traced)} traced differ"
-    output.print(f"cross-check: {opinion}")
-    for name, groups in (("only ours", check.only_ours), ("only traced", check.only_traced)):
-        for producers, consumers in groups:
-            filters = ", ".join(f"{count} of layer {layer}" for layer, count in producers)
-            output.print(f"  {name}: filters {filters}; read by layers {list(consumers)}")
-    return opinion
+        return cross_check(analyse(darknet(network).spec))

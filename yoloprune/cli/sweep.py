@@ -1,70 +1,43 @@
 """`yoloprune sweep`: mAP against MACs for several criteria, before any training."""
 
-import json
-from contextlib import nullcontext
-from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from yoloprune.cli.calibration import (
-    Calibration,
+from yoloprune.cli.console import ConsoleReporter, print_result
+from yoloprune.cli.networks import count_or_warn, first_model
+from yoloprune.cli.options import (
+    AllowFaulty,
     CalibrationImages,
-    choose_calibration,
-    images_to_use,
-)
-from yoloprune.cli.console import (
-    ConsoleReporter,
+    DataPath,
     Json,
     Quiet,
-    output,
-    print_json,
-    print_table,
+    RoundTo,
+    Seed,
 )
-from yoloprune.cli.labelled import AllowFaulty, say_remarks
-from yoloprune.cli.measured import measured_scores
-from yoloprune.cli.networks import first_network
-from yoloprune.cli.rounding import RoundTo
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import NetworkSpec, class_count
-from yoloprune.darknet.state import State
-from yoloprune.darknet.weights import read_weights
-from yoloprune.data.dataset import Dataset
-from yoloprune.data.read import read_dataset
-from yoloprune.data.split import hold_out
-from yoloprune.errors import DatasetError, PlanError, UsageError
-from yoloprune.evaluation.evaluator import evaluate
-from yoloprune.files import write_text
-from yoloprune.locks import locked
-from yoloprune.model.network import Network
+from yoloprune.errors import PlanError, UsageError
 from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.importance import CRITERIA, MEASURED_CRITERIA
-from yoloprune.pruning.plan import Budget, Compensation
-from yoloprune.pruning.pruner import check_budget
-from yoloprune.report.sweep_plot import write_sweep_picture
-from yoloprune.reporter import Reporter
-from yoloprune.sweep import SweepPoint
-from yoloprune.sweep import sweep as sweep_network
-
-SHARES = (0.9, 0.8, 0.7, 0.6, 0.5)
-
-HELD_OUT = 0.1
-"""Share of the training images, as the case study holds out."""
+from yoloprune.pruning.plan import Compensation
+from yoloprune.workflows.defaults import PRUNING, SWEEP
+from yoloprune.workflows.sweep import sweep as sweep_network
 
 
 def sweep(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="CFG WEIGHTS [SHARE]...", help="Network (or its folder), and further shares."
+            metavar="CFG WEIGHTS [FRACTION]...",
+            help="Network (or its folder), and further fractions.",
         ),
     ],
-    data: Annotated[Path, typer.Option("--data", help="Folder, data.yaml, .data or COCO .json.")],
+    data: DataPath,
     keep_macs: Annotated[
         list[float] | None,
-        typer.Option("--keep-macs", help="Shares of the MACs to keep.", show_default="0.9 to 0.5"),
+        typer.Option(
+            "--keep-macs", help="Fractions of the MACs to keep.", show_default="0.9 to 0.5"
+        ),
     ] = None,
     criterion: Annotated[
         list[str] | None,
@@ -75,12 +48,17 @@ def sweep(
         ),
     ] = None,
     scope: Annotated[
-        Scope, typer.Option("--scope", help="Rank over the whole network, or cut layers alike.")
-    ] = Scope.GLOBAL,
+        Scope,
+        typer.Option(
+            "--scope", help="Rank channels globally, or prune each layer by the same fraction."
+        ),
+    ] = PRUNING.scope,
     compensate: Annotated[
         Compensation,
-        typer.Option("--compensate", help="Where the constants of removed channels go."),
-    ] = Compensation.NONE,
+        typer.Option(
+            "--compensate", help="How to preserve the constant output of removed channels."
+        ),
+    ] = PRUNING.compensation,
     round_to: RoundTo = None,
     calibration_images: CalibrationImages = None,
     split: Annotated[
@@ -94,9 +72,7 @@ def sweep(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Evaluate on the first N images only.")
     ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of what is random.")
-    ] = 0,
+    seed: Seed = PRUNING.seed,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for sweep.json and sweep.png.")
     ] = None,
@@ -106,116 +82,34 @@ def sweep(
 ) -> None:
     """Show how mAP@0.5 (coco) falls with the MACs, for each criterion, without fine-tuning."""
     reporter = ConsoleReporter(quiet=quiet or as_json)
-    (cfg, weights), more = first_network(words)
-    shares = sorted({*(keep_macs or ()), *map(_share, more)} or set(SHARES), reverse=True)
-    if not all(0 < share < 1 for share in shares):
-        raise UsageError(f"shares of MACs to keep must be in (0, 1), not {shares}")
-    spec = read_cfg(cfg)
-    state = read_weights(weights, spec)
-    dataset = _images(data, class_count(spec), split, limit, allow_faulty)
-    say_remarks(data, dataset, reporter)
-
-    def accuracy(spec: NetworkSpec, state: State) -> float:
-        return evaluate(Network.from_state(spec, state), dataset, "coco").map50
-
-    criteria = list(dict.fromkeys(criterion or CRITERIA))
+    network, more = first_model(words)
+    criteria = criterion or list(CRITERIA)
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: choose another --out")
-    looking = not set(criteria).isdisjoint(MEASURED_CRITERIA)
-    count, calibration = images_to_use(calibration_images, reporter, used=looking), None
-    if looking:
-        least = Budget(keep_macs=shares[-1], multiple_of=round_to or 1)
-        for name in criteria:
-            check_budget(spec, state, least, name, compensation=compensate)
-        calibration = _calibration(spec, data, dataset, count, seed, allow_faulty, reporter)
-    measured = {}
-    for name in criteria:
-        scores = measured_scores(name, spec, state, calibration, seed=seed, reporter=reporter)
-        if scores is not None:
-            measured[name] = scores
-    with nullcontext() if out is None else locked(out):
-        found = sweep_network(
-            spec,
-            state,
-            criteria=criteria,
-            shares=shares,
-            evaluate=accuracy,
-            scope=scope,
-            compensation=compensate,
-            multiple_of=round_to,
-            seed=seed,
-            measured=measured,
-        )
-        dense = accuracy(spec, state)
-        points = list(reporter.track(found, "sweeping", total=len(criteria) * len(shares)))
-        split = split or "validation"
-        document = {
-            "split": split,
-            "images": len(dataset.images),
-            "dense": dense,
-            "points": [asdict(point) for point in points],
-        }
-        if out is not None:
-            write_text(out / "sweep.json", json.dumps(document, indent=1) + "\n")
-            write_sweep_picture(out / "sweep.png", points, dense)
-    if as_json:
-        print_json(document)
-        return
-    print_table(
-        f"mAP@0.5 (coco) on {len(dataset.images)} {split} images as pruned; dense {dense:.4f}",
-        ("MACs kept", *criteria),
-        _rows(points, criteria, len(shares)),
+    used = not set(criteria).isdisjoint(MEASURED_CRITERIA)
+    found = sweep_network(
+        network,
+        data,
+        criteria=criteria,
+        shares=[*(keep_macs or ()), *map(_share, more)] or SWEEP.shares,
+        scope=scope,
+        compensation=compensate,
+        multiple_of=round_to,
+        calibration_images=count_or_warn(calibration_images, reporter, used=used),
+        split=split,
+        limit=limit,
+        seed=seed,
+        allow_faulty=allow_faulty,
+        reporter=reporter,
     )
+    written = []
     if out is not None:
-        output.print(f"wrote {out / 'sweep.json'}, {out / 'sweep.png'}")
+        written = [f"wrote {', '.join(str(out / name) for name in found.save(out))}"]
+    print_result(found.shown(), written, as_json=as_json, quiet=quiet)
 
 
 def _share(word: str) -> float:
     try:
         return float(word)
     except ValueError:
-        raise PlanError(f"{word!r} is no share of MACs: give numbers in (0, 1)") from None
-
-
-def _calibration(
-    spec: NetworkSpec,
-    data: Path,
-    judged: Dataset,
-    count: int,
-    seed: int,
-    allow_faulty: bool,
-    reporter: Reporter,
-) -> Calibration:
-    """Training images, without those that the networks are judged by."""
-    training = read_dataset(
-        data, classes=class_count(spec), split="train", allow_faulty=allow_faulty
-    )
-    others = {image.path for image in judged.images}
-    paths = [image.path for image in training.images if image.path not in others]
-    if not paths:
-        raise DatasetError(f"{data}: no training image is left to score on: choose another --split")
-    return choose_calibration(spec, data, paths, count, seed, reporter)
-
-
-def _images(
-    data: Path, classes: int, split: str | None, limit: int | None, allow_faulty: bool
-) -> Dataset:
-    """The split, or those training images by which a budget can be chosen without the test set."""
-    read = partial(read_dataset, data, classes=classes, allow_faulty=allow_faulty)
-    if split is not None:
-        return read(split=split, limit=limit)
-    held_out = hold_out(read(split="train"), HELD_OUT)[1]
-    return replace(held_out, images=held_out.images[:limit])
-
-
-def _rows(points: list[SweepPoint], criteria: list[str], shares: int) -> list[tuple[str, ...]]:
-    """A row a share, a column a criterion: the points come criterion by criterion."""
-    columns = [points[number * shares : (number + 1) * shares] for number in range(len(criteria))]
-    return [
-        (
-            # Each criterion meets the budget by another hair.
-            f"{max(point.keep_macs for point in row):.3f}",
-            *(f"{point.accuracy:.4f}" for point in row),
-        )
-        for row in zip(*columns, strict=True)
-    ]
+        raise PlanError(f"{word!r} is no fraction of MACs: give numbers in (0, 1)") from None

@@ -5,16 +5,15 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import ConsoleReporter, Quiet, output
-from yoloprune.cli.networks import DenseAndPruned, network_and_folder
-from yoloprune.cli.slim_folder import read_slim_folder
-from yoloprune.cli.verification import verification_images
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.weights import read_weights
+from yoloprune.cli.console import ConsoleReporter, output
+from yoloprune.cli.networks import network_and_folder
+from yoloprune.cli.options import DenseAndPruned, Quiet
+from yoloprune.data.calibration import proof_images
 from yoloprune.export.onnx import check_onnx
-from yoloprune.pruning.pruner import prove
+from yoloprune.frontends.darknet.document import pair
 from yoloprune.pruning.recovery import head_errors
-from yoloprune.report.pruning import head_line, recovery_lines
+from yoloprune.report.pruning import head_line, proof_lines, recovery_lines
+from yoloprune.workflows.cut import read_cut
 
 
 def verify(
@@ -27,28 +26,22 @@ def verify(
 ) -> None:
     """Prove again that a pruned folder is exactly what its plan makes of the dense network."""
     reporter = ConsoleReporter(quiet=quiet)
-    (cfg, weights), folder = network_and_folder(words)
-    spec = read_cfg(cfg)
-    state = read_weights(weights, spec)
-    slim = read_slim_folder(spec, state, weights, folder)
-    batch = verification_images(spec, images)
-    with reporter.stage("verifying in float64"):
-        proof = prove(spec, state, slim.plan, slim.spec, slim.cut, batch)
-    output.print(
-        f"slim = masked dense: relative error {proof.exactness.relative_error:.2g} in float64"
-    )
-    output.print(f"slim against dense: heads differ by {proof.change.relative_error:.2g} relative")
-    if slim.recovery is not None:
+    dense, folder = network_and_folder(words)
+    cut = read_cut(folder, dense, images=images, reporter=reporter)
+    for line in proof_lines(cut.proof):
+        output.print(line)
+    spec, state = pair(cut.slim)
+    if cut.recovery is not None:
         output.print("after that surgery the weights were recovered, as report.json says:")
-        for line in recovery_lines(slim.recovery):
+        for line in recovery_lines(cut.recovery):
             output.print(line)
-        if len(batch) > 1:
-            before, after = head_errors(
-                spec, state, slim.spec, [slim.cut, slim.state], batch[1:].float()
-            )
-            output.print(head_line(len(batch) - 1, "images given here", before, after))
+        if images is not None:
+            batch = proof_images(spec, images)[1:].float()
+            states = [pair(cut.exact)[1], state]
+            before, after = head_errors(*pair(dense), spec, states, batch)
+            output.print(head_line(len(batch), "images given here", before, after))
     if (folder / "slim.onnx").exists():
         with reporter.stage("running slim.onnx"):
-            check = check_onnx(slim.spec, slim.state, folder / "slim.onnx")
+            check = check_onnx(spec, state, folder / "slim.onnx")
         output.print(f"slim.onnx = slim.weights: relative error {check.relative_error:.2g}")
     output.print(f"{folder}: verified")

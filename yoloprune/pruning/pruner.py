@@ -1,6 +1,5 @@
 """The whole of one pruning step: score, plan, compensate, cut, prove."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,6 @@ from torch import Tensor
 
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
-from yoloprune.errors import PlanError
 from yoloprune.pruning.budget import Scope, Scores, comparable, ranked, solve
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import DependencyGraph, analyse
@@ -41,16 +39,12 @@ class Proof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """A slim network, the plan that made it, and the proof that it was made right.
-
-    `residues` are what `proof.change` would be under each compensation method at the same budget.
-    """
+    """A slim network, the plan that made it, and the proof that it was made right."""
 
     spec: NetworkSpec
     state: dict[int, ConvParameters]
     plan: PruningPlan
     proof: Proof
-    residues: Mapping[str, Verification]
 
 
 def prune(
@@ -82,19 +76,8 @@ def prune(
     slim_spec, slim_state = surgery(spec, compensate(spec, state, plan), plan)
     slim = head_maps(slim_spec, slim_state, images)
     exactness = _exactness(spec, state, plan, slim, images)
-    residues = {}
-    for method in Compensation:
-        if method is compensation:
-            residues[method.value] = compare(slim, dense)
-            continue
-        try:
-            other = solve(graph, scores, budget, criterion=criterion, compensation=method)
-        except PlanError:
-            continue  # Carriers take a channel a group: the tightest budgets have no room.
-        cut = surgery(spec, compensate(spec, state, other), other)
-        residues[method.value] = compare(head_maps(*cut, images), dense)
-    proof = Proof(exactness=exactness, change=residues[compensation.value])
-    return Pruned(spec=slim_spec, state=slim_state, plan=plan, proof=proof, residues=residues)
+    proof = Proof(exactness=exactness, change=compare(slim, dense))
+    return Pruned(spec=slim_spec, state=slim_state, plan=plan, proof=proof)
 
 
 def rankable_scores(

@@ -7,38 +7,36 @@ from typing import Any
 from yoloprune.darknet.cost import Cost, cost
 from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.pruning.plan import PruningPlan
-from yoloprune.pruning.pruner import Pruned
+from yoloprune.pruning.pruner import Proof
+from yoloprune.pruning.tracing import CrossCheck
 from yoloprune.pruning.verification import Verification
 from yoloprune.report.table import amount, change, file_size, markdown_table
-
-RECOVERY_TITLE = "\n## Recovery\n\n"
-"""Begins the last section of report.md, where there was a recovery."""
 
 HEADER = ("Network", "Params", "Size", "MACs", "FLOPs", "Channels")
 
 
 def pruning_report(
     dense: NetworkSpec,
-    pruned: Pruned,
+    slim: NetworkSpec,
+    proof: Proof,
+    made_by: str | None,
     settings: Mapping[str, Any],
-    recovery: dict[str, Any] | None = None,
+    recovery: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of report.json.
 
     `dense` and `slim` hold cost and verification figures: under `slim`, slim against masked dense
-    (which must be rounding error); under `dense`, slim against the dense original. `residues` has
-    the latter for each compensation method at the same budget. `recovery`, where given, is what
-    happened after all that.
+    (which must be rounding error); under `dense`, slim against the dense original. `recovery`,
+    where given, is what happened after that. `made_by` is the command, where there was one.
     """
-    proof = pruned.proof
     report = {
         "dense": _cost_figures(cost(dense)) | {"verification": _errors(proof.change)},
-        "slim": _cost_figures(cost(pruned.spec)) | {"verification": asdict(proof.exactness)},
-        "settings": settings,
-        "residues": {name: _errors(residue) for name, residue in pruned.residues.items()},
-        "layers": channels_by_layer(dense, pruned.spec),
+        "slim": _cost_figures(cost(slim)) | {"verification": asdict(proof.exactness)},
+        "made_by": made_by,
+        "settings": dict(settings),
+        "layers": channels_by_layer(dense, slim),
     }
-    return report if recovery is None else report | {"recovery": recovery}
+    return report if recovery is None else report | {"recovery": dict(recovery)}
 
 
 def cost_rows(dense: NetworkSpec, slim: NetworkSpec) -> list[tuple[str, ...]]:
@@ -58,21 +56,35 @@ def cost_rows(dense: NetworkSpec, slim: NetworkSpec) -> list[tuple[str, ...]]:
     ]
 
 
-def proof_lines(pruned: Pruned) -> list[str]:
+def proof_lines(proof: Proof) -> list[str]:
     """The proof in words, one statement a line."""
-    proof = pruned.proof
-    lines = [
+    return [
         f"slim = masked dense: relative error {proof.exactness.relative_error:.2g} "
         f"in {proof.exactness.dtype}",
         f"slim against dense: heads differ by {proof.change.relative_error:.2g} relative "
         "(before any fine-tuning)",
     ]
-    residues = ", ".join(f"{n} {r.relative_error:.2g}" for n, r in pruned.residues.items())
-    lines.append(f"the same with each --compensate at this budget: {residues}")
+
+
+def opinion_line(check: CrossCheck) -> str:
+    """What Torch-Pruning's trace says of our groups."""
+    opinion = f"{len(check.agreed)} groups agree with Torch-Pruning's trace"
+    if not check.passed:
+        opinion += f", {len(check.only_ours)} of ours and {len(check.only_traced)} traced differ"
+    return opinion
+
+
+def cross_check_lines(check: CrossCheck) -> list[str]:
+    """The same, and every difference."""
+    lines = [f"cross-check: {opinion_line(check)}"]
+    for name, groups in (("only ours", check.only_ours), ("only traced", check.only_traced)):
+        for producers, consumers in groups:
+            filters = ", ".join(f"{count} of layer {layer}" for layer, count in producers)
+            lines.append(f"  {name}: filters {filters}; read by layers {list(consumers)}")
     return lines
 
 
-def recovery_lines(recovery: dict[str, Any]) -> list[str]:
+def recovery_lines(recovery: Mapping[str, Any]) -> list[str]:
     """What recovery did, in words, one statement a line."""
     heads = recovery["heads"]
     which = "other images" if heads["unseen"] else "of the images that it was fitted to"
@@ -92,8 +104,8 @@ def head_line(images: int, which: str, before: Sequence[float], after: Sequence[
     )
 
 
-def recovery_markdown(recovery: dict[str, Any], command: str) -> str:
-    """The last section of report.md, and which command recovered."""
+def recovery_markdown(recovery: Mapping[str, Any]) -> str:
+    """The last section of report.md, and which command recovered, where one did."""
     lines = "\n".join(f"- {line}" for line in recovery_lines(recovery))
     rows = [
         (index, f"{fit['before']:.3f}", f"{fit['after']:.3f}", fit["samples"], fit["unknowns"])
@@ -104,27 +116,33 @@ def recovery_markdown(recovery: dict[str, Any], command: str) -> str:
         "\nOutput of each convolution before batch norm, against the dense one, on the samples "
         f"that it was fitted to:\n\n{markdown_table(header, rows)}"
     )
-    return f"{RECOVERY_TITLE}Made by `{command}`.\n\n{lines}\n{table if rows else ''}"
+    command = _made_by(recovery.get("made_by"))
+    return f"\n## Recovery\n\n{command}{lines}\n{table if rows else ''}"
 
 
 def pruning_markdown(
-    dense: NetworkSpec, pruned: Pruned, command: str, settings: Mapping[str, Any]
+    dense: NetworkSpec,
+    slim: NetworkSpec,
+    plan: PruningPlan,
+    proof: Proof,
+    made_by: str | None,
+    settings: Mapping[str, Any],
 ) -> str:
     """The content of report.md, but for `recovery_markdown`."""
     layers = [
         (index, row["dense"], row["slim"], change(row["dense"], row["slim"]))
-        for index, row in channels_by_layer(dense, pruned.spec).items()
+        for index, row in channels_by_layer(dense, slim).items()
     ]
-    proof = "\n".join(f"- {line}" for line in proof_lines(pruned))
+    statements = "\n".join(f"- {line}" for line in proof_lines(proof))
     return (
         "# Pruning report\n\n"
-        f"Made by `{command}`.\n\n"
-        f"{markdown_table(HEADER, cost_rows(dense, pruned.spec))}\n"
+        f"{_made_by(made_by)}"
+        f"{markdown_table(HEADER, cost_rows(dense, slim))}\n"
         "MACs are the multiply-accumulates of the convolutions for one image of "
         f"{dense.input_shape[2]}x{dense.input_shape[1]}; FLOPs are twice as many. Size is that of "
         "the .weights file.\n\n"
-        f"## Proof\n\n{proof}\n\n"
-        f"## Selection\n\n{_selection(pruned.plan)}\n\n"
+        f"## Proof\n\n{statements}\n\n"
+        f"## Selection\n\n{_selection(plan)}\n\n"
         f"{markdown_table(('Setting', 'Value'), list(settings.items()))}\n"
         "## Output channels of each convolution\n\n"
         f"{markdown_table(('Layer', 'Dense', 'Slim', 'Change'), layers)}"
@@ -134,6 +152,10 @@ def pruning_markdown(
 def onnx_markdown(lines: Sequence[str]) -> str:
     """The section of report.md that says what slim.onnx wants and gives."""
     return "\n## slim.onnx\n\n" + "".join(f"- {line}\n" for line in lines)
+
+
+def _made_by(command: str | None) -> str:
+    return "" if command is None else f"Made by `{command}`.\n\n"
 
 
 def _errors(measured: Verification) -> dict[str, Any]:

@@ -1,12 +1,21 @@
 """A picture of mAP against MACs, a line a criterion."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from yoloprune.files import write_atomically
-from yoloprune.sweep import SweepPoint
 
 _MARKERS = "os^Dv*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPoint:
+    """A slim network as pruned: its share of the dense network's MACs, and its accuracy."""
+
+    criterion: str
+    keep_macs: float
+    accuracy: float
 
 
 def write_sweep_picture(path: Path, points: Sequence[SweepPoint], dense: float) -> None:

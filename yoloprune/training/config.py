@@ -138,3 +138,13 @@ class TrainingConfig:
 def _one_of(values: Any) -> str:
     *others, last = get_args(values)
     return f"{', '.join(others)} or {last}"
+
+
+TRAIN = TrainingConfig()
+"""Of a network from random weights, or from others'."""
+
+FINETUNE = TrainingConfig(epochs=10, learning_rate=0.005, warmup=0.5)
+"""Of a pruned network."""
+
+STEP = TrainingConfig(epochs=2, learning_rate=0.005, warmup=0.2)
+"""Between two steps of iterative pruning."""

@@ -17,6 +17,11 @@ def among_others() -> bool:
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def is_first() -> bool:
+    """Whether this process is alone, or the first of several: it prints."""
+    return not among_others() or os.environ["RANK"] == "0"
+
+
 @contextmanager
 def first_speaks() -> Iterator[None]:
     """Hold an error back for `PATIENCE` seconds unless it is the first process's own.

@@ -42,6 +42,11 @@ def load(path: str | Path, weights: str | Path | None = None) -> Model:
     )
 
 
+def opened(network: Model | str | Path) -> Model:
+    """A network that is read already, or the one that `load` reads from a path."""
+    return network if isinstance(network, Model) else load(network)
+
+
 def save(network: Model, path: str | Path) -> None:
     """Write a network in the format that it was read from: for Darknet, `path` is the .cfg.
 

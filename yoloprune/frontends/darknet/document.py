@@ -60,6 +60,11 @@ def darknet(network: Model) -> DarknetDocument:
     raise UsageError(f"{network.document.title}: only Darknet networks can be worked on so")
 
 
+def pair(network: Model) -> tuple[NetworkSpec, dict[int, ConvParameters]]:
+    """The sections and the arrays of a network that came through this door."""
+    return darknet(network).spec, state(network.parameters)
+
+
 def state(parameters: Mapping[str, Tensor]) -> dict[int, ConvParameters]:
     """The arrays by layer index, as `parameters` names them; they are shared, not copied."""
     layers: dict[int, dict[str, Tensor]] = {}

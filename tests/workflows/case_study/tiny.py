@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Callable
 
-from yoloprune.case_study.settings import PRESETS, StudySettings
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.report import latency
+from yoloprune.workflows.case_study.settings import PRESETS, StudySettings
 
 TINY = StudySettings(
     width=0.0625, image_size=64, epochs=2, finetune_epochs=1, batch_size=8, hold_out=0.2,

@@ -1,13 +1,9 @@
 """The stages that make networks: train, sparsify, prune, fine-tune, and the controls."""
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from yoloprune.case_study.data import StudyData, read_study_data
-from yoloprune.case_study.settings import StudySettings
-from yoloprune.case_study.subject import Subject
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
@@ -15,19 +11,23 @@ from yoloprune.darknet.weights import read_weights
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.names import write_names
-from yoloprune.files import write_folder, write_text
+from yoloprune.files import write_folder
+from yoloprune.frontends.darknet.document import model
 from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Scope, comparable, solve
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.importance import criterion_named, score
-from yoloprune.pruning.plan import Budget, write_plan
-from yoloprune.pruning.pruner import prune
+from yoloprune.pruning.plan import Budget
 from yoloprune.pruning.surgery import surgery
-from yoloprune.report.pruning import pruning_report
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.heads import fit_heads
 from yoloprune.training.run_folder import CHECKPOINT, read_network, write_network
+from yoloprune.workflows.case_study.data import StudyData, read_study_data
+from yoloprune.workflows.case_study.settings import StudySettings
+from yoloprune.workflows.case_study.subject import Subject
+from yoloprune.workflows.cut import write_cut
+from yoloprune.workflows.prune import prune
 
 
 class Trainer(Protocol):
@@ -117,7 +117,8 @@ class Workshop:
         spec, state = self._network("dense")
         graph = analyse(spec)
         scores = comparable(score(graph, state, criterion_named("l2")), Scope.LAYER)
-        plan = solve(graph, scores, self._budget, criterion="l2")
+        budget = Budget(keep_macs=self.settings.keep_macs)
+        plan = solve(graph, scores, budget, criterion="l2")
         self._from_nothing(folder, surgery(spec, state, plan)[0])
 
     def make_random_pruned(self, folder: Path) -> None:
@@ -139,29 +140,22 @@ class Workshop:
         """The stage whose network is pruned."""
         return "sparse" if self.settings.sparsity else "dense"
 
-    @property
-    def _budget(self) -> Budget:
-        return Budget(keep_macs=self.settings.keep_macs)
-
     def _network(self, stage: str, name: str = "best") -> tuple[NetworkSpec, State]:
         return read_network(self.run / stage, name)
 
     def _prune(self, folder: Path, spec: NetworkSpec, state: State, criterion: str) -> None:
         method = self.settings.compensation
-        pruned = prune(
-            spec,
-            state,
-            budget=self._budget,
+        cut = prune(
+            model(spec, state, title=self.source),
+            {"macs": self.settings.keep_macs},
             criterion=criterion,
             compensation=method,
+            multiple_of=1,
             seed=self.settings.seed,
         )
         settings = {"criterion": criterion, "compensation": method.value}
         with write_folder(folder) as temporary:
-            write_network(temporary, "slim", pruned.spec, pruned.state, 0)
-            write_plan(temporary / "plan.json", analyse(spec), pruned.plan)
-            document = pruning_report(spec, pruned, settings)
-            write_text(temporary / "report.json", json.dumps(document, indent=1) + "\n")
+            write_cut(temporary, replace(cut, settings=settings))
 
     def _finetune(self, folder: Path, spec: NetworkSpec, state: State) -> None:
         teacher = Network.from_state(*self._network("dense"))

@@ -3,12 +3,12 @@
 import shlex
 from pathlib import Path
 
-from yoloprune.case_study.data import StudyData, read_study_data
-from yoloprune.case_study.settings import StudySettings
-from yoloprune.case_study.subject import Subject
 from yoloprune.data.anchors import format_anchors
 from yoloprune.report.study import Command
 from yoloprune.training.config import TrainingConfig
+from yoloprune.workflows.case_study.data import StudyData, read_study_data
+from yoloprune.workflows.case_study.settings import StudySettings
+from yoloprune.workflows.case_study.subject import Subject
 
 REPEAT = "repeat"
 """Folder that the commands write to: the study's own is left as it is."""

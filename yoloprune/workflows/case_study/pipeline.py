@@ -5,21 +5,21 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from yoloprune.case_study.data import SUMMARY, prepare_data
-from yoloprune.case_study.measurements import (
+from yoloprune.files import file_sha256
+from yoloprune.report.study import FINE_TUNED, ORIGINAL, PRUNED
+from yoloprune.training.config import TrainingConfig
+from yoloprune.training.distributed import World
+from yoloprune.workflows.case_study.data import SUMMARY, prepare_data
+from yoloprune.workflows.case_study.measurements import (
     evaluation_file,
     make_benchmark,
     make_evaluations,
     make_export,
 )
-from yoloprune.case_study.networks import Workshop
-from yoloprune.case_study.settings import StudySettings
-from yoloprune.case_study.stages import Stage, is_finished, read_manifest, run_stage
-from yoloprune.case_study.subject import Subject, check_same, read_subject, write_subject
-from yoloprune.files import file_sha256
-from yoloprune.report.study import FINE_TUNED, ORIGINAL, PRUNED
-from yoloprune.training.config import TrainingConfig
-from yoloprune.training.distributed import World
+from yoloprune.workflows.case_study.networks import Workshop
+from yoloprune.workflows.case_study.settings import StudySettings
+from yoloprune.workflows.case_study.subject import Subject, check_same, read_subject, write_subject
+from yoloprune.workflows.stages import Stage, is_finished, read_manifest, run_stage
 
 TRAINED = ("best.cfg", "best.weights")
 CUT = ("slim.cfg", "slim.weights", "plan.json", "report.json")
@@ -230,14 +230,17 @@ def begin(run: Path, subject: Subject, todo: list[Stage]) -> None:
 
 
 def run_stages(
-    todo: list[Stage], run: Path, here: World, shown: Callable[[str], AbstractContextManager[None]]
+    todo: list[Stage],
+    run: Path,
+    here: World,
+    shown: Callable[[Stage], AbstractContextManager[None]],
 ) -> None:
     """Do what is not finished yet, in order.
 
-    `shown` is entered with the name of a stage while it is worked on.
+    `shown` is entered with a stage while it is worked on.
     """
     for stage in todo:
         if is_finished(stage, run):
             continue
-        with shown(stage.name):
+        with shown(stage):
             run_stage(stage, run, here)

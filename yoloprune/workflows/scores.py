@@ -3,11 +3,12 @@
 import numpy as np
 import torch
 
-from yoloprune.cli.calibration import Calibration
 from yoloprune.darknet.spec import NetworkSpec, class_count
-from yoloprune.darknet.state import State
+from yoloprune.data.calibration import Calibration
 from yoloprune.data.read import read_objects
 from yoloprune.errors import DatasetError, UsageError
+from yoloprune.frontends.darknet.document import pair
+from yoloprune.graph.model import Model
 from yoloprune.pruning.budget import Scores
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.importance import MEASURED_CRITERIA
@@ -27,10 +28,9 @@ SENSITIVITY_IMAGES = 32
 """Of the calibration images, as many are run backwards for `reconstruction`."""
 
 
-def measured_scores(
+def scores_on_images(
     criterion: str,
-    spec: NetworkSpec,
-    state: State,
+    model: Model,
     calibration: Calibration | None,
     *,
     seed: int,
@@ -38,19 +38,18 @@ def measured_scores(
 ) -> Scores | None:
     """Scores by a criterion that looks at images, or None for one that does not.
 
-    Raises `DatasetError` if there are no images, or no labels where the criterion needs them.
+    Raises `UsageError` if there are no images, `DatasetError` if they have no labels where the
+    criterion needs them.
     """
     if criterion not in MEASURED_CRITERIA:
         return None
     if calibration is None:
-        raise UsageError(
-            f"criterion {criterion} needs images: give --images or, with `prune`, --reconstruct"
-        )
+        raise UsageError(f"criterion {criterion} needs images: none were given")
+    spec, state = pair(model)
     graph, images = analyse(spec), calibration.images
     if criterion != "taylor":
         memory = file_size(memory_needed(graph, len(images)))
         reporter.say(f"scoring with {len(images)} images: about {memory} of memory")
-
     match criterion:
         case "taylor":
             objects = _objects(spec, calibration)

@@ -10,7 +10,7 @@ from yoloprune.errors import PlanError
 from yoloprune.model.initialization import random_state
 from yoloprune.pruning.plan import Budget
 from yoloprune.pruning.pruner import prune
-from yoloprune.sweep import sweep
+from yoloprune.workflows.sweep import sweep_points
 
 SPEC = yolov3_tiny(classes=1, width=0.125, size=(64, 64))
 STATE = random_state(SPEC)
@@ -23,7 +23,7 @@ def size_of_kernels(spec: NetworkSpec, state: State) -> float:
 @pytest.mark.parametrize("multiple_of", [1, 8, None])
 def test_each_point_is_the_network_that_prune_gives(multiple_of: int | None) -> None:
     found = list(
-        sweep(
+        sweep_points(
             SPEC, STATE, criteria=("l2", "random"), shares=(0.8, 0.4), evaluate=size_of_kernels,
             multiple_of=multiple_of, seed=3,
         )
@@ -47,5 +47,5 @@ def test_nothing_is_evaluated_before_every_budget_is_known_to_hold() -> None:
         return 0.0
 
     with pytest.raises(PlanError):
-        list(sweep(SPEC, STATE, criteria=("l2",), shares=(0.5, 1e-9), evaluate=evaluate))
+        list(sweep_points(SPEC, STATE, criteria=("l2",), shares=(0.5, 1e-9), evaluate=evaluate))
     assert not evaluated

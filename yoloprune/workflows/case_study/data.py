@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from yoloprune.case_study.subject import Subject
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import class_count
 from yoloprune.data.anchors import cfg_anchors, input_shapes
@@ -24,6 +23,7 @@ from yoloprune.data.vgg_hand import (
 from yoloprune.documents import read_document
 from yoloprune.errors import ClassesError, DatasetError, RunError
 from yoloprune.files import write_text
+from yoloprune.workflows.case_study.subject import Subject
 
 SUMMARY = "data.json"
 

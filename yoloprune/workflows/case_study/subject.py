@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from yoloprune.case_study.settings import PRESETS, StudySettings
 from yoloprune.documents import fitted, read_document
 from yoloprune.errors import RunError, YoloPruneError
 from yoloprune.files import write_text
+from yoloprune.workflows.case_study.settings import PRESETS, StudySettings
 
 SUBJECT = "study.json"
 

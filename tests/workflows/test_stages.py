@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from yoloprune.case_study.stages import Stage, finished_stages, is_finished, run_stage
 from yoloprune.errors import RunError, YoloPruneError
 from yoloprune.training.distributed import World
+from yoloprune.workflows.stages import Stage, finished_stages, is_finished, run_stage
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 

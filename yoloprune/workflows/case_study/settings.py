@@ -6,7 +6,8 @@ from typing import Literal, get_args
 from yoloprune.errors import UsageError
 from yoloprune.pruning.importance import criterion_named
 from yoloprune.pruning.plan import Compensation
-from yoloprune.training.config import ImageSize, Precision, TrainingConfig
+from yoloprune.training.config import FINETUNE, TRAIN, ImageSize, Precision, TrainingConfig
+from yoloprune.workflows.defaults import PRUNING
 
 Control = Literal["scratch", "uniform", "random"]
 """What an expert asks for beside the pruned network.
@@ -53,18 +54,18 @@ class StudySettings:
     sparsity: float = 0.0
     sparsity_epochs: int = 0
     keep_macs: float = 0.3
-    criterion: str = "l2"
-    batch_size: int = 16
-    accumulate: int = 1
-    learning_rate: float = 0.01
-    finetune_rate: float = 0.005
-    precision: Precision = "float32"
-    evaluate_every: int = 1
+    criterion: str = PRUNING.criterion
+    batch_size: int = TRAIN.batch_size
+    accumulate: int = TRAIN.accumulate
+    learning_rate: float = TRAIN.learning_rate
+    finetune_rate: float = FINETUNE.learning_rate
+    precision: Precision = TRAIN.precision
+    evaluate_every: int = TRAIN.evaluate_every
     hold_out: float = 0.1
     controls: tuple[Control, ...] = ()
     decoded: bool = True
-    workers: int = 1
-    seed: int = 0
+    workers: int = TRAIN.workers
+    seed: int = TRAIN.seed
 
     def __post_init__(self) -> None:
         if not 0 < self.keep_macs < 1:
@@ -91,10 +92,10 @@ class StudySettings:
 
     def finetuning(self) -> TrainingConfig:
         """Of a pruned network."""
-        return self._config(self.finetune_epochs, self.finetune_rate, warmup=0.5)
+        return self._config(self.finetune_epochs, self.finetune_rate, warmup=FINETUNE.warmup)
 
     def _config(
-        self, epochs: int, rate: float, *, warmup: float = 2.0, sparsity: float = 0.0
+        self, epochs: int, rate: float, *, warmup: float = TRAIN.warmup, sparsity: float = 0.0
     ) -> TrainingConfig:
         return TrainingConfig(
             epochs=epochs,

@@ -5,35 +5,35 @@ import torch
 
 from tests.random_networks import random_state
 from yoloprune.darknet.cost import cost
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import State
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import UsageError
+from yoloprune.frontends.darknet.document import darknet, model, pair
+from yoloprune.graph.model import Model
 from yoloprune.pruning.plan import Budget
 from yoloprune.pruning.pruner import prune
-from yoloprune.schedule import Pair, Schedule, iterate, step_targets
+from yoloprune.workflows.schedule import Schedule, follow, step_targets
 
 SPEC = yolov3_tiny(classes=1, width=0.25, size=(64, 64))
-STATE = random_state(SPEC, 1, torch.float32)
+DENSE = model(SPEC, random_state(SPEC, 1, torch.float32), title="dense")
 
 
-def prune_to(spec: NetworkSpec, state: State, share: float, step: int) -> Pair:
-    share_of_this = min(1.0, share * cost(SPEC).macs / cost(spec).macs)
-    pruned = prune(spec, state, budget=Budget(keep_macs=share_of_this))
-    return pruned.spec, pruned.state
+def prune_to(network: Model, share: float, step: int) -> Model:
+    budget = Budget(keep_macs=min(1.0, share / share_of_macs(network)))
+    pruned = prune(*pair(network), budget=budget)
+    return model(pruned.spec, pruned.state, title="slim")
 
 
-def leave(spec: NetworkSpec, state: State, step: int) -> Pair:
-    return spec, state
+def leave(network: Model, step: int) -> Model:
+    return network
 
 
-def share_of_macs(spec: NetworkSpec, state: State, step: int = 0) -> float:
-    return cost(spec).macs / cost(SPEC).macs
+def share_of_macs(network: Model, step: int = 0) -> float:
+    return cost(darknet(network).spec).macs / cost(SPEC).macs
 
 
 def test_every_step_meets_its_share_of_the_dense_network() -> None:
     networks = list(
-        iterate(SPEC, STATE, step=0.2, keep=0.3, prune=prune_to, kept=share_of_macs, finetune=leave,
+        follow(DENSE, step=0.2, keep=0.3, prune=prune_to, kept=share_of_macs, finetune=leave,
                 evaluate=share_of_macs)
     )  # fmt: skip
     assert [n.step for n in networks] == [0, 1, 2, 3, 4]
@@ -44,17 +44,17 @@ def test_every_step_meets_its_share_of_the_dense_network() -> None:
 
 def test_it_stops_under_the_floor() -> None:
     networks = list(
-        iterate(SPEC, STATE, step=0.2, keep=0.2, prune=prune_to, kept=share_of_macs, finetune=leave,
+        follow(DENSE, step=0.2, keep=0.2, prune=prune_to, kept=share_of_macs, finetune=leave,
                 evaluate=share_of_macs, floor=0.5)
     )  # fmt: skip
     assert [n.accuracy >= 0.5 for n in networks] == [True, True, True, False]
 
 
 def test_a_dense_network_under_the_floor_is_not_pruned() -> None:
-    def never(*_: object) -> Pair:
+    def never(*_: object) -> Model:
         raise AssertionError
 
-    (dense,) = iterate(SPEC, STATE, step=0.2, keep=0.2, prune=never, kept=share_of_macs,
+    (dense,) = follow(DENSE, step=0.2, keep=0.2, prune=never, kept=share_of_macs,
                        finetune=never, evaluate=share_of_macs, floor=1.5)  # fmt: skip
     assert dense.step == 0 and dense.accuracy == 1.0
 
@@ -62,11 +62,11 @@ def test_a_dense_network_under_the_floor_is_not_pruned() -> None:
 def test_the_last_good_network_is_the_one_before_the_bad_one() -> None:
     accuracies = [0.9, 0.8, 0.7, 0.95]
     networks = list(
-        iterate(SPEC, STATE, step=0.2, keep=0.4, prune=prune_to, kept=share_of_macs, finetune=leave,
-                evaluate=lambda spec, state, step: accuracies[step], floor=0.75)
+        follow(DENSE, step=0.2, keep=0.4, prune=prune_to, kept=share_of_macs, finetune=leave,
+                evaluate=lambda network, step: accuracies[step], floor=0.75)
     )  # fmt: skip
     assert [n.accuracy for n in networks] == [0.9, 0.8, 0.7]
-    assert networks[1].spec.digest() != networks[2].spec.digest()
+    assert networks[1].model.graph.digest() != networks[2].model.graph.digest()
 
 
 @pytest.mark.parametrize(

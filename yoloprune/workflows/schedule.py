@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import State
 from yoloprune.errors import UsageError
+from yoloprune.graph.model import Model
+
+SCHEDULE = "schedule.json"
+"""File of a run that says what it was started with."""
 
 
 class Schedule(StrEnum):
@@ -37,24 +39,22 @@ class ScheduledNetwork:
 
     step: int
     kept: float
-    spec: NetworkSpec
-    state: State
+    model: Model
     accuracy: float
     judged: bool
 
 
-Pair: TypeAlias = tuple[NetworkSpec, State]
-Prune: TypeAlias = Callable[[NetworkSpec, State, float, int], Pair]
-"""(spec, state, share of the *dense* network to keep, step) to the pruned pair."""
+Prune: TypeAlias = Callable[[Model, float, int], Model]
+"""(network, share of the *dense* network to keep, step) to the pruned network."""
 
-Kept: TypeAlias = Callable[[NetworkSpec, State], float]
+Kept: TypeAlias = Callable[[Model], float]
 """The share of the dense network that a network is."""
 
-Finetune: TypeAlias = Callable[[NetworkSpec, State, int], Pair]
-"""(spec, state, step) to the fine-tuned pair."""
+Finetune: TypeAlias = Callable[[Model, int], Model]
+"""(network, step) to the fine-tuned network."""
 
-Evaluate: TypeAlias = Callable[[NetworkSpec, State, int], float]
-"""(spec, state, step) to the accuracy; step 0 is the dense network."""
+Evaluate: TypeAlias = Callable[[Model, int], float]
+"""(network, step) to the accuracy; step 0 is the dense network."""
 
 
 def step_targets(step: float, target: float, schedule: Schedule = Schedule.LINEAR) -> list[float]:
@@ -72,9 +72,8 @@ def step_targets(step: float, target: float, schedule: Schedule = Schedule.LINEA
     return [max(target, 1 - step * number) for number in range(1, count + 1)]
 
 
-def iterate(
-    spec: NetworkSpec,
-    state: State,
+def follow(
+    model: Model,
     *,
     step: float,
     keep: float,
@@ -94,15 +93,13 @@ def iterate(
     """
     for number, share in enumerate([1.0, *step_targets(step, keep, schedule)]):
         if number:
-            spec, state = prune(spec, state, share, number)
-            spec, state = finetune(spec, state, number)
-        accuracy = evaluate(spec, state, number)
+            model = finetune(prune(model, share, number), number)
+        accuracy = evaluate(model, number)
         judged = number not in untrained
         yield ScheduledNetwork(
             step=number,
-            kept=kept(spec, state),
-            spec=spec,
-            state=state,
+            kept=kept(model),
+            model=model,
             accuracy=accuracy,
             judged=judged,
         )

@@ -1,9 +1,10 @@
-"""Stages with a manifest each: finished ones are skipped, a stopped one goes on.
+"""Stages with a manifest each: finished ones are skipped, a stopped one is resumed.
 
-A stage works in a folder of its own. Before it begins it writes down what it is made from, the
-hashes of its inputs and its settings; so what a stopped attempt left is gone on with only by the
-same attempt. Its manifest is written last, with the hashes of what was made: a stage whose manifest
-stands is finished, and a file that is no longer what it was is noticed.
+This is the one way in which a run of several steps is resumed. A stage works in a folder of its
+own. Before it begins it writes down what it is made from, the hashes of its inputs and its
+settings; so what a stopped attempt left is used only by the same attempt. Its manifest is written
+last, with the hashes of what was made: a stage whose manifest stands is finished, and a file that
+is no longer what it was is noticed.
 """
 
 import json
@@ -33,7 +34,7 @@ Kind = Literal["making", "training", "measuring"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One step of a study.
+    """One step of a run, in a folder of its own: the one of its name in the run's.
 
     `needs` are the stages that it reads from, `settings` what else decides its outcome; `work`
     fills the stage's folder, going on from whatever a stopped attempt left there; `outputs` are the
@@ -141,7 +142,7 @@ def _make_room(stage: Stage, folder: Path, attempt: Attempt) -> None:
     begun = folder / ATTEMPT
     if not begun.exists():
         if read_manifest(folder) is None:
-            raise RunError(f"{folder} is not a folder of this study: choose another folder")
+            raise RunError(f"{folder} is not a folder of this run: choose another folder")
     elif not (folder / MANIFEST).exists():
         try:
             _compare(read_document(begun, Attempt, fault=RunError), attempt, folder)
@@ -184,7 +185,7 @@ def _compare(was: Attempt, now: Attempt, folder: Path) -> None:
     if changed:
         raise RunError(
             f"{folder} was made with other settings ({', '.join(sorted(changed))}): "
-            "choose another folder, or delete that folder and those of later stages"
+            "choose another folder, or delete that one and those of later stages"
         )
     if was.inputs != now.inputs:
         raise RunError(

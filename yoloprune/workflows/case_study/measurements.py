@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import torch
 
-from yoloprune.case_study.data import read_study_data
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
@@ -26,6 +25,7 @@ from yoloprune.pruning.verification import Verification
 from yoloprune.report.latency import Latency, benchmark
 from yoloprune.report.study import Accuracy, Check
 from yoloprune.training.run_folder import read_network, write_network
+from yoloprune.workflows.case_study.data import read_study_data
 
 PROTOCOLS: tuple[Protocol, ...] = ("case-study", "coco")
 

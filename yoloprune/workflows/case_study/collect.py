@@ -7,17 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from yoloprune.case_study.commands import commands
-from yoloprune.case_study.data import read_study_data, read_summary
-from yoloprune.case_study.measurements import (
-    evaluation_file,
-    read_accuracy,
-    read_latency,
-)
-from yoloprune.case_study.pipeline import rows
-from yoloprune.case_study.settings import StudySettings
-from yoloprune.case_study.stages import finished_stages, read_manifest
-from yoloprune.case_study.subject import SUBJECT, Subject, read_subject
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
@@ -46,6 +35,17 @@ from yoloprune.report.study import (
     TrainingLog,
 )
 from yoloprune.training.run_folder import LOG, read_log, read_network
+from yoloprune.workflows.case_study.commands import commands
+from yoloprune.workflows.case_study.data import read_study_data, read_summary
+from yoloprune.workflows.case_study.measurements import (
+    evaluation_file,
+    read_accuracy,
+    read_latency,
+)
+from yoloprune.workflows.case_study.pipeline import rows
+from yoloprune.workflows.case_study.settings import StudySettings
+from yoloprune.workflows.case_study.subject import SUBJECT, Subject, read_subject
+from yoloprune.workflows.stages import finished_stages, read_manifest
 
 EXAMPLES = 6
 """Test images that the report shows."""

@@ -1,0 +1,250 @@
+"""What pruning makes: a slim network, the dense one it comes from, the plan, the proof.
+
+And the folder that holds it: `slim.cfg`, `slim.weights`, `plan.json`, `report.json`, `report.md`,
+where they are known `slim.names`, and where it is asked for `slim.onnx`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from yoloprune.darknet.cost import cost
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.data.calibration import proof_images
+from yoloprune.documents import fitted, read_document
+from yoloprune.errors import PlanError, UsageError, VerificationError
+from yoloprune.export.interface import OnnxForm, interface, interface_lines
+from yoloprune.export.onnx import export_onnx
+from yoloprune.files import file_sha256, write_folder, write_text
+from yoloprune.frontends.darknet.document import darknet, model, pair, weights_sha256
+from yoloprune.graph.model import Model
+from yoloprune.pruning.compensation import compensate
+from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.plan import PruningPlan, read_plan, write_plan
+from yoloprune.pruning.pruner import Proof, prove
+from yoloprune.pruning.reconstruction import LayerFit
+from yoloprune.pruning.slimming import slim_spec
+from yoloprune.pruning.surgery import surgery
+from yoloprune.report.pruning import (
+    HEADER,
+    cost_rows,
+    onnx_markdown,
+    proof_lines,
+    pruning_markdown,
+    pruning_report,
+    recovery_lines,
+    recovery_markdown,
+)
+from yoloprune.report.shown import Result, Shown
+from yoloprune.report.table import amount, change, file_size
+from yoloprune.reporter import SILENT, Reporter
+from yoloprune.workflows.models import load
+
+SLIM_FILES = (
+    "slim.cfg", "slim.weights", "slim.names", "slim.onnx", "plan.json", "report.json", "report.md"
+)  # fmt: skip
+SPARSE_FILES = (
+    "sparse.cfg", "sparse.weights", "sparse.names", "sparse.packed", "masks.json", "report.json"
+)  # fmt: skip
+
+PRUNED_FILES = (*SLIM_FILES, *SPARSE_FILES)
+"""What goes from a folder of pruning, of channels or of weights, that is written again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Cut(Result):
+    """A slim network and where it comes from.
+
+    `exact` is what surgery leaves of the `dense` network by the `plan`, as `proof` says; `slim` is
+    the same, unless its weights were recovered since, which `recovery` then tells about. `settings`
+    are those that made the plan, `made_by` the command, where one did.
+    """
+
+    dense: Model
+    plan: PruningPlan
+    exact: Model
+    slim: Model
+    proof: Proof
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    recovery: Mapping[str, Any] | None = None
+    made_by: str | None = None
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        onnx: OnnxForm | None = None,
+        reporter: Reporter = SILENT,
+    ) -> list[str]:
+        """Write all of it into a folder, whole or not at all; gives the names of the files.
+
+        With `onnx`, slim.onnx too, in that form. Raises `UsageError` if the dense network is there.
+        """
+        folder = Path(folder)
+        refuse_to_replace(folder, self.dense)
+        with write_folder(folder, obsolete=PRUNED_FILES) as temporary:
+            write_cut(temporary, self, onnx=onnx, reporter=reporter)
+            return [name for name in SLIM_FILES if (temporary / name).exists()]
+
+    def shown(self) -> Shown:
+        """Cost and proof; as JSON the content of report.json."""
+        dense, slim = darknet(self.dense).spec, darknet(self.slim).spec
+        before, after = cost(dense), cost(slim)
+        recovered = [] if self.recovery is None else recovery_lines(self.recovery)
+        return Shown(
+            title=f"Pruning of {self.dense.document.title}",
+            summary=(
+                f"{self.dense.document.title}: {amount(after.params)} params "
+                f"({change(before.params, after.params)}), {file_size(after.weight_bytes)}, "
+                f"{amount(after.macs)} MACs ({change(before.macs, after.macs)}); slim = masked "
+                f"dense within {self.proof.exactness.relative_error:.2g}"
+            ),
+            header=HEADER,
+            rows=cost_rows(dense, slim),
+            lines=proof_lines(self.proof) + recovered,
+            document=pruning_report(
+                dense, slim, self.proof, self.made_by, self.settings, self.recovery
+            ),
+        )
+
+
+def refuse_to_replace(out: Path, network: Model) -> None:
+    """Raise `UsageError` if writing a pruned folder would take away a network's own files."""
+    inputs = darknet(network).source or ()
+    if {path.resolve() for path in inputs} & {(out / name).resolve() for name in PRUNED_FILES}:
+        raise UsageError(f"{out} would replace the dense network: choose another folder")
+
+
+def write_cut(
+    folder: Path, cut: Cut, *, onnx: OnnxForm | None = None, reporter: Reporter = SILENT
+) -> None:
+    """Write a cut into a folder that is there for it: `Cut.save` does more."""
+    dense, slim = darknet(cut.dense).spec, darknet(cut.slim).spec
+    if onnx is not None:
+        with reporter.stage("exporting to ONNX"):
+            export_onnx(
+                *pair(cut.slim),
+                folder / "slim.onnx",
+                decoded=onnx.decoded,
+                names=onnx.names,
+                batch=onnx.batch,
+            )
+    cut.slim.save(folder / "slim.cfg")
+    write_plan(folder / "plan.json", analyse(dense), cut.plan)
+    text = pruning_markdown(dense, slim, cut.plan, cut.proof, cut.made_by, cut.settings)
+    if onnx is not None:
+        text += onnx_markdown(interface_lines(interface(slim, onnx)))
+    recovery = cut.recovery
+    if recovery is not None:
+        recovery = {
+            **recovery,
+            "weights_sha256": file_sha256(folder / "slim.weights"),
+            "dense_sha256": weights_sha256(cut.dense),
+        }
+        text += recovery_markdown(recovery)
+    write_text(folder / "report.md", text)
+    document = pruning_report(dense, slim, cut.proof, cut.made_by, cut.settings, recovery)
+    write_text(folder / "report.json", json.dumps(document, indent=1) + "\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Heads:
+    images: int
+    unseen: bool
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recovery:
+    """What is read of the entry that `recover` makes."""
+
+    method: str
+    images: int
+    heads: _Heads
+    layers: dict[int, LayerFit]
+    weights_sha256: str
+    dense_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Report:
+    """What is read of report.json: older ones lack much of it."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    made_by: str | None = None
+    recovery: _Recovery | None = None
+
+
+def read_cut(
+    folder: str | Path,
+    dense: Model | str | Path,
+    *,
+    images: str | Path | None = None,
+    reporter: Reporter = SILENT,
+) -> Cut:
+    """Read a folder that pruning wrote, and prove again that it was made of this dense network.
+
+    The proof runs on noise and on some of the `images` (a folder, list or .data file). Raises
+    `VerificationError` if slim.cfg is not what the plan makes, or slim.weights are neither what it
+    makes nor those of the recovery that report.json tells about; `PlanError` if these dense weights
+    are not those that the network was recovered towards.
+    """
+    folder = Path(folder)
+    dense = dense if isinstance(dense, Model) else load(dense)
+    spec, state = pair(dense)
+    graph = analyse(spec)
+    plan = read_plan(folder / "plan.json", graph)
+    slim = read_cfg(folder / "slim.cfg")
+    if slim.digest() != slim_spec(graph, graph.kept(plan.keep)).digest():
+        raise VerificationError(f"{folder / 'slim.cfg'}: not the network that the plan makes")
+    network = load(folder / "slim.cfg")
+    report = _read_report(folder / "report.json")
+    exact, recovery = network, report.get("recovery")
+    if recovery is not None:
+        _check_recovery(folder, recovery, dense)
+        cut = surgery(spec, compensate(spec, state, plan), plan)
+        exact = model(*cut, title=network.document.title, names=network.document.names)
+    batch = proof_images(spec, None if images is None else Path(images))
+    with reporter.stage("verifying in float64"):
+        proof = prove(spec, state, plan, *pair(exact), batch)
+    settings = report.get("settings", {})
+    return Cut(
+        dense=dense,
+        plan=plan,
+        exact=exact,
+        slim=network,
+        proof=proof,
+        settings=settings | {"verification_images": len(batch)},
+        recovery=recovery,
+        made_by=report.get("made_by"),
+    )
+
+
+def _check_recovery(folder: Path, recovery: Mapping[str, Any], dense: Model) -> None:
+    """What recovery changed cannot be compared: only the file says whose weights they were."""
+    if recovery["weights_sha256"] != file_sha256(folder / "slim.weights"):
+        raise VerificationError(
+            f"{folder / 'slim.weights'}: not the weights that report.json says were recovered"
+        )
+    if recovery["dense_sha256"] != weights_sha256(dense):
+        source = darknet(dense).source
+        raise PlanError(
+            f"{dense.document.title if source is None else source[1]}: not the dense weights that "
+            f"{folder} was recovered towards: give those, or prune again"
+        )
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    """report.json, or nothing if there is none: it is needed after a recovery alone."""
+    if not path.exists():
+        return {}
+    report = read_document(path, dict[str, Any], fault=PlanError)
+    try:
+        # Whoever reads the folder shows these entries.
+        fitted(report, _Report)
+    except ValueError as error:
+        raise PlanError(f"{path}: damaged, or of another version: {error}") from None
+    return report

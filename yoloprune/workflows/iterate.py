@@ -1,0 +1,318 @@
+"""Iterative pruning: cut a small step, fine-tune, until the target; a run that can be resumed.
+
+The stages of step 3 are `step-03`, a folder of `prune` or `sparsify`, and in it `trained` and
+`evaluated`; the dense network is `step-00/evaluated`. `best.*` is the last good network.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yoloprune.darknet.cost import cost
+from yoloprune.data.calibration import choose_calibration
+from yoloprune.data.fingerprint import fingerprint
+from yoloprune.documents import read_document
+from yoloprune.errors import PlanError, RunError, UsageError
+from yoloprune.files import write_text
+from yoloprune.frontends.darknet.document import darknet, weights_sha256
+from yoloprune.graph.model import Model
+from yoloprune.pruning.budget import Scope
+from yoloprune.pruning.importance import MEASURED_CRITERIA
+from yoloprune.pruning.plan import Compensation
+from yoloprune.report.shown import Result, Shown
+from yoloprune.reporter import SILENT, Reporter
+from yoloprune.sparsity.masks import MaskSettings, Pattern
+from yoloprune.training.config import STEP
+from yoloprune.training.distributed import world
+from yoloprune.training.run_folder import CHECKPOINT
+from yoloprune.workflows.defaults import ITERATION, PRUNING
+from yoloprune.workflows.models import opened
+from yoloprune.workflows.prune import rounded
+from yoloprune.workflows.schedule import (
+    SCHEDULE,
+    Schedule,
+    ScheduledNetwork,
+    follow,
+    step_targets,
+)
+from yoloprune.workflows.sparsify import warn_of_pattern
+from yoloprune.workflows.steps import ChannelSteps, Method, Steps, WeightSteps
+from yoloprune.workflows.train import recipe
+from yoloprune.workflows.training_data import TrainingSource, training_data, training_source
+
+VERSION = 2
+"""Of a run's folder: since then each stage has a manifest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Iterated(Result):
+    """A finished run: its last good network, and the accuracy after each step.
+
+    `kept` are shares of the dense network, of its `unit`; a step that is not `judged` was yet to be
+    trained. `step` is the number of the one that `model` is.
+    """
+
+    model: Model
+    step: int
+    unit: str
+    protocol: str
+    accuracies: tuple[float, ...]
+    kept: tuple[float, ...]
+    judged: tuple[bool, ...]
+    folder: Path
+
+    def shown(self) -> Shown:
+        """A row a step."""
+        steps = list(zip(self.kept, self.accuracies, self.judged, strict=True))
+        rows = [
+            (number, f"{kept:.3f}", f"{accuracy:.4f}{'' if judged else LATER}")
+            for number, (kept, accuracy, judged) in enumerate(steps)
+        ]
+        summary = (
+            f"{self.folder}: best.cfg and best.weights are those of step {self.step}, "
+            f"{self.kept[self.step]:.3f} of {self.unit}, mAP@0.5 ({self.protocol}) "
+            f"{self.accuracies[self.step]:.4f}"
+        )
+        return Shown(
+            title="Iterative pruning",
+            summary=summary,
+            header=("Step", f"{self.unit[0].upper()}{self.unit[1:]} kept", self._measure),
+            rows=rows,
+            lines=[summary],
+            document={
+                "out": str(self.folder),
+                "protocol": self.protocol,
+                "best_step": self.step,
+                "steps": [
+                    {"kept": kept, "map50": accuracy, "judged": judged}
+                    for kept, accuracy, judged in steps
+                ],
+            },
+        )
+
+    @property
+    def _measure(self) -> str:
+        return f"mAP@0.5 ({self.protocol})"
+
+
+LATER = " (to be trained later)"
+
+
+def iterate(
+    network: Model | str | Path,
+    data: TrainingSource | str | Path,
+    out: str | Path,
+    *,
+    keep_macs: float | None = None,
+    sparsity: float | None = None,
+    step: float = ITERATION.step,
+    schedule: Schedule = ITERATION.schedule,
+    scope: Scope = PRUNING.scope,
+    criterion: str = PRUNING.criterion,
+    multiple_of: int | None = None,
+    pattern: Pattern = Pattern.UNSTRUCTURED,
+    exclude: tuple[str, ...] = (),
+    reconstruct: bool = False,
+    finetune_every: int = ITERATION.finetune_every,
+    calibration_images: int = PRUNING.calibration_images,
+    map_floor: float | None = None,
+    resume: bool = False,
+    made_by: str | None = None,
+    reporter: Reporter = SILENT,
+    **settings: Any,
+) -> Iterated:
+    """Prune in small steps with fine-tuning between them; the run goes into the folder `out`.
+
+    With `keep_macs` channels go, to that share of the MACs, by `criterion` and `multiple_of` as in
+    `prune`; with `sparsity` single weights, to that share of zeros, by `pattern` and `exclude` as
+    in `sparsify`. Each step takes `step` of the dense network. With `reconstruct` the weights are
+    re-fitted after each cut on `calibration_images` training images, and fine-tuned only every
+    `finetune_every` steps. The run stops when mAP@0.5 falls under `map_floor`. `settings` are those
+    of `TrainingConfig`. With `resume` a run that was stopped or killed is resumed, and ends with
+    the same networks. Raises `UsageError` unless one target is given, `PlanError` if it cannot be
+    reached, `RunError` if the run was started otherwise or must be resumed, and what `train`
+    raises.
+    """
+    if finetune_every > 1 and not reconstruct:
+        raise UsageError(
+            "`finetune_every` needs `reconstruct`: without either, accuracy is lost at each step"
+        )
+    network, source, out = opened(network), training_source(data), Path(out)
+    spec = darknet(network).spec
+    config = recipe(STEP, network, settings)
+    training, validation = training_data(spec, source, reporter=reporter)
+    measured = reconstruct or criterion in MEASURED_CRITERIA
+    method: Method
+    if sparsity is not None and keep_macs is None:
+        keep = 1 - sparsity
+        method = WeightSteps(
+            mask_settings=MaskSettings(
+                sparsity=sparsity, scope=scope, pattern=pattern, exclude=exclude
+            )
+        )
+    elif keep_macs is not None and sparsity is None:
+        keep, calibration = keep_macs, None
+        if measured:
+            paths = [image.path for image in training.images]
+            calibration = choose_calibration(
+                spec, source.path, paths, calibration_images, config.seed, reporter
+            )
+        budget = rounded(
+            spec,
+            {"macs": keep},
+            PRUNING.min_channels,
+            multiple_of,
+            PRUNING.max_layer_cut,
+            Compensation.NONE,
+            reporter,
+        )
+        multiple_of = budget.multiple_of
+        method = ChannelSteps(
+            dense_macs=cost(spec).macs,
+            criterion=criterion,
+            scope=scope,
+            multiple_of=multiple_of,
+            seed=config.seed,
+            calibration=calibration,
+            reconstruct=reconstruct,
+            made_by=made_by,
+        )
+    else:
+        raise UsageError(
+            "give either `keep_macs` or `sparsity`: the target decides what is removed"
+        )
+    targets = step_targets(step, keep, schedule)
+    asked = {
+        "version": VERSION,
+        "keep_macs": keep_macs,
+        # The settings of training have a sparsity of their own.
+        "weight_sparsity": sparsity,
+        "step": step,
+        "schedule": schedule.value,
+        "scope": scope.value,
+        "criterion": criterion,
+        "multiple_of": multiple_of,
+        "reconstruct": reconstruct,
+        "finetune_every": finetune_every,
+        "calibration_images": calibration_images if measured else None,
+        "pattern": pattern.value,
+        "exclude": list(exclude),
+        "cfg": spec.digest(),
+        "weights": weights_sha256(network),
+        "hold_out": source.hold_out,
+        "training_images": fingerprint(training),
+        "validation_images": fingerprint(validation),
+    }
+    with world() as here:
+        told = reporter if here.is_first else SILENT
+        steps = Steps(
+            out=out,
+            dense=network,
+            training=training,
+            validation=validation,
+            config=config,
+            method=method,
+            untrained=_untrained(len(targets), finetune_every),
+            here=here,
+            reporter=told,
+        )
+        steps.check(keep)
+        idle = _idle(targets, method.kept(network), method.unit)
+        if isinstance(method, WeightSteps):
+            warn_of_pattern(network, method.mask_settings, told)
+        if idle:
+            told.warn(f"the steps up to {idle} have no effect: the network is already smaller")
+        with here.locked(out):
+            here.on_first(lambda: _begin(out, asked | config.decisive(), resume))
+            networks = follow(
+                network,
+                step=step,
+                keep=keep,
+                schedule=schedule,
+                prune=steps.prune,
+                kept=method.kept,
+                finetune=steps.finetune,
+                evaluate=steps.evaluate,
+                floor=map_floor,
+                untrained=steps.untrained,
+            )
+            return _finished(networks, steps, map_floor)
+
+
+def _untrained(steps: int, finetune_every: int) -> frozenset[int]:
+    """Numbers of the steps that are not fine-tuned: the last one always is."""
+    return frozenset(number for number in range(1, steps) if number % finetune_every)
+
+
+def _idle(targets: Sequence[float], reached: float, unit: str) -> int:
+    """How many steps remove nothing; raises `PlanError` where none would remove anything."""
+    # Less a little: of a share only whole weights go.
+    idle = sum(share > reached - 1e-4 for share in targets)
+    if idle == len(targets):
+        raise PlanError(
+            f"only {reached:.3g} of the {unit} are left already, which is no more than the target, "
+            f"{targets[-1]:.3g}: choose a smaller one"
+        )
+    return idle
+
+
+def _begin(out: Path, asked: Mapping[str, Any], resume: bool) -> None:
+    """Write down what a run is started with, or refuse to resume another one."""
+    path = out / SCHEDULE
+    if not path.exists():
+        if (out / CHECKPOINT).exists():
+            raise RunError(f"{out} holds a training run: choose another folder")
+        write_text(path, json.dumps(asked, indent=1) + "\n")
+        return
+    was = read_document(path, dict[str, Any], fault=RunError)
+    if was.get("version") != VERSION:
+        raise RunError(
+            f"{path}: a run of another version of yoloprune cannot be resumed: finish it with "
+            "that one, or choose another folder"
+        )
+    if not resume:
+        raise RunError(f"{out} holds a run: give `resume` to continue it, or choose another folder")
+    now = json.loads(json.dumps(asked))
+    changed = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    if changed:
+        raise RunError(
+            f"{path}: this run was started with another {', '.join(changed)}: choose another folder"
+        )
+
+
+def _finished(networks: Iterable[ScheduledNetwork], steps: Steps, floor: float | None) -> Iterated:
+    """Take the steps, keep the last good network, and say how it goes."""
+    method, protocol = steps.method, steps.config.protocol
+    measure = f"mAP@0.5 ({protocol})"
+    taken: list[ScheduledNetwork] = []
+    best: ScheduledNetwork | None = None
+    for network in networks:
+        taken.append(network)
+        remark = "" if network.judged else LATER
+        if network.judged and (floor is None or network.accuracy >= floor):
+            best = network
+            steps.keep(network)
+        elif network.judged:
+            if best is None:
+                raise PlanError(
+                    f"the dense network's {measure} of {network.accuracy:.4f} is under `map_floor` "
+                    f"{floor:g}: choose a lower one"
+                )
+            remark = ", under the floor: stopped"
+        steps.reporter.say(
+            f"step {network.step}: {network.kept:.3f} of {method.unit}, {measure} "
+            f"{network.accuracy:.4f}{remark}"
+        )
+    assert best is not None
+    return Iterated(
+        model=best.model,
+        step=best.step,
+        unit=method.unit,
+        protocol=protocol,
+        accuracies=tuple(network.accuracy for network in taken),
+        kept=tuple(network.kept for network in taken),
+        judged=tuple(network.judged for network in taken),
+        folder=steps.out,
+    )

@@ -1,0 +1,130 @@
+"""Channel pruning from a network and a budget to a proven slim network."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.data.calibration import Calibration, proof_images, read_calibration
+from yoloprune.errors import UsageError
+from yoloprune.frontends.darknet.document import darknet, model, pair
+from yoloprune.graph.model import Model
+from yoloprune.pruning.budget import ROUNDINGS, Scope, coarsest
+from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.importance import MEASURED_CRITERIA
+from yoloprune.pruning.plan import Budget, Compensation
+from yoloprune.pruning.pruner import check_budget
+from yoloprune.pruning.pruner import prune as prune_state
+from yoloprune.reporter import SILENT, Reporter
+from yoloprune.workflows.cut import Cut
+from yoloprune.workflows.defaults import PRUNING
+from yoloprune.workflows.models import opened
+from yoloprune.workflows.scores import scores_on_images
+
+MEASURES = ("macs", "params", "channels")
+"""What a budget may limit."""
+
+
+def prune(
+    network: Model | str | Path,
+    keep: Mapping[str, float],
+    *,
+    criterion: str = PRUNING.criterion,
+    scope: Scope = PRUNING.scope,
+    compensation: Compensation = PRUNING.compensation,
+    min_channels: int = PRUNING.min_channels,
+    multiple_of: int | None = None,
+    max_layer_cut: float = PRUNING.max_layer_cut,
+    images: str | Path | None = None,
+    calibration: Calibration | None = None,
+    calibration_images: int = PRUNING.calibration_images,
+    seed: int = PRUNING.seed,
+    reporter: Reporter = SILENT,
+) -> Cut:
+    """Remove the lowest-scored channels until the network meets a budget, and prove the result.
+
+    `keep` are the largest shares to keep, in (0, 1], such as `{"macs": 0.6}`; several are all met.
+    A group keeps at least `min_channels` and loses at most the share `max_layer_cut`; counts are
+    rounded up to a `multiple_of`, by default the coarsest usual one with which the budget can be
+    met. The proof runs in float64 on noise and on some of the `images` (a folder, list or .data
+    file); criteria that look at images look at the `calibration`, by default `calibration_images`
+    of the same. Raises `UsageError` for an unknown measure and where images are missing,
+    `PlanError` if the budget cannot be met, `VerificationError` if the result is not exact.
+    """
+    network = opened(network)
+    spec, state = pair(network)
+    budget = rounded(spec, keep, min_channels, multiple_of, max_layer_cut, compensation, reporter)
+    source = None if images is None else Path(images)
+    if criterion in MEASURED_CRITERIA:
+        if calibration is None and source is not None:
+            calibration = read_calibration(spec, source, calibration_images, seed, reporter)
+        check_budget(spec, state, budget, criterion, compensation=compensation)
+    measured = scores_on_images(criterion, network, calibration, seed=seed, reporter=reporter)
+    batch = proof_images(spec, source)
+    with reporter.stage("pruning and verifying in float64"):
+        found = prune_state(
+            spec,
+            state,
+            criterion=criterion,
+            scope=scope,
+            budget=budget,
+            compensation=compensation,
+            images=batch,
+            seed=seed,
+            measured=measured,
+        )
+    document = darknet(network)
+    slim = model(found.spec, found.state, title=f"{document.title}-slim", names=document.names)
+    settings: dict[str, Any] = {
+        "criterion": criterion,
+        "scope": scope.value,
+        "compensation": compensation.value,
+        "seed": seed,
+        "verification_images": len(batch),
+    }
+    return Cut(
+        dense=network,
+        plan=found.plan,
+        exact=slim,
+        slim=slim,
+        proof=found.proof,
+        settings=settings,
+    )
+
+
+def rounded(
+    spec: NetworkSpec,
+    keep: Mapping[str, float],
+    min_channels: int,
+    multiple_of: int | None,
+    max_layer_cut: float,
+    compensation: Compensation,
+    reporter: Reporter,
+) -> Budget:
+    """The budget, with the coarsest usual rounding that lets it be met, unless one is asked for.
+
+    Warns of a finer one than usual. Raises `UsageError` for an unknown measure, or none.
+    """
+    unknown = [name for name in keep if name not in MEASURES]
+    if unknown or not keep:
+        problem = f"measure {unknown[0]!r} is unknown" if unknown else "the budget limits nothing"
+        raise UsageError(f"{problem} (known: {', '.join(MEASURES)})")
+    budget = Budget(
+        keep_macs=keep.get("macs"),
+        keep_params=keep.get("params"),
+        keep_channels=keep.get("channels"),
+        min_channels=min_channels,
+        multiple_of=multiple_of or 1,
+        max_layer_cut=max_layer_cut,
+    )
+    if multiple_of is not None:
+        return budget
+    found = coarsest(analyse(spec), budget, compensation=compensation)
+    if found is None:
+        return budget
+    if found.multiple_of != ROUNDINGS[0]:
+        reporter.warn(
+            f"channel counts are rounded to multiples of {found.multiple_of}: with multiples of "
+            f"{ROUNDINGS[0]}, which run faster, the budget cannot be met"
+        )
+    return found

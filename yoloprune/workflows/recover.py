@@ -1,0 +1,90 @@
+"""Recovery without training: a cut's weights brought back towards the dense network's."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from yoloprune.data.calibration import Calibration, read_calibration
+from yoloprune.frontends.darknet.document import darknet, model, pair
+from yoloprune.pruning.fitting import RIDGE
+from yoloprune.pruning.reconstruction import SCARCE_RIDGE, Recovered, Recovery, memory_needed
+from yoloprune.pruning.reconstruction import recover as recover_state
+from yoloprune.pruning.recovery import head_errors
+from yoloprune.report.table import file_size
+from yoloprune.reporter import SILENT, Reporter
+from yoloprune.workflows.cut import Cut
+from yoloprune.workflows.defaults import PRUNING
+
+
+def recover(
+    cut: Cut,
+    images: Calibration | str | Path,
+    *,
+    method: Recovery = Recovery.RECONSTRUCT,
+    calibration_images: int = PRUNING.calibration_images,
+    seed: int = PRUNING.seed,
+    made_by: str | None = None,
+    reporter: Reporter = SILENT,
+) -> Cut:
+    """Re-fit the weights that surgery left, in closed form, on images without labels.
+
+    `images` are a folder, list or .data file, of which `calibration_images` are chosen by the
+    `seed`. What was recovered before does not count: it is done anew. Warns where the images are
+    too few to determine a kernel. Raises `DatasetError` if no image can be read, `PlanError` if
+    there is no batch norm to recalibrate.
+    """
+    spec, state = pair(cut.dense)
+    slim_spec, slim_state = pair(cut.exact)
+    if not isinstance(images, Calibration):
+        images = read_calibration(spec, Path(images), calibration_images, seed, reporter)
+    count = len(images.images)
+    memory = memory_needed(spec, slim_spec, count)
+    reporter.say(f"recovering with {count} images: about {file_size(memory)} of memory")
+    recovered = recover_state(
+        spec,
+        state,
+        cut.plan,
+        slim_spec,
+        slim_state,
+        images.images,
+        recovery=method,
+        seed=seed,
+        reporter=reporter,
+    )
+    _warn_of_scarcity(recovered, count, reporter)
+    unseen = len(images.unseen) > 0
+    measured_on = images.unseen if unseen else images.images
+    before, after = head_errors(spec, state, slim_spec, [slim_state, recovered.state], measured_on)
+    entry: Mapping[str, Any] = {
+        "method": method.value,
+        "made_by": made_by,
+        "images": count,
+        "files": [path.as_posix() for path, _, _ in images.samples],
+        "skipped": images.skipped,
+        "memory_bytes": memory,
+        "seed": seed,
+        "ridge": RIDGE,
+        "heads": {
+            "images": len(measured_on),
+            "unseen": unseen,
+            "before": before,
+            "after": after,
+        },
+        "layers": {str(index): asdict(fit) for index, fit in recovered.fits.items()},
+    }
+    document = darknet(cut.exact)
+    slim = model(slim_spec, recovered.state, title=document.title, names=document.names)
+    return replace(cut, slim=slim, recovery=entry)
+
+
+def _warn_of_scarcity(recovered: Recovered, images: int, reporter: Reporter) -> None:
+    scarce = {index: fit for index, fit in recovered.fits.items() if fit.scarce}
+    if scarce:
+        needed = max(fit.images_needed for fit in scarce.values())
+        first = ", ".join(map(str, list(scarce)[:3]))
+        reporter.warn(
+            f"{images} images are too few to determine the kernels of {len(scarce)} "
+            f"layers ({first}{', ...' if len(scarce) > 3 else ''}): "
+            f"{needed} are needed; their ridge was raised {SCARCE_RIDGE:g} times"
+        )

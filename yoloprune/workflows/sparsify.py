@@ -1,0 +1,165 @@
+"""Weight pruning: the single weights of smallest magnitude set to zero.
+
+The folder that holds the result: `sparse.cfg`, `sparse.weights`, `masks.json`, `sparse.packed` (the
+weights without their zeros), `report.json` and, where they are known, `sparse.names`.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from yoloprune.errors import PlanError
+from yoloprune.files import write_bytes, write_folder, write_text
+from yoloprune.frontends.darknet.document import darknet, model, pair
+from yoloprune.graph.model import Model
+from yoloprune.pruning.budget import Scope
+from yoloprune.report.shown import Result, Shown
+from yoloprune.report.sparsity import HEADER, sparsity_report, sparsity_rows
+from yoloprune.report.table import amount, change, file_size
+from yoloprune.reporter import SILENT, Reporter
+from yoloprune.sparsity.mask_file import read_masks, write_masks
+from yoloprune.sparsity.masks import (
+    MaskSettings,
+    Pattern,
+    WeightMasks,
+    apply_masks,
+    left_dense,
+    magnitude_masks,
+)
+from yoloprune.sparsity.storage import pack, write_packed
+from yoloprune.workflows.cut import PRUNED_FILES, SPARSE_FILES, refuse_to_replace
+from yoloprune.workflows.models import load, opened
+
+RUN_FILES = ("sparse.packed", "masks.json")
+"""What a run of a sparse network leaves beside best.cfg and best.weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Sparse(Result):
+    """A network with zeros among its weights, the masks that say which, and it without them."""
+
+    dense: Model
+    model: Model
+    masks: WeightMasks
+    packed: bytes
+
+    def save(self, folder: str | Path) -> list[str]:
+        """Write all of it into a folder, whole or not at all; gives the names of the files.
+
+        Raises `UsageError` if the dense network is there.
+        """
+        folder = Path(folder)
+        refuse_to_replace(folder, self.dense)
+        with write_folder(folder, obsolete=PRUNED_FILES) as temporary:
+            write_sparse(temporary, self.model, self.masks)
+            write_bytes(temporary / "sparse.packed", self.packed)
+            text = json.dumps(self.report(), indent=1) + "\n"
+            write_text(temporary / "report.json", text)
+            return [name for name in SPARSE_FILES if (temporary / name).exists()]
+
+    def report(self) -> dict[str, Any]:
+        """The content of report.json."""
+        settings = self.masks.settings
+        spec, state = pair(self.model)
+        return sparsity_report(
+            spec,
+            state,
+            len(self.packed),
+            {
+                "sparsity": settings.sparsity,
+                "scope": settings.scope.value,
+                "pattern": settings.pattern.value,
+                "exclude": list(settings.exclude),
+            },
+        )
+
+    def shown(self) -> Shown:
+        """Weights, bytes and multiply-accumulates; as JSON the content of report.json."""
+        report = self.report()
+        dense, sparse = report["dense"], report["sparse"]
+        return Shown(
+            title=f"Weight pruning of {self.dense.document.title}",
+            summary=(
+                f"{self.dense.document.title}: {amount(sparse['weights'])} weights "
+                f"({change(dense['weights'], sparse['weights'])}), packed "
+                f"{file_size(sparse['bytes'])} ({change(dense['bytes'], sparse['bytes'])})"
+            ),
+            header=HEADER,
+            rows=sparsity_rows(report),
+            lines=["Size is that of sparse.packed; `yoloprune expand` makes .weights of it"],
+            document=report,
+        )
+
+
+def sparsify(
+    network: Model | str | Path,
+    sparsity: float,
+    *,
+    scope: Scope = Scope.GLOBAL,
+    pattern: Pattern = Pattern.UNSTRUCTURED,
+    exclude: tuple[str, ...] = (),
+    reporter: Reporter = SILENT,
+) -> Sparse:
+    """Set the weights of smallest magnitude to zero.
+
+    `sparsity` is the fraction of the weights that go, in [0, 1), of the convolutions that are not
+    named by `exclude` ("first", "heads") and can have the `pattern`. Raises `PlanError` where that
+    makes no sense, or empties a convolution.
+    """
+    settings = MaskSettings(sparsity=sparsity, scope=scope, pattern=pattern, exclude=exclude)
+    network = opened(network)
+    spec, state = pair(network)
+    warn_of_pattern(network, settings, reporter)
+    with reporter.stage("masking and packing"):
+        masks = magnitude_masks(spec, state, settings)
+        sparse = masked(network, masks)
+        packed = pack(*pair(sparse))
+    return Sparse(dense=network, model=sparse, masks=masks, packed=packed)
+
+
+def masked(network: Model, masks: WeightMasks) -> Model:
+    """A network with the masked weights at zero."""
+    spec, state = pair(network)
+    document = darknet(network)
+    return model(spec, apply_masks(spec, state, masks), title=document.title, names=document.names)
+
+
+def warn_of_pattern(network: Model, settings: MaskSettings, reporter: Reporter) -> None:
+    """Say which settings are ignored, and which layers stay dense though not excluded."""
+    if settings.pattern is Pattern.TWO_OF_FOUR and settings.scope is Scope.LAYER:
+        reporter.warn("the scope is ignored: the pattern 2:4 takes half of each layer")
+    dense = left_dense(darknet(network).spec, settings)
+    if dense:
+        names = ", ".join(conv.title for conv in dense)
+        reporter.warn(
+            f"no multiple of four channels for the pattern {settings.pattern}: {names} stay dense"
+        )
+
+
+def write_sparse(folder: Path, network: Model, masks: WeightMasks) -> None:
+    """sparse.cfg, .weights, .names and masks.json, into a folder that is there for them."""
+    network.save(folder / "sparse.cfg")
+    write_masks(folder / "masks.json", masks)
+
+
+def read_sparse(folder: str | Path) -> tuple[Model, WeightMasks | None]:
+    """The network in a folder of `prune`, `sparsify` or a run, and the masks that lie beside it.
+
+    Raises `PlanError` for a folder that holds no network, or several.
+    """
+    masks = Path(folder) / "masks.json"
+    if not masks.exists():
+        return load(folder), None
+    if (Path(folder) / "slim.cfg").exists():
+        raise PlanError(f"{folder} holds both {masks.name} and slim.cfg: remove the files of one")
+    network = load(folder)
+    return network, read_masks(masks, darknet(network).spec)
+
+
+def keep_masks(run: Path, masks: WeightMasks) -> None:
+    """masks.json and sparse.packed of a run's best network, which was trained with these masks."""
+    spec, state = pair(load(run / "best.cfg"))
+    # A run may have another input size than the network that the masks were made for.
+    write_masks(run / "masks.json", replace(masks, spec_digest=spec.digest()))
+    write_packed(run / "sparse.packed", spec, state)

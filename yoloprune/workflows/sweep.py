@@ -1,0 +1,236 @@
+"""Accuracy against MACs for several criteria, without training: what to look at first."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from yoloprune.darknet.cost import cost
+from yoloprune.darknet.spec import NetworkSpec, class_count
+from yoloprune.darknet.state import State
+from yoloprune.data.calibration import Calibration, choose_calibration
+from yoloprune.data.dataset import Dataset
+from yoloprune.data.read import read_dataset
+from yoloprune.data.split import hold_out
+from yoloprune.errors import DatasetError, UsageError
+from yoloprune.evaluation.evaluator import evaluate
+from yoloprune.files import write_text
+from yoloprune.frontends.darknet.document import pair
+from yoloprune.graph.model import Model
+from yoloprune.locks import locked
+from yoloprune.model.network import Network
+from yoloprune.pruning.budget import Scope, Scores, coarsest, solve
+from yoloprune.pruning.compensation import compensate
+from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.importance import CRITERIA, MEASURED_CRITERIA
+from yoloprune.pruning.plan import Budget, Compensation, PruningPlan
+from yoloprune.pruning.pruner import check_budget, rankable_scores
+from yoloprune.pruning.surgery import surgery
+from yoloprune.report.shown import Result, Shown
+from yoloprune.report.sweep_plot import SweepPoint, write_sweep_picture
+from yoloprune.reporter import SILENT, Reporter
+from yoloprune.workflows.defaults import PRUNING, SWEEP
+from yoloprune.workflows.models import opened
+from yoloprune.workflows.scores import scores_on_images
+from yoloprune.workflows.training_data import tell_remarks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Sweep(Result):
+    """mAP@0.5 (coco) by criterion and share of MACs: criteria first, shares in falling order."""
+
+    dense: float
+    points: tuple[SweepPoint, ...]
+    split: str
+    images: int
+
+    def shown(self) -> Shown:
+        """A row a share, a column a criterion."""
+        criteria = list(dict.fromkeys(point.criterion for point in self.points))
+        shares = len(self.points) // len(criteria)
+        columns = [self.points[n * shares : (n + 1) * shares] for n in range(len(criteria))]
+        best = max(self.points, key=lambda point: point.accuracy)
+        return Shown(
+            title=(
+                f"mAP@0.5 (coco) on {self.images} {self.split} images as pruned; "
+                f"dense {self.dense:.4f}"
+            ),
+            summary=(
+                f"dense {self.dense:.4f}; best as pruned {best.accuracy:.4f}, by {best.criterion} "
+                f"at {best.keep_macs:.3f} of the MACs"
+            ),
+            header=("MACs kept", *criteria),
+            rows=[
+                (
+                    # Each criterion meets the budget by another hair.
+                    f"{max(point.keep_macs for point in row):.3f}",
+                    *(f"{point.accuracy:.4f}" for point in row),
+                )
+                for row in zip(*columns, strict=True)
+            ],
+            document={
+                "split": self.split,
+                "images": self.images,
+                "dense": self.dense,
+                "points": [asdict(point) for point in self.points],
+            },
+        )
+
+    def save(self, folder: str | Path) -> list[str]:
+        """Write sweep.json and sweep.png into a folder; gives their names."""
+        folder = Path(folder)
+        with locked(folder):
+            write_text(folder / "sweep.json", json.dumps(self.shown().document, indent=1) + "\n")
+            write_sweep_picture(folder / "sweep.png", self.points, self.dense)
+        return ["sweep.json", "sweep.png"]
+
+
+def sweep(
+    network: Model | str | Path,
+    data: str | Path,
+    *,
+    criteria: Sequence[str] = tuple(CRITERIA),
+    shares: Sequence[float] = SWEEP.shares,
+    scope: Scope = PRUNING.scope,
+    compensation: Compensation = PRUNING.compensation,
+    multiple_of: int | None = None,
+    calibration_images: int = PRUNING.calibration_images,
+    split: str | None = None,
+    limit: int | None = None,
+    seed: int = PRUNING.seed,
+    allow_faulty: bool = False,
+    reporter: Reporter = SILENT,
+) -> Sweep:
+    """How mAP@0.5 (coco) falls with the MACs, for each criterion, without fine-tuning.
+
+    Evaluated are the `split` or, without one, a tenth of the training images, so that a budget is
+    not chosen by the test set; criteria that look at images look at the other training images.
+    Raises `UsageError` for shares outside of (0, 1), `PlanError`, before anything is evaluated, for
+    an unknown criterion or a share that cannot be met.
+    """
+    shares = sorted(set(shares), reverse=True)
+    if not all(0 < share < 1 for share in shares):
+        raise UsageError(f"shares of MACs to keep must be in (0, 1), not {shares}")
+    criteria = list(dict.fromkeys(criteria))
+    network, data = opened(network), Path(data)
+    spec, state = pair(network)
+    dataset = _judged(data, class_count(spec), split, limit, allow_faulty)
+    tell_remarks(data, dataset, reporter)
+
+    def accuracy(spec: NetworkSpec, state: State) -> float:
+        return evaluate(Network.from_state(spec, state), dataset, "coco").map50
+
+    calibration = None
+    if not set(criteria).isdisjoint(MEASURED_CRITERIA):
+        least = Budget(keep_macs=shares[-1], multiple_of=multiple_of or 1)
+        for name in criteria:
+            check_budget(spec, state, least, name, compensation=compensation)
+        calibration = _calibration(
+            spec, data, dataset, calibration_images, seed, allow_faulty, reporter
+        )
+    measured = {}
+    for name in criteria:
+        scores = scores_on_images(name, network, calibration, seed=seed, reporter=reporter)
+        if scores is not None:
+            measured[name] = scores
+    found = sweep_points(
+        spec,
+        state,
+        criteria=criteria,
+        shares=shares,
+        evaluate=accuracy,
+        scope=scope,
+        compensation=compensation,
+        multiple_of=multiple_of,
+        seed=seed,
+        measured=measured,
+    )
+    dense = accuracy(spec, state)
+    points = reporter.track(found, "sweeping", total=len(criteria) * len(shares))
+    return Sweep(
+        dense=dense,
+        points=tuple(points),
+        split=split or "validation",
+        images=len(dataset.images),
+    )
+
+
+def _judged(
+    data: Path, classes: int, split: str | None, limit: int | None, allow_faulty: bool
+) -> Dataset:
+    """The split, or those training images by which a budget can be chosen without the test set."""
+    read = partial(read_dataset, data, classes=classes, allow_faulty=allow_faulty)
+    if split is not None:
+        return read(split=split, limit=limit)
+    held_out = hold_out(read(split="train"), SWEEP.hold_out)[1]
+    return replace(held_out, images=held_out.images[:limit])
+
+
+def _calibration(
+    spec: NetworkSpec,
+    data: Path,
+    judged: Dataset,
+    count: int,
+    seed: int,
+    allow_faulty: bool,
+    reporter: Reporter,
+) -> Calibration:
+    """Training images, without those that the networks are judged by."""
+    training = read_dataset(
+        data, classes=class_count(spec), split="train", allow_faulty=allow_faulty
+    )
+    others = {image.path for image in judged.images}
+    paths = [image.path for image in training.images if image.path not in others]
+    if not paths:
+        raise DatasetError(f"{data}: no training image is left to score on: choose another split")
+    return choose_calibration(spec, data, paths, count, seed, reporter)
+
+
+def sweep_points(
+    spec: NetworkSpec,
+    state: State,
+    *,
+    criteria: Sequence[str],
+    shares: Sequence[float],
+    evaluate: Callable[[NetworkSpec, State], float],
+    scope: Scope = Scope.GLOBAL,
+    compensation: Compensation = Compensation.NONE,
+    multiple_of: int | None = 1,
+    seed: int = 0,
+    measured: Mapping[str, Scores] | None = None,
+) -> Iterator[SweepPoint]:
+    """A point for each criterion and share, criteria first, shares in the order given.
+
+    `measured` are the scores of criteria that look at images (`selection.py`), by name. Where
+    `multiple_of` is None channel counts are rounded as each share allows (`budget.coarsest`).
+
+    Nothing is proven here: `pruning.pruner.prune` does that for the budget that is chosen. Raises
+    `PlanError`, before anything is evaluated, for an unknown criterion or a share that cannot be
+    met.
+    """
+    graph = analyse(spec)
+    dense = cost(spec).macs
+    known = measured or {}
+    scores = {
+        name: rankable_scores(graph, state, name, scope, seed=seed, measured=known.get(name))
+        for name in criteria
+    }
+    budgets = [Budget(keep_macs=share, multiple_of=multiple_of or 1) for share in shares]
+    if multiple_of is None:
+        budgets = [coarsest(graph, b, compensation=compensation) or b for b in budgets]
+    plans = [
+        solve(graph, scores[name], budget, criterion=name, compensation=compensation)
+        for name in criteria
+        for budget in budgets
+    ]
+
+    def point(plan: PruningPlan) -> SweepPoint:
+        slim_spec, slim_state = surgery(spec, compensate(spec, state, plan), plan)
+        return SweepPoint(
+            criterion=plan.criterion,
+            keep_macs=cost(slim_spec).macs / dense,
+            accuracy=evaluate(slim_spec, slim_state),
+        )
+
+    return map(point, plans)
