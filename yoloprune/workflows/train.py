@@ -122,10 +122,10 @@ def train(
     """Train a network with YOLO heads; the run goes into the folder `out`.
 
     `settings` are those of `TrainingConfig`; the input size is the network's own unless it is one
-    of them. With `fit_heads` the heads are made for the classes of the data and anchors fitted to its
-    boxes. A run that was stopped (`InterruptedRunError`) or killed ends with the same weights when
-    it is called again with `resume`. Raises `UsageError` for settings that make no sense, and what
-    `training.engine.train` raises.
+    of them. With `fit_heads` the heads are made for the classes of the data and anchors fitted to
+    its boxes. A run that was stopped (`InterruptedRunError`) or killed ends with the same weights
+    when it is called again with `resume`. Raises `UsageError` for settings that make no sense, and
+    what `training.engine.train` raises.
     """
     return _run(
         opened(network),
