@@ -5,20 +5,14 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from tests.training.painted import paint
-from tests.training.test_engine import ALONE, CONFIG, SPEC
-from yoloprune.data.read import read_dataset
+from tests.training.runs import ALONE, trained
 from yoloprune.errors import DatasetError
-from yoloprune.model.initialization import training_state
-from yoloprune.training.distributed import World, world
-from yoloprune.training.engine import train
+from yoloprune.training.distributed import world
 from yoloprune.training.peers import PATIENCE, first_speaks
 
 SCRIPT = """
@@ -27,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 import torch
 torch.set_num_threads(1)
-from tests.training.test_distributed import trained
+from tests.training.runs import trained
 from yoloprune.training import engine
 from yoloprune.training.distributed import world
 
@@ -70,28 +64,6 @@ main.app(["command"])
 """
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return paint(tmp_path_factory.mktemp("painted"), train=48, test=16)
-
-
-def trained(data: Path, out: Path, here: World) -> list[dict[str, Any]]:
-    """Train from scales of 0 to 1, so that sparsity kills some channels, but not all."""
-    state = {
-        index: replace(p, scale=None if p.scale is None else torch.linspace(0, 1, len(p.scale)))
-        for index, p in training_state(SPEC).items()
-    }
-    return train(
-        SPEC,
-        state,
-        training=read_dataset(data, classes=1, split="train"),
-        validation=read_dataset(data, classes=1, split="test"),
-        config=replace(CONFIG, accumulate=2, sparsity=0.1, evaluate_every=2),
-        run=out,
-        world=here,
-    )
-
-
 def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a script in two processes."""
     return subprocess.run(
@@ -104,7 +76,7 @@ def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_two_processes_have_the_loss_curve_of_one(data: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    found = torchrun(script, data, tmp_path / "two", Path(__file__).parents[1])
+    found = torchrun(script, data, tmp_path / "two", Path(__file__).parents[2])
     assert found.returncode == 0, found.stderr[-2000:]
     assert "Warning" not in found.stderr
     result = json.loads(found.stdout.splitlines()[-1])

@@ -3,13 +3,11 @@
 import errno
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
-from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,9 +19,8 @@ import torch
 from tests.odd_networks import SHAPES, odd_spec
 from tests.processes import holding
 from tests.reporters import Heard
-from tests.training.painted import paint
+from tests.training.runs import CONFIG, SPEC, run, same_end
 from yoloprune.darknet.parser import parse_cfg, read_cfg
-from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.data import workers
@@ -32,25 +29,8 @@ from yoloprune.errors import CheckpointError, RunError, UsageError
 from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL
 from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
-from yoloprune.training import engine, step
-from yoloprune.training.checkpoint import Checkpoint, load_checkpoint
-from yoloprune.training.config import TrainingConfig
-from yoloprune.training.distributed import World
-from yoloprune.training.engine import train
-from yoloprune.training.rates import learning_rate, shrink_budget
-
-SPEC = yolov3_tiny(
-    classes=1, width=0.125, size=(64, 64), anchors=((12, 12), (14, 18), (18, 14)) * 2
-)
-ALONE = World(rank=0, size=1, device=torch.device("cpu"))
-CONFIG = TrainingConfig(
-    epochs=2, batch_size=8, image_size=64, workers=0, warmup=0.5, learning_rate=0.02
-)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return paint(tmp_path_factory.mktemp("painted"), train=48, test=16)
+from yoloprune.training import engine
+from yoloprune.training.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -59,27 +39,6 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run") / "whole"
     run(data, out)
     return out
-
-
-def same_end(run: Path, whole: Path) -> bool:
-    """Whether a run ended as another one, bit for bit."""
-    names = ("last.weights", "best.weights", "log.jsonl")
-    return all((run / name).read_bytes() == (whole / name).read_bytes() for name in names)
-
-
-def run(
-    data: Path,
-    out: Path,
-    config: TrainingConfig = CONFIG,
-    spec: NetworkSpec = SPEC,
-    **options: Any,
-) -> list[Any]:
-    everything: dict[str, Any] = {
-        "training": read_dataset(data, classes=1, split="train"),
-        "validation": read_dataset(data, classes=1, split="test"),
-        "world": ALONE,
-    }
-    return train(spec, training_state(spec), config=config, run=out, **(everything | options))
 
 
 def test_a_network_learns_to_see_rectangles(data: Path, tmp_path: Path) -> None:
@@ -113,10 +72,10 @@ def test_loader_processes_do_not_change_the_result(data: Path, tmp_path: Path) -
 KILLED = """
 import sys, torch
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path.insert(0, {root!r})
 torch.set_num_threads(1)
 from dataclasses import replace
-from tests.training.test_engine import CONFIG, run
+from tests.training.runs import CONFIG, run
 run(Path(sys.argv[1]), Path(sys.argv[2]), replace(CONFIG, checkpoint_minutes=1e-9),
     resume=sys.argv[3] == "resume")
 """
@@ -125,7 +84,7 @@ run(Path(sys.argv[1]), Path(sys.argv[2]), replace(CONFIG, checkpoint_minutes=1e-
 def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bits(
     data: Path, tmp_path: Path, whole: Path
 ) -> None:
-    code = KILLED.format(tests=str(Path(__file__).parents[1]))
+    code = KILLED.format(root=str(Path(__file__).parents[2]))
     out = tmp_path / "killed"
     command = [sys.executable, "-c", code, str(data), str(out)]
     mode = "start"
@@ -274,102 +233,6 @@ def test_half_precision_learns_as_well_and_resumes_bit_for_bit(
     assert same_end(tmp_path / "parts", tmp_path / "half")
 
 
-# torch's compiler uses what torch itself has deprecated.
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_compiled_kernels_give_the_same_curve(data: Path, tmp_path: Path) -> None:
-    # Each layer more takes the compiler seconds.
-    conv = "[convolutional]\nfilters={}\nsize=3\nstride=4\npad=1\nactivation={}\n"
-    spec = parse_cfg(
-        "[net]\nwidth=64\nheight=64\nchannels=3\n"
-        + conv.format(8, "leaky\nbatch_normalize=1")
-        + conv.format(6, "linear")
-        + "[yolo]\nmask=0\nanchors=14,14\nclasses=1\nnum=1\n"
-    )
-    config = replace(CONFIG, epochs=1, augment=False)
-    plain = run(data, tmp_path / "plain", config, spec=spec)
-    compiled = run(data, tmp_path / "compiled", replace(config, compiled=True), spec=spec)
-    assert compiled[0]["loss"] == pytest.approx(plain[0]["loss"], rel=1e-3)
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_without_a_compiler(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch._inductor.config
-
-    torch.compiler.reset()
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/nowhere/g++",))
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    with pytest.raises(RunError, match=r"torch\.compile failed .*without `compiled`"):
-        run(data, tmp_path / "run", replace(CONFIG, compiled=True))
-
-
-def saved(path: Path, config: TrainingConfig) -> Checkpoint:
-    """The checkpoint in a file, whatever it was made from."""
-    return load_checkpoint(path, SPEC, config, torch.load(path, weights_only=True)["inputs"])
-
-
-def test_a_loss_that_is_not_finite_stops_and_says_where(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    losses, calls = step._losses, []
-
-    def breaking(*arguments: Any) -> torch.Tensor:
-        calls.append(1)
-        return losses(*arguments) * (float("nan") if len(calls) == 3 else 1)
-
-    monkeypatch.setattr(step, "_losses", breaking)
-    config = replace(CONFIG, checkpoint_minutes=1e-9)
-    with pytest.raises(RunError, match=r"not finite \(box nan, .* at epoch 1, step 3: start again"):
-        run(data, tmp_path, config)
-    # The checkpoint is that of the step before, and the run goes on from it.
-    assert saved(tmp_path / "last.pt", config).position.step == 2
-    monkeypatch.setattr(step, "_losses", losses)
-    assert len(run(data, tmp_path, config, resume=True)) == 2
-
-
-def test_a_gradient_that_is_not_finite_leaves_the_weights_and_the_checkpoint_alone(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backward, calls = step._backward, []
-
-    def breaking(loop: Any, *arguments: Any) -> torch.Tensor:
-        terms = backward(loop, *arguments)
-        calls.append(1)
-        if len(calls) == 6:  # The last step of the first epoch.
-            next(loop.network.parameters()).grad[0] = float("nan")
-        return terms
-
-    monkeypatch.setattr(step, "_backward", breaking)
-    config = replace(CONFIG, checkpoint_minutes=1e-9)
-    with pytest.raises(RunError, match="norm is nan at epoch 1, step 6"):
-        run(data, tmp_path, config)
-    kept = saved(tmp_path / "last.pt", config)
-    for tensor in (*kept.model.values(), *kept.average.values()):
-        assert tensor.isfinite().all()
-
-
-def test_float16_leaves_out_a_step_whose_gradients_overflow(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shrunk: list[bool] = []
-    update = step._optimizer_step
-
-    def counting(loop: Any) -> bool:
-        changed = update(loop)
-        shrunk.append(changed)
-        return changed
-
-    monkeypatch.setattr(step, "_optimizer_step", counting)
-    monkeypatch.setattr(step, "shrink", lambda scales, amount: shrunk.append(True))
-    # 2 ** 22 times the gradients overflow in float16, until the scale has come down.
-    scaler = partial(torch.amp.GradScaler, init_scale=2.0**22)
-    monkeypatch.setattr(torch.amp, "GradScaler", scaler)
-    run(data, tmp_path, replace(CONFIG, precision="float16", sparsity=1e-3))
-    left_out = shrunk.count(False)
-    assert 0 < left_out < 12
-    assert len(shrunk) == 2 * (12 - left_out) + left_out
-
-
 def test_too_few_images_for_a_batch(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="fewer than one batch"):
         run(data, tmp_path, replace(CONFIG, batch_size=64))
@@ -453,46 +316,3 @@ def test_sparsity_makes_exact_zeros_and_a_hopeless_setting_warns(
         tmp_path / "strong" / "last.weights", read_cfg(tmp_path / "strong" / "last.cfg")
     )
     assert any((p.scale == 0).any() for p in state.values() if p.scale is not None)
-
-
-def test_the_shrink_budget_counts_every_step() -> None:
-    config = TrainingConfig(epochs=2, batch_size=8, warmup=0, final_rate=1.0, learning_rate=0.01,
-                            momentum=0.9, sparsity=0.5)  # fmt: skip
-    assert shrink_budget(config, 10) == pytest.approx(20 * 0.01 * 0.5 / 0.1)
-    # What Adam makes of a gradient does not add up with its momentum.
-    assert shrink_budget(replace(config, optimizer="adamw"), 10) == pytest.approx(20 * 0.01 * 0.5)
-    decaying = replace(config, sparsity_schedule="decay")
-    assert shrink_budget(decaying, 10) == pytest.approx(20 * 0.01 * 0.5 / 0.1 * 10.5 / 20)
-
-
-def test_the_learning_rate_warms_up_and_falls() -> None:
-    config = TrainingConfig(epochs=10, warmup=1, learning_rate=0.1, final_rate=0.1)
-    rates = [learning_rate(config, step, 10) for step in range(100)]
-    assert rates[0] < rates[5] < rates[10] == max(rates) == pytest.approx(0.1)
-    assert rates[-1] == pytest.approx(0.01, rel=0.05)
-    # A warm-up longer than the run would be all of it.
-    short = [learning_rate(replace(config, epochs=1, warmup=2), step, 10) for step in range(10)]
-    assert max(short) == pytest.approx(0.1) and short[-1] < 0.02
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"epochs": 0}, {"image_size": 100}, {"image_size": (64, 100)}, {"image_size": (0, 64)},
-     {"image_size": (40, 64), "multi_scale": 0.5}, {"batch_size": 7, "accumulate": 2},
-     {"optimizer": "lion"},
-     {"sparsity": -1.0}, {"learning_rate": float("nan")}, {"precision": "int8"},
-     {"protocol": "voc"}, {"sparsity": float("nan")}, {"weight_decay": float("inf")},
-     {"seed": 2**64}],
-)  # fmt: skip
-def test_senseless_settings_cannot_be_made(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=f"training settings: {next(iter(options))} must be"):
-        TrainingConfig(**options)
-
-
-def test_a_setting_is_refused_with_what_it_may_be_and_what_it_is() -> None:
-    with pytest.raises(UsageError) as caught:
-        TrainingConfig(learning_rate=1e20)
-    problem = "learning_rate must be more than 0 and less than 10, not 1e+20"
-    assert str(caught.value) == f"training settings: {problem}"
-    with pytest.raises(UsageError, match="optimizer must be sgd or adamw, not 'lion'"):
-        TrainingConfig(optimizer="lion")  # type: ignore[arg-type]

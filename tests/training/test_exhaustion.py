@@ -12,7 +12,7 @@ import torch
 
 from tests.reporters import Heard
 from tests.training.painted import paint
-from tests.training.test_engine import SPEC, run
+from tests.training.runs import SPEC, run
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.errors import RunError
 from yoloprune.training.config import TrainingConfig

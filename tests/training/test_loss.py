@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests.training.test_assign import GRIDS, SIZE, SPEC, random_objects
+from tests.training.objects import GRIDS, SIZE, SPEC, random_objects
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.detection.decode import decode

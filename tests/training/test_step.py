@@ -1,0 +1,113 @@
+"""What stops a step, and what it leaves out."""
+
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.runs import CONFIG, SPEC, run
+from yoloprune.darknet.parser import parse_cfg
+from yoloprune.errors import RunError
+from yoloprune.training import step
+from yoloprune.training.checkpoint import Checkpoint, load_checkpoint
+from yoloprune.training.config import TrainingConfig
+
+
+def saved(path: Path, config: TrainingConfig) -> Checkpoint:
+    """The checkpoint in a file, whatever it was made from."""
+    return load_checkpoint(path, SPEC, config, torch.load(path, weights_only=True)["inputs"])
+
+
+def test_a_loss_that_is_not_finite_stops_and_says_where(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses, calls = step._losses, []
+
+    def breaking(*arguments: Any) -> torch.Tensor:
+        calls.append(1)
+        return losses(*arguments) * (float("nan") if len(calls) == 3 else 1)
+
+    monkeypatch.setattr(step, "_losses", breaking)
+    config = replace(CONFIG, checkpoint_minutes=1e-9)
+    with pytest.raises(RunError, match=r"not finite \(box nan, .* at epoch 1, step 3: start again"):
+        run(data, tmp_path, config)
+    # The checkpoint is that of the step before, and the run goes on from it.
+    assert saved(tmp_path / "last.pt", config).position.step == 2
+    monkeypatch.setattr(step, "_losses", losses)
+    assert len(run(data, tmp_path, config, resume=True)) == 2
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_weights_and_the_checkpoint_alone(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backward, calls = step._backward, []
+
+    def breaking(loop: Any, *arguments: Any) -> torch.Tensor:
+        terms = backward(loop, *arguments)
+        calls.append(1)
+        if len(calls) == 6:  # The last step of the first epoch.
+            next(loop.network.parameters()).grad[0] = float("nan")
+        return terms
+
+    monkeypatch.setattr(step, "_backward", breaking)
+    config = replace(CONFIG, checkpoint_minutes=1e-9)
+    with pytest.raises(RunError, match="norm is nan at epoch 1, step 6"):
+        run(data, tmp_path, config)
+    kept = saved(tmp_path / "last.pt", config)
+    for tensor in (*kept.model.values(), *kept.average.values()):
+        assert tensor.isfinite().all()
+
+
+def test_float16_leaves_out_a_step_whose_gradients_overflow(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shrunk: list[bool] = []
+    update = step._optimizer_step
+
+    def counting(loop: Any) -> bool:
+        changed = update(loop)
+        shrunk.append(changed)
+        return changed
+
+    monkeypatch.setattr(step, "_optimizer_step", counting)
+    monkeypatch.setattr(step, "shrink", lambda scales, amount: shrunk.append(True))
+    # 2 ** 22 times the gradients overflow in float16, until the scale has come down.
+    scaler = partial(torch.amp.GradScaler, init_scale=2.0**22)
+    monkeypatch.setattr(torch.amp, "GradScaler", scaler)
+    run(data, tmp_path, replace(CONFIG, precision="float16", sparsity=1e-3))
+    left_out = shrunk.count(False)
+    assert 0 < left_out < 12
+    assert len(shrunk) == 2 * (12 - left_out) + left_out
+
+
+# torch's compiler uses what torch itself has deprecated.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_kernels_give_the_same_curve(data: Path, tmp_path: Path) -> None:
+    # Each layer more takes the compiler seconds.
+    conv = "[convolutional]\nfilters={}\nsize=3\nstride=4\npad=1\nactivation={}\n"
+    spec = parse_cfg(
+        "[net]\nwidth=64\nheight=64\nchannels=3\n"
+        + conv.format(8, "leaky\nbatch_normalize=1")
+        + conv.format(6, "linear")
+        + "[yolo]\nmask=0\nanchors=14,14\nclasses=1\nnum=1\n"
+    )
+    config = replace(CONFIG, epochs=1, augment=False)
+    plain = run(data, tmp_path / "plain", config, spec=spec)
+    compiled = run(data, tmp_path / "compiled", replace(config, compiled=True), spec=spec)
+    assert compiled[0]["loss"] == pytest.approx(plain[0]["loss"], rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_without_a_compiler(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch._inductor.config
+
+    torch.compiler.reset()
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/nowhere/g++",))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(RunError, match=r"torch\.compile failed .*without `compiled`"):
+        run(data, tmp_path / "run", replace(CONFIG, compiled=True))
