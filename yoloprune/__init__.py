@@ -1,49 +1,60 @@
 """Structural pruning for Darknet YOLO detectors: analyzed, exact, verified.
 
+    model = yoloprune.load("yolov3.cfg", "yolov3.weights")
+    cut = yoloprune.prune(model, {"macs": 0.6})
+    cut = yoloprune.recover(cut, "images/")
+    cut.save("slim/")
+
 Reading order: `darknet.spec`, `pruning.channels`, `pruning.groups`, `pruning.plan`,
-`pruning.surgery`, `pruning.verification`, `cli.prune`.
+`pruning.surgery`, `pruning.verification`, `workflows.prune`, `cli.prune`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from yoloprune.darknet.cost import Cost as Cost
-    from yoloprune.darknet.cost import cost as cost
-    from yoloprune.darknet.parser import read_cfg as read_cfg
-    from yoloprune.darknet.parser import write_cfg as write_cfg
-    from yoloprune.darknet.spec import NetworkSpec as NetworkSpec
-    from yoloprune.darknet.weights import read_weights as read_weights
-    from yoloprune.darknet.weights import write_weights as write_weights
     from yoloprune.errors import YoloPruneError as YoloPruneError
-    from yoloprune.model.network import Network as Network
-    from yoloprune.pruning.groups import ChannelGroup as ChannelGroup
-    from yoloprune.pruning.groups import analyse as analyse
-    from yoloprune.pruning.plan import Budget as Budget
-    from yoloprune.pruning.plan import Compensation as Compensation
-    from yoloprune.pruning.plan import PruningPlan as PruningPlan
-    from yoloprune.pruning.pruner import prune as prune
-    from yoloprune.pruning.surgery import surgery as surgery
+    from yoloprune.graph.graph import Graph as Graph
+    from yoloprune.graph.model import Model as Model
+    from yoloprune.reporter import Reporter as Reporter
+    from yoloprune.workflows.case_study.study import case_study as case_study
+    from yoloprune.workflows.cut import Cut as Cut
+    from yoloprune.workflows.cut import read_cut as read_cut
+    from yoloprune.workflows.inspect import inspect as inspect
+    from yoloprune.workflows.iterate import iterate as iterate
+    from yoloprune.workflows.models import load as load
+    from yoloprune.workflows.models import save as save
+    from yoloprune.workflows.prune import prune as prune
+    from yoloprune.workflows.recover import recover as recover
+    from yoloprune.workflows.sparsify import sparsify as sparsify
+    from yoloprune.workflows.sweep import sweep as sweep
+    from yoloprune.workflows.train import finetune as finetune
+    from yoloprune.workflows.train import initial_model as initial_model
+    from yoloprune.workflows.train import train as train
+    from yoloprune.workflows.training_data import TrainingSource as TrainingSource
 
     __version__: str
 
 _HOMES = {
-    "Budget": "pruning.plan",
-    "ChannelGroup": "pruning.groups",
-    "Compensation": "pruning.plan",
-    "Cost": "darknet.cost",
-    "Network": "model.network",
-    "NetworkSpec": "darknet.spec",
-    "PruningPlan": "pruning.plan",
+    "Cut": "workflows.cut",
+    "Graph": "graph.graph",
+    "Model": "graph.model",
+    "Reporter": "reporter",
+    "TrainingSource": "workflows.training_data",
     "YoloPruneError": "errors",
-    "analyse": "pruning.groups",
-    "cost": "darknet.cost",
-    "prune": "pruning.pruner",
-    "read_cfg": "darknet.parser",
-    "read_weights": "darknet.weights",
-    "surgery": "pruning.surgery",
-    "write_cfg": "darknet.parser",
-    "write_weights": "darknet.weights",
+    "case_study": "workflows.case_study.study",
+    "finetune": "workflows.train",
+    "initial_model": "workflows.train",
+    "inspect": "workflows.inspect",
+    "iterate": "workflows.iterate",
+    "load": "workflows.models",
+    "prune": "workflows.prune",
+    "read_cut": "workflows.cut",
+    "recover": "workflows.recover",
+    "save": "workflows.models",
+    "sparsify": "workflows.sparsify",
+    "sweep": "workflows.sweep",
+    "train": "workflows.train",
 }
 """The module of each public name. It is imported when the name is first used: torch takes long."""
 

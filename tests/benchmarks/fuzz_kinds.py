@@ -20,8 +20,6 @@ import numpy as np
 import torch
 from PIL import Image
 from scipy.io import savemat
-from yoloprune.cli.pruned_folder import read_pruned
-from yoloprune.cli.slim_folder import read_slim_folder, write_report, write_slim
 
 from tests import architectures
 from tests.benchmarks.mutations import (
@@ -36,7 +34,6 @@ from tests.data.originals import DIAMOND, SQUARE, small_original, write_mat
 from tests.random_networks import random_state
 from tests.report.studies import filled_study
 from tests.training.painted import paint
-from yoloprune.cli import iterate, steps
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import format_cfg, read_cfg, write_cfg
 from yoloprune.darknet.weights import parameter_shapes, read_weights, write_weights
@@ -51,8 +48,7 @@ from yoloprune.data.vgg_hand import is_original, read_hand_corners
 from yoloprune.files import file_sha256
 from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.plan import Budget, read_plan
-from yoloprune.pruning.pruner import prune
+from yoloprune.pruning.plan import read_plan
 from yoloprune.report.markdown import report_json, report_markdown
 from yoloprune.report.study import TrainingLog
 from yoloprune.sparsity.mask_file import write_masks
@@ -62,10 +58,15 @@ from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
 from yoloprune.training.loop import Loop
 from yoloprune.training.run_folder import read_log
+from yoloprune.workflows import iterate, steps
 from yoloprune.workflows.case_study import collect, measurements
 from yoloprune.workflows.case_study.data import Summary, read_study_data
 from yoloprune.workflows.case_study.settings import PRESETS
 from yoloprune.workflows.case_study.subject import Subject, read_subject, write_subject
+from yoloprune.workflows.cut import read_cut, write_cut
+from yoloprune.workflows.models import load
+from yoloprune.workflows.prune import prune
+from yoloprune.workflows.sparsify import read_sparse
 from yoloprune.workflows.stages import Attempt, Manifest, Stage, finished_stages, is_finished
 
 SPEC = yolov3_tiny(classes=2, width=0.0625, size=(32, 32))
@@ -361,16 +362,13 @@ def _slim(root: Path) -> Path:
     """A folder that `prune` would write, recovered."""
     write_cfg(root / "dense.cfg", SPEC)
     write_weights(root / "dense.weights", SPEC, STATE)
-    pruned = prune(SPEC, STATE, budget=Budget(keep_macs=0.5), criterion="l2")
-    write_slim(root, pruned.spec, pruned.state, onnx=None, quiet=True)
+    cut = prune(load(root / "dense.cfg"), {"macs": 0.5}, multiple_of=1)
     fit = {"before": 1.0, "after": 0.5, "samples": 9, "unknowns": 3, "images_needed": 1}
     recovery = {
         "method": "reconstruct", "images": 3, "files": ["a"], "layers": {"0": fit},
         "heads": {"images": 3, "unseen": True, "before": [1.0], "after": [0.5]},
     }  # fmt: skip
-    write_report(
-        root, SPEC, root / "dense.weights", pruned, {"criterion": "l2"}, recovery, onnx=None
-    )
+    write_cut(root, replace(cut, recovery=recovery))
     return root
 
 
@@ -380,7 +378,7 @@ def _slim_file(root: Path, name: str) -> Kind:
 
     def read() -> None:
         read_plan(root / "plan.json", graph)
-        read_slim_folder(SPEC, STATE, root / "dense.weights", root)
+        read_cut(root, root / "dense.cfg")
 
     return Kind(path=path, samples=[path.read_bytes()], changes=JSON, read=read)
 
@@ -398,7 +396,7 @@ def _masks(root: Path) -> Kind:
     path = root / "masks.json"
     write_masks(path, masks)
     return Kind(path=path, samples=[path.read_bytes()], changes=JSON,
-                read=lambda: read_pruned(root), whole=whole)  # fmt: skip
+                read=lambda: read_sparse(root), whole=whole)  # fmt: skip
 
 
 def _packed(root: Path) -> Kind:
@@ -487,8 +485,8 @@ def _study(root: Path, name: str) -> Kind:
         "benchmark/latency.json": json.dumps({"threads": 1, "latency": {"Original": latency}}),
         "exported/checks.json": json.dumps([asdict(check) for check in study.checks]),
         "dense/log.jsonl": f"{_LOG}\n{_LOG}\n",
-        "accuracy.json": json.dumps({"map50": 0.5, "measured_on": {"protocol": "case-study"}}),
-        "schedule.json": json.dumps({"step": 0.05, "method": "channels"}),
+        "accuracy.json": json.dumps({"map50": 0.5}),
+        "schedule.json": json.dumps({"version": 2, "step": 0.05}),
     }
     for file, text in contents.items():
         (root / file).parent.mkdir(parents=True, exist_ok=True)
@@ -520,7 +518,7 @@ def _study(root: Path, name: str) -> Kind:
         "dense/log.jsonl": lambda: shown(replace(
             study, training={"Original": TrainingLog(lines=read_log(root / "dense"))})),
         "accuracy.json": lambda: collect.read_document(root / name, steps._Accuracy),
-        "schedule.json": lambda: iterate._begin(root, {"step": 0.05}, resume=True),
+        "schedule.json": lambda: iterate._begin(root, {"version": 2, "step": 0.05}, resume=True),
     }  # fmt: skip
     path = root / name
     command = ("report", root) if name in ("study.json", "data/manifest.json") else None

@@ -16,16 +16,16 @@ import numpy as np
 import torch
 import torch_pruning as tp
 
-from yoloprune.cli.calibration import Calibration, read_calibration
-from yoloprune.cli.measured import measured_scores
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
+from yoloprune.data.calibration import Calibration, read_calibration
 from yoloprune.data.dataset import Dataset, LabelledImage
 from yoloprune.data.read import read_objects
 from yoloprune.data.text_files import read_image_list
 from yoloprune.evaluation.evaluator import evaluate
+from yoloprune.frontends.darknet.document import model
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Scope, Scores, comparable, solve
 from yoloprune.pruning.groups import DependencyGraph, analyse
@@ -33,6 +33,7 @@ from yoloprune.pruning.importance import CRITERIA, score
 from yoloprune.pruning.plan import Budget
 from yoloprune.pruning.reconstruction import Recovery, recover
 from yoloprune.pruning.surgery import surgery
+from yoloprune.workflows.scores import scores_on_images
 
 IMAGES = 64
 CHOSEN = ("l2", "group-l2", "activation", "taylor", "reconstruction")
@@ -74,7 +75,8 @@ def scores_of(name: str, graph: DependencyGraph, state: State, images: Calibrati
     if name in CRITERIA:
         return comparable(score(graph, state, CRITERIA[name]), Scope.GLOBAL)
     start = time.perf_counter()
-    measured = measured_scores(name, graph.spec, state, images, seed=0, quiet=True)
+    network = model(graph.spec, state, title="dense")
+    measured = scores_on_images(name, network, images, seed=0)
     print(f"{name}: scored in {time.perf_counter() - start:.0f} s", flush=True)
     assert measured is not None
     return measured

@@ -48,7 +48,7 @@ def test_it_prunes_in_steps_and_goes_on_after_a_stop(
     dense = cost(read_cfg(folder / "run" / "best.cfg")).macs
     assert cost(read_cfg(out / "best.cfg")).macs <= 0.5 * dense
     final = (out / "best.weights").read_bytes()
-    assert "holds a run: resume it" in refused(*command(folder, out))
+    assert "give --resume" in refused(*command(folder, out))
     # As if killed in the second step, before its fine-tuning began.
     for name in ("trained", "evaluated"):
         shutil.rmtree(out / "step-02" / name)
@@ -99,7 +99,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     out = tmp_path / "steps"
     for options, words in (
         (["--criterion", "magic"], "criterion 'magic' is unknown"),
-        (["--step", 1.5], "must both be in (0, 1)"),
+        (["--step", 1.5], "must be in (0, 1)"),
         (["--keep-macs", 0.0001], "smallest reachable"),
         (["--batch-size", 64], "fewer than one batch"),
         (["--image-size", 40], "cannot join"),
@@ -121,7 +121,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
 def test_a_dense_network_under_the_floor_is_not_pruned(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "steps"
     message = refused(*command(folder, out, "--map-floor", 1.0))
-    assert "the dense network" in message and "under map_floor 1" in message
+    assert "the dense network" in message and "under --map-floor 1" in message
     assert not (out / "step-01").exists() and not (out / "best.cfg").exists()
 
 

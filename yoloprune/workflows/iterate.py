@@ -27,6 +27,7 @@ from yoloprune.sparsity.masks import MaskSettings, Pattern
 from yoloprune.training.config import STEP
 from yoloprune.training.distributed import world
 from yoloprune.training.run_folder import CHECKPOINT
+from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.defaults import ITERATION, PRUNING
 from yoloprune.workflows.models import opened
 from yoloprune.workflows.prune import rounded
@@ -108,11 +109,11 @@ def iterate(
     keep_macs: float | None = None,
     sparsity: float | None = None,
     step: float = ITERATION.step,
-    schedule: Schedule = ITERATION.schedule,
-    scope: Scope = PRUNING.scope,
+    schedule: Schedule | str = ITERATION.schedule,
+    scope: Scope | str = PRUNING.scope,
     criterion: str = PRUNING.criterion,
     multiple_of: int | None = None,
-    pattern: Pattern = Pattern.UNSTRUCTURED,
+    pattern: Pattern | str = Pattern.UNSTRUCTURED,
     exclude: tuple[str, ...] = (),
     reconstruct: bool = False,
     finetune_every: int = ITERATION.finetune_every,
@@ -139,6 +140,8 @@ def iterate(
         raise UsageError(
             "`finetune_every` needs `reconstruct`: without either, accuracy is lost at each step"
         )
+    schedule = chosen(Schedule, schedule, "schedule")
+    scope, pattern = chosen(Scope, scope, "scope"), chosen(Pattern, pattern, "pattern")
     network, source, out = opened(network), training_source(data), Path(out)
     spec = darknet(network).spec
     config = recipe(STEP, network, settings)

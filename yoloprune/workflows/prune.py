@@ -16,6 +16,7 @@ from yoloprune.pruning.plan import Budget, Compensation
 from yoloprune.pruning.pruner import check_budget
 from yoloprune.pruning.pruner import prune as prune_state
 from yoloprune.reporter import SILENT, Reporter
+from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.defaults import PRUNING
 from yoloprune.workflows.models import opened
@@ -30,8 +31,8 @@ def prune(
     keep: Mapping[str, float],
     *,
     criterion: str = PRUNING.criterion,
-    scope: Scope = PRUNING.scope,
-    compensation: Compensation = PRUNING.compensation,
+    scope: Scope | str = PRUNING.scope,
+    compensation: Compensation | str = PRUNING.compensation,
     min_channels: int = PRUNING.min_channels,
     multiple_of: int | None = None,
     max_layer_cut: float = PRUNING.max_layer_cut,
@@ -51,6 +52,8 @@ def prune(
     of the same. Raises `UsageError` for an unknown measure and where images are missing,
     `PlanError` if the budget cannot be met, `VerificationError` if the result is not exact.
     """
+    scope = chosen(Scope, scope, "scope")
+    compensation = chosen(Compensation, compensation, "compensation")
     network = opened(network)
     spec, state = pair(network)
     budget = rounded(spec, keep, min_channels, multiple_of, max_layer_cut, compensation, reporter)

@@ -13,6 +13,7 @@ from yoloprune.pruning.reconstruction import recover as recover_state
 from yoloprune.pruning.recovery import head_errors
 from yoloprune.report.table import file_size
 from yoloprune.reporter import SILENT, Reporter
+from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.defaults import PRUNING
 
@@ -21,7 +22,7 @@ def recover(
     cut: Cut,
     images: Calibration | str | Path,
     *,
-    method: Recovery = Recovery.RECONSTRUCT,
+    method: Recovery | str = Recovery.RECONSTRUCT,
     calibration_images: int = PRUNING.calibration_images,
     seed: int = PRUNING.seed,
     made_by: str | None = None,
@@ -34,6 +35,7 @@ def recover(
     too few to determine a kernel. Raises `DatasetError` if no image can be read, `PlanError` if
     there is no batch norm to recalibrate.
     """
+    method = chosen(Recovery, method, "method")
     spec, state = pair(cut.dense)
     slim_spec, slim_state = pair(cut.exact)
     if not isinstance(images, Calibration):

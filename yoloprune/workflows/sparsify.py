@@ -28,6 +28,7 @@ from yoloprune.sparsity.masks import (
     magnitude_masks,
 )
 from yoloprune.sparsity.storage import pack, write_packed
+from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.cut import PRUNED_FILES, SPARSE_FILES, refuse_to_replace
 from yoloprune.workflows.models import load, opened
 
@@ -96,8 +97,8 @@ def sparsify(
     network: Model | str | Path,
     sparsity: float,
     *,
-    scope: Scope = Scope.GLOBAL,
-    pattern: Pattern = Pattern.UNSTRUCTURED,
+    scope: Scope | str = Scope.GLOBAL,
+    pattern: Pattern | str = Pattern.UNSTRUCTURED,
     exclude: tuple[str, ...] = (),
     reporter: Reporter = SILENT,
 ) -> Sparse:
@@ -107,7 +108,12 @@ def sparsify(
     named by `exclude` ("first", "heads") and can have the `pattern`. Raises `PlanError` where that
     makes no sense, or empties a convolution.
     """
-    settings = MaskSettings(sparsity=sparsity, scope=scope, pattern=pattern, exclude=exclude)
+    settings = MaskSettings(
+        sparsity=sparsity,
+        scope=chosen(Scope, scope, "scope"),
+        pattern=chosen(Pattern, pattern, "pattern"),
+        exclude=exclude,
+    )
     network = opened(network)
     spec, state = pair(network)
     warn_of_pattern(network, settings, reporter)

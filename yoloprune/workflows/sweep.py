@@ -30,6 +30,7 @@ from yoloprune.pruning.surgery import surgery
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.sweep_plot import SweepPoint, write_sweep_picture
 from yoloprune.reporter import SILENT, Reporter
+from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.defaults import PRUNING, SWEEP
 from yoloprune.workflows.models import opened
 from yoloprune.workflows.scores import scores_on_images
@@ -92,8 +93,8 @@ def sweep(
     *,
     criteria: Sequence[str] = tuple(CRITERIA),
     shares: Sequence[float] = SWEEP.shares,
-    scope: Scope = PRUNING.scope,
-    compensation: Compensation = PRUNING.compensation,
+    scope: Scope | str = PRUNING.scope,
+    compensation: Compensation | str = PRUNING.compensation,
     multiple_of: int | None = None,
     calibration_images: int = PRUNING.calibration_images,
     split: str | None = None,
@@ -109,6 +110,8 @@ def sweep(
     Raises `UsageError` for shares outside of (0, 1), `PlanError`, before anything is evaluated, for
     an unknown criterion or a share that cannot be met.
     """
+    scope = chosen(Scope, scope, "scope")
+    compensation = chosen(Compensation, compensation, "compensation")
     shares = sorted(set(shares), reverse=True)
     if not all(0 < share < 1 for share in shares):
         raise UsageError(f"shares of MACs to keep must be in (0, 1), not {shares}")
