@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo/run
 
-.PHONY: demo test clean
+.PHONY: demo test docs clean
 
 # The stamp is as new as the last install, so a changed dependency installs again.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -29,5 +29,10 @@ test: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
+docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/mkdocs build
+	@echo "The documentation is in site/index.html"
+
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) site

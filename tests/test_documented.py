@@ -1,0 +1,129 @@
+"""What the README and the pages show is run, on networks and data small enough for a test.
+
+Commands build on one another, in the order of the pages.
+"""
+
+import re
+import shlex
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from demo.hands import main, write_rendered_hands
+from tests.cli.commands import run
+from tests.training.painted import paint
+from tests.workflows.case_study.tiny import TINY, torch_alone
+from yoloprune.darknet.parser import write_cfg
+from yoloprune.darknet.weights import write_weights
+from yoloprune.darknet.zoo import yolov3
+from yoloprune.model.initialization import training_state
+from yoloprune.report import latency
+from yoloprune.workflows.case_study.settings import PRESETS
+
+ROOT = Path(__file__).parents[1]
+GUIDES = ("prune", "recover", "sparsify", "evaluate", "data", "onnx", "train")
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "docs" / "index.md",
+    *(ROOT / "docs" / "guide" / f"{name}.md" for name in GUIDES),
+    ROOT / "docs" / "case-study.md",
+    ROOT / "docs" / "benchmarks.md",
+)
+
+SMALLER = {
+    r"--epochs \d+": "--epochs 1 --batch-size 4 --workers 0",
+    r"--hold-out 0.1": "--hold-out 0.3",
+    r"--width [\d.]+": "--width 0.0625 --size 64",
+    r"--anchors '...'": "--anchors '8,8, 10,14, 14,10, 12,12, 14,14, 16,16, 18,18, 20,20, 24,24'",
+    r"(iterate .*)--keep-macs [\d.]+": r"\1--keep-macs 0.9 --step 0.1 --epochs-per-step 1 "
+    "--batch-size 4 --workers 0",
+    r"--train \d+ --test \d+": "--train 28 --test 6",
+    r"(finetune .*)": r"\1 --epochs 1 --batch-size 4 --workers 0",
+    r"(benchmark .*)": r"\1 --runs 1 --warmup 0",
+}
+"""What makes a command quick."""
+
+
+PROGRAMS = ("yoloprune ", "python -m demo.hands ")
+DONE = "yoloprune data vgg-hand hand_dataset"
+"""Done before anything else, for pages train on `hands/` before one says how to make it."""
+
+
+def commands() -> list[str]:
+    """Lines of code blocks that begin with a program's name, each once."""
+    found = []
+    for page in PAGES:
+        blocks = re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+        lines = [line for block in blocks for line in block.splitlines()]
+        found += [line.split("#")[0].strip() for line in lines if line.startswith(PROGRAMS)]
+    return [line for line in dict.fromkeys(found) if not line.startswith(DONE)]
+
+
+COMMANDS = commands()
+
+
+@pytest.fixture(scope="module")
+def monkeypatch() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def session(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Iterator[str]]:
+    """The commands that are still to be run, in a folder with everything that they start from."""
+    tmp_path = tmp_path_factory.mktemp("documented")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(PRESETS, "full", TINY)
+    monkeypatch.setattr(latency, "_engines", torch_alone)
+    paint(tmp_path / "painted", train=12, test=4)
+    spec = yolov3(classes=1, width=0.0625, size=(64, 64))
+    write_cfg(tmp_path / "yolo.cfg", spec)
+    write_weights(tmp_path / "yolo.weights", spec, training_state(spec))
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "hand.names").write_text("hand\n")
+    lists = {split: sorted((tmp_path / "painted" / "images" / split).iterdir())
+             for split in ("train", "test")}  # fmt: skip
+    for split, images in lists.items():
+        (tmp_path / f"{split}.txt").write_text("".join(f"{image}\n" for image in images))
+    (tmp_path / "hand.data").write_text(
+        "classes = 1\ntrain = train.txt\nvalid = test.txt\nnames = hand.names\n"
+    )
+    write_rendered_hands(tmp_path / "original", train=28, test=6)
+    with tarfile.open(tmp_path / "hand_dataset.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "original" / "hand_dataset", "hand_dataset")
+    assert run("data", "vgg-hand", "hand_dataset.tar.gz", "--out", "hands").exit_code == 0
+    yield iter(COMMANDS)
+
+
+def execute(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a documented command, made quick."""
+    for pattern, replacement in SMALLER.items():
+        line = re.sub(pattern, replacement, line)
+    words = shlex.split(line)
+    if words[0] == "python":
+        monkeypatch.setattr("sys.argv", words[2:])
+        main()
+        return
+    result = run(*words[1:])
+    assert result.exit_code == 0, (line, result.output, result.exception)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_it_runs(line: str, session: Iterator[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    # One alone runs those before it first.
+    for ready in session:
+        execute(ready, monkeypatch)
+        if ready == line:
+            return
+    pytest.fail("a command before it failed in a way that ended the session")
+
+
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) > 30
