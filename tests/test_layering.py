@@ -14,6 +14,7 @@ LEVELS = {
     "documents": 0,
     "errors": 0,
     "cores": 0,
+    "devices": 1,
     "escapes": 0,
     "files": 0,
     "interrupts": 0,
@@ -30,12 +31,16 @@ LEVELS = {
     "model": 3,
     "pruning": 4,
     "sparsity": 4,
+    "export.onnx_model": 4,
+    "engines": 5,
     "detection": 4,
     "data": 5,
     "evaluation": 6,
     "training": 7,
     "export": 8,
     "report": 8,
+    "report.shown": 1,
+    "report.table": 1,
     "workflows": 9,
     "cli": 10,
 }
@@ -144,7 +149,10 @@ def test_data_is_checked_without_torch(tmp_path: Path) -> None:
 
 
 def test_optional_and_slow_packages_are_imported_where_they_are_used() -> None:
-    heavy = ("torch_pruning", "pycocotools", "onnx", "onnxruntime", "numba", "matplotlib")
+    heavy = (
+        *("torch_pruning", "pycocotools", "matplotlib"),
+        *("onnx", "onnxruntime", "openvino", "numba"),
+    )
     code = "from yoloprune.cli.main import app; import typer; "
     code += "[c.load() for c in typer.main.get_command(app).commands.values()]"
     assert loaded(code, "torch", *heavy) == {"torch"}

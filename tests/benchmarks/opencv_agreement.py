@@ -36,8 +36,9 @@ from yoloprune.data.read import read_dataset
 from yoloprune.detection.boxes import box_cxcywh_to_xyxy, box_iou
 from yoloprune.detection.decode import Detections
 from yoloprune.evaluation.average_precision import GroundTruth, average_precisions, rank
-from yoloprune.evaluation.evaluator import NMS_THRESHOLD, ground_truth
-from yoloprune.evaluation.inference import detect_objects, inference
+from yoloprune.evaluation.detector import detect_objects, network_detector
+from yoloprune.evaluation.evaluator import ground_truth
+from yoloprune.evaluation.protocols import NMS_THRESHOLD
 from yoloprune.model.layers import ConvLayer
 from yoloprune.model.network import Network
 
@@ -124,7 +125,7 @@ def head_differences(network: Network, theirs: cv2.dnn.Net, dataset: Dataset) ->
     worst = dict.fromkeys(names.values(), 0.0)
     for image, _ in labelled_images(dataset):
         fitted, _ = stretch(image, *spec.input_shape[1:])
-        with inference(network):
+        with torch.no_grad():
             maps = network(torch.from_numpy(fitted[None]))
         expected = opencv_outputs(theirs, image, list(names.values()), spec)
         for (position, name), their in zip(names.items(), expected, strict=True):
@@ -148,6 +149,7 @@ def main() -> None:
 
     spec = read_cfg(options.cfg)
     network = Network.from_state(spec, read_weights(options.weights, spec))
+    detector = replace(network_detector(network), resize=stretch)
     dataset = read_dataset(options.data, classes=class_count(spec), limit=options.limit)
     table = Table("", "yoloprune", "OpenCV", "difference")
     agreed = True
@@ -157,9 +159,8 @@ def main() -> None:
         for image, truth in labelled_images(dataset):
             ours_found.append(
                 detect_objects(
-                    network,
+                    detector,
                     image,
-                    stretch,
                     threshold=threshold,
                     iou_threshold=NMS_THRESHOLD,
                     iou=box_iou,

@@ -24,6 +24,7 @@ from yoloprune.data.calibration import Calibration, read_calibration
 from yoloprune.data.dataset import Dataset, LabelledImage
 from yoloprune.data.read import read_objects
 from yoloprune.data.text_files import read_image_list
+from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.frontends.darknet.document import model
 from yoloprune.model.network import Network
@@ -92,7 +93,8 @@ def main() -> None:
     truth = dataset(spec, evaluation)
 
     def accuracy(own_spec: NetworkSpec, own_state: State) -> float:
-        return evaluate(Network.from_state(own_spec, own_state), truth, "coco").map50
+        detector = network_detector(Network.from_state(own_spec, own_state))
+        return evaluate(detector, truth, "coco").map50
 
     print(f"dense mAP@0.5 {accuracy(spec, state):.3f} on {len(truth.images)} images", flush=True)
     scores = {name: scores_of(name, graph, state, images) for name in names}

@@ -17,17 +17,19 @@ from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
 from yoloprune.darknet.zoo import yolov3
-from yoloprune.model.initialization import random_state
-from yoloprune.pruning.budget import Scope
-from yoloprune.report.latency import (
+from yoloprune.engines.benchmark import (
     Timer,
     alternating_times,
-    dense_cpu_timers,
+    cpu_runners,
     sample_image,
+    timer,
     times_as_fast,
     wall_clock,
 )
-from yoloprune.sparsity.inference import SparseNetwork
+from yoloprune.engines.zero_skipping import SparseNetwork
+from yoloprune.frontends.darknet.document import model
+from yoloprune.model.initialization import random_state
+from yoloprune.pruning.budget import Scope
 from yoloprune.sparsity.masks import MaskSettings, Pattern, apply_masks, magnitude_masks
 from yoloprune.sparsity.storage import pack
 
@@ -44,14 +46,16 @@ def main() -> None:
     else:
         spec = yolov3(classes=80)
         dense = random_state(spec)
-    image, size = sample_image(spec), cost(spec).weight_bytes
+    image, size = sample_image(model(spec, dense, title="")), cost(spec).weight_bytes
     networks: dict[float, SparseNetwork] = {}
     rows: dict[float, tuple[int, int]] = {}
     timers: dict[str, Timer] = {}
     for sparsity in map(float, rest or ("0.8", "0.9", "0.95", "0.98")):
         settings = MaskSettings(sparsity=sparsity, scope=scope, pattern=pattern)
         state = apply_masks(spec, dense, magnitude_masks(spec, dense, settings))
-        timers = timers or dense_cpu_timers(spec, state)
+        if not timers:
+            runners = cpu_runners(model(spec, state, title=""))
+            timers = {name: timer(runner, image) for name, runner in runners.items()}
         networks[sparsity] = SparseNetwork(spec, state, threads=threads)
         skipping = sum(choice.is_sparse for choice in networks[sparsity].choices)
         rows[sparsity] = (len(pack(spec, state)), skipping)

@@ -17,7 +17,7 @@ from tests.cli.commands import refused, run
 from tests.workflows.case_study.tiny import TINY, torch_alone
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
-from yoloprune.report import latency
+from yoloprune.engines import benchmark
 from yoloprune.workflows.case_study import measurements
 from yoloprune.workflows.case_study.settings import PRESETS
 
@@ -29,7 +29,7 @@ CONTROLS = ("--control", "random", "--control", "uniform")
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "demo", TINY)
-    monkeypatch.setattr(latency, "_engines", torch_alone)
+    monkeypatch.setattr(benchmark, "default_engines", torch_alone)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def finished(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("study") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "demo", TINY)
-        patch.setattr(latency, "_engines", torch_alone)
+        patch.setattr(benchmark, "default_engines", torch_alone)
         result = run(*start, out, *CONTROLS)
     assert result.exit_code == 0, (result.output, result.exception)
     return out

@@ -1,6 +1,8 @@
 """The smaller commands, and what all commands have in common."""
 
+import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +109,32 @@ def test_benchmark_json(pair: "Pair") -> None:
     assert document["threads"] == 1
     assert [engine["engine"] for engine in document["engines"]] == ["torch eager", "ONNX Runtime"]
     assert document["engines"][0]["speedup"] is None
+
+
+def test_benchmark_of_one_engine_in_one_line(pair: "Pair") -> None:
+    command = ["benchmark", pair.cfg, pair.weights, "--runs", 1, "--quiet", "--engine", "opencv"]
+    (line,) = run(*command, "--engine", "torch", "--device", "cpu").stdout.splitlines()
+    assert re.fullmatch(r"OpenCV: [\d.]+ ms; torch eager: [\d.]+ ms", line)
+    assert "'magic' is not known" in refused(*command, "--engine", "magic")
+    assert "OpenCV runs on cpu here, not on meta" in refused(*command, "--device", "meta")
+
+
+def test_a_missing_engine_is_one_line(pair: "Pair", monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name)
+    )
+    line = refused("benchmark", pair.cfg, pair.weights, "--engine", "openvino")
+    assert line == "OpenVINO needs openvino: pip install 'yoloprune[openvino]'"
+
+
+def test_export_in_one_line_and_as_json(pair: "Pair", tmp_path: Path) -> None:
+    command = ["export", pair.cfg, pair.weights, "--out", tmp_path / "net.onnx"]
+    (line,) = run(*command, "--quiet").stdout.splitlines()
+    assert line.startswith(f"{tmp_path / 'net.onnx'}: ONNX Runtime = torch: relative error")
+    document = json.loads(run(*command, "--json").stdout)
+    assert document["outputs"].keys() == {"boxes", "scores"}
+    assert "no export format has this suffix" in refused(*command[:-1], tmp_path / "net.pb")
 
 
 def test_benchmark_needs_whole_pairs(pair: "Pair") -> None:

@@ -15,13 +15,13 @@ import pytest
 
 from tests.cli.commands import refused, run
 from tests.colour_detector import BLUE_OBJECT, GREEN_OBJECT, colour_spec, colour_state, paint
-from yoloprune.cli import detect as command
-from yoloprune.cli.detect import annotated_paths
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.data import videos
+from yoloprune.data.annotated import annotated_paths
 from yoloprune.data.images import read_image
 from yoloprune.errors import DatasetError
+from yoloprune.workflows import detect as workflow
 
 SIZE = (256, 256)
 CELL = SIZE[0] // 4
@@ -332,7 +332,7 @@ def test_ctrl_c_ends_a_stream_with_what_was_seen(
         return image
 
     drawn: list[np.ndarray] = []
-    monkeypatch.setattr(command, "draw_detections", draw)
+    monkeypatch.setattr(workflow, "draw_detections", draw)
     out = tmp_path / "out"
     with camera() as port:
         result = run("detect", *network, f"http://127.0.0.1:{port}/", "--out", out)

@@ -43,11 +43,36 @@ def test_both_protocols_as_json(network: tuple[Path, Path], data: Path) -> None:
 
 
 def test_a_table_for_people(network: tuple[Path, Path], data: Path) -> None:
-    result = run("evaluate", *network, "--data", data, "--quiet")
+    result = run("evaluate", *network, "--data", data)
     assert result.exit_code == 0, result.output
     for text in ("left [hand]", "1.0000", "0.5050", "coco", "2 images, 4 objects"):
         assert text in result.stdout
     assert "case-study" not in result.stdout
+
+
+def test_quiet_is_one_line(network: tuple[Path, Path], data: Path) -> None:
+    result = run("evaluate", *network, "--data", data, "--quiet", "--protocol", "both")
+    first, second = result.stdout.strip().split("; ")
+    assert first.startswith("case-study: mAP@0.5 0.7500, precision")
+    assert second.startswith("coco: mAP@0.5 0.7525, mAP@0.5:0.95 0.7525, precision 1.0000")
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "opencv", "zero-skipping"])
+def test_every_engine_measures_the_same(
+    engine: str, network: tuple[Path, Path], data: Path
+) -> None:
+    command = ["evaluate", *network, "--data", data, "--protocol", "both", "--json"]
+    expected = json.loads(run(*command, "--device", "cpu").stdout)
+    found = json.loads(run(*command, "--engine", engine).stdout)
+    assert (expected["engine"], found["engine"]) == ("torch", engine)
+    assert found["evaluations"] == expected["evaluations"]
+
+
+def test_what_cannot_compute_is_one_line(network: tuple[Path, Path], data: Path) -> None:
+    command = ["evaluate", *network, "--data", data]
+    assert "'magic' is not known: choose one of torch" in refused(*command, "--engine", "magic")
+    assert "torch finds no such GPU" in refused(*command, "--device", "cuda:99")
+    assert "'x' is not known: choose one of case-study" in refused(*command, "--protocol", "x")
 
 
 def test_another_split_and_a_limit(network: tuple[Path, Path], data: Path) -> None:

@@ -16,8 +16,8 @@ from tests.workflows.case_study.tiny import torch_alone
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.images import read_image
+from yoloprune.engines import benchmark
 from yoloprune.model.network import Network
-from yoloprune.report import latency
 
 TRAINING = ("--epochs", 1, "--batch-size", 4, "--workers", 0, "--quiet")
 
@@ -118,7 +118,7 @@ def test_it_is_exported_and_timed(
     boxes = 3 * (height // 8) * (width // 8)
     assert f"images [1, {channels}, {height}, {width}] -> boxes [1, {boxes}, 4]" in line
     # That it runs in ONNX Runtime is what the export shows.
-    monkeypatch.setattr(latency, "_engines", torch_alone)
+    monkeypatch.setattr(benchmark, "default_engines", torch_alone)
     timed = json.loads(done("benchmark", *trained.pair, *trained.pair, "--runs", 1, "--json"))
     assert [entry["engine"] for entry in timed["engines"]] == ["torch eager"]
 

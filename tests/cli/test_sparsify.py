@@ -8,6 +8,7 @@ from functools import partial
 from itertools import count, cycle, repeat
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,8 +21,8 @@ from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
+from yoloprune.engines import benchmark, sparse_benchmark
 from yoloprune.model.network import Network
-from yoloprune.report import latency, sparse_latency
 from yoloprune.sparsity.mask_file import read_masks
 from yoloprune.sparsity.storage import read_packed
 from yoloprune.training.run_folder import write_network
@@ -257,10 +258,15 @@ def test_the_benchmark_names_the_fastest_dense_engine(
 ) -> None:
     # A run of zero-skipping lasts 2 ms by this clock.
     clock = count(0, 0.002)
-    monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(benchmark, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     lasting = {"slow": repeat(9.0), "fast": cycle([4.0, 7.0])}
-    timers = {name: partial(next, times) for name, times in lasting.items()}
-    monkeypatch.setattr(sparse_latency, "dense_cpu_timers", lambda spec, state: timers)
+    timed = sparse_benchmark.timer
+
+    def timer(runner: Any, images: torch.Tensor) -> Any:
+        return partial(next, lasting[runner]) if runner in lasting else timed(runner, images)
+
+    monkeypatch.setattr(sparse_benchmark, "cpu_runners", lambda model: {n: n for n in lasting})
+    monkeypatch.setattr(sparse_benchmark, "timer", timer)
     pair = [sparse / "sparse.cfg", sparse / "sparse.weights"]
     command = ["benchmark", *pair, "--sparse", "--runs", 3, "--warmup", 1, "--threads", 1]
     result = run(*command, "--json")
@@ -275,8 +281,8 @@ def test_the_benchmark_names_the_fastest_dense_engine(
     table = run(*command)
     assert "as fast as the fastest dense engine, fast" in table.stdout
     assert "one network" in refused(*command, *pair)
-    monkeypatch.setattr("yoloprune.report.sparse_latency.TOLERANCE", -1.0)
+    monkeypatch.setattr("yoloprune.engines.sparse_benchmark.TOLERANCE", -1.0)
     assert "not timed" in refused(*command)
-    monkeypatch.setitem(sys.modules, "yoloprune.sparsity.kernels", None)
-    monkeypatch.delattr("yoloprune.sparsity.kernels", raising=False)
+    monkeypatch.setitem(sys.modules, "yoloprune.engines.sparse_kernels", None)
+    monkeypatch.delattr("yoloprune.engines.sparse_kernels", raising=False)
     assert "yoloprune[sparse]" in refused(*command)

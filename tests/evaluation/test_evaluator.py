@@ -23,17 +23,18 @@ from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import CfgError, DatasetError
 from yoloprune.evaluation import streams
-from yoloprune.evaluation.evaluator import Evaluation, Protocol, evaluate, evaluate_coco
+from yoloprune.evaluation.detector import Detector, network_detector
+from yoloprune.evaluation.evaluator import Evaluation, evaluate
+from yoloprune.evaluation.protocols import PROTOCOLS, coco
 from yoloprune.model.initialization import random_state
 from yoloprune.model.network import Network
 
-PROTOCOLS: list[Protocol] = ["case-study", "coco"]
 SQUARE = (32, 32)
 
 
 @pytest.fixture
-def network() -> Network:
-    return Network.from_state(colour_spec(), colour_state())
+def detector() -> Detector:
+    return network_detector(Network.from_state(colour_spec(), colour_state()))
 
 
 @pytest.fixture
@@ -50,9 +51,9 @@ def dataset(tmp_path: Path) -> Dataset:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_number_is_the_one_by_hand(
-    network: Network, dataset: Dataset, protocol: Protocol
+    detector: Detector, dataset: Dataset, protocol: str
 ) -> None:
-    result = evaluate(network, dataset, protocol)
+    result = evaluate(detector, dataset, protocol)
     green, blue = result.per_class
     assert (green.label, green.name, green.objects) == (0, "class 0", 3)
     assert (blue.label, blue.name, blue.objects) == (1, "class 1", 2)
@@ -80,7 +81,7 @@ def test_every_number_is_the_one_by_hand(
     ],
 )
 def test_boxes_are_found_in_images_of_any_shape(
-    protocol: Protocol, option: str, shapes: list[tuple[int, int]], tmp_path: Path
+    protocol: str, option: str, shapes: list[tuple[int, int]], tmp_path: Path
 ) -> None:
     for shape in shapes:
         # So that one cell of the image becomes one of the input.
@@ -88,8 +89,8 @@ def test_boxes_are_found_in_images_of_any_shape(
         name = f"{shape[0]}x{shape[1]}"
         paint(tmp_path / f"{name}.png", shape, {(1, 0): GREEN_OBJECT}, cell)
         write_labels(tmp_path / f"{name}.txt", shape, [(1, 0, 0)], cell)
-    network = Network.from_state(colour_spec(option), colour_state())
-    result = evaluate(network, read_dataset(tmp_path, classes=2), protocol)
+    detector = network_detector(Network.from_state(colour_spec(option), colour_state()))
+    result = evaluate(detector, read_dataset(tmp_path, classes=2), protocol)
     assert result.map50 == pytest.approx(1)
 
 
@@ -99,7 +100,7 @@ def test_boxes_are_found_in_images_of_any_shape(
 @pytest.mark.parametrize("channels", [3, 1])
 @pytest.mark.parametrize("size", [(32, 64), (64, 32), (32, 32)])
 def test_networks_of_other_shapes_find_what_is_there(
-    size: tuple[int, int], channels: int, protocol: Protocol, option: str, tmp_path: Path
+    size: tuple[int, int], channels: int, protocol: str, option: str, tmp_path: Path
 ) -> None:
     height, width = size
     # Stretched, cells stay square in images of the network's own aspect alone.
@@ -112,46 +113,45 @@ def test_networks_of_other_shapes_find_what_is_there(
         paint(tmp_path / f"{number}.png", shape, {(0, 1): BRIGHT_OBJECT}, cell)
         write_labels(tmp_path / f"{number}.txt", shape, [(0, 1, 0)], cell)
     spec = with_input_size(colour_spec(option, channels), height, width)
-    network = Network.from_state(spec, colour_state(channels))
-    (row,) = evaluate(network, read_dataset(tmp_path, classes=2), protocol).per_class
+    detector = network_detector(Network.from_state(spec, colour_state(channels)))
+    (row,) = evaluate(detector, read_dataset(tmp_path, classes=2), protocol).per_class
     assert (row.objects, row.ap50) == (len(shapes), pytest.approx(1))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_batch_size_changes_nothing(
-    network: Network, dataset: Dataset, protocol: Protocol
+    detector: Detector, dataset: Dataset, protocol: str
 ) -> None:
     results: list[Evaluation] = [
-        evaluate(network, dataset, protocol, batch_size=size) for size in (1, 2, 3, 50)
+        evaluate(detector, dataset, protocol, batch_size=size) for size in (1, 2, 3, 50)
     ]
     assert results == [results[0]] * 4
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_number_of_cores_changes_nothing(
-    network: Network, dataset: Dataset, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+    detector: Detector, dataset: Dataset, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results, threads = [], torch.get_num_threads()
     for cores in (1, 3):
         monkeypatch.setattr(streams, "available_cores", lambda cores=cores: cores)
         torch.set_num_threads(cores)
-        results.append(evaluate(network, dataset, protocol, batch_size=1))
+        results.append(evaluate(detector, dataset, protocol, batch_size=1))
     torch.set_num_threads(threads)
     assert results[0] == results[1]
     assert results[0].map50 > 0.7
 
 
-def test_the_score_threshold_decides_what_counts(network: Network, dataset: Dataset) -> None:
+def test_the_score_threshold_decides_what_counts(detector: Detector, dataset: Dataset) -> None:
     # Objectness and class of a certain object are 1 / (1 + exp(-10)) each: 0.99991 together.
-    assert evaluate_coco(network, dataset, threshold=0.99992).map50 == 0
-    assert evaluate_coco(network, dataset, threshold=0.9999).map50 > 0.7
+    assert evaluate(detector, dataset, coco(threshold=0.99992)).map50 == 0
+    assert evaluate(detector, dataset, coco(threshold=0.9999)).map50 > 0.7
 
 
-def test_the_images_are_tracked(network: Network, dataset: Dataset) -> None:
+def test_the_images_are_tracked(detector: Detector, dataset: Dataset) -> None:
     seen: list[str] = []
-    evaluate(
-        network, dataset, "coco", reporter=Heard(on_item=lambda image: seen.append(image.path.name))
-    )
+    heard = Heard(on_item=lambda image: seen.append(image.path.name))
+    evaluate(detector, dataset, "coco", reporter=heard)
     assert seen == ["a.png", "b.png", "c.png"]
 
 
@@ -161,7 +161,7 @@ def test_the_network_stays_as_it_is(dataset: Dataset, training: bool) -> None:
     spec = parse_cfg(cfg.replace("filters", "batch_normalize=1\nfilters", 1))
     network = Network.from_state(spec, random_state(spec)).train(training)
     before = copy.deepcopy(network.state_dict())
-    evaluate(network, dataset, "coco")
+    evaluate(network_detector(network), dataset, "coco")
     assert network.training is training
     assert all(parameter.requires_grad for parameter in network.parameters())
     assert network.spec.convs[0].batch_normalize
@@ -171,24 +171,24 @@ def test_the_network_stays_as_it_is(dataset: Dataset, training: bool) -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_what_cannot_be_evaluated_is_refused(
-    network: Network, dataset: Dataset, protocol: Protocol, tmp_path: Path
+    detector: Detector, dataset: Dataset, protocol: str, tmp_path: Path
 ) -> None:
     single = Dataset(images=dataset.images, names=("hand",))
     with pytest.raises(CfgError, match="the network has 2 classes, the data 1"):
-        evaluate(network, single, protocol)
+        evaluate(detector, single, protocol)
 
     odd = parse_cfg(
         "[net]\nheight=8\nwidth=8\nchannels=2\n[convolutional]\nfilters=7\nactivation=linear\n"
         "[yolo]\nanchors=8,8\nnum=1\nclasses=2\n"
     )
     with pytest.raises(CfgError, match="reads 2 channels, but images are read with 3"):
-        evaluate(Network.from_state(odd, random_state(odd)), dataset, protocol)
+        network_detector(Network.from_state(odd, random_state(odd)))
 
     (tmp_path / "b.png").write_bytes(b"damaged")
     with pytest.raises(DatasetError, match=r"b\.png: not an image"):
-        evaluate(network, dataset, protocol)
+        evaluate(detector, dataset, protocol)
 
     for name in "abc":
         (tmp_path / f"{name}.txt").write_text("")
     with pytest.raises(DatasetError, match="none of the 3 images has an object"):
-        evaluate(network, read_dataset(tmp_path, classes=2), protocol)
+        evaluate(detector, read_dataset(tmp_path, classes=2), protocol)

@@ -14,9 +14,9 @@ import torch
 from tests.random_networks import random_state
 from yoloprune.darknet.spec import NetworkSpec, with_option
 from yoloprune.darknet.zoo import yolov3_tiny
-from yoloprune.data.images import darknet_resize, read_image, write_image
+from yoloprune.data.images import read_image, write_image
 from yoloprune.detection.nms import IOU_THRESHOLD, SCORE_THRESHOLD
-from yoloprune.evaluation.inference import detect_objects
+from yoloprune.evaluation.detector import detect_objects, network_detector
 from yoloprune.export.onnx import export_onnx
 from yoloprune.model.network import Network
 
@@ -54,9 +54,8 @@ def test_the_script_finds_what_detect_finds(
 
     network = Network.from_state(spec, state)
     found = detect_objects(
-        network,
+        network_detector(network),
         read_image(tmp_path / "photo.png", channels),
-        darknet_resize(spec),
         threshold=SCORE_THRESHOLD,
         iou_threshold=IOU_THRESHOLD,
     )

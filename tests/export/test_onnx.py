@@ -1,5 +1,6 @@
 """ONNX files: what ONNX Runtime makes of them, and that a wrong one does not appear."""
 
+import importlib.util
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -185,7 +186,7 @@ def test_weights_that_are_not_the_files_are_noticed(tmp_path: Path) -> None:
 
 
 def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(YoloPruneError, match=r"pip install 'yoloprune\[export\]'"):
         export.export_onnx(SPEC, STATE, tmp_path / "net.onnx")
 

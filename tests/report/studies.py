@@ -8,13 +8,13 @@ from yoloprune.darknet.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.detection.decode import Detections
+from yoloprune.engines.benchmark import Latency
 from yoloprune.evaluation.average_precision import GroundTruth
 from yoloprune.pruning.budget import normalised, solve
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.importance import l2, score
 from yoloprune.pruning.plan import Budget
 from yoloprune.pruning.slimming import slim_spec
-from yoloprune.report.latency import Latency
 from yoloprune.report.study import (
     Accuracy,
     Check,

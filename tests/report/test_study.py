@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.report import studies
-from yoloprune.report.latency import Latency
+from yoloprune.engines.benchmark import Latency
 from yoloprune.report.markdown import report_json, report_markdown
 from yoloprune.report.results import accuracy_tables, latency_table, results_table
 from yoloprune.report.study import Accuracy, DatasetSummary, Measurement, PrecisionRecall, Study

@@ -26,7 +26,7 @@ from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.data import workers
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import CheckpointError, RunError, UsageError
-from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL
+from yoloprune.evaluation.protocols import DEFAULT_PROTOCOL
 from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
 from yoloprune.training import engine

@@ -1,20 +1,18 @@
-"""`yoloprune export`: ONNX."""
+"""`yoloprune export`: a network in another format."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import ConsoleReporter, output
-from yoloprune.cli.networks import only_network
-from yoloprune.cli.options import NetworkWords, Quiet
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import NetworkSpec, class_count
-from yoloprune.darknet.weights import read_weights
+from yoloprune.cli.console import ConsoleReporter, print_result
+from yoloprune.cli.networks import only_model
+from yoloprune.cli.options import Json, NetworkWords, Quiet
+from yoloprune.darknet.spec import class_count
 from yoloprune.data.text_files import read_names
-from yoloprune.export.interface import is_decodable
-from yoloprune.export.onnx import export_onnx
-from yoloprune.workflows.models import names_beside
+from yoloprune.export.table import FORMATS
+from yoloprune.frontends.darknet.document import darknet
+from yoloprune.workflows.export import export as export_to
 
 Decode = Annotated[
     bool | None,
@@ -24,11 +22,17 @@ Decode = Annotated[
         show_default="boxes, if there are heads",
     ),
 ]
+_SUFFIXES = ", ".join(f"{row.suffix} ({row.name})" for row in FORMATS.values())
 
 
 def export(
     words: NetworkWords,
-    onnx: Annotated[Path, typer.Option("--onnx", help="The .onnx file to write.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "--onnx", metavar="FILE", help=f"To write; its suffix says what: {_SUFFIXES}."
+        ),
+    ],
     decode: Decode = None,
     names: Annotated[
         Path | None,
@@ -40,23 +44,17 @@ def export(
         int | None,
         typer.Option("--batch", min=1, help="Number of images at once.", show_default="any"),
     ] = None,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a network as ONNX, and check the file in ONNX Runtime."""
-    cfg, weights = only_network(words)
-    spec = read_cfg(cfg)
-    decoded = decodes(spec, decode)
-    class_names = read_names(names, class_count(spec)) if names else names_beside(cfg, spec)
-    state = read_weights(weights, spec)
-    with ConsoleReporter(quiet=quiet).stage("exporting and checking"):
-        check = export_onnx(spec, state, onnx, decoded=decoded, names=class_names, batch=batch)
-    shapes = ", ".join(f"{name} {list(shape)}" for name, shape in check.outputs.items())
-    output.print(f"{onnx}: images {[batch or 1, *spec.input_shape]} -> {shapes}")
-    output.print(f"ONNX Runtime = torch: relative error {check.relative_error:.2g}")
-
-
-def decodes(spec: NetworkSpec, decode: bool | None) -> bool:
-    """Whether an ONNX file is to give boxes; raises `CfgError` if it cannot be."""
-    if decode:
-        class_count(spec)
-    return is_decodable(spec) if decode is None else decode
+    model = only_model(words)
+    found = export_to(
+        model,
+        out,
+        decode=decode,
+        names=read_names(names, class_count(darknet(model).spec)) if names else None,
+        batch=batch,
+        reporter=ConsoleReporter(quiet=quiet or as_json),
+    )
+    print_result(found.shown(), as_json=as_json, quiet=quiet)

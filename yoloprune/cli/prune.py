@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
-from yoloprune.cli.export import Decode, decodes
+from yoloprune.cli.export import Decode
 from yoloprune.cli.networks import command_line, count_or_warn, only_model
 from yoloprune.cli.options import (
     CalibrationImages,
@@ -19,7 +19,7 @@ from yoloprune.cli.options import (
 )
 from yoloprune.data.calibration import read_calibration
 from yoloprune.errors import UsageError
-from yoloprune.export.interface import OnnxForm
+from yoloprune.export.interface import OnnxForm, decodes
 from yoloprune.export.onnx import require_onnx
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model

@@ -1,84 +1,30 @@
-"""Mean average precision of a network on a data set, by one of two protocols.
+"""Mean average precision of a detector on a data set, by one of the protocols in `protocols`."""
 
-`case-study`: the image padded with black to the network's aspect ratio, a square usually, and
-resized by nearest neighbour; boxes with an objectness of at least 0.01; merging suppression at IoU
-0.5; all-points AP at IoU 0.5 in the pixels of the padded network input, ranked by objectness, IoU
-counting corner pixels. It has no AP at other IoU thresholds.
-
-`coco`: the image resized as darknet does; every class above a small score counts; suppression
-within each class, of which an image's best 100 detections count; pycocotools' AP50 and AP50:95 in
-the pixels of the original images.
-
-The two give different numbers for the same network: compare only within one of them.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import chain
-from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.data.dataset import Dataset, LabelledImage
-from yoloprune.data.images import (
-    NetworkInput,
-    Resize,
-    darknet_resize,
-    image_channels,
-    pad_to_aspect,
-    read_image,
-)
-from yoloprune.detection.boxes import (
-    box_cxcywh_to_xyxy,
-    boxes_to_network,
-    pixel_box_iou,
-)
-from yoloprune.detection.decode import Detections, Predictions
-from yoloprune.detection.nms import merge_detections, select_detections
-from yoloprune.detection.placement import Placement
+from yoloprune.data.images import Resize, read_image
+from yoloprune.detection.boxes import box_cxcywh_to_xyxy
 from yoloprune.errors import CfgError, DatasetError
 from yoloprune.evaluation.average_precision import (
-    Flags,
     GroundTruth,
     Matched,
     PrecisionRecall,
     Ranking,
-    average_precisions,
     best_f1,
-    match_image,
-    nearest_matches,
     precision_recall,
     rank,
 )
-from yoloprune.evaluation.coco import (
-    DETECTION_LIMIT,
-    IOU_THRESHOLDS,
-    coco_average_precisions,
-    coco_matches,
-)
-from yoloprune.evaluation.inference import in_image, predict
+from yoloprune.evaluation.detector import Detector
+from yoloprune.evaluation.protocols import DEFAULT_PROTOCOL, Protocol, Sample, protocol_named
 from yoloprune.evaluation.streams import in_streams
-from yoloprune.model.network import Network
+from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
-
-Protocol: TypeAlias = Literal["case-study", "coco"]
-
-DEFAULT_PROTOCOL: Protocol = "coco"
-"""By which networks are evaluated, and the best epoch is chosen, unless asked otherwise."""
-
-
-SCORE_THRESHOLD = 0.005
-"""Scores that count in the `coco` protocol: low, for AP takes in the whole curve."""
-
-NMS_THRESHOLD = 0.45
-"""IoU above which the `coco` protocol suppresses; darknet's default."""
-
-BATCH_SIZE = 2
-"""Images that a network reads at once: more take memory and, on a CPU, save no time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +38,8 @@ class ClassEvaluation:
     ap50_95: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Evaluation(Result):
     """How well a network detects, by one protocol; all numbers in [0, 1].
 
     `map50` is the mean AP at IoU 0.5 over the classes with objects, `map50_95` that over IoU 0.5 to
@@ -102,7 +48,7 @@ class Evaluation:
     rises.
     """
 
-    protocol: Protocol
+    protocol: str
     map50: float
     map50_95: float | None
     per_class: tuple[ClassEvaluation, ...]
@@ -110,73 +56,64 @@ class Evaluation:
     recall: float
     curve: PrecisionRecall = field(repr=False, compare=False)
 
+    def shown(self) -> Shown:
+        """Every class, and the means."""
+        means = ", ".join(f"{name} {value:.4f}" for name, value in self._means())
+        document = asdict(self)
+        del document["curve"]
+        return Shown(
+            title=f"Classes ({self.protocol})",
+            summary=f"{self.protocol}: {means}",
+            header=("class", "objects", "AP@0.5", "AP@0.5:0.95"),
+            rows=[
+                (row.name, row.objects, f"{row.ap50:.4f}", decimal(row.ap50_95))
+                for row in self.per_class
+            ],
+            lines=[means],
+            document=document,
+        )
+
+    def _means(self) -> list[tuple[str, float]]:
+        """What there is of the numbers over all classes, by their usual names."""
+        named = {
+            "mAP@0.5": self.map50,
+            "mAP@0.5:0.95": self.map50_95,
+            "precision": self.precision,
+            "recall": self.recall,
+        }
+        return [(name, value) for name, value in named.items() if value is not None]
+
+
+def decimal(value: float | None) -> str:
+    """A share as tables show it."""
+    return "-" if value is None else f"{value:.4f}"
+
 
 def evaluate(
-    network: Network,
+    detector: Detector,
     dataset: Dataset,
-    protocol: Protocol,
+    protocol: str | Protocol = DEFAULT_PROTOCOL,
     *,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     reporter: Reporter = SILENT,
 ) -> Evaluation:
-    """Evaluate by the named protocol with its standard thresholds.
+    """Evaluate by a protocol, or by the one of this name with its standard thresholds.
 
     Raises `DatasetError` if an image cannot be read or no image has an object, `CfgError` if the
-    network cannot detect in RGB or grey images or tells another number of classes apart.
+    detector tells another number of classes apart, `UsageError` for a protocol that is not known.
     """
-    if protocol == "case-study":
-        return evaluate_case_study(network, dataset, batch_size=batch_size, reporter=reporter)
-    return evaluate_coco(network, dataset, batch_size=batch_size, reporter=reporter)
-
-
-def evaluate_case_study(
-    network: Network, dataset: Dataset, *, batch_size: int = BATCH_SIZE, reporter: Reporter = SILENT
-) -> Evaluation:
-    """Evaluate by the `case-study` protocol (see the module's description)."""
-    matcher = partial(nearest_matches, iou=pixel_box_iou)
-
-    def judge(samples: list[_Sample], predictions: Predictions) -> Iterator[Matched]:
-        for sample, found in zip(samples, merge_detections(predictions), strict=True):
-            boxes = boxes_to_network(sample.truth.boxes_xyxy, sample.placement)
-            truth = GroundTruth(boxes_xyxy=boxes, labels=sample.truth.labels)
-            yield match_image(found, truth, matcher)
-
-    matched = _matched(network, dataset, pad_to_aspect, judge, batch_size, reporter)
+    if isinstance(protocol, str):
+        protocol = protocol_named(protocol)
+    if detector.classes != len(dataset.names):
+        raise CfgError(f"the network has {detector.classes} classes, the data {len(dataset.names)}")
+    if not dataset.object_count:
+        raise DatasetError(
+            f"none of the {len(dataset.images)} images has an object: AP is undefined"
+        )
+    batch = batch_size or detector.batch_size
+    matched = _matched(detector, dataset, protocol, batch, reporter)
     ranking = rank(matched, len(dataset.names))
-    return _evaluation("case-study", dataset.names, ranking, average_precisions(ranking), None)
-
-
-def evaluate_coco(
-    network: Network,
-    dataset: Dataset,
-    *,
-    threshold: float = SCORE_THRESHOLD,
-    iou_threshold: float = NMS_THRESHOLD,
-    batch_size: int = BATCH_SIZE,
-    reporter: Reporter = SILENT,
-) -> Evaluation:
-    """Evaluate by the `coco` protocol (see the module's description).
-
-    Scores above `threshold` count; of boxes of a class whose IoU is above `iou_threshold` the best
-    stays.
-    """
-
-    def judge(samples: list[_Sample], predictions: Predictions) -> Iterator[Matched]:
-        selected = select_detections(predictions, threshold, iou_threshold, limit=DETECTION_LIMIT)
-        for sample, found in zip(samples, selected, strict=True):
-            placed = in_image(found, sample.placement, sample.size)
-            yield match_image(placed, sample.truth, _nearest_and_coco_matches)
-
-    resize = darknet_resize(network.spec)
-    matched = _matched(network, dataset, resize, judge, batch_size, reporter)
-    ranking = rank(matched, len(dataset.names))
-    averages = coco_average_precisions(ranking, range(1, 1 + len(IOU_THRESHOLDS)))
-    return _evaluation("coco", dataset.names, ranking, averages[0], averages.mean(axis=0))
-
-
-def _nearest_and_coco_matches(found: Detections, truth: GroundTruth) -> Flags:
-    """The first way is that of precision and recall, the others are COCO's."""
-    return np.hstack((nearest_matches(found, truth), coco_matches(found, truth)))
+    return _evaluation(protocol, dataset.names, ranking)
 
 
 def ground_truth(labelled: LabelledImage, size: tuple[int, ...]) -> GroundTruth:
@@ -186,67 +123,41 @@ def ground_truth(labelled: LabelledImage, size: tuple[int, ...]) -> GroundTruth:
     return GroundTruth(boxes_xyxy=boxes, labels=torch.from_numpy(labelled.labels))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Sample:
-    """A network input; where in it the image lies; the image's (height, width) and objects."""
-
-    fitted: NetworkInput
-    placement: Placement
-    size: tuple[int, ...]
-    truth: GroundTruth
-
-
 def _matched(
-    network: Network,
-    dataset: Dataset,
-    resize: Resize,
-    judge: Callable[[list[_Sample], Predictions], Iterable[Matched]],
-    batch_size: int,
-    reporter: Reporter,
+    detector: Detector, dataset: Dataset, protocol: Protocol, batch: int, reporter: Reporter
 ) -> Iterator[Matched]:
-    """The detections of each image, matched by `judge`; several batches at a time."""
-    classes = class_count(network.spec)
-    if classes != len(dataset.names):
-        raise CfgError(f"the network has {classes} classes, the data {len(dataset.names)}")
-    if not dataset.object_count:
-        raise DatasetError(
-            f"none of the {len(dataset.images)} images has an object: AP is undefined"
-        )
-    detector = network.for_inference()
+    """The detections of each image, matched; several batches at a time."""
+    resize = protocol.resize or detector.resize
 
     def work(images: Sequence[LabelledImage]) -> list[Matched]:
-        samples = [_sample(labelled, resize, network.spec) for labelled in images]
-        return list(judge(samples, predict(detector, [sample.fitted for sample in samples])))
+        samples = [_sample(labelled, resize, detector.input_shape) for labelled in images]
+        inputs = torch.from_numpy(np.stack([sample.fitted for sample in samples]))
+        return list(protocol.judge(samples, detector.predict(inputs)))
 
-    starts = range(0, len(dataset.images), batch_size)
-    batches = (dataset.images[start : start + batch_size] for start in starts)
-    results = chain.from_iterable(in_streams(work, batches))
+    starts = range(0, len(dataset.images), batch)
+    batches = (dataset.images[start : start + batch] for start in starts)
+    # An engine that has threads of its own has all of them, for one batch after the other.
+    most = None if detector.concurrent else 1
+    results = chain.from_iterable(in_streams(work, batches, most=most))
     for _, result in zip(reporter.track(dataset.images, "evaluating"), results, strict=True):
         yield result
 
 
-def _sample(labelled: LabelledImage, resize: Resize, spec: NetworkSpec) -> _Sample:
-    image = read_image(labelled.path, image_channels(spec))
+def _sample(labelled: LabelledImage, resize: Resize, shape: tuple[int, int, int]) -> Sample:
+    image = read_image(labelled.path, shape[0])
     size = image.shape[:2]
-    fitted, placement = resize(image, *spec.input_shape[1:])
-    return _Sample(
-        fitted=fitted, placement=placement, size=size, truth=ground_truth(labelled, size)
-    )
+    fitted, placement = resize(image, *shape[1:])
+    return Sample(fitted=fitted, placement=placement, size=size, truth=ground_truth(labelled, size))
 
 
-def _evaluation(
-    protocol: Protocol,
-    names: Sequence[str],
-    ranking: Ranking,
-    ap50: NDArray[np.float64],
-    ap50_95: NDArray[np.float64] | None,
-) -> Evaluation:
+def _evaluation(protocol: Protocol, names: Sequence[str], ranking: Ranking) -> Evaluation:
+    ap50, ap50_95 = protocol.averages(ranking)
     objects = ranking.objects
     correct = ranking.correct()
     precisions, recalls = precision_recall(correct, int(objects.sum()))
     precision, recall = best_f1(precisions, recalls)
     return Evaluation(
-        protocol=protocol,
+        protocol=protocol.name,
         map50=float(np.nanmean(ap50)),
         map50_95=None if ap50_95 is None else float(np.nanmean(ap50_95)),
         per_class=tuple(

@@ -18,21 +18,24 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_streams(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def in_streams(
+    work: Callable[[Item], Result], items: Iterable[Item], *, most: int | None = None
+) -> Iterator[Result]:
     """Work on several items at a time, a stream of work a core; results in the items' order.
 
     Streams never wait for one another. torch's own threads do, in every layer, and where other
     processes use the same cores as well they wait long: on two busy cores a network of a hundred
     layers took 25 times as long in two threads as in one. So each stream has one thread, more only
     where there are twice as many cores as streams. The cores are those that the process may use,
-    but not more than `torch.get_num_threads`, which `OMP_NUM_THREADS` sets.
+    but not more than `torch.get_num_threads`, which `OMP_NUM_THREADS` sets; `most` limits the
+    streams further.
 
     Raises what `work` raises, in place of its result.
     """
     threads, opencv_threads = torch.get_num_threads(), cv2.getNumThreads()
     cores = min(available_cores(), threads)
-    streams = min(cores, MOST_STREAMS)
-    cv2.setNumThreads(1)
+    streams = min(cores, most or MOST_STREAMS)
+    cv2.setNumThreads(cores if streams == 1 else 1)
     pool = ThreadPoolExecutor(
         streams, "evaluation", partial(torch.set_num_threads, cores // streams)
     )

@@ -45,6 +45,16 @@ def is_decodable(spec: NetworkSpec) -> bool:
     return True
 
 
+def decodes(spec: NetworkSpec, decode: bool | None) -> bool:
+    """Whether a file is to give boxes, by default where that can be done.
+
+    Raises `CfgError` if it is asked for and cannot be done.
+    """
+    if decode:
+        class_count(spec)
+    return is_decodable(spec) if decode is None else decode
+
+
 def onnx_graph(spec: NetworkSpec, form: OnnxForm) -> Graph:
     """The graph that a file in this form holds."""
     return lower(spec, decoded=form.decoded, batch=BATCH if form.batch is None else form.batch)

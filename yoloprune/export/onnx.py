@@ -1,45 +1,34 @@
 """ONNX export that is not done before ONNX Runtime has computed the same."""
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.detection.decode import decode
+from yoloprune.engines.agreement import TOLERANCE
+from yoloprune.engines.onnx_bytes import float32_arrays
+from yoloprune.engines.onnxruntime import ONNXRUNTIME, runner, session
 from yoloprune.errors import VerificationError, YoloPruneError
+from yoloprune.export.format import ExportCheck, ExportFormat
 from yoloprune.export.interface import OnnxForm, interface, interface_lines, metadata, onnx_graph
 from yoloprune.export.onnx_model import onnx_model
 from yoloprune.files import write_atomically
+from yoloprune.frontends.darknet.document import pair
 from yoloprune.frontends.darknet.heads import raw_map
-from yoloprune.frontends.darknet.lower import IMAGES, parameters
+from yoloprune.frontends.darknet.lower import parameters
+from yoloprune.graph.model import Model
 from yoloprune.model.network import Network
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
-
-TOLERANCE = 1e-3
-"""Largest relative error between float32 runtimes that sum in different orders and fuse layers."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnnxCheck:
-    """Shapes of the outputs, for one image where any number will do, and the error against torch.
-
-    The error is the largest of all outputs, each relative to its largest value.
-    """
-
-    outputs: dict[str, tuple[int, ...]]
-    relative_error: float
 
 
 def export_onnx(
@@ -51,7 +40,7 @@ def export_onnx(
     names: tuple[str, ...] | None = None,
     batch: int | None = None,
     seed: int = 0,
-) -> OnnxCheck:
+) -> ExportCheck:
     """Write a network as an ONNX file, in the form that `OnnxForm` describes.
 
     The file appears only after ONNX Runtime, run on seeded noise, agreed with torch; else
@@ -62,7 +51,7 @@ def export_onnx(
     document = interface(spec, form)
     model = onnx_model(
         onnx_graph(spec, form),
-        {name: _float32(tensor).numpy() for name, tensor in parameters(state).items()},
+        float32_arrays(parameters(state)),
         description="\n".join(interface_lines(document)),
         metadata=metadata(document),
     )
@@ -72,39 +61,38 @@ def export_onnx(
         return _check(spec, state, temporary, path, seed)
 
 
-def check_onnx(spec: NetworkSpec, state: State, path: Path, *, seed: int = 0) -> OnnxCheck:
+def check_onnx(spec: NetworkSpec, state: State, path: Path, *, seed: int = 0) -> ExportCheck:
     """Compare a file of `export_onnx` with torch; raises `VerificationError` if they differ."""
-    _require_packages("onnxruntime")
+    require_onnx()
     return _check(spec, state, path, path, seed)
 
 
 def read_form(path: Path) -> OnnxForm:
     """The form that a file was written in; raises `VerificationError` if it cannot be read."""
-    _require_packages("onnxruntime")
+    require_onnx()
     with _onnx_runtime(path):
         return _form(_session(path))
 
 
 def require_onnx() -> None:
-    """Raise `YoloPruneError` where the packages that `export_onnx` needs are missing."""
-    _require_packages("onnx", "onnxruntime")
+    """Raise `MissingDependencyError` where the packages that `export_onnx` needs are missing."""
+    ONNXRUNTIME.require()
 
 
-def _check(spec: NetworkSpec, state: State, path: Path, name: Path, seed: int) -> OnnxCheck:
+def _check(spec: NetworkSpec, state: State, path: Path, name: Path, seed: int) -> ExportCheck:
     """Compare the file at `path`, which messages call `name`, with torch on noise."""
     network = Network.from_state(spec, state).float()
     generator = torch.Generator().manual_seed(seed)
     errors: list[float] = []
     with _onnx_runtime(name):
-        session = _session(path)
-        form = _form(session)
-        names = [output.name for output in session.get_outputs()]
+        ready = _session(path)
+        form, run = _form(ready), runner(ready)
         # A file for any number of images has to be right for several, too.
         for count in (2, 1) if form.batch is None else (form.batch,):
             images = torch.rand(count, *spec.input_shape, generator=generator)
-            found = dict(zip(names, session.run(None, {IMAGES: images.numpy()}), strict=True))
+            found = run(images)
             expected = _expected(network, images, form)
-            shapes = {key: array.shape for key, array in found.items()}
+            shapes = {key: tuple(tensor.shape) for key, tensor in found.items()}
             wanted = {key: tuple(tensor.shape) for key, tensor in expected.items()}
             if shapes != wanted:
                 raise VerificationError(
@@ -121,7 +109,7 @@ def _check(spec: NetworkSpec, state: State, path: Path, name: Path, seed: int) -
             f"{name}: ONNX Runtime differs from torch by {worst:.3g} relative "
             f"(allowed {TOLERANCE:g})"
         )
-    return OnnxCheck(outputs=shapes, relative_error=worst)
+    return ExportCheck(engine=ONNXRUNTIME.title, outputs=shapes, relative_error=worst)
 
 
 def _expected(network: Network, images: Tensor, form: OnnxForm) -> dict[str, Tensor]:
@@ -135,12 +123,7 @@ def _expected(network: Network, images: Tensor, form: OnnxForm) -> dict[str, Ten
     return dict(zip(names, maps, strict=True))
 
 
-def _float32(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", torch.float32)
-
-
-def _relative_error(found: NDArray[Any], expected: Tensor) -> float:
-    theirs = torch.from_numpy(found)
+def _relative_error(theirs: Tensor, expected: Tensor) -> float:
     # An untrained network's boxes can be infinitely large, in every engine.
     difference = torch.where(theirs == expected, 0.0, theirs - expected).abs().max().item()
     scale = torch.where(expected.isinf(), 0.0, expected).abs().max().item()
@@ -148,16 +131,14 @@ def _relative_error(found: NDArray[Any], expected: Tensor) -> float:
 
 
 def _session(path: Path) -> "InferenceSession":
-    import onnxruntime
-
-    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session(str(path), torch.get_num_threads())
 
 
-def _form(session: "InferenceSession") -> OnnxForm:
-    (batch, *_) = session.get_inputs()[0].shape
-    names = session.get_modelmeta().custom_metadata_map.get("names")
+def _form(ready: "InferenceSession") -> OnnxForm:
+    (batch, *_) = ready.get_inputs()[0].shape
+    names = ready.get_modelmeta().custom_metadata_map.get("names")
     return OnnxForm(
-        decoded=any(output.name == "boxes" for output in session.get_outputs()),
+        decoded=any(output.name == "boxes" for output in ready.get_outputs()),
         names=None if names is None else tuple(json.loads(names)),
         batch=batch if isinstance(batch, int) else None,
     )
@@ -176,9 +157,14 @@ def _onnx_runtime(path: Path) -> Iterator[None]:
         raise VerificationError(f"{path}: ONNX Runtime cannot run it: {reason}") from error
 
 
-def _require_packages(*names: str) -> None:
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
-    if missing:
-        raise YoloPruneError(
-            f"ONNX export needs {', '.join(missing)}: pip install 'yoloprune[export]'"
-        )
+def _write(model: Model, path: Path, form: OnnxForm) -> ExportCheck:
+    return export_onnx(*pair(model), path, decoded=form.decoded, names=form.names, batch=form.batch)
+
+
+def _check_model(model: Model, path: Path) -> ExportCheck:
+    return check_onnx(*pair(model), path)
+
+
+ONNX = ExportFormat(
+    name="onnx", suffix=".onnx", require=require_onnx, write=_write, check=_check_model
+)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from yoloprune.engines.benchmark import what_binds
 from yoloprune.evaluation.average_precision import best_f1
-from yoloprune.report.latency import what_binds
 from yoloprune.report.study import ORIGINAL, Measurement, Study
 from yoloprune.report.table import amount, change, file_size
 from yoloprune.report.wording import MISSING, average, difference, timed

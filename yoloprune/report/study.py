@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.images import Image
 from yoloprune.detection.decode import Detections
+from yoloprune.engines.benchmark import Latency
 from yoloprune.evaluation.average_precision import GroundTruth, PrecisionRecall
-from yoloprune.evaluation.evaluator import Protocol
 from yoloprune.pruning.plan import PruningPlan
-from yoloprune.report.latency import Latency
 
 ORIGINAL, PRUNED, FINE_TUNED = "Original", "Pruned", "Fine-tuned"
 """The rows of the case study, in their order; controls follow under names of their own."""
@@ -45,7 +44,7 @@ class Measurement:
     macs: int | None = None
     weight_bytes: int | None = None
     latency: Mapping[str, Latency] = field(default_factory=dict)
-    accuracy: Mapping[Protocol, Accuracy] = field(default_factory=dict)
+    accuracy: Mapping[str, Accuracy] = field(default_factory=dict)
     note: str = ""
 
     def median_ms(self, engine: str | None) -> float | None:
@@ -53,7 +52,7 @@ class Measurement:
         latency = None if engine is None else self.latency.get(engine)
         return None if latency is None else latency.median
 
-    def map50(self, protocol: Protocol) -> float | None:
+    def map50(self, protocol: str) -> float | None:
         """mAP@0.5 by a protocol, if it was evaluated."""
         found = self.accuracy.get(protocol)
         return None if found is None else found.map50

@@ -1,11 +1,12 @@
 """The settings of a training run; an invalid one cannot exist."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from yoloprune.errors import UsageError
-from yoloprune.evaluation.evaluator import DEFAULT_PROTOCOL, Protocol
+from yoloprune.evaluation.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 
 Optimizer = Literal["sgd", "adamw"]
 SparsitySchedule = Literal["constant", "decay"]
@@ -71,7 +72,7 @@ class TrainingConfig:
     sparsity: float = 0.0
     sparsity_schedule: SparsitySchedule = "constant"
     distillation: float = 1.0
-    protocol: Protocol = DEFAULT_PROTOCOL
+    protocol: str = DEFAULT_PROTOCOL
     evaluate_every: int = 1
     checkpoint_minutes: float = 10.0
     workers: int = 1
@@ -107,7 +108,7 @@ class TrainingConfig:
                 all(length >= side and length % side == 0 for length in self.input_size),
             ),
             ("mosaic", share, 0 <= self.mosaic <= 1),
-            ("optimizer", _one_of(Optimizer), self.optimizer in get_args(Optimizer)),
+            ("optimizer", _one_of(get_args(Optimizer)), self.optimizer in get_args(Optimizer)),
             ("learning_rate", "more than 0 and less than 10", 0 < self.learning_rate < 10),
             ("momentum", "from 0 to less than 1", 0 <= self.momentum < 1),
             ("weight_decay", strength, 0 <= self.weight_decay < math.inf),
@@ -115,14 +116,14 @@ class TrainingConfig:
             ("final_rate", "more than 0 and at most 1", 0 < self.final_rate <= 1),
             ("ema_decay", "from 0 to less than 1", 0 <= self.ema_decay < 1),
             ("clip_norm", "a number above 0", 0 < self.clip_norm < math.inf),
-            ("precision", _one_of(Precision), self.precision in get_args(Precision)),
+            ("precision", _one_of(get_args(Precision)), self.precision in get_args(Precision)),
             ("sparsity", strength, 0 <= self.sparsity < math.inf),
             (
                 "sparsity_schedule",
-                _one_of(SparsitySchedule),
+                _one_of(get_args(SparsitySchedule)),
                 self.sparsity_schedule in get_args(SparsitySchedule),
             ),
-            ("protocol", _one_of(Protocol), self.protocol in get_args(Protocol)),
+            ("protocol", _one_of(PROTOCOLS), self.protocol in PROTOCOLS),
             ("distillation", strength, 0 <= self.distillation < math.inf),
             ("evaluate_every", "at least 1", self.evaluate_every >= 1),
             ("checkpoint_minutes", strength, 0 <= self.checkpoint_minutes < math.inf),
@@ -135,8 +136,8 @@ class TrainingConfig:
                 raise UsageError(f"training settings: {name} must be {rule}, not {value!r}")
 
 
-def _one_of(values: Any) -> str:
-    *others, last = get_args(values)
+def _one_of(values: Iterable[str]) -> str:
+    *others, last = values
     return f"{', '.join(others)} or {last}"
 
 

@@ -22,6 +22,7 @@ from yoloprune.data.images import image_channels
 from yoloprune.data.loader import TrainingImages, micro_batches
 from yoloprune.data.names import write_names
 from yoloprune.errors import CfgError, DatasetError, RunError, UsageError
+from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.interrupts import stop_flag
 from yoloprune.model.network import Network
@@ -277,7 +278,7 @@ def _finish_epoch(loop: Loop, validation: Dataset | None, run: Path) -> None:
     }
     if validation is not None and (epoch % config.evaluate_every == 0 or epoch == config.epochs):
         line["map50"] = world.on_first(
-            lambda: evaluate(loop.average, validation, config.protocol).map50
+            lambda: evaluate(network_detector(loop.average), validation, config.protocol).map50
         )
     accuracy = -1.0 if line["map50"] is None else line["map50"]
     better = validation is None or accuracy > loop.best

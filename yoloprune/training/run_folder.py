@@ -20,7 +20,6 @@ from yoloprune.data.images import in_channels, write_image
 from yoloprune.data.loader import Batch
 from yoloprune.documents import MOST_BYTES, fitted, parse_document
 from yoloprune.errors import CheckpointError
-from yoloprune.evaluation.evaluator import Protocol
 from yoloprune.files import read_file, write_atomically, write_text
 from yoloprune.training.config import TrainingConfig
 
@@ -131,7 +130,7 @@ def write_batch_picture(run: Path, batch: Batch, limit: int = 16) -> None:
     write_image(run / "batch.jpg", np.vstack(rows))
 
 
-def write_curves(run: Path, log: list[dict[str, Any]], protocol: Protocol) -> None:
+def write_curves(run: Path, log: list[dict[str, Any]], protocol: str) -> None:
     """curves.png: losses and mAP, measured by `protocol`, by epoch."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from yoloprune.errors import MissingDependencyError
-from yoloprune.evaluation.evaluator import Protocol
 
 
-def tensorboard_log(run: Path, protocol: Protocol) -> Callable[[dict[str, Any]], None]:
+def tensorboard_log(run: Path, protocol: str) -> Callable[[dict[str, Any]], None]:
     """A function that adds an epoch's line of the log to `run`/tensorboard.
 
     The mAP, measured by `protocol`, has its name.

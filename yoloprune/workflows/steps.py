@@ -17,6 +17,7 @@ from yoloprune.data.fingerprint import fingerprint
 from yoloprune.data.names import write_names
 from yoloprune.documents import read_document
 from yoloprune.errors import DatasetError, PlanError, RunError
+from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_folder, write_text
 from yoloprune.frontends.darknet.document import darknet, pair
@@ -257,8 +258,9 @@ class Steps:
         def work(folder: Path) -> None:
             spec, state = pair(network)
             sized = Network.from_state(with_input_size(spec, *self.config.input_size), state)
+            detector = network_detector(sized)
             map50 = evaluate(
-                sized, self.validation, self.config.protocol, reporter=self.reporter
+                detector, self.validation, self.config.protocol, reporter=self.reporter
             ).map50
             write_text(folder / ACCURACY, json.dumps({"map50": map50}) + "\n")
 

@@ -14,6 +14,7 @@ from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import read_dataset
 from yoloprune.data.split import hold_out
 from yoloprune.errors import DatasetError, UsageError
+from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_text
 from yoloprune.frontends.darknet.document import pair
@@ -122,7 +123,7 @@ def sweep(
     tell_remarks(data, dataset, reporter)
 
     def accuracy(spec: NetworkSpec, state: State) -> float:
-        return evaluate(Network.from_state(spec, state), dataset, "coco").map50
+        return evaluate(network_detector(Network.from_state(spec, state)), dataset, "coco").map50
 
     calibration = None
     if not set(criteria).isdisjoint(MEASURED_CRITERIA):

@@ -1,11 +1,8 @@
 """A study that takes seconds: `python tiny.py ARGUMENTS` is `yoloprune case-study` with it."""
 
 import sys
-from collections.abc import Callable
 
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import State
-from yoloprune.report import latency
+from yoloprune.engines import benchmark
 from yoloprune.workflows.case_study.settings import PRESETS, StudySettings
 
 TINY = StudySettings(
@@ -14,9 +11,9 @@ TINY = StudySettings(
 )  # fmt: skip
 
 
-def torch_alone() -> dict[str, Callable[[NetworkSpec, State], latency.Timer]]:
+def torch_alone() -> tuple[str, ...]:
     """One engine will do for a study; what the others compute is tested elsewhere."""
-    return {"torch eager": latency._torch_timer}
+    return ("torch",)
 
 
 if __name__ == "__main__":
@@ -27,6 +24,6 @@ if __name__ == "__main__":
     # As many as in the tests' own process: sums depend on it.
     torch.set_num_threads(1)
     PRESETS["demo"] = TINY
-    latency._engines = torch_alone
+    benchmark.default_engines = torch_alone
     sys.argv = ["yoloprune", "case-study", "--preset", "demo", "--quiet", *sys.argv[1:]]
     main()

@@ -11,11 +11,12 @@ from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.dataset import LabelledImage
-from yoloprune.data.images import darknet_resize, read_image
+from yoloprune.data.images import read_image
 from yoloprune.documents import read_document
 from yoloprune.errors import DatasetError, RunError
-from yoloprune.evaluation.evaluator import NMS_THRESHOLD, ground_truth
-from yoloprune.evaluation.inference import detect_objects
+from yoloprune.evaluation.detector import Detector, detect_objects, network_detector
+from yoloprune.evaluation.evaluator import ground_truth
+from yoloprune.evaluation.protocols import NMS_THRESHOLD
 from yoloprune.export.interface import OnnxForm, interface, interface_lines
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Scope, comparable
@@ -208,23 +209,18 @@ def _examples(run: Path) -> list[Example]:
         return []
     images = [image for image in test.images if len(image.labels)]
     chosen = np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).round().astype(int)
-    networks = [
-        Network.from_state(*read_network(run / stage, "best")) for stage in ("dense", "finetuned")
+    detectors = [
+        network_detector(Network.from_state(*read_network(run / stage, "best")))
+        for stage in ("dense", "finetuned")
     ]
-    return [_example(images[number], *networks) for number in chosen]
+    return [_example(images[number], *detectors) for number in chosen]
 
 
-def _example(labelled: LabelledImage, dense: Network, slim: Network) -> Example:
+def _example(labelled: LabelledImage, dense: Detector, slim: Detector) -> Example:
     image = read_image(labelled.path)
     found = [
-        detect_objects(
-            network,
-            image,
-            darknet_resize(network.spec),
-            threshold=THRESHOLD,
-            iou_threshold=NMS_THRESHOLD,
-        )
-        for network in (dense, slim)
+        detect_objects(detector, image, threshold=THRESHOLD, iou_threshold=NMS_THRESHOLD)
+        for detector in (dense, slim)
     ]
     truth = ground_truth(labelled, image.shape[:2])
     return Example(image=image, truth=truth, dense=found[0], slim=found[1])

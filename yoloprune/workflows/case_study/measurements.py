@@ -13,21 +13,24 @@ from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.documents import read_document
+from yoloprune.engines.agreement import TOLERANCE, largest_difference
+from yoloprune.engines.benchmark import Latency, benchmark
+from yoloprune.engines.table import run_in
 from yoloprune.errors import RunError, VerificationError
 from yoloprune.evaluation.average_precision import PrecisionRecall
-from yoloprune.evaluation.evaluator import Evaluation, Protocol, evaluate
-from yoloprune.export.onnx import TOLERANCE, export_onnx
+from yoloprune.evaluation.detector import network_detector
+from yoloprune.evaluation.evaluator import Evaluation, evaluate
+from yoloprune.evaluation.protocols import PROTOCOLS
+from yoloprune.export.onnx import export_onnx
 from yoloprune.files import write_text
+from yoloprune.frontends.darknet.document import model
 from yoloprune.model.network import Network
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.tracing import cross_check
 from yoloprune.pruning.verification import Verification
-from yoloprune.report.latency import Latency, benchmark
 from yoloprune.report.study import Accuracy, Check
 from yoloprune.training.run_folder import read_network, write_network
 from yoloprune.workflows.case_study.data import read_study_data
-
-PROTOCOLS: tuple[Protocol, ...] = ("case-study", "coco")
 
 RUNS, WARMUP = 30, 3
 """Timed runs of each network, and those before them."""
@@ -85,8 +88,8 @@ def make_evaluations(run: Path, folder: Path, networks: dict[str, tuple[str, str
         path = folder / evaluation_file(row)
         if path.exists():
             continue
-        network = Network.from_state(*read_network(run / stage, name))
-        found = {protocol: _figures(evaluate(network, test, protocol)) for protocol in PROTOCOLS}
+        detector = network_detector(Network.from_state(*read_network(run / stage, name)))
+        found = {protocol: _figures(evaluate(detector, test, protocol)) for protocol in PROTOCOLS}
         write_text(path, json.dumps(found, indent=1) + "\n")
 
 
@@ -95,10 +98,10 @@ def evaluation_file(row: str) -> str:
     return f"{row.lower()}.json"
 
 
-def read_accuracy(path: Path) -> dict[Protocol, Accuracy]:
+def read_accuracy(path: Path) -> dict[str, Accuracy]:
     """Evaluations of one row by protocol."""
-    document = read_document(path, dict[Protocol, _Figures], fault=RunError)
-    found: dict[Protocol, Accuracy] = {}
+    document = read_document(path, dict[str, _Figures], fault=RunError)
+    found: dict[str, Accuracy] = {}
     for protocol, figures in document.items():
         curve = PrecisionRecall(
             precision=np.array(figures.curve.precision), recall=np.array(figures.curve.recall)
@@ -150,7 +153,9 @@ def make_benchmark(run: Path, folder: Path, networks: dict[str, tuple[str, str]]
     Rows of one architecture, such as the pruned and the fine-tuned network, share one measurement.
     """
     pairs = {row: read_network(run / stage, name) for row, (stage, name) in networks.items()}
-    different = {spec.digest(): (spec, state) for spec, state in pairs.values()}
+    different = {
+        spec.digest(): model(spec, state, title=row) for row, (spec, state) in pairs.items()
+    }
     timed = list(different.values())
     results = benchmark(timed, runs=RUNS, warmup=WARMUP)
     places = list(different)
@@ -217,13 +222,6 @@ def _group_check(spec: NetworkSpec) -> Check:
 
 def _opencv_error(spec: NetworkSpec, state: State, folder: Path) -> float:
     """Largest difference of OpenCV's head maps from ours, relative to the largest value."""
-    images = np.random.default_rng(0).random((1, *spec.input_shape)).astype(np.float32)
-    network = cv2.dnn.readNetFromDarknet(str(folder / "slim.cfg"), str(folder / "slim.weights"))
-    network.setInput(images)
-    theirs = network.forward([f"conv_{head.sources[0]}" for head in spec.heads])
-    with torch.inference_mode():
-        ours = Network.from_state(spec, state)(torch.from_numpy(images))
-    return max(
-        float(np.abs(a.numpy() - b).max() / np.abs(b).max())
-        for a, b in zip(ours, theirs, strict=True)
-    )
+    images = torch.rand(1, *spec.input_shape, generator=torch.Generator().manual_seed(0))
+    ours = run_in(model(spec, state, title="slim"), device="cpu")(images)
+    return largest_difference(run_in(folder / "slim.cfg", "opencv")(images), ours)

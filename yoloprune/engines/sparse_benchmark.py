@@ -5,24 +5,21 @@ from dataclasses import dataclass
 
 import torch
 
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import State
-from yoloprune.errors import VerificationError
-from yoloprune.model.network import Network
-from yoloprune.pruning.verification import compare
-from yoloprune.report.latency import (
+from yoloprune.engines.benchmark import (
     Latency,
     alternating_times,
-    dense_cpu_timers,
+    cpu_runners,
     latency_of,
     sample_image,
+    timer,
     times_as_fast,
-    wall_clock,
 )
+from yoloprune.engines.table import run_in
+from yoloprune.engines.zero_skipping import TITLE, LayerChoice, runner, sparse_network
+from yoloprune.errors import VerificationError
+from yoloprune.graph.model import Model
+from yoloprune.pruning.verification import compare
 from yoloprune.reporter import SILENT, Reporter
-from yoloprune.sparsity.inference import LayerChoice, SparseNetwork
-
-ENGINE = "zero-skipping"
 
 TOLERANCE = 1e-4
 """Largest relative difference of the head maps from the dense network's, in float32."""
@@ -30,7 +27,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseResult:
-    """Latencies by engine, `ENGINE` among them, all computing the same network.
+    """Latencies by engine, zero-skipping among them, all computing the same network.
 
     `speedup_vs_fastest_dense` is the median of the ratios of neighbouring runs; `relative_error` is
     that of the head maps; `layers` says how each convolution was computed.
@@ -44,37 +41,38 @@ class SparseResult:
 
 
 def benchmark_sparse(
-    spec: NetworkSpec,
-    state: State,
+    model: Model,
     *,
     runs: int,
     warmup: int,
     reporter: Reporter = SILENT,
 ) -> SparseResult:
-    """Time a network with its zeros skipped and in every dense engine, alternating run by run.
+    """Time a model with its zeros skipped and in every usual engine, alternating run by run.
 
     Threads are those of `torch.get_num_threads`. Raises
-    `VerificationError` where the outputs differ, `WeightsError` where numba is not installed.
+    `VerificationError` where the outputs differ, `MissingDependencyError` where numba is not
+    installed.
     """
-    image = sample_image(spec)
-    sparse = SparseNetwork(spec, state, threads=torch.get_num_threads())
-    with torch.inference_mode():
-        check = compare(sparse(image), Network.from_state(spec, state)(image), tolerance=TOLERANCE)
+    image = sample_image(model)
+    sparse = sparse_network(model, torch.get_num_threads())
+    skipping = runner(sparse, model)
+    dense = run_in(model, "torch", device="cpu")
+    check = compare(skipping.compute(image), dense.compute(image), tolerance=TOLERANCE)
     if not check.passed:
         raise VerificationError(
             f"zero-skipping differs from the dense network by {check.relative_error:.3g} relative, "
             f"allowed {TOLERANCE:g}: not timed"
         )
 
-    timers = {ENGINE: wall_clock(lambda: sparse(image))} | dense_cpu_timers(spec, state)
+    runners = {TITLE: skipping} | cpu_runners(model)
+    timers = {name: timer(each, image) for name, each in runners.items()}
     times = alternating_times(timers, "timing", runs=runs, warmup=warmup, reporter=reporter)
-    dense = {engine: statistics.median(series) for engine, series in times.items()}
-    del dense[ENGINE]
-    fastest = min(dense, key=lambda engine: dense[engine])
+    medians = {name: statistics.median(series) for name, series in times.items() if name != TITLE}
+    fastest = min(medians, key=lambda name: medians[name])
     return SparseResult(
         latencies={engine: latency_of(series) for engine, series in times.items()},
         fastest_dense=fastest,
-        speedup_vs_fastest_dense=times_as_fast(times[ENGINE], than=times[fastest]),
+        speedup_vs_fastest_dense=times_as_fast(times[TITLE], than=times[fastest]),
         relative_error=check.relative_error,
         layers=sparse.choices,
     )

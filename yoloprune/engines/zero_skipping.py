@@ -1,7 +1,7 @@
 """Inference that skips the zeros of a sparse network, on a CPU.
 
 `SparseConv` is one convolution, `SparseNetwork` the whole network; the inner loops are in
-`kernels.py`, where their pixels and weights lie in `layout.py`.
+`sparse_kernels.py`, where their pixels and weights lie in `sparse_layout.py`.
 
 C channels, F filters, H and W of the input, H' and W' of the output.
 """
@@ -24,10 +24,15 @@ from torch import Tensor, nn
 from yoloprune.darknet.shapes import Shape, layer_shapes, source_shapes
 from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.darknet.state import State
-from yoloprune.errors import WeightsError
+from yoloprune.engines.engine import Engine, Runner, Setup
+from yoloprune.engines.sparse_layout import Geometry, nonzeros, tile_starts, unit_size
+from yoloprune.errors import MissingDependencyError
+from yoloprune.frontends.darknet.document import pair
+from yoloprune.graph.model import Model
 from yoloprune.model.layers import ACTIVATION_FUNCTIONS, ConvLayer, folded
 from yoloprune.model.network import Network
-from yoloprune.sparsity.layout import Geometry, nonzeros, tile_starts, unit_size
+
+TITLE = "zero-skipping"
 
 SLOPES = {"leaky": 0.1, "linear": 1.0, "relie": 0.01, "relu": 0.0}
 """Activations that the kernel applies: what they multiply negative values with."""
@@ -69,8 +74,8 @@ class SparseNetwork:
         state: its weights; nothing is skipped but exact zeros.
         threads: of the sparse convolutions, at least 1; the dense ones have torch's own.
 
-    Raises `WeightsError` where numba is not installed or the state does not fit the spec,
-    `ValueError` for no threads.
+    Raises `MissingDependencyError` where numba is not installed, `WeightsError` where the state
+    does not fit the spec, `ValueError` for no threads.
     """
 
     def __init__(self, spec: NetworkSpec, state: State, *, threads: int) -> None:
@@ -123,8 +128,8 @@ class SparseConv(nn.Module):
         threads: parts that the work is split into, at least 1.
         pool: runs all parts but one; None for a single thread.
 
-    Raises `WeightsError` where numba is not installed, `ValueError` for threads without a pool and
-    for inputs that are not float32 of this shape.
+    Raises `MissingDependencyError` where numba is not installed, `ValueError` for threads without a
+    pool and for inputs that are not float32 of this shape.
     """
 
     def __init__(
@@ -245,9 +250,37 @@ def _even(count: int, parts: int) -> Iterator[tuple[int, int]]:
 
 def _kernels() -> ModuleType:
     try:
-        from yoloprune.sparsity import kernels
+        from yoloprune.engines import sparse_kernels as kernels
     except ImportError as error:
-        raise WeightsError(
+        raise MissingDependencyError(
             f"skipping zeros needs numba ({error}): pip install 'yoloprune[sparse]'"
         ) from error
     return kernels
+
+
+def load(model: Model, setup: Setup) -> Runner:
+    """A model that skips zeros where that is faster; it is timed here, layer by layer."""
+    return runner(sparse_network(model, setup.threads), model)
+
+
+def sparse_network(model: Model, threads: int) -> SparseNetwork:
+    """A Darknet network that skips zeros; raises what `SparseNetwork` raises."""
+    return SparseNetwork(*pair(model), threads=threads)
+
+
+def runner(network: SparseNetwork, model: Model) -> Runner:
+    """The runner of such a network, which was made of this model."""
+    return Runner(
+        title=TITLE,
+        outputs=tuple(model.graph.outputs),
+        compute=lambda images: network(images.cpu()),
+    )
+
+
+ZERO_SKIPPING = Engine(
+    name="zero-skipping",
+    title=TITLE,
+    load=load,
+    modules=("numba",),
+    install="pip install 'yoloprune[sparse]'",
+)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,25 +11,24 @@ from tests.colour_detector import BLUE_OBJECT, GREEN_OBJECT, colour_spec, colour
 from tests.odd_networks import SHAPES, odd_spec, opencv_rows
 from tests.random_networks import random_state
 from yoloprune.darknet.parser import parse_cfg, write_cfg
-from yoloprune.darknet.state import ConvParameters
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.darknet.weights import write_weights
-from yoloprune.data.images import letterbox, read_image, stretch
+from yoloprune.data.images import Resize, letterbox, read_image, stretch
 from yoloprune.detection.boxes import box_iou
 from yoloprune.errors import CfgError
-from yoloprune.evaluation.inference import detect_objects, inference, predict
+from yoloprune.evaluation.detector import Detector, detect_objects, network_detector
 from yoloprune.model.network import Network
 
 
-@pytest.fixture
-def network() -> Network:
-    return Network.from_state(colour_spec(), colour_state())
+def detector(spec: NetworkSpec, state: State, resize: Resize = stretch) -> Detector:
+    return replace(network_detector(Network.from_state(spec, state)), resize=resize)
 
 
-def test_detections_are_in_the_pixels_of_the_image(network: Network, tmp_path: Path) -> None:
+def test_detections_are_in_the_pixels_of_the_image(tmp_path: Path) -> None:
+    boxed = detector(colour_spec(), colour_state(), letterbox)
     paint(tmp_path / "a.png", (64, 128), {(0, 1): GREEN_OBJECT, (1, 3): BLUE_OBJECT}, cell=32)
-    found = detect_objects(
-        network, read_image(tmp_path / "a.png"), letterbox, threshold=0.5, iou_threshold=0.45
-    )
+    found = detect_objects(boxed, read_image(tmp_path / "a.png"), threshold=0.5, iou_threshold=0.45)
     boxes = dict(zip(found.labels.tolist(), found.boxes_xyxy.tolist(), strict=True))
     assert boxes == {0: [32, 0, 64, 32], 1: [96, 32, 128, 64]}
     assert found.scores.tolist() == pytest.approx([0.9999092, 0.9999092])
@@ -38,10 +38,12 @@ def test_boxes_are_cut_at_the_borders_of_the_image(tmp_path: Path) -> None:
     state = colour_state()
     # Twice as wide and high as the cell.
     state[0].bias[2:4] = np.log(2)
-    network = Network.from_state(colour_spec(), state)
     paint(tmp_path / "a.png", (32, 32), {(0, 3): GREEN_OBJECT})
     found = detect_objects(
-        network, read_image(tmp_path / "a.png"), stretch, threshold=0.5, iou_threshold=0.45
+        detector(colour_spec(), state),
+        read_image(tmp_path / "a.png"),
+        threshold=0.5,
+        iou_threshold=0.45,
     )
     assert found.boxes_xyxy.tolist() == [pytest.approx([20, 0, 32, 12])]
 
@@ -59,7 +61,7 @@ def test_a_photo_is_seen_as_by_opencv(name: str, suffix: str, tmp_path: Path) ->
     rows = torch.from_numpy(opencv_rows(cfg, weights, photo))
     channels, height, width = spec.input_shape
     fitted, _ = stretch(read_image(photo, channels), height, width)
-    found = predict(Network.from_state(spec, state), [fitted])
+    found = detector(spec, state).predict(torch.from_numpy(fitted)[None])
     corners = found.boxes[0].reshape(-1, 2, 2)
     size = torch.tensor([width, height])
     # OpenCV adds another epsilon to the variances of batch norms.
@@ -70,26 +72,25 @@ def test_a_photo_is_seen_as_by_opencv(name: str, suffix: str, tmp_path: Path) ->
 
 def test_a_grey_network_sees_colours_by_their_luma(tmp_path: Path) -> None:
     spec = odd_spec("grey")
-    network = Network.from_state(spec, random_state(spec, 3, torch.float32))
+    gray = detector(spec, random_state(spec, 3, torch.float32))
     paint(tmp_path / "a.bmp", (64, 128), {(0, 1): GREEN_OBJECT, (1, 3): BLUE_OBJECT}, cell=32)
     options = {"threshold": 0.1, "iou_threshold": 0.45}
     coloured, grey = (
-        detect_objects(network, read_image(tmp_path / "a.bmp", channels), stretch, **options)
+        detect_objects(gray, read_image(tmp_path / "a.bmp", channels), **options)
         for channels in (3, 1)
     )
     assert len(grey.scores)
     assert torch.equal(coloured.boxes_xyxy, grey.boxes_xyxy)
     odd = parse_cfg("[net]\nheight=8\nwidth=8\nchannels=4\n[convolutional]\n")
-    unfit = Network.from_state(odd, random_state(odd, 3, torch.float32))
     with pytest.raises(CfgError, match="reads 4 channels"):
-        detect_objects(unfit, read_image(tmp_path / "a.bmp"), stretch, **options)
+        detector(odd, random_state(odd, 3, torch.float32))
 
 
 def logit(probability: float) -> float:
     return math.log(probability / (1 - probability))
 
 
-def two_boxes(suppression: str) -> Network:
+def two_boxes(suppression: str) -> Detector:
     """Finds two boxes half as wide and high as any image, a third of their width apart."""
     spec = parse_cfg(
         "[net]\nchannels=3\nheight=32\nwidth=32\n"
@@ -101,7 +102,7 @@ def two_boxes(suppression: str) -> Network:
         for centre, score in ((5 / 12, 0.9951), (7 / 12, 0.9909))
     )
     parameters = ConvParameters(kernel=torch.zeros(12, 3, 1, 1), bias=torch.tensor(first + second))
-    return Network.from_state(spec, {0: parameters})
+    return detector(spec, {0: parameters})
 
 
 @pytest.mark.parametrize(
@@ -118,29 +119,27 @@ def test_suppression_is_that_of_darknets_detector_test(
     suppression: str, size: tuple[int, int], objects: int
 ) -> None:
     image = np.zeros((*size, 3), np.uint8)
-    network = two_boxes(suppression)
-    found = detect_objects(network, image, stretch, threshold=0.25, iou_threshold=0.45)
+    boxes = two_boxes(suppression)
+    found = detect_objects(boxes, image, threshold=0.25, iou_threshold=0.45)
     centres = [5 / 12, 7 / 12][:objects]
     assert found.scores.tolist() == pytest.approx([0.9951, 0.9909][:objects], abs=1e-4)
     assert found.boxes_xyxy[:, ::2].mean(dim=1).tolist() == pytest.approx(
         [centre * size[1] for centre in centres], abs=1e-3
     )
     # OpenCV and others know the IoU alone.
-    plain = detect_objects(network, image, stretch, threshold=0.25, iou_threshold=0.45, iou=box_iou)
+    plain = detect_objects(boxes, image, threshold=0.25, iou_threshold=0.45, iou=box_iou)
     assert len(plain.scores) == 1
 
 
-def test_a_network_runs_in_its_own_dtype(network: Network) -> None:
-    images = [np.zeros((3, 32, 32), np.float32)] * 3
-    assert predict(network, images).boxes.shape == (3, 16, 4)
-    assert predict(network.double(), images).boxes.dtype == torch.float64
+def test_a_network_runs_in_its_own_dtype() -> None:
+    network = Network.from_state(colour_spec(), colour_state())
+    images = torch.zeros(3, 3, 32, 32)
+    assert network_detector(network).predict(images).boxes.shape == (3, 16, 4)
+    assert network_detector(network.double()).predict(images).boxes.dtype == torch.float64
 
 
-def test_inference_is_left_even_by_an_error(network: Network) -> None:
-    network.train()
-    with pytest.raises(ZeroDivisionError), inference(network):
-        assert not network.training
-        assert not torch.is_grad_enabled()
-        raise ZeroDivisionError
-    assert network.training
-    assert torch.is_grad_enabled()
+def test_gradients_and_the_mode_of_the_network_stay() -> None:
+    network = Network.from_state(colour_spec(), colour_state()).train()
+    found = network_detector(network).predict(torch.zeros(1, 3, 32, 32))
+    assert network.training and torch.is_grad_enabled()
+    assert not found.boxes.requires_grad

@@ -5,15 +5,17 @@ import torch
 
 from tests.random_networks import random_state
 from yoloprune.darknet.zoo import yolov3_tiny
-from yoloprune.report import latency
-from yoloprune.report.latency import benchmark, what_binds
+from yoloprune.engines import benchmark as stopwatch
+from yoloprune.engines.benchmark import benchmark, what_binds
+from yoloprune.errors import UsageError
+from yoloprune.frontends.darknet.document import model
 
 SPEC = yolov3_tiny(classes=1, width=0.0625, size=(32, 32))
-STATE = random_state(SPEC, 1, torch.float32)
+MODEL = model(SPEC, random_state(SPEC, 1, torch.float32), title="tiny")
 
 
 def test_every_engine_times_both_networks() -> None:
-    results = benchmark([(SPEC, STATE), (SPEC, STATE)], runs=3, warmup=1)
+    results = benchmark([MODEL, MODEL], runs=3, warmup=1)
     assert [result.engine for result in results] == ["torch eager", "ONNX Runtime"]
     for result in results:
         assert len(result.latencies) == 2
@@ -21,24 +23,31 @@ def test_every_engine_times_both_networks() -> None:
         assert result.speedup is not None and result.speedup > 0
 
 
+def test_engines_may_be_chosen() -> None:
+    results = benchmark([MODEL], engines=["opencv", "torch"], device="cpu", runs=1, warmup=0)
+    assert [result.engine for result in results] == ["OpenCV", "torch eager"]
+    with pytest.raises(UsageError, match="OpenCV runs on cpu here, not on meta"):
+        benchmark([MODEL], engines=["opencv"], device="meta", runs=1, warmup=0)
+
+
 def test_runs_alternate_and_the_ratio_pairs_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     # The machine slows down tenfold half way: the ratio must not notice.
     times = {"first": iter([4.0, 4.0, 40.0, 40.0]), "second": iter([2.0, 2.0, 20.0, 20.0])}
 
-    def engine(spec: object, state: object) -> latency.Timer:
+    def timer(runner: object, images: object) -> stopwatch.Timer:
         name = ["first", "second"][len(made)]
         made.append(name)
 
-        def timer() -> float:
+        def timed() -> float:
             calls.append(name)
             return next(times[name])
 
-        return timer
+        return timed
 
     made: list[str] = []
-    monkeypatch.setattr(latency, "_engines", lambda: {"test": engine})
-    (result,) = benchmark([(SPEC, STATE), (SPEC, STATE)], runs=4, warmup=0)
+    monkeypatch.setattr(stopwatch, "timer", timer)
+    (result,) = benchmark([MODEL, MODEL], engines=["torch"], runs=4, warmup=0)
     assert calls == ["first", "second"] * 4
     assert result.speedup == 2.0
     assert result.latencies[0].p95 == 40.0

@@ -21,11 +21,11 @@ from yoloprune.darknet.options import ACTIVATIONS
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.darknet.zoo import yolov3_tiny
-from yoloprune.errors import PlanError, WeightsError
+from yoloprune.engines import zero_skipping
+from yoloprune.engines.zero_skipping import SparseConv, SparseNetwork
+from yoloprune.errors import MissingDependencyError, PlanError
 from yoloprune.model.layers import ACTIVATION_FUNCTIONS
 from yoloprune.model.network import Network
-from yoloprune.sparsity import inference
-from yoloprune.sparsity.inference import SparseConv, SparseNetwork
 from yoloprune.sparsity.masks import MaskSettings, apply_masks, magnitude_masks
 
 TINY = yolov3_tiny(classes=1, width=0.125, size=(64, 64))
@@ -77,16 +77,16 @@ def test_a_convolution_of_any_shape_is_what_torch_computes(
         gone = gone[torch.arange(len(kernel)) // 4]
     kernel[gone] = 0
     bias = torch.randn(conv.filters, generator=generator)
-    alone = inference.SPREAD_ALONE if seed % 2 else 0
+    alone = zero_skipping.SPREAD_ALONE if seed % 2 else 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "ALONE", -1)  # However little work there is.
+        patch.setattr(zero_skipping, "ALONE", -1)  # However little work there is.
         layer = SparseConv(conv, kernel, bias, shape, threads=threads, pool=POOL)
     sums = F.conv2d(x, kernel, bias, stride=(conv.stride_y, conv.stride_x), padding=conv.padding,
                     dilation=conv.dilation, groups=conv.groups)  # fmt: skip
     expected = ACTIVATION_FUNCTIONS[conv.activation](sums)
     for _ in range(2):  # Nothing may be left over from the run before.
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(inference, "SPREAD_ALONE", alone)
+            patch.setattr(zero_skipping, "SPREAD_ALONE", alone)
             found = layer(x)
         assert found.shape == expected.shape
         # `stair` jumps, and rounding may fall on either side.
@@ -119,7 +119,7 @@ def always(choose_sparse: bool) -> object:
 def test_a_network_is_the_dense_one_whatever_is_chosen(
     skip: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference, "_milliseconds", always(skip))
+    monkeypatch.setattr(zero_skipping, "_milliseconds", always(skip))
     dense, sparse, images = sparse_pair(TINY, 3)
     assert [choice.is_sparse for choice in sparse.choices] == [skip] * len(TINY.convs)
     first = sparse(images)
@@ -133,7 +133,7 @@ def test_a_network_is_the_dense_one_whatever_is_chosen(
 @given(network_specs(activations=("leaky", "mish", "linear")), st.integers(0, 2**31))
 def test_random_networks_are_the_dense_ones(spec: NetworkSpec, seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "_milliseconds", always(True))
+        patch.setattr(zero_skipping, "_milliseconds", always(True))
         try:
             dense, sparse, images = sparse_pair(spec, seed)
         except PlanError:
@@ -145,7 +145,7 @@ def test_random_networks_are_the_dense_ones(spec: NetworkSpec, seed: int) -> Non
 
 def test_each_layer_gets_what_was_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = cycle([[1.0, 2.0], [2.0, 1.0], [1.0, 1.0]])
-    monkeypatch.setattr(inference, "_milliseconds", lambda layers, x: next(measured))
+    monkeypatch.setattr(zero_skipping, "_milliseconds", lambda layers, x: next(measured))
     _, sparse, _ = sparse_pair(TINY, 3)
     assert [choice.index for choice in sparse.choices] == [conv.index for conv in TINY.convs]
     for number, choice in enumerate(sparse.choices):
@@ -159,8 +159,8 @@ def test_layers_are_timed_in_turn_and_the_best_run_counts(monkeypatch: pytest.Mo
     lasting = [5.0, 7.0, 4.0, 8.0, 6.0, 7.5]
     steps = ((0.0, seconds) for seconds in lasting)
     clock = accumulate(chain([0.0, 0.0], *steps))  # The first run of each is not timed.
-    monkeypatch.setattr(inference, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    assert inference._milliseconds(layers, torch.zeros(1)) == pytest.approx([4e3, 7e3])
+    monkeypatch.setattr(zero_skipping, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert zero_skipping._milliseconds(layers, torch.zeros(1)) == pytest.approx([4e3, 7e3])
 
 
 def ones_layer(**options: object) -> SparseConv:
@@ -184,7 +184,7 @@ def test_other_inputs_and_threads_than_it_was_made_for_are_refused() -> None:
         SparseNetwork(TINY, random_state(TINY, 1, torch.float32), threads=0)
 
 
-@pytest.mark.parametrize("activation", sorted(inference.SLOPES))
+@pytest.mark.parametrize("activation", sorted(zero_skipping.SLOPES))
 def test_infinities_and_nan_are_activated_as_torch_does(activation: str) -> None:
     conv = replace(TINY.convs[0], filters=3, size=1, padding=0, stride_x=1, stride_y=1,
                    batch_normalize=False, activation=activation)  # fmt: skip
@@ -195,7 +195,7 @@ def test_infinities_and_nan_are_activated_as_torch_does(activation: str) -> None
 
 
 def test_one_call_at_a_time_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "_milliseconds", always(True))
+    monkeypatch.setattr(zero_skipping, "_milliseconds", always(True))
     _, sparse, images = sparse_pair(TINY, 3)
     inside: list[int] = []
     most = []
@@ -221,9 +221,9 @@ def test_the_state_and_torchs_random_numbers_are_left_alone() -> None:
     images = torch.rand(1, 3, 8, 8)
     before = torch.get_rng_state()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "TRIALS", 1)
+        patch.setattr(zero_skipping, "TRIALS", 1)
         network = SparseNetwork(bare, state, threads=1)
-        patch.setattr(inference, "_milliseconds", always(True))
+        patch.setattr(zero_skipping, "_milliseconds", always(True))
         skipping = SparseNetwork(bare, state, threads=1)
     assert torch.equal(torch.get_rng_state(), before)
     expected = [network(images)[0], skipping(images)[0]]
@@ -244,7 +244,7 @@ def test_a_damaged_cache_is_made_anew(
 ) -> None:
     from numba import config, types
 
-    from yoloprune.sparsity.kernels import compiled
+    from yoloprune.engines.sparse_kernels import compiled
 
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     decorate = compiled(types.Array(types.float32, 1, "C"))
@@ -265,7 +265,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     from numba import config, types
     from numba.core import caching
 
-    from yoloprune.sparsity.kernels import compiled
+    from yoloprune.engines.sparse_kernels import compiled
 
     def full(*_: object) -> None:
         raise OSError(errno.EFBIG, "File too large")
@@ -278,7 +278,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 
 
 def test_without_numba_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "yoloprune.sparsity.kernels", None)
-    monkeypatch.delattr("yoloprune.sparsity.kernels", raising=False)
-    with pytest.raises(WeightsError, match=r"numba.*yoloprune\[sparse\]"):
+    monkeypatch.setitem(sys.modules, "yoloprune.engines.sparse_kernels", None)
+    monkeypatch.delattr("yoloprune.engines.sparse_kernels", raising=False)
+    with pytest.raises(MissingDependencyError, match=r"numba.*yoloprune\[sparse\]"):
         SparseNetwork(TINY, random_state(TINY, 1, torch.float32), threads=1)

@@ -1,0 +1,28 @@
+"""Where torch computes: the CPU, or a GPU."""
+
+import torch
+
+from yoloprune.errors import UsageError
+
+AUTO = "auto"
+"""A GPU where torch has one, otherwise the CPU."""
+
+DEVICES = (AUTO, "cpu", "cuda")
+
+
+def torch_device(name: str | torch.device = AUTO) -> torch.device:
+    """The device of this name: `auto`, `cpu`, `cuda`, or one that torch knows (`cuda:1`).
+
+    Raises `UsageError` for a name that torch does not know, and for a GPU where there is none.
+    """
+    if name == AUTO:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(
+            f"device {name!r} is not known: choose one of {', '.join(DEVICES)}"
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {name}: torch finds no such GPU here")
+    return device

@@ -1,0 +1,1 @@
+"""What runs networks: one protocol, a row an engine."""

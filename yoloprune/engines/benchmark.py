@@ -1,0 +1,208 @@
+"""Latency of networks, measured so that the comparison can be trusted.
+
+The networks alternate run by run, so that a machine that slows down slows both; the ratio is the
+median of the ratios of neighboring runs. Batch 1, warm-up first, on a GPU with CUDA events.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from yoloprune.darknet.cost import cost
+from yoloprune.devices import AUTO
+from yoloprune.engines.engine import Runner
+from yoloprune.engines.table import ENGINES, engine_named, run_in
+from yoloprune.frontends.darknet.document import darknet
+from yoloprune.graph.model import Model
+from yoloprune.reporter import SILENT, Reporter
+
+LEAST_SAVING = 1.2
+"""Times fewer MACs from which on a comparison can tell what binds."""
+
+Timer = Callable[[], float]
+"""Runs a network once and gives the milliseconds that it took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Milliseconds per image of one network; raises `ValueError` for times that cannot be."""
+
+    median: float
+    p95: float
+    runs: int
+
+    def __post_init__(self) -> None:
+        if not (0 < self.median < math.inf and 0 < self.p95 < math.inf):
+            raise ValueError(f"times must be above 0, not {self.median:g} and {self.p95:g} ms")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineResult:
+    """One engine's latencies, one a network in the order given.
+
+    `speedup` is first over second, None unless there are two networks; `bound_by` says what the
+    second's time follows: "MACs" or "layer count".
+    """
+
+    engine: str
+    latencies: tuple[Latency, ...]
+    speedup: float | None
+    bound_by: str | None
+
+
+def default_engines() -> tuple[str, ...]:
+    """Names of the engines that are timed unless others are asked for: those installed."""
+    return tuple(name for name, row in ENGINES.items() if row.compared and not row.missing)
+
+
+def benchmark(
+    models: Sequence[Model],
+    *,
+    engines: Sequence[str] = (),
+    device: str = AUTO,
+    runs: int,
+    warmup: int,
+    reporter: Reporter = SILENT,
+) -> list[EngineResult]:
+    """Time models in the engines of these names, or in every usual one that is installed.
+
+    Threads are those of `torch.get_num_threads`. Raises
+    `UsageError` for an engine that is not known or not on this device, `MissingDependencyError` for
+    one that is not installed.
+    """
+    macs = [cost(darknet(model).spec).macs for model in models]
+    results = []
+    for engine, place in places(engines, device):
+        runners = [run_in(model, engine, device=place, batch=1) for model in models]
+        timers = {
+            str(n): timer(runner, sample_image(model))
+            for n, (runner, model) in enumerate(zip(runners, models, strict=True))
+        }
+        title = runners[0].title
+        found = alternating_times(timers, title, runs=runs, warmup=warmup, reporter=reporter)
+        times = list(found.values())
+        speedup = bound_by = None
+        if len(times) == 2:
+            speedup = times_as_fast(times[1], than=times[0])
+            bound_by = what_binds(speedup, macs[0] / macs[1])
+        results.append(
+            EngineResult(
+                engine=title,
+                latencies=tuple(latency_of(series) for series in times),
+                speedup=speedup,
+                bound_by=bound_by,
+            )
+        )
+    return results
+
+
+def places(engines: Sequence[str], device: str) -> Iterator[tuple[str, str]]:
+    """Engines and the devices that each is timed on, in order.
+
+    Usual engines are timed on every device that they have, a GPU first: the first is the one that a
+    report's table shows.
+    """
+    if engines:
+        yield from ((engine, device) for engine in engines)
+        return
+    usual = default_engines()
+    if device == AUTO:
+        if torch.cuda.is_available():
+            yield from ((name, "cuda") for name in usual if "cuda" in engine_named(name).devices)
+        device = "cpu"
+    yield from ((name, device) for name in usual if device in engine_named(name).devices)
+
+
+def cpu_runners(model: Model) -> dict[str, Runner]:
+    """A model in every usual engine that is installed and runs on the CPU, by title."""
+    runners = [run_in(model, name, device=place, batch=1) for name, place in places((), "cpu")]
+    return {runner.title: runner for runner in runners}
+
+
+def alternating_times(
+    timers: Mapping[str, Timer],
+    what: str,
+    *,
+    runs: int,
+    warmup: int,
+    reporter: Reporter = SILENT,
+) -> dict[str, list[float]]:
+    """Milliseconds of each run of each timer, in turn, after a warm-up; shown as `what`."""
+    for _ in reporter.track(range(warmup), f"{what}: warm-up"):
+        for run in timers.values():
+            run()
+    times: dict[str, list[float]] = {name: [] for name in timers}
+    for _ in reporter.track(range(runs), what):
+        for name, run in timers.items():
+            times[name].append(run())
+    return times
+
+
+def times_as_fast(series: Sequence[float], than: Sequence[float]) -> float:
+    """How many times as fast one was than another: the median of neighboring runs' ratios."""
+    return statistics.median(b / a for a, b in zip(series, than, strict=True))
+
+
+def what_binds(speedup: float, fewer_macs: float) -> str | None:
+    """Whether time followed the MACs: "MACs" if half of their saving, in logarithms, shows.
+
+    None where so few MACs were saved that the answer would be noise.
+
+    Pruning channels leaves the number of layers as it was; where each layer costs a fixed time (a
+    kernel launch on a GPU at batch 1), fewer MACs save little.
+    """
+    if fewer_macs < LEAST_SAVING:
+        return None
+    share = math.log(max(speedup, 1e-9)) / math.log(fewer_macs)
+    return "MACs" if share >= 0.5 else "layer count"
+
+
+def latency_of(series: list[float]) -> Latency:
+    """Summary of a network's times in milliseconds."""
+    ordered = sorted(series)
+    p95 = ordered[min(len(ordered) - 1, math.ceil(0.95 * len(ordered)) - 1)]
+    return Latency(median=statistics.median(series), p95=p95, runs=len(series))
+
+
+def sample_image(model: Model) -> Tensor:
+    """What is timed: (1, C, H, W), uniform noise."""
+    (image,) = model.graph.inputs.values()
+    sizes = [size for size in image.shape[1:] if isinstance(size, int)]
+    return torch.rand(1, *sizes, generator=torch.Generator().manual_seed(0))
+
+
+def timer(runner: Runner, images: Tensor) -> Timer:
+    """The stopwatch of a runner on these images, which lie where it computes."""
+    placed = images.to(runner.device)
+    if runner.device.type == "cuda":
+        return _cuda_timer(lambda: runner.compute(placed))
+    return wall_clock(lambda: runner.compute(placed))
+
+
+def wall_clock(run: Callable[[], object]) -> Timer:
+    """The timer of a call that has finished its work when it returns."""
+
+    def timed() -> float:
+        start = time.perf_counter()
+        run()
+        return 1e3 * (time.perf_counter() - start)
+
+    return timed
+
+
+def _cuda_timer(run: Callable[[], object]) -> Timer:
+    def timed() -> float:
+        # torch leaves the event's constructor untyped.
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        start.record()
+        run()
+        end.record()
+        torch.cuda.synchronize()
+        return float(start.elapsed_time(end))
+
+    return timed

@@ -1,0 +1,59 @@
+"""The table of engines, and how a network gets into one of them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from yoloprune.devices import AUTO, torch_device
+from yoloprune.engines.engine import Engine, Runner
+from yoloprune.engines.onnxruntime import ONNXRUNTIME
+from yoloprune.engines.opencv import OPENCV
+from yoloprune.engines.openvino import OPENVINO
+from yoloprune.engines.torch import TORCH
+from yoloprune.engines.zero_skipping import ZERO_SKIPPING
+from yoloprune.errors import UsageError
+from yoloprune.graph.model import Model
+
+ENGINES: Mapping[str, Engine] = {
+    engine.name: engine for engine in (TORCH, ONNXRUNTIME, OPENVINO, OPENCV, ZERO_SKIPPING)
+}
+
+DEFAULT_ENGINE = TORCH.name
+
+
+def engine_named(name: str) -> Engine:
+    """The engine of this name; raises `UsageError` if there is none."""
+    if name not in ENGINES:
+        raise UsageError(f"engine {name!r} is not known: choose one of {', '.join(ENGINES)}")
+    return ENGINES[name]
+
+
+def run_in(
+    source: Model | str | Path,
+    engine: str = DEFAULT_ENGINE,
+    *,
+    device: str | torch.device = AUTO,
+    dtype: torch.dtype = torch.float32,
+    threads: int | None = None,
+    batch: int | None = None,
+) -> Runner:
+    """Load a model, or a file that the engine reads itself, into an engine.
+
+    Device `auto` is a GPU where the engine and torch have one, otherwise the CPU. `batch` fixes the
+    number of images, which some engines repay with speed. Raises `UsageError` for settings or files
+    that the engine does not know, `MissingDependencyError` where it is not installed.
+    """
+    row = engine_named(engine)
+    row.require()
+    place = torch_device(device)
+    if device == AUTO and place.type not in row.devices:
+        place = torch.device(row.devices[0])
+    setup = row.setup(device=place, dtype=dtype, threads=threads, batch=batch)
+    if isinstance(source, Model):
+        return row.load(source, setup)
+    path = Path(source)
+    if row.read is None or path.suffix.lower() not in row.suffixes:
+        known = f"files ending in {', '.join(row.suffixes)}" if row.suffixes else "no files"
+        raise UsageError(f"{path}: {row.title} reads {known}")
+    return row.read(path, setup)

@@ -1,0 +1,116 @@
+"""A network that finds boxes, wherever it computes.
+
+B images of C channels and H x W pixels, N boxes an image.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from yoloprune.darknet.spec import NetworkSpec, class_count
+from yoloprune.data.images import Image, Resize, darknet_resize, image_channels, in_channels
+from yoloprune.detection.boxes import boxes_to_image, clip_boxes
+from yoloprune.detection.decode import Detections, Predictions, decode
+from yoloprune.detection.nms import PairwiseIou, darknet_overlap, select_detections
+from yoloprune.detection.placement import Placement
+from yoloprune.engines.engine import Runner
+from yoloprune.engines.torch import runner
+from yoloprune.model.network import Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Detector:
+    """What finds boxes in images.
+
+    Attributes:
+        input_shape: (channels, height, width) of its input.
+        classes: how many it tells apart.
+        predict: inputs (B, C, H, W) float32 in [0, 1] to every box, which lies on the CPU.
+        resize: how it is shown an image, unless a protocol says otherwise.
+        overlap: what suppression holds against its threshold, for an image whose (width, height)
+            in input pixels are given.
+        batch_size: how many images at once are a good number.
+        concurrent: whether several threads may call it at once, each computing for itself.
+    """
+
+    input_shape: tuple[int, int, int]
+    classes: int
+    predict: Callable[[Tensor], Predictions]
+    resize: Resize
+    overlap: Callable[[tuple[float, float]], PairwiseIou]
+    batch_size: int = 2
+    concurrent: bool = False
+
+
+def darknet_detector(spec: NetworkSpec, run: Runner) -> Detector:
+    """A Darknet network in an engine, which gives its heads' raw maps.
+
+    Raises `CfgError` if the network has no heads, or heads with different numbers of classes, or
+    reads neither RGB nor gray.
+    """
+    image_channels(spec)
+
+    def predict(images: Tensor) -> Predictions:
+        with torch.no_grad():
+            found = decode(spec, run.compute(images))
+        return Predictions(
+            boxes=found.boxes.cpu(),
+            objectness=found.objectness.cpu(),
+            classes=found.classes.cpu(),
+        )
+
+    return Detector(
+        input_shape=spec.input_shape,
+        classes=class_count(spec),
+        predict=predict,
+        resize=darknet_resize(spec),
+        overlap=partial(darknet_overlap, spec),
+        # More take memory and, on a CPU, save no time.
+        batch_size=2 if run.device.type == "cpu" else 16,
+        concurrent=run.concurrent,
+    )
+
+
+def network_detector(network: Network) -> Detector:
+    """A network as it is now, in evaluation mode, where it lies; raises `CfgError` as above."""
+    names = [f"head_{head.index}" for head in network.spec.heads]
+    return darknet_detector(network.spec, runner(network, names))
+
+
+def detect_objects(
+    detector: Detector,
+    image: Image,
+    *,
+    threshold: float,
+    iou_threshold: float,
+    iou: PairwiseIou | None = None,
+) -> Detections:
+    """What a detector finds in one image, highest score first, in the image's own pixels.
+
+    The image is RGB or what the detector reads. Scores are objectness x class and above
+    `threshold`; suppression is per class, and by `iou` or else by the detector's own overlap.
+    """
+    channels, height, width = detector.input_shape
+    fitted, placement = detector.resize(in_channels(image, channels), height, width)
+    if iou is None:
+        extent = (placement.scale[0] * image.shape[1], placement.scale[1] * image.shape[0])
+        iou = detector.overlap(extent)
+    predictions = detector.predict(torch.from_numpy(fitted)[None])
+    (found,) = select_detections(predictions, threshold, iou_threshold, iou=iou)
+    return in_image(found, placement, image.shape[:2])
+
+
+def in_image(detections: Detections, placement: Placement, size: tuple[int, ...]) -> Detections:
+    """Detections in network input pixels, moved to image pixels and cut at the image's borders.
+
+    `size` is the image's (height, width).
+    """
+    boxes = boxes_to_image(detections.boxes_xyxy, placement)
+    return Detections(
+        boxes_xyxy=clip_boxes(boxes, size[1], size[0]),
+        scores=detections.scores,
+        labels=detections.labels,
+    )

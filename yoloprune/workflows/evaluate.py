@@ -1,0 +1,43 @@
+"""Mean average precision of a model on labelled images."""
+
+from pathlib import Path
+
+from yoloprune.data.dataset import Dataset
+from yoloprune.data.read import read_dataset
+from yoloprune.devices import AUTO
+from yoloprune.engines.table import DEFAULT_ENGINE
+from yoloprune.evaluation import evaluator
+from yoloprune.evaluation.detector import Detector
+from yoloprune.evaluation.evaluator import Evaluation
+from yoloprune.evaluation.protocols import DEFAULT_PROTOCOL, Protocol
+from yoloprune.graph.model import Model
+from yoloprune.reporter import SILENT, Reporter
+from yoloprune.workflows.detectors import detector
+from yoloprune.workflows.training_data import tell_remarks
+
+
+def evaluate(
+    model: Model | Detector | str | Path,
+    data: Dataset | str | Path,
+    *,
+    protocol: str | Protocol = DEFAULT_PROTOCOL,
+    split: str | None = None,
+    limit: int | None = None,
+    engine: str = DEFAULT_ENGINE,
+    device: str = AUTO,
+    reporter: Reporter = SILENT,
+) -> Evaluation:
+    """Evaluate a model, or the network at this path, on a data set, or on the one at this path.
+
+    The protocol is a row of `PROTOCOLS`, by name, or one with thresholds of its own, such as
+    `coco(threshold=0.1)`. Of a path, the images are those of `split`, or of test, val or valid as
+    found, of which the first `limit` count. Raises `DatasetError` for data that cannot be read,
+    and whatever `detector` raises.
+    """
+    if not isinstance(model, Detector):
+        model = detector(model, engine=engine, device=device)
+    if not isinstance(data, Dataset):
+        path = Path(data)
+        data = read_dataset(path, classes=model.classes, split=split, limit=limit)
+        tell_remarks(path, data, reporter)
+    return evaluator.evaluate(model, data, protocol, reporter=reporter)

@@ -1,0 +1,66 @@
+"""A model in another format, checked before it appears."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from yoloprune.export.format import ExportCheck
+from yoloprune.export.interface import OnnxForm, decodes
+from yoloprune.export.table import format_of
+from yoloprune.frontends.darknet.document import darknet
+from yoloprune.graph.model import Model
+from yoloprune.report.shown import Result, Shown
+from yoloprune.reporter import SILENT, Reporter
+from yoloprune.workflows.models import opened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Exported(Result):
+    """A file that was written and checked; `images` is the shape of what it reads."""
+
+    path: Path
+    images: tuple[int, ...]
+    check: ExportCheck
+
+    def shown(self) -> Shown:
+        """What it reads and gives, and how far it is from torch."""
+        outputs = ", ".join(f"{name} {list(shape)}" for name, shape in self.check.outputs.items())
+        agreed = f"{self.check.engine} = torch: relative error {self.check.relative_error:.2g}"
+        return Shown(
+            title=f"Export to {self.path}",
+            summary=f"{self.path}: {agreed}",
+            lines=[f"{self.path}: images {list(self.images)} -> {outputs}", agreed],
+            document={"file": str(self.path), "images": list(self.images)} | asdict(self.check),
+        )
+
+
+def export(
+    model: Model | str | Path,
+    path: str | Path,
+    *,
+    decode: bool | None = None,
+    names: Sequence[str] | None = None,
+    batch: int | None = None,
+    reporter: Reporter = SILENT,
+) -> Exported:
+    """Write a model in the format that the suffix of `path` says.
+
+    With `decode` the file gives boxes and scores instead of the heads' raw maps; by default it does
+    so where there are heads. `names` of the classes are the model's own unless given; `batch` fixes
+    the number of images. Raises `UsageError` for another suffix, `CfgError` where there are no
+    boxes to decode, `VerificationError` where an engine computes something else from the file,
+    `MissingDependencyError` where that engine is not installed.
+    """
+    model, path = opened(model), Path(path)
+    row = format_of(path)
+    row.require()
+    names = names or model.document.names
+    form = OnnxForm(
+        decoded=decodes(darknet(model).spec, decode),
+        names=None if names is None else tuple(names),
+        batch=batch,
+    )
+    with reporter.stage(f"exporting and checking {path.name}"):
+        check = row.write(model, path, form)
+    spec = darknet(model).spec
+    return Exported(path=path, images=(batch or 1, *spec.input_shape), check=check)

@@ -1,0 +1,123 @@
+"""A pruned folder, proven again, and its files run by the engines that read them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from yoloprune.data.calibration import proof_images
+from yoloprune.devices import AUTO
+from yoloprune.engines.agreement import check_engine
+from yoloprune.engines.table import DEFAULT_ENGINE, engine_named
+from yoloprune.export.format import ExportCheck
+from yoloprune.export.table import FORMATS
+from yoloprune.frontends.darknet.document import pair
+from yoloprune.graph.model import Model
+from yoloprune.pruning.recovery import head_errors
+from yoloprune.report.pruning import head_line, proof_lines, recovery_lines
+from yoloprune.report.shown import Result, Shown
+from yoloprune.reporter import SILENT, Reporter
+from yoloprune.workflows.cut import Cut, read_cut
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadErrors:
+    """How far each head is from the dense one, on so many images: as pruned, and recovered."""
+
+    images: int
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Verified(Result):
+    """What was proven of a folder.
+
+    `heads` are there where the weights were recovered and images were given; `exports` are the
+    checks of exported files, by file name; `engine_error` is that of an engine that was asked for.
+    """
+
+    folder: Path
+    cut: Cut
+    heads: HeadErrors | None
+    exports: Mapping[str, ExportCheck]
+    engine: str
+    engine_error: float | None
+
+    def shown(self) -> Shown:
+        """One statement a line."""
+        proof = self.cut.proof
+        lines = proof_lines(proof)
+        if self.cut.recovery is not None:
+            lines.append("after that surgery the weights were recovered, as report.json says:")
+            lines += recovery_lines(self.cut.recovery)
+        if (heads := self.heads) is not None:
+            lines.append(head_line(heads.images, "images given here", heads.before, heads.after))
+        for name, check in self.exports.items():
+            lines.append(f"{name} = slim.weights: relative error {check.relative_error:.2g}")
+        if self.engine_error is not None:
+            title = engine_named(self.engine).title
+            lines.append(f"{title} = torch: relative error {self.engine_error:.2g}")
+        verified = f"{self.folder}: verified"
+        return Shown(
+            title=f"Verification of {self.folder}",
+            summary=f"{verified}; {lines[0]}",
+            lines=[*lines, verified],
+            document={
+                "folder": str(self.folder),
+                "proof": asdict(proof),
+                "recovery": self.cut.recovery,
+                "heads": None if heads is None else asdict(heads),
+                "exports": {name: asdict(check) for name, check in self.exports.items()},
+                "engine": self.engine,
+                "engine_error": self.engine_error,
+            },
+        )
+
+
+def verify(
+    folder: str | Path,
+    dense: Model | str | Path,
+    *,
+    images: str | Path | None = None,
+    engine: str = DEFAULT_ENGINE,
+    device: str = AUTO,
+    reporter: Reporter = SILENT,
+) -> Verified:
+    """Prove again that a pruned folder is exactly what its plan makes of the dense network.
+
+    The proof runs in float64 on noise and on some of the `images` (a folder, list or .data file).
+    Exported files in the folder are checked too, and that another engine than torch, or another
+    device than the CPU, computes the slim network alike. Raises `VerificationError` where anything
+    differs, and what `read_cut` raises.
+    """
+    folder = Path(folder)
+    cut = read_cut(folder, dense, images=images, reporter=reporter)
+    exports = {}
+    for row in FORMATS.values():
+        path = folder / f"slim{row.suffix}"
+        if path.exists():
+            with reporter.stage(f"running {path.name}"):
+                exports[path.name] = row.check(cut.slim, path)
+    error = None
+    if (engine, device) != (DEFAULT_ENGINE, AUTO):
+        with reporter.stage(f"running in {engine_named(engine).title}"):
+            error = check_engine(cut.slim, engine, device)
+    return Verified(
+        folder=folder,
+        cut=cut,
+        heads=None if images is None else _head_errors(cut, Path(images)),
+        exports=exports,
+        engine=engine,
+        engine_error=error,
+    )
+
+
+def _head_errors(cut: Cut, images: Path) -> HeadErrors | None:
+    """What recovery has left of the heads' errors, on the images; None without a recovery."""
+    if cut.recovery is None:
+        return None
+    spec, state = pair(cut.slim)
+    batch = proof_images(spec, images)[1:].float()
+    exact = pair(cut.exact)[1]
+    before, after = head_errors(*pair(cut.dense), spec, [exact, state], batch)
+    return HeadErrors(images=len(batch), before=tuple(before), after=tuple(after))
