@@ -20,8 +20,8 @@ from tests.workflows.case_study.tiny import TINY, torch_alone
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import yolov3
+from yoloprune.engines import benchmark
 from yoloprune.model.initialization import training_state
-from yoloprune.report import latency
 from yoloprune.workflows.case_study.settings import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +80,7 @@ def session(
     tmp_path = tmp_path_factory.mktemp("documented")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(PRESETS, "full", TINY)
-    monkeypatch.setattr(latency, "_engines", torch_alone)
+    monkeypatch.setattr(benchmark, "default_engines", torch_alone)
     paint(tmp_path / "painted", train=12, test=4)
     spec = yolov3(classes=1, width=0.0625, size=(64, 64))
     write_cfg(tmp_path / "yolo.cfg", spec)
