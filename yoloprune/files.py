@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -271,3 +272,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all."""
     with write_atomically(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write plain data as JSON, a field a line, whole or not at all; paths become text."""
+    write_text(path, json.dumps(document, indent=1, default=str) + "\n")

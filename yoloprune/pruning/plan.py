@@ -1,6 +1,5 @@
 """A pruning plan: plain data that says which channels stay, and survives a trip through JSON."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -11,7 +10,7 @@ import numpy as np
 
 from yoloprune.documents import read_document
 from yoloprune.errors import PlanError
-from yoloprune.files import write_text
+from yoloprune.files import write_json
 from yoloprune.pruning.groups import DependencyGraph
 
 KeepIndices = tuple[int, ...]
@@ -199,7 +198,7 @@ def write_plan(path: Path, graph: DependencyGraph, plan: PruningPlan) -> None:
             layer: _Layer(keep=filters) for layer, filters in kept_filters(graph, plan).items()
         },
     )
-    write_text(path, json.dumps(asdict(document), indent=1) + "\n")
+    write_json(path, asdict(document))
 
 
 def read_plan(path: Path, graph: DependencyGraph) -> PruningPlan:

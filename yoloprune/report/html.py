@@ -3,7 +3,6 @@
 The page itself is `templates/report.html`; here it gets its tables, charts and words.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from yoloprune.files import write_text
+from yoloprune.files import write_json, write_text
 from yoloprune.report.group_graph import group_chart
 from yoloprune.report.markdown import command_script, report_json, report_markdown
 from yoloprune.report.pictures import example_pictures, jpeg_data_uri
@@ -69,8 +68,7 @@ def write_report(folder: Path, study: Study) -> None:
     """Write `REPORTS` into a folder."""
     write_text(folder / "report.html", report_html(study))
     write_text(folder / "report.md", report_markdown(study))
-    document = json.dumps(report_json(study), indent=1, default=str) + "\n"
-    write_text(folder / "report.json", document)
+    write_json(folder / "report.json", report_json(study))
 
 
 def report_html(study: Study) -> str:

@@ -16,7 +16,7 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import parameter_shapes
 from yoloprune.documents import read_document
 from yoloprune.errors import PlanError
-from yoloprune.files import write_text
+from yoloprune.files import write_json
 from yoloprune.sparsity.masks import MaskSettings, WeightMasks, check_masks
 
 MOST_SETTINGS = 4 << 20
@@ -63,7 +63,7 @@ def write_masks(path: Path, masks: WeightMasks) -> None:
         },
     )
     document = replace(document, sha256=document.checksum())
-    write_text(path, json.dumps(asdict(document), indent=1) + "\n")
+    write_json(path, asdict(document))
 
 
 def read_masks(path: Path, spec: NetworkSpec) -> WeightMasks:

@@ -20,7 +20,7 @@ from yoloprune.data.images import in_channels, write_image
 from yoloprune.data.loader import Batch
 from yoloprune.documents import MOST_BYTES, fitted, parse_document
 from yoloprune.errors import CheckpointError
-from yoloprune.files import read_file, write_atomically, write_text
+from yoloprune.files import read_file, write_atomically, write_json, write_text
 from yoloprune.training.config import TrainingConfig
 
 CHECKPOINT, LOG = "last.pt", "log.jsonl"
@@ -47,8 +47,8 @@ class _EpochLine:
 
 def write_settings(run: Path, config: TrainingConfig, settings: dict[str, Any]) -> None:
     """config.json and environment.json."""
-    write_text(run / "config.json", json.dumps(asdict(config) | settings, indent=1) + "\n")
-    write_text(run / "environment.json", json.dumps(environment(), indent=1) + "\n")
+    write_json(run / "config.json", asdict(config) | settings)
+    write_json(run / "environment.json", environment())
 
 
 def environment() -> dict[str, Any]:

@@ -4,7 +4,6 @@ And the folder that holds it: `slim.cfg`, `slim.weights`, `plan.json`, `report.j
 where they are known `slim.names`, and where it is asked for `slim.onnx`.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from yoloprune.documents import fitted, read_document
 from yoloprune.errors import PlanError, UsageError, VerificationError
 from yoloprune.export.interface import OnnxForm, interface, interface_lines
 from yoloprune.export.onnx import export_onnx
-from yoloprune.files import file_sha256, write_folder, write_text
+from yoloprune.files import file_sha256, write_folder, write_json, write_text
 from yoloprune.frontends.darknet.document import darknet, model, pair, weights_sha256
 from yoloprune.graph.model import Model
 from yoloprune.pruning.compensation import compensate
@@ -146,7 +145,7 @@ def write_cut(
         text += recovery_markdown(recovery)
     write_text(folder / "report.md", text)
     document = pruning_report(dense, slim, cut.proof, cut.made_by, cut.settings, recovery)
-    write_text(folder / "report.json", json.dumps(document, indent=1) + "\n")
+    write_json(folder / "report.json", document)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,5 @@
 """Objects in images, films and cameras, found by one network or by two that are compared."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -25,7 +24,7 @@ from yoloprune.devices import AUTO
 from yoloprune.engines.table import DEFAULT_ENGINE
 from yoloprune.errors import CfgError
 from yoloprune.evaluation.detector import Detector, detect_objects
-from yoloprune.files import write_folder, write_text
+from yoloprune.files import write_folder, write_json, write_text
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.interrupts import stop_flag
@@ -170,7 +169,7 @@ def detect(
             ],
         }
         titles = [looker.title for looker in lookers]
-        write_text(folder / "detections.json", json.dumps(document, indent=1) + "\n")
+        write_json(folder / "detections.json", document)
         write_text(folder / "detections.csv", detections_csv(document, titles))
     if known is None:
         reporter.say("note: no names found for the classes: they are numbered")

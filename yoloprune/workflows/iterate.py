@@ -15,7 +15,7 @@ from yoloprune.data.calibration import choose_calibration
 from yoloprune.data.fingerprint import fingerprint
 from yoloprune.documents import read_document
 from yoloprune.errors import PlanError, RunError, UsageError
-from yoloprune.files import write_text
+from yoloprune.files import write_json
 from yoloprune.frontends.darknet.document import darknet, weights_sha256
 from yoloprune.graph.model import Model
 from yoloprune.pruning.budget import Scope
@@ -267,7 +267,7 @@ def _begin(out: Path, asked: Mapping[str, Any], resume: bool) -> None:
     if not path.exists():
         if (out / CHECKPOINT).exists():
             raise RunError(f"{out} holds a training run: choose another folder")
-        write_text(path, json.dumps(asked, indent=1) + "\n")
+        write_json(path, asked)
         return
     was = read_document(path, dict[str, Any], fault=RunError)
     if was.get("version") != VERSION:

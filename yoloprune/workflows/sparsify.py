@@ -4,13 +4,12 @@ The folder that holds the result: `sparse.cfg`, `sparse.weights`, `masks.json`, 
 weights without their zeros), `report.json` and, where they are known, `sparse.names`.
 """
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from yoloprune.errors import PlanError
-from yoloprune.files import write_bytes, write_folder, write_text
+from yoloprune.files import write_bytes, write_folder, write_json
 from yoloprune.frontends.darknet.document import darknet, model, pair
 from yoloprune.graph.model import Model
 from yoloprune.pruning.budget import Scope
@@ -55,8 +54,7 @@ class Sparse(Result):
         with write_folder(folder, obsolete=PRUNED_FILES) as temporary:
             write_sparse(temporary, self.model, self.masks)
             write_bytes(temporary / "sparse.packed", self.packed)
-            text = json.dumps(self.report(), indent=1) + "\n"
-            write_text(temporary / "report.json", text)
+            write_json(temporary / "report.json", self.report())
             return [name for name in SPARSE_FILES if (temporary / name).exists()]
 
     def report(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from yoloprune.documents import read_document
 from yoloprune.errors import RunError
-from yoloprune.files import file_sha256, write_text
+from yoloprune.files import file_sha256, write_json
 from yoloprune.training.distributed import World
 from yoloprune.training.run_folder import environment
 
@@ -134,7 +134,7 @@ def _claim(stage: Stage, run: Path) -> Attempt:
     # A kill may leave a hidden temporary and nothing else.
     if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
         _make_room(stage, folder, attempt)
-    write_text(folder / ATTEMPT, json.dumps(asdict(attempt), indent=1) + "\n")
+    write_json(folder / ATTEMPT, asdict(attempt))
     return attempt
 
 
@@ -160,7 +160,7 @@ def _finish(stage: Stage, folder: Path, attempt: Attempt, seconds: float) -> Non
         outputs=_hashes(folder, stage.outputs),
         seconds=round(seconds, 1),
     )
-    write_text(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
+    write_json(folder / MANIFEST, asdict(manifest))
 
 
 def _hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:

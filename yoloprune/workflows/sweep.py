@@ -1,6 +1,5 @@
 """Accuracy against MACs for several criteria, without training: what to look at first."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -16,7 +15,7 @@ from yoloprune.data.split import hold_out
 from yoloprune.errors import DatasetError, UsageError
 from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
-from yoloprune.files import write_text
+from yoloprune.files import write_json
 from yoloprune.frontends.darknet.document import pair
 from yoloprune.graph.model import Model
 from yoloprune.locks import locked
@@ -83,7 +82,7 @@ class Sweep(Result):
         """Write sweep.json and sweep.png into a folder; gives their names."""
         folder = Path(folder)
         with locked(folder):
-            write_text(folder / "sweep.json", json.dumps(self.shown().document, indent=1) + "\n")
+            write_json(folder / "sweep.json", self.shown().document)
             write_sweep_picture(folder / "sweep.png", self.points, self.dense)
         return ["sweep.json", "sweep.png"]
 

@@ -1,6 +1,5 @@
 """The data of a study, converted where it is the original VGG Hand data set."""
 
-import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +21,7 @@ from yoloprune.data.vgg_hand import (
 )
 from yoloprune.documents import read_document
 from yoloprune.errors import ClassesError, DatasetError, RunError
-from yoloprune.files import write_text
+from yoloprune.files import write_json
 from yoloprune.workflows.case_study.subject import Subject
 
 SUMMARY = "data.json"
@@ -149,7 +148,7 @@ def prepare_data(folder: Path, subject: Subject) -> None:
         sha256={name: fingerprint(part) for name, part in parts.items()},
         warnings=(*warnings, *_remarks({"training": training, "test": test})),
     )
-    write_text(folder / SUMMARY, json.dumps(asdict(summary), indent=1) + "\n")
+    write_json(folder / SUMMARY, asdict(summary))
 
 
 def read_summary(run: Path) -> Summary:

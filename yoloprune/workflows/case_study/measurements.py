@@ -1,6 +1,5 @@
 """The stages that measure and hand out: evaluate, export, time."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import Evaluation, evaluate
 from yoloprune.evaluation.protocols import PROTOCOLS
 from yoloprune.export.onnx import export_onnx
-from yoloprune.files import write_text
+from yoloprune.files import write_json, write_text
 from yoloprune.frontends.darknet.document import model
 from yoloprune.model.network import Network
 from yoloprune.pruning.groups import analyse
@@ -90,7 +89,7 @@ def make_evaluations(run: Path, folder: Path, networks: dict[str, tuple[str, str
             continue
         detector = network_detector(Network.from_state(*read_network(run / stage, name)))
         found = {protocol: _figures(evaluate(detector, test, protocol)) for protocol in PROTOCOLS}
-        write_text(path, json.dumps(found, indent=1) + "\n")
+        write_json(path, found)
 
 
 def evaluation_file(row: str) -> str:
@@ -144,7 +143,7 @@ def make_export(run: Path, folder: Path, *, decoded: bool = True) -> None:
         _group_check(read_cfg(run / "dense" / "best.cfg")),
     ]
     document = [asdict(check) for check in checks]
-    write_text(folder / "checks.json", json.dumps(document, indent=1) + "\n")
+    write_json(folder / "checks.json", document)
 
 
 def make_benchmark(run: Path, folder: Path, networks: dict[str, tuple[str, str]]) -> None:
@@ -169,7 +168,7 @@ def make_benchmark(run: Path, folder: Path, networks: dict[str, tuple[str, str]]
             for row, (spec, _) in pairs.items()
         },
     }
-    write_text(folder / "latency.json", json.dumps(document, indent=1) + "\n")
+    write_json(folder / "latency.json", document)
 
 
 def read_latency(path: Path) -> dict[str, dict[str, Latency]]:

@@ -1,13 +1,12 @@
 """What a run is a study of: `study.json`, written first and read by every later command."""
 
-import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from yoloprune.documents import fitted, read_document
 from yoloprune.errors import RunError, YoloPruneError
-from yoloprune.files import write_text
+from yoloprune.files import write_json
 from yoloprune.workflows.case_study.settings import PRESETS, StudySettings
 
 SUBJECT = "study.json"
@@ -36,18 +35,11 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
-    """A subject as JSON, perhaps of a version that knew fewer settings."""
+class _Begun:
+    """What of a subject may be of a version that knew fewer settings."""
 
     preset: str
     settings: dict[str, Any]
-    data: Path
-    dense: tuple[Path, Path] | None
-    backbone: Path | None
-    fit_heads: bool = False
-    train_split: str | None = None
-    val_split: str | None = None
-    allow_faulty: bool = False
 
 
 def read_subject(run: Path) -> Subject | None:
@@ -55,31 +47,19 @@ def read_subject(run: Path) -> Subject | None:
     path = run / SUBJECT
     if not path.exists():
         return None
-    stored = read_document(path, _Stored, fault=RunError)
-    # A run of an earlier version goes on with what its preset says of later settings.
-    preset = asdict(PRESETS[stored.preset]) if stored.preset in PRESETS else {}
+    document = read_document(path, dict[str, Any], fault=RunError)
     try:
-        settings = fitted(preset | stored.settings, StudySettings)
+        begun = fitted(document, _Begun)
+        # A run of an earlier version goes on with what its preset says of later settings.
+        preset = asdict(PRESETS[begun.preset]) if begun.preset in PRESETS else {}
+        return fitted(document | {"settings": preset | begun.settings}, Subject)
     except (ValueError, YoloPruneError) as error:
-        raise RunError(f"{path}: damaged, or of another version: settings: {error}") from None
-    return Subject(
-        preset=stored.preset,
-        settings=settings,
-        data=stored.data,
-        dense=stored.dense,
-        backbone=stored.backbone,
-        fit_heads=stored.fit_heads,
-        train_split=stored.train_split,
-        val_split=stored.val_split,
-        allow_faulty=stored.allow_faulty,
-    )
+        raise RunError(f"{path}: damaged, or of another version: {error}") from None
 
 
 def write_subject(run: Path, subject: Subject) -> None:
     """Write study.json."""
-    document = asdict(subject)
-    text = json.dumps(document, indent=1, default=str) + "\n"
-    write_text(run / SUBJECT, text)
+    write_json(run / SUBJECT, asdict(subject))
 
 
 def check_same(run: Path, was: Subject, now: Subject) -> None:
