@@ -1,8 +1,9 @@
 """Other processes in tests, forked: they need not import anything again."""
 
 import os
+import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -15,15 +16,52 @@ PATIENCE = 60.0
 """Seconds after which a process is taken for one that hangs."""
 
 
-def exit_code(work: Callable[[], object]) -> int | None:
-    """How a process ends that does this; None if it does not end."""
-    process = get_context("fork").Process(target=work)
+_SERVER = get_context("forkserver")
+_SERVER.set_forkserver_preload(["tests.preloaded"])
+
+
+def begun(work: Callable[..., object], *arguments: object) -> BaseProcess:
+    """A process that does this afresh: it knows nothing of what the test has done before.
+
+    `work` is a function of a module, and the arguments are plain data.
+    """
+    process = _SERVER.Process(target=work, args=arguments)
     process.start()
+    return process
+
+
+def ended(process: BaseProcess) -> int | None:
+    """How a process ends; None if it does not end."""
     process.join(PATIENCE)
     code = process.exitcode
     process.kill()
     process.join()
     return code
+
+
+def in_ranks(count: int, work: Callable[..., object], *arguments: object) -> list[int | None]:
+    """How so many processes end that do this together, as if torchrun had started them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    team = [begun(_as_rank, rank, count, port, work, arguments) for rank in range(count)]
+    return [ended(process) for process in team]
+
+
+def _as_rank(
+    rank: int, count: int, port: int, work: Callable[..., object], arguments: Sequence[object]
+) -> None:
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in place.items()}
+    os.environ["MASTER_ADDR"] = "127.0.0.1"
+    work(*arguments)
+
+
+def exit_code(work: Callable[[], object]) -> int | None:
+    """How a process ends that does this; None if it does not end."""
+    process = get_context("fork").Process(target=work)
+    process.start()
+    return ended(process)
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,14 +12,15 @@ import pytest
 
 from demo.hands import write_rendered_hands
 from tests.cli.commands import refused, run
+from tests.processes import begun, ended, in_ranks
 from tests.workflows.case_study.tiny import TINY, torch_alone
+from tests.workflows.case_study.tiny import study as study_of
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.engines import benchmark
 from yoloprune.workflows.case_study import measurements
 from yoloprune.workflows.case_study.settings import PRESETS
 
-SCRIPT = Path(__file__).parents[1] / "workflows" / "case_study" / "tiny.py"
 Start = tuple[object, ...]
 CONTROLS = ("--control", "random", "--control", "uniform")
 
@@ -176,17 +175,17 @@ def test_the_commands_of_the_report_repeat_the_study(
 
 def test_killed_it_ends_with_the_same(original: Path, finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, str(SCRIPT), "--data", str(original), "--out", str(out), *CONTROLS]
+    words = ("--data", original, "--out", out, *CONTROLS)
     for written in ("data", "dense/last.pt", "finetuned/last.pt", "random-pruned",
                     "evaluated/original.json", "exported/slim.onnx"):  # fmt: skip
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None and not (out / written).exists():
+        process = begun(study_of, words)
+        while process.is_alive() and not (out / written).exists():
             time.sleep(0.005)
-        assert process.poll() is None, written
+        assert process.is_alive(), written
         process.kill()
-        process.wait()
+        process.join()
         assert not (out / Path(written).parts[0] / "manifest.json").exists(), written
-    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    assert ended(begun(study_of, words)) == 0
     stopped, whole = files(out), files(finished)
     timed = ("manifest.json", "latency.json", ".pt", "report.html", "report.md",
              "report.json", ".png", "batch.jpg")  # fmt: skip
@@ -196,10 +195,8 @@ def test_killed_it_ends_with_the_same(original: Path, finished: Path, tmp_path: 
 
 
 def test_two_processes_make_a_study(original: Path, tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-            str(SCRIPT), "--data", str(original), "--out", str(tmp_path / "run")]  # fmt: skip
-    result = subprocess.run(line, check=False, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    words = ("--data", original, "--out", tmp_path / "run")
+    assert in_ranks(2, study_of, words) == [0, 0]
     assert (tmp_path / "run" / "report.html").exists()
 
 

@@ -10,40 +10,40 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.processes import in_ranks
 from tests.training.runs import ALONE, trained
 from yoloprune.errors import DatasetError
-from yoloprune.training.distributed import world
-from yoloprune.training.peers import PATIENCE, first_speaks
-
-SCRIPT = """
-import json, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[3])
-import torch
-torch.set_num_threads(1)
-from tests.training.runs import trained
 from yoloprune.training import engine
 from yoloprune.training.distributed import world
+from yoloprune.training.loop import Loop
+from yoloprune.training.peers import PATIENCE, first_speaks
 
-with world() as here:
-    loops = []
-    finish = engine._finish_epoch
-    engine._finish_epoch = lambda loop, *rest: (loops.append(loop), finish(loop, *rest))
-    trained(Path(sys.argv[1]), Path(sys.argv[2]), here)
-    tensors = [*loops[-1].network.state_dict().values(), *loops[-1].average.state_dict().values()]
-    values = torch.cat([tensor.double().flatten() for tensor in tensors])
-    low, high = values.clone(), values.clone()
-    torch.distributed.all_reduce(low, torch.distributed.ReduceOp.MIN)
-    torch.distributed.all_reduce(high, torch.distributed.ReduceOp.MAX)
-    apart = float((high - low).abs().max())
-    if here.is_first:
-        print(json.dumps({"size": here.size, "apart": apart}))
-"""
+
+def compared(data: Path, out: Path, found: Path) -> None:
+    """Train in one of several processes, and write down how far apart their tensors are."""
+    with world() as here:
+        loops: list[Loop] = []
+        finish = engine._finish_epoch
+        engine._finish_epoch = lambda loop, *rest: (loops.append(loop), finish(loop, *rest))
+        trained(data, out, here)
+        tensors = [
+            *loops[-1].network.state_dict().values(),
+            *loops[-1].average.state_dict().values(),
+        ]
+        values = torch.cat([tensor.double().flatten() for tensor in tensors])
+        low, high = values.clone(), values.clone()
+        torch.distributed.all_reduce(low, torch.distributed.ReduceOp.MIN)
+        torch.distributed.all_reduce(high, torch.distributed.ReduceOp.MAX)
+        if here.is_first:
+            apart = float((high - low).abs().max())
+            found.write_text(json.dumps({"size": here.size, "apart": apart}))
+
 
 FIRST = """
 import sys
 from yoloprune.cli import main
 from yoloprune.errors import DatasetError
+from yoloprune.training import engine
 from yoloprune.training.distributed import world
 
 def command() -> None:
@@ -74,12 +74,9 @@ def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_two_processes_have_the_loss_curve_of_one(data: Path, tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    found = torchrun(script, data, tmp_path / "two", Path(__file__).parents[2])
-    assert found.returncode == 0, found.stderr[-2000:]
-    assert "Warning" not in found.stderr
-    result = json.loads(found.stdout.splitlines()[-1])
+    found = tmp_path / "found.json"
+    assert in_ranks(2, compared, data, tmp_path / "two", found) == [0, 0]
+    result = json.loads(found.read_text())
     # Weights, and so the scales that are exactly 0 and any plan made of them, are the same bits;
     # so are the batch norms' statistics, of which the first process writes its own.
     assert result == {"size": 2, "apart": 0.0}

@@ -4,10 +4,9 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
+from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +16,7 @@ import pytest
 import torch
 
 from tests.odd_networks import SHAPES, odd_spec
-from tests.processes import holding
+from tests.processes import begun, ended, holding
 from tests.reporters import Heard
 from tests.training.runs import CONFIG, SPEC, run, same_end
 from yoloprune.darknet.parser import parse_cfg, read_cfg
@@ -57,7 +56,7 @@ def test_a_network_learns_to_see_rectangles(data: Path, tmp_path: Path) -> None:
 
 def test_a_run_is_a_function_of_its_seed(data: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        run(data, tmp_path / name, replace(CONFIG, seed=seed))
+        run(data, tmp_path / name, replace(CONFIG, seed=seed, epochs=1))
     a, b, c = ((tmp_path / name / "last.weights").read_bytes() for name in "abc")
     assert a == b != c
 
@@ -69,38 +68,28 @@ def test_loader_processes_do_not_change_the_result(data: Path, tmp_path: Path) -
     assert first == second
 
 
-KILLED = """
-import sys, torch
-from pathlib import Path
-sys.path.insert(0, {root!r})
-torch.set_num_threads(1)
-from dataclasses import replace
-from tests.training.runs import CONFIG, run
-run(Path(sys.argv[1]), Path(sys.argv[2]), replace(CONFIG, checkpoint_minutes=1e-9),
-    resume=sys.argv[3] == "resume")
-"""
+def killable(data: Path, out: Path, *, resume: bool) -> None:
+    torch.set_num_threads(1)
+    run(data, out, replace(CONFIG, checkpoint_minutes=1e-9), resume=resume)
 
 
 def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bits(
     data: Path, tmp_path: Path, whole: Path
 ) -> None:
-    code = KILLED.format(root=str(Path(__file__).parents[2]))
     out = tmp_path / "killed"
-    command = [sys.executable, "-c", code, str(data), str(out)]
-    mode = "start"
     for kills in range(1, 4):
-        process = subprocess.Popen([*command, mode], stderr=subprocess.DEVNULL)
+        process = begun(partial(killable, resume=kills > 1), data, out)
         checkpoint = out / "last.pt"
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
         # Checkpoints come after every step: kill after the next one or two.
-        while process.poll() is None:
+        while process.is_alive():
             now = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
             if now != before:
                 time.sleep(0.05 * kills)
                 process.kill()
             time.sleep(0.005)
-        mode = "resume"
-    subprocess.run([*command, mode], check=True, capture_output=True)
+        process.join()
+    assert ended(begun(partial(killable, resume=True), data, out)) == 0
     assert same_end(out, whole)
 
 

@@ -1,39 +1,30 @@
 """Runs that hit a wall: too little memory, a full disk. One line, and nothing is lost."""
 
+import ctypes
 import errno
 import os
-import subprocess
+import resource
 import sys
+import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.processes import begun, ended
 from tests.reporters import Heard
 from tests.training.painted import paint
 from tests.training.runs import SPEC, run
+from yoloprune.cli.main import app
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.errors import RunError
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.memory import largest_fitting
 
-LIMITED = """
-import albumentations, resource, sys, torch
-from pathlib import Path
-from yoloprune.cli.main import app
-torch.set_num_threads(1)
-limit, amount = sys.argv[1], int(sys.argv[2])
-if limit == "RLIMIT_AS":
-    amount += int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(getattr(resource, limit), (amount, amount))
-sys.argv = ["yoloprune", *sys.argv[3:]]
-app()
-"""
-"""Runs the command line with so much memory more, or with files no larger than that, in bytes.
-
-Albumentations is read before: OpenBLAS, which comes with its scipy, waits for memory for ever.
-"""
+# Of malloc.h.
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +32,35 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return paint(tmp_path_factory.mktemp("painted"), train=64, test=4)
 
 
-def limited(limit: str, amount: int, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", LIMITED, limit, str(amount), *map(str, arguments)]
-    # glibc then gives back what was freed, whatever was allocated beside it.
-    frugal = {"MALLOC_MMAP_THRESHOLD_": str(128 << 10), "MALLOC_ARENA_MAX": "1"}
-    return subprocess.run(
-        command, env=os.environ | frugal, capture_output=True, text=True, check=False
-    )
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended, and what it said."""
+
+    returncode: int | None
+    stderr: str
+
+
+def limited(limit: str, amount: int, *arguments: object) -> Ended:
+    """Run the command line with so many bytes of memory more, or with files no larger than that."""
+    with tempfile.NamedTemporaryFile("r") as said:
+        code = ended(begun(_limited, said.name, limit, amount, list(map(str, arguments))))
+        return Ended(returncode=code, stderr=said.read())
+
+
+def _limited(said: str, limit: str, amount: int, arguments: list[str]) -> None:
+    # Read before: OpenBLAS, which comes with their scipy, waits for memory for ever.
+    import albumentations  # noqa: F401
+
+    os.dup2(os.open(said, os.O_WRONLY), 2)
+    if limit == "RLIMIT_AS":
+        # glibc then gives back what was freed, whatever was allocated beside it.
+        libc = ctypes.CDLL(None)
+        assert libc.mallopt(M_MMAP_THRESHOLD, 128 << 10) and libc.mallopt(M_ARENA_MAX, 1)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        amount += pages * resource.getpagesize()
+    resource.setrlimit(getattr(resource, limit), (amount, amount))
+    sys.argv = ["yoloprune", *arguments]
+    app()
 
 
 def test_a_batch_that_memory_does_not_hold_names_one_that_it_does(

@@ -16,6 +16,15 @@ from yoloprune.training import step
 from yoloprune.training.checkpoint import Checkpoint, load_checkpoint
 from yoloprune.training.config import TrainingConfig
 
+# Each layer more takes the compiler seconds.
+CONV = "[convolutional]\nfilters={}\nsize=3\nstride=4\npad=1\nactivation={}\n"
+SMALL = parse_cfg(
+    "[net]\nwidth=64\nheight=64\nchannels=3\n"
+    + CONV.format(8, "leaky\nbatch_normalize=1")
+    + CONV.format(6, "linear")
+    + "[yolo]\nmask=0\nanchors=14,14\nclasses=1\nnum=1\n"
+)
+
 
 def saved(path: Path, config: TrainingConfig) -> Checkpoint:
     """The checkpoint in a file, whatever it was made from."""
@@ -88,17 +97,9 @@ def test_float16_leaves_out_a_step_whose_gradients_overflow(
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_kernels_give_the_same_curve(data: Path, tmp_path: Path) -> None:
-    # Each layer more takes the compiler seconds.
-    conv = "[convolutional]\nfilters={}\nsize=3\nstride=4\npad=1\nactivation={}\n"
-    spec = parse_cfg(
-        "[net]\nwidth=64\nheight=64\nchannels=3\n"
-        + conv.format(8, "leaky\nbatch_normalize=1")
-        + conv.format(6, "linear")
-        + "[yolo]\nmask=0\nanchors=14,14\nclasses=1\nnum=1\n"
-    )
     config = replace(CONFIG, epochs=1, augment=False)
-    plain = run(data, tmp_path / "plain", config, spec=spec)
-    compiled = run(data, tmp_path / "compiled", replace(config, compiled=True), spec=spec)
+    plain = run(data, tmp_path / "plain", config, spec=SMALL)
+    compiled = run(data, tmp_path / "compiled", replace(config, compiled=True), spec=SMALL)
     assert compiled[0]["loss"] == pytest.approx(plain[0]["loss"], rel=1e-3)
 
 
@@ -110,4 +111,4 @@ def test_without_a_compiler(data: Path, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/nowhere/g++",))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     with pytest.raises(RunError, match=r"torch\.compile failed .*without `compiled`"):
-        run(data, tmp_path / "run", replace(CONFIG, compiled=True))
+        run(data, tmp_path / "run", replace(CONFIG, compiled=True), spec=SMALL)

@@ -1,7 +1,11 @@
-"""A study that takes seconds: `python tiny.py ARGUMENTS` is `yoloprune case-study` with it."""
+"""A study that takes seconds."""
 
 import sys
+from collections.abc import Sequence
 
+import torch
+
+from yoloprune.cli.main import main
 from yoloprune.engines import benchmark
 from yoloprune.workflows.case_study.settings import PRESETS, StudySettings
 
@@ -16,14 +20,11 @@ def torch_alone() -> tuple[str, ...]:
     return ("torch",)
 
 
-if __name__ == "__main__":
-    import torch
-
-    from yoloprune.cli.main import main
-
+def study(words: Sequence[object]) -> None:
+    """`yoloprune case-study` with it, in a process of its own."""
     # As many as in the tests' own process: sums depend on it.
     torch.set_num_threads(1)
     PRESETS["demo"] = TINY
     benchmark.default_engines = torch_alone
-    sys.argv = ["yoloprune", "case-study", "--preset", "demo", "--quiet", *sys.argv[1:]]
+    sys.argv = ["yoloprune", "case-study", "--preset", "demo", "--quiet", *map(str, words)]
     main()
