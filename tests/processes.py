@@ -1,14 +1,18 @@
 """Other processes in tests, forked: they need not import anything again."""
 
 import os
+import runpy
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from yoloprune.locks import locked
 
@@ -37,6 +41,39 @@ def ended(process: BaseProcess) -> int | None:
     process.kill()
     process.join()
     return code
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a process ended, and what it wrote."""
+
+    returncode: int | None
+    stdout: str
+    stderr: str
+
+
+def outcome(work: Callable[..., object], *arguments: object) -> Outcome:
+    """What comes of a process that does this afresh, as `begun` has it."""
+    with NamedTemporaryFile("r") as out, NamedTemporaryFile("r") as err:
+        code = ended(begun(_with_output, out.name, err.name, work, arguments))
+        return Outcome(returncode=code, stdout=out.read(), stderr=err.read())
+
+
+def _with_output(
+    out: str, err: str, work: Callable[..., object], arguments: Sequence[object]
+) -> None:
+    for descriptor, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY), descriptor)
+    work(*arguments)
+
+
+def program(path: Path | str, *words: object) -> None:
+    """Be a script, or the module of this name, with these arguments."""
+    sys.argv = [str(path), *map(str, words)]
+    if isinstance(path, Path):
+        runpy.run_path(str(path), run_name="__main__")
+    else:
+        runpy.run_module(path, run_name="__main__", alter_sys=True)
 
 
 def in_ranks(count: int, work: Callable[..., object], *arguments: object) -> list[int | None]:

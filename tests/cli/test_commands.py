@@ -3,8 +3,6 @@
 import importlib.util
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ import onnxruntime
 import pytest
 
 from tests.cli.commands import refused, run
+from tests.processes import outcome, program
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
@@ -178,14 +177,13 @@ def test_missing_files_are_one_line(pair: "Pair", tmp_path: Path) -> None:
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "yoloprune", "--debug", "inspect", str(tmp_path / "none.cfg")]
-    found = subprocess.run(command, capture_output=True, text=True)
+    found = outcome(program, "yoloprune", "--debug", "inspect", tmp_path / "none.cfg")
     assert found.returncode == 1
     assert "Traceback" in found.stderr and "CfgError" in found.stderr
 
 
 def test_the_module_is_the_command(pair: "Pair") -> None:
-    command = [sys.executable, "-m", "yoloprune", "inspect", str(pair.cfg)]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = outcome(program, "yoloprune", "inspect", pair.cfg)
+    assert found.returncode == 0, found.stderr
     assert "prunable groups" in found.stdout
     assert "\x1b[" not in found.stdout  # plain text in a pipe

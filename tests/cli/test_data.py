@@ -1,7 +1,5 @@
 import json
 import os
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +9,7 @@ import pytest
 
 from tests.cli.commands import refused, run
 from tests.data.originals import TRAINING, small_original, write_image
+from tests.processes import outcome, program
 from tests.training.painted import paint
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.data.read import read_dataset
@@ -72,8 +71,8 @@ def test_vgg_hand_json_and_archive(tmp_path: Path) -> None:
 
 def test_the_tool_is_the_command(tmp_path: Path) -> None:
     raw = small_original(tmp_path / "raw")
-    command = [sys.executable, str(TOOL), str(raw), "--out", str(tmp_path / "out")]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = outcome(program, TOOL, raw, "--out", tmp_path / "out")
+    assert found.returncode == 0, found.stderr
     assert "| hands        |     4 |         13050 |" in found.stdout
     assert read_dataset(tmp_path / "out" / "hand.data", classes=1).object_count == 1
 

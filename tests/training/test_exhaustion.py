@@ -5,15 +5,13 @@ import errno
 import os
 import resource
 import sys
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.processes import begun, ended
+from tests.processes import Outcome, outcome
 from tests.reporters import Heard
 from tests.training.painted import paint
 from tests.training.runs import SPEC, run
@@ -32,26 +30,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return paint(tmp_path_factory.mktemp("painted"), train=64, test=4)
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a process ended, and what it said."""
-
-    returncode: int | None
-    stderr: str
-
-
-def limited(limit: str, amount: int, *arguments: object) -> Ended:
+def limited(limit: str, amount: int, *arguments: object) -> Outcome:
     """Run the command line with so many bytes of memory more, or with files no larger than that."""
-    with tempfile.NamedTemporaryFile("r") as said:
-        code = ended(begun(_limited, said.name, limit, amount, list(map(str, arguments))))
-        return Ended(returncode=code, stderr=said.read())
+    return outcome(_limited, limit, amount, list(map(str, arguments)))
 
 
-def _limited(said: str, limit: str, amount: int, arguments: list[str]) -> None:
+def _limited(limit: str, amount: int, arguments: list[str]) -> None:
     # Read before: OpenBLAS, which comes with their scipy, waits for memory for ever.
     import albumentations  # noqa: F401
 
-    os.dup2(os.open(said, os.O_WRONLY), 2)
     if limit == "RLIMIT_AS":
         # glibc then gives back what was freed, whatever was allocated beside it.
         libc = ctypes.CDLL(None)
