@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from yoloprune.pruning.pruner import prune
 
 from tests import architectures
 from tests.onnx_reference import outputs_of
@@ -23,7 +24,6 @@ from yoloprune.darknet.zoo import NETWORKS
 from yoloprune.export.onnx import export_onnx
 from yoloprune.model.network import Network
 from yoloprune.pruning.plan import Budget
-from yoloprune.pruning.pruner import prune
 from yoloprune.pruning.verification import masked_state, random_images
 
 BUILDERS = NETWORKS | architectures.ARCHITECTURES

@@ -5,8 +5,8 @@
     cut = yoloprune.recover(cut, "images/")
     cut.save("slim/")
 
-Reading order: `darknet.spec`, `pruning.channels`, `pruning.groups`, `pruning.plan`,
-`pruning.surgery`, `pruning.verification`, `workflows.prune`, `cli.prune`.
+Reading order: `graph.graph`, `pruning.labels`, `pruning.groups`, `pruning.plan`, `pruning.cut`,
+`pruning.prove`, `pruning.prune`, `workflows.prune`, `cli.prune`.
 """
 
 from importlib import import_module

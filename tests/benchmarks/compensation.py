@@ -13,6 +13,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from yoloprune.pruning.surgery import surgery
+
 from tests.pruning.plans import with_carriers, with_dead_channels
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.zoo import yolov3
@@ -20,7 +22,6 @@ from yoloprune.model.initialization import random_state
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.plan import Budget, Compensation, PruningPlan
-from yoloprune.pruning.surgery import surgery
 from yoloprune.pruning.verification import compare, head_maps, random_images
 
 

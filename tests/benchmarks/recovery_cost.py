@@ -9,15 +9,15 @@ import sys
 import time
 
 import torch
+from yoloprune.pruning.importance import CRITERIA, score
+from yoloprune.pruning.reconstruction import memory_needed, recover
+from yoloprune.pruning.surgery import surgery
 
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.model.initialization import random_state
 from yoloprune.pruning.budget import Scope, comparable, solve
 from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.importance import CRITERIA, score
 from yoloprune.pruning.plan import Budget
-from yoloprune.pruning.reconstruction import memory_needed, recover
-from yoloprune.pruning.surgery import surgery
 
 
 def main() -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnxruntime
+from yoloprune.pruning.pruner import prune
 
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.export.onnx import export_onnx
 from yoloprune.pruning.plan import Budget
-from yoloprune.pruning.pruner import prune
 from yoloprune.pruning.verification import masked_state, random_images
 
 

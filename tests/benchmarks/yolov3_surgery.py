@@ -11,6 +11,8 @@ import sys
 import time
 
 import torch
+from yoloprune.pruning.importance import l2, score
+from yoloprune.pruning.surgery import surgery
 
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.zoo import yolov3
@@ -18,9 +20,7 @@ from yoloprune.model.initialization import random_state
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import normalised, solve
 from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.importance import l2, score
 from yoloprune.pruning.plan import Budget
-from yoloprune.pruning.surgery import surgery
 
 KEEP_MACS = 0.3
 SPEC = yolov3(classes=1)

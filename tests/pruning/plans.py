@@ -1,12 +1,15 @@
 """Random plans for tests."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from torch import Tensor
 
-from yoloprune.darknet.state import ConvParameters, State
+from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.groups import DependencyGraph
-from yoloprune.pruning.plan import Budget, Compensation, PruningPlan
+from yoloprune.pruning.layers import as_kernel, by_filter, layers_of
+from yoloprune.pruning.plan import Compensation, PruningPlan
 
 
 def random_plan(graph: DependencyGraph, seed: int) -> PruningPlan:
@@ -19,7 +22,7 @@ def random_plan(graph: DependencyGraph, seed: int) -> PruningPlan:
         numbers = np.concatenate([run + i * group.part_size for i, run in enumerate(runs)])
         keep[group.id] = tuple(sorted(numbers.tolist()))
     return PruningPlan(
-        spec_digest=graph.spec.digest(), criterion="test", budget=Budget(), keep=keep
+        graph_digest=graph.digest, criterion="test", budget=Budget(limits={}), keep=keep
     )
 
 
@@ -36,24 +39,29 @@ def with_carriers(graph: DependencyGraph, plan: PruningPlan) -> PruningPlan:
 
 
 def with_dead_channels(
-    graph: DependencyGraph, state: State, plan: PruningPlan
-) -> dict[int, ConvParameters]:
-    """The state with gamma (or, without batch norm, the kernel) 0 in all that the plan removes.
+    graph: DependencyGraph, parameters: Mapping[str, Tensor], plan: PruningPlan
+) -> dict[str, Tensor]:
+    """The parameters with gamma, or the kernel without batch norm, 0 in all that the plan removes.
 
     Carriers count as removed: that is what they are chosen from.
     """
-    dead_state = dict(state)
+    layers, dead_parameters = layers_of(graph), dict(parameters)
     for group in graph.prunable:
         alive = set(plan.keep[group.id]) - set(plan.carriers.get(group.id, ()))
         for member in group.producers:
-            parameters = dead_state[member.layer]
+            layer = layers[member.node]
             dead = [
                 position
                 for position, number in zip(member.positions, member.channels, strict=True)
                 if number not in alive
             ]
-            name = "kernel" if parameters.scale is None else "scale"
-            tensor = getattr(parameters, name).clone()
-            tensor[dead] = 0
-            dead_state[member.layer] = replace(parameters, **{name: tensor})
-    return dead_state
+            name = layer.kernel if layer.norm is None else layer.norm.scale
+            tensor = dead_parameters[name]
+            if layer.norm is None:
+                filters = by_filter(layer, tensor).clone()
+                filters[dead] = 0
+                dead_parameters[name] = as_kernel(layer, filters)
+            else:
+                dead_parameters[name] = tensor.clone()
+                dead_parameters[name][dead] = 0
+    return dead_parameters

@@ -7,17 +7,25 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.pruning.networks import (
+    every_contraction,
+    outputs_of,
+    random_images,
+    random_parameters,
+    relative_error,
+    slim_of,
+)
 from tests.pruning.plans import random_plan, with_carriers, with_dead_channels
 from tests.random_networks import BLOCKS, network_specs, random_state
 from yoloprune.darknet.options import ACTIVATIONS
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.zoo import yolov3
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.pruning.compensation import compensate
-from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import Compensation
-from yoloprune.pruning.surgery import surgery
-from yoloprune.pruning.verification import compare, head_maps, random_images
+from yoloprune.pruning.prove import TOLERANCE
 
 # [reorg] interleaves the constants of neighbouring channels in space: not a constant any more.
 STEADY_BLOCKS = tuple(name for name in BLOCKS if name != "reorg")
@@ -28,27 +36,27 @@ CARRYING = tuple(sorted(ACTIVATIONS - {"stair"}))
 @settings(max_examples=100)
 @given(spec=network_specs(blocks=STEADY_BLOCKS, activations=CARRYING), seed=st.integers(0, 2**16))
 def test_a_carrier_keeps_the_network_exactly(spec: NetworkSpec, seed: int) -> None:
-    graph = analyse(spec)
+    graph = analyze(lower(spec))
     plan = with_carriers(graph, random_plan(graph, seed))
-    state = with_dead_channels(graph, random_state(spec, seed, torch.float64), plan)
-    images = random_images(spec, seed=seed)
-    slim = head_maps(*surgery(spec, compensate(spec, state, plan), plan), images)
+    state = with_dead_channels(graph, parameters(random_state(spec, seed, torch.float64)), plan)
+    images = random_images(graph.graph, seed=seed)
+    slim = outputs_of(slim_of(graph, compensate(graph, state, plan), plan), images)
     # Sums of constants over groups and layers: a little above the rounding of one convolution.
-    assert compare(slim, head_maps(spec, state, images), tolerance=1e-10).passed
+    assert relative_error(slim, outputs_of((graph.graph, state), images)) <= 1e-10
 
 
 def errors_on_yolov3() -> dict[Compensation, float]:
     spec = yolov3(classes=1, width=0.0625, size=(64, 64))
-    graph = analyse(spec)
+    graph = analyze(lower(spec))
     plan = with_carriers(graph, random_plan(graph, 1))
-    state = with_dead_channels(graph, random_state(spec, 1, torch.float64), plan)
-    images = random_images(spec)
-    dense = head_maps(spec, state, images)
+    state = with_dead_channels(graph, parameters(random_state(spec, 1, torch.float64)), plan)
+    images = random_images(graph.graph)
+    dense = outputs_of((graph.graph, state), images)
     errors = {}
     for method in Compensation:
         chosen = replace(plan, compensation=method)
-        slim = head_maps(*surgery(spec, compensate(spec, state, chosen), chosen), images)
-        errors[method] = compare(slim, dense).relative_error
+        slim = outputs_of(slim_of(graph, compensate(graph, state, chosen), chosen), images)
+        errors[method] = relative_error(slim, dense)
     return errors
 
 
@@ -66,23 +74,37 @@ def test_fold_is_exact_without_zero_padding() -> None:
         "[convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\npad=0\nactivation=mish\n"
         "[convolutional]\nfilters=4\nsize=1\nactivation=linear\n"
     )
-    graph = analyse(spec)
+    graph = analyze(lower(spec))
     plan = replace(random_plan(graph, 5), compensation=Compensation.FOLD)
-    state = with_dead_channels(graph, random_state(spec, 5, torch.float64), plan)
-    images = random_images(spec)
-    slim = head_maps(*surgery(spec, compensate(spec, state, plan), plan), images)
-    assert compare(slim, head_maps(spec, state, images)).passed
+    state = with_dead_channels(graph, parameters(random_state(spec, 5, torch.float64)), plan)
+    images = random_images(graph.graph)
+    slim = outputs_of(slim_of(graph, compensate(graph, state, plan), plan), images)
+    assert relative_error(slim, outputs_of((graph.graph, state), images)) <= TOLERANCE
+
+
+def test_a_carrier_is_exact_through_every_contraction() -> None:
+    graph = analyze(every_contraction())
+    images = random_images(graph.graph)
+    dropped = []
+    for seed in range(5):
+        plan = with_carriers(graph, random_plan(graph, seed))
+        state = with_dead_channels(graph, random_parameters(graph.graph), plan)
+        dense = outputs_of((graph.graph, state), images)
+        slim = outputs_of(slim_of(graph, compensate(graph, state, plan), plan), images)
+        assert relative_error(slim, dense) < 1e-10
+        dropped.append(relative_error(outputs_of(slim_of(graph, state, plan), images), dense))
+    # Some constants are negative, and stop at a ReLU.
+    assert max(dropped) > 1e-3
 
 
 @pytest.mark.parametrize("method", [Compensation.FOLD, Compensation.CARRIER])
 def test_compensation_leaves_its_input_alone(method: Compensation) -> None:
     spec = yolov3(classes=1, width=0.0625, size=(64, 64))
-    graph = analyse(spec)
+    graph = analyze(lower(spec))
     plan = replace(with_carriers(graph, random_plan(graph, 1)), compensation=method)
-    state = random_state(spec, 1, torch.float32)
-    before = {i: {n: t.clone() for n, t in p.items()} for i, p in state.items()}
-    ready = compensate(spec, state, plan)
-    assert any(not torch.equal(ready[i].kernel, state[i].kernel) for i in state)
-    for index, tensors in before.items():
-        for name, tensor in state[index].items():
-            assert torch.equal(tensor, tensors[name])
+    state = parameters(random_state(spec, 1, torch.float32))
+    before = {name: tensor.clone() for name, tensor in state.items()}
+    ready = compensate(graph, state, plan)
+    assert any(not torch.equal(ready[name], state[name]) for name in state if "kernel" in name)
+    for name, tensor in before.items():
+        assert torch.equal(state[name], tensor) and ready[name].dtype == tensor.dtype

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from tests import architectures
+from tests.pruning.darknet import dependencies, layer
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.zoo import NETWORKS, yolov3
 from yoloprune.errors import VerificationError
-from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.tracing import cross_check
+from yoloprune.torch_pruning_check import cross_check
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from yoloprune.pruning.tracing import cross_check
 )
 def test_groups_equal_torch_prunings_trace(name: str, prunable: int) -> None:
     # A narrow network of the same structure: the trace takes seconds at full width.
-    graph = analyse(NETWORKS[name](classes=1, width=0.125, size=(64, 64)))
+    graph = dependencies(NETWORKS[name](classes=1, width=0.125, size=(64, 64)))
     assert len(graph.prunable) == prunable
     check = cross_check(graph)
     assert check.passed, (check.only_ours, check.only_traced)
@@ -26,7 +26,7 @@ def test_groups_equal_torch_prunings_trace(name: str, prunable: int) -> None:
 
 
 def test_yolov3_has_five_coupled_residual_stages() -> None:
-    coupled = [group for group in analyse(yolov3(classes=1)).prunable if group.coupled]
+    coupled = [group for group in dependencies(yolov3(classes=1)).prunable if group.coupled]
     assert [(g.size, len(g.producers)) for g in coupled] == [
         (64, 2),
         (128, 3),
@@ -37,7 +37,7 @@ def test_yolov3_has_five_coupled_residual_stages() -> None:
 
 
 def test_the_worked_example_of_the_module() -> None:
-    graph = analyse(
+    graph = dependencies(
         parse_cfg(
             "[net]\nheight=8\nwidth=8\nchannels=3\n"
             "[convolutional]\nfilters=4\nactivation=leaky\n"
@@ -47,25 +47,25 @@ def test_the_worked_example_of_the_module() -> None:
         )
     )
     coupled, output = graph.groups
-    assert [m.layer for m in coupled.producers] == [0, 1]
-    assert [m.layer for m in coupled.consumers] == [1, 3]
+    assert [layer(m.node) for m in coupled.producers] == [0, 1]
+    assert [layer(m.node) for m in coupled.consumers] == [1, 3]
     assert coupled.size == 4
-    assert output.frozen_because == "network output"
+    assert output.frozen_because == "network output output"
 
 
 def test_what_a_head_reads_is_frozen_and_says_why() -> None:
-    frozen = [g for g in analyse(yolov3(classes=1)).groups if g.frozen_because]
+    frozen = [g for g in dependencies(yolov3(classes=1)).groups if g.frozen_because]
     assert [g.frozen_because for g in frozen] == [
-        "read by layer 82 [yolo]",
-        "read by layer 94 [yolo]",
-        "read by layer 106 [yolo]",
+        "network output head_82",
+        "network output head_94",
+        "network output head_106",
     ]
 
 
 def test_a_grouped_route_makes_equal_parts() -> None:
-    graph = analyse(architectures.yolov4_tiny(classes=1))
+    graph = dependencies(architectures.yolov4_tiny(classes=1))
     halved = [group for group in graph.prunable if group.equal_parts == 2]
-    assert [(g.producers[0].layer, g.size) for g in halved] == [(2, 64), (10, 128), (18, 256)]
+    assert [(layer(g.producers[0].node), g.size) for g in halved] == [(2, 64), (10, 128), (18, 256)]
 
 
 SLICED_SUM = (
@@ -81,15 +81,15 @@ SLICED_SUM = (
 def test_parts_of_different_groups_are_tied_channel_by_channel() -> None:
     # The second half of conv 0 is added to conv 1, the first half is not: two sets of producers.
     # Cutting the halves equally is only sure if each channel goes with its opposite number.
-    graph = analyse(parse_cfg(SLICED_SUM))
+    graph = dependencies(parse_cfg(SLICED_SUM))
     tied = graph.prunable[0]
     assert tied.size == 3
-    assert [(m.layer, len(m.positions)) for m in tied.producers] == [(0, 6), (1, 3)]
+    assert [(layer(m.node), len(m.positions)) for m in tied.producers] == [(0, 6), (1, 3)]
     assert tied.equal_parts == 1
 
 
 def test_a_depthwise_convolution_joins_the_group_that_it_reads() -> None:
-    graph = analyse(
+    graph = dependencies(
         parse_cfg(
             "[net]\nheight=8\nwidth=8\nchannels=3\n"
             "[convolutional]\nfilters=4\nactivation=leaky\n"
@@ -98,21 +98,21 @@ def test_a_depthwise_convolution_joins_the_group_that_it_reads() -> None:
         )
     )
     group = graph.prunable[0]
-    assert [(m.layer, len(m.positions)) for m in group.producers] == [(0, 4), (1, 8)]
-    assert [(m.layer, len(m.positions)) for m in group.consumers] == [(2, 8)]
+    assert [(layer(m.node), len(m.positions)) for m in group.producers] == [(0, 4), (1, 8)]
+    assert [(layer(m.node), len(m.positions)) for m in group.consumers] == [(2, 8)]
 
 
 @pytest.mark.parametrize(
     "build", [architectures.yolov4, architectures.yolov4_csp, architectures.yolov7_tiny]
 )
 def test_larger_families_agree_with_the_trace(build: "type[NetworkSpec]") -> None:
-    graph = analyse(build(classes=1, width=0.125, size=(64, 64)))
+    graph = dependencies(build(classes=1, width=0.125, size=(64, 64)))
     check = cross_check(graph)
     assert check.passed, (check.only_ours, check.only_traced)
 
 
 def test_a_difference_is_reported_with_both_sides() -> None:
-    graph = analyse(yolov3(classes=1, width=0.125, size=(64, 64)))
+    graph = dependencies(yolov3(classes=1, width=0.125, size=(64, 64)))
     first, *others = graph.groups
     wrong = replace(first, consumers=first.consumers[:0])
     check = cross_check(replace(graph, groups=(wrong, *others)))
@@ -129,14 +129,14 @@ def test_a_network_without_heads_agrees_too() -> None:
         "[convolutional]\nfilters=4\ngroups=4\nsize=3\npad=1\nactivation=leaky\n"
         "[convolutional]\nfilters=2\nactivation=linear\n"
     )
-    check = cross_check(analyse(parse_cfg(text)))
+    check = cross_check(dependencies(parse_cfg(text)))
     assert check.passed, (check.only_ours, check.only_traced)
     assert check.agreed == ((((0, 4), (1, 4)), (2,)),)
 
 
 def test_a_network_that_cannot_be_traced_is_an_error_not_an_agreement() -> None:
     with pytest.raises(VerificationError, match="Torch-Pruning"):
-        cross_check(analyse(parse_cfg(ONE_CONV)))
+        cross_check(dependencies(parse_cfg(ONE_CONV)))
 
 
 ONE_CONV = (

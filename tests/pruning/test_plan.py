@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from tests import architectures
+from tests.pruning.darknet import dependencies
 from tests.pruning.plans import random_plan, with_carriers
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError
-from yoloprune.pruning.groups import analyse
 from yoloprune.pruning.plan import check_plan, kept_filters, read_plan, write_plan
 
-GRAPH = analyse(yolov3_tiny(classes=1, width=0.125, size=(64, 64)))
+GRAPH = dependencies(yolov3_tiny(classes=1, width=0.125, size=(64, 64)))
 PLAN = with_carriers(GRAPH, random_plan(GRAPH, 4))
 
 
@@ -30,8 +30,8 @@ def test_a_plan_survives_json(path: Path) -> None:
 
 def test_the_json_lists_the_kept_filters_of_every_convolution(path: Path) -> None:
     layers = json.loads(path.read_text())["layers"]
-    assert {int(k): tuple(v["keep"]) for k, v in layers.items()} == kept_filters(GRAPH, PLAN)
-    assert set(layers) == {str(conv.index) for conv in GRAPH.spec.convs}
+    assert {k: tuple(v["keep"]) for k, v in layers.items()} == kept_filters(GRAPH, PLAN)
+    assert set(layers) == {node.name for node in GRAPH.graph.nodes if node.operator == "Conv"}
 
 
 def set_version(document: dict[str, Any]) -> None:
@@ -39,7 +39,7 @@ def set_version(document: dict[str, Any]) -> None:
 
 
 def swap_digest(document: dict[str, Any]) -> None:
-    document["spec_digest"] = "0" * 64
+    document["graph_digest"] = "0" * 64
 
 
 def empty_group(document: dict[str, Any]) -> None:
@@ -59,7 +59,7 @@ def unknown_group(document: dict[str, Any]) -> None:
 
 
 def contradict(document: dict[str, Any]) -> None:
-    document["layers"]["0"]["keep"] = [0]
+    document["layers"]["layer_0.conv"]["keep"] = [0]
 
 
 def drop_layers(document: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ def drop_layers(document: dict[str, Any]) -> None:
 
 
 def strange_budget(document: dict[str, Any]) -> None:
-    document["budget"]["keep_macs"] = "half"
+    document["budget"]["limits"] = {"macs": "half"}
 
 
 def foreign_carrier(document: dict[str, Any]) -> None:
@@ -78,7 +78,7 @@ def foreign_carrier(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (set_version, "version must be 1, but is 99"),
+        (set_version, "version must be 2, but is 99"),
         (swap_digest, "another network"),
         (empty_group, "empties group 0"),
         (descend, "must ascend"),
@@ -86,7 +86,7 @@ def foreign_carrier(document: dict[str, Any]) -> None:
         (unknown_group, "names group 999"),
         (contradict, "contradict"),
         (drop_layers, "layers is missing"),
-        (strange_budget, "budget.keep_macs must be a number, but is 'half'"),
+        (strange_budget, "budget.limits.macs must be a number, but is 'half'"),
         (foreign_carrier, "carriers"),
     ],
 )
@@ -98,7 +98,7 @@ def test_a_damaged_plan_is_refused(path: Path, damage: Any, message: str) -> Non
         read_plan(path, GRAPH)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "7", '{"version": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", "7", '{"version": 2}'])
 def test_what_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "plan.json").write_text(text)
     with pytest.raises(PlanError, match=r"plan\.json: damaged, or of another version: "):
@@ -112,12 +112,12 @@ def test_a_missing_plan_is_refused(tmp_path: Path) -> None:
 
 def test_a_frozen_group_cannot_be_cut() -> None:
     frozen = next(g for g in GRAPH.groups if g.frozen_because)
-    with pytest.raises(PlanError, match="frozen: read by layer"):
+    with pytest.raises(PlanError, match="frozen: network output head"):
         check_plan(GRAPH, replace(PLAN, keep={frozen.id: (0,)}, carriers={}))
 
 
 def test_equal_parts_must_keep_equally_many() -> None:
-    graph = analyse(architectures.yolov4_tiny(classes=1, width=0.125, size=(64, 64)))
+    graph = dependencies(architectures.yolov4_tiny(classes=1, width=0.125, size=(64, 64)))
     halved = next(g for g in graph.prunable if g.equal_parts == 2)
     plan = replace(random_plan(graph, 0), keep={halved.id: (0, 1)})
     with pytest.raises(PlanError, match="equally many"):

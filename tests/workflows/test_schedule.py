@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from yoloprune.pruning.pruner import prune
 
 from tests.random_networks import random_state
 from yoloprune.darknet.cost import cost
@@ -10,7 +11,6 @@ from yoloprune.errors import UsageError
 from yoloprune.frontends.darknet.document import darknet, model, pair
 from yoloprune.graph.model import Model
 from yoloprune.pruning.plan import Budget
-from yoloprune.pruning.pruner import prune
 from yoloprune.workflows.schedule import Schedule, follow, step_targets
 
 SPEC = yolov3_tiny(classes=1, width=0.25, size=(64, 64))

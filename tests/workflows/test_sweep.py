@@ -1,6 +1,7 @@
 """The sweep's points are the networks that pruning to the same budgets gives."""
 
 import pytest
+from yoloprune.pruning.pruner import prune
 
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
@@ -9,7 +10,6 @@ from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError
 from yoloprune.model.initialization import random_state
 from yoloprune.pruning.plan import Budget
-from yoloprune.pruning.pruner import prune
 from yoloprune.workflows.sweep import sweep_points
 
 SPEC = yolov3_tiny(classes=1, width=0.125, size=(64, 64))

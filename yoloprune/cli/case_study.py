@@ -9,7 +9,7 @@ from yoloprune.cli.console import ConsoleReporter, errors, print_result
 from yoloprune.cli.export import Decode
 from yoloprune.cli.options import LARGEST_SEED, AllowFaulty, Json, Quiet, TrainSplit
 from yoloprune.cli.training import training_errors
-from yoloprune.pruning.importance import CRITERIA
+from yoloprune.pruning.score.on_weights import CRITERIA
 from yoloprune.report.html import REPORTS
 from yoloprune.report.markdown import report_json
 from yoloprune.report.results import results_table

@@ -17,9 +17,9 @@ from yoloprune.cli.options import (
     Seed,
 )
 from yoloprune.errors import PlanError, UsageError
-from yoloprune.pruning.budget import Scope
-from yoloprune.pruning.importance import CRITERIA, MEASURED_CRITERIA
 from yoloprune.pruning.plan import Compensation
+from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
+from yoloprune.pruning.solve import Scope
 from yoloprune.workflows.defaults import PRUNING, SWEEP
 from yoloprune.workflows.sweep import sweep as sweep_network
 

@@ -14,6 +14,8 @@ from yoloprune.data.images import NetworkInput, darknet_resize, image_channels, 
 from yoloprune.data.read import dataset_images
 from yoloprune.detection.placement import Placement
 from yoloprune.errors import DatasetError
+from yoloprune.frontends.darknet.document import darknet
+from yoloprune.graph.model import Model
 from yoloprune.pruning.verification import random_images
 from yoloprune.reporter import SILENT, Reporter
 
@@ -99,15 +101,17 @@ def fitted_images(
     return torch.from_numpy(np.stack(inputs)), samples, skipped
 
 
-def proof_images(spec: NetworkSpec, source: Path | None) -> Tensor:
-    """Noise and, where a source is given, its first images: (B, C, H, W) float64.
+def proof_images(network: Model, source: Path | None) -> dict[str, Tensor]:
+    """Noise and, where a source is given, its first images, by the name of the network's input.
 
-    Raises `DatasetError` for a source where the network is no detector.
+    (B, C, H, W) float64, the noise first. Raises `DatasetError` for a source where the network is
+    no detector.
     """
-    noise = random_images(spec)
+    noise = random_images(network.graph)
     if source is None:
         return noise
+    spec = darknet(network).spec
     if not spec.heads:
         raise DatasetError(f"{source}: only detectors can be fed with images")
     inputs, _, _ = fitted_images(spec, source, dataset_images(source), REAL_IMAGES)
-    return torch.cat([noise, inputs.double()])
+    return {name: torch.cat([image, inputs.double()]) for name, image in noise.items()}

@@ -25,6 +25,7 @@ class GraphBuilder:
         self._parameters: dict[str, Parameter] = {}
         self._constants: dict[str, NDArray[Any]] = {}
         self._nodes: list[Node] = []
+        self._blocks: dict[str, int] = {}
 
     def input(self, name: str, shape: tuple[int | str, ...]) -> str:
         """Something that the graph is given."""
@@ -55,9 +56,33 @@ class GraphBuilder:
         )
         return name
 
+    def nodes(
+        self, name: str, operator: str, *inputs: str, outputs: int, **attributes: Attribute
+    ) -> tuple[str, ...]:
+        """A node with several outputs, which are numbered."""
+        names = tuple(f"{name}.{number}" for number in range(outputs))
+        self._nodes.append(
+            Node(
+                name=name,
+                operator=operator,
+                inputs=inputs,
+                outputs=names,
+                attributes=attributes,
+            )
+        )
+        return names
+
+    def in_blocks(self, value: str, size: int) -> None:
+        """Say that a value's channels can only be removed in runs of so many."""
+        self._blocks[value] = size
+
     def reshape(self, name: str, value: str, shape: tuple[int, ...]) -> str:
         """A value in another shape, where 0 stands for the size that it has there."""
         return self.node(name, "Reshape", value, self.constant(f"{name}.shape", shape))
+
+    def split(self, name: str, value: str, axis: int, parts: int) -> tuple[str, ...]:
+        """A value cut along an axis into equal parts."""
+        return self.nodes(name, "Split", value, outputs=parts, axis=axis)
 
     def part(self, name: str, value: str, axis: int, start: int, end: int) -> str:
         """From `start` to before `end` of a value along an axis."""
@@ -79,6 +104,7 @@ class GraphBuilder:
             outputs={
                 name: ValueType(shape=shape, dtype=self.dtype) for name, shape in outputs.items()
             },
+            blocks=self._blocks,
         )
 
 

@@ -9,7 +9,7 @@ slice bounds, anchors) are part of the graph itself.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -61,6 +61,11 @@ class Graph:
     constants: Mapping[str, NDArray[Any]]
     nodes: tuple[Node, ...]
     outputs: Mapping[str, ValueType]
+    blocks: Mapping[str, int] = field(default_factory=dict)
+    """Values (B, C, ...) whose channels can only be removed in runs of so many neighbors.
+
+    Nothing in a graph asks for that; the format that it is written back to does.
+    """
 
     def __post_init__(self) -> None:
         known: set[str] = set()
@@ -88,14 +93,15 @@ class Graph:
         }
         description = [
             self.opset,
-            [[name, asdict(value)] for name, value in self.inputs.items()],
-            [[name, asdict(value)] for name, value in self.outputs.items()],
-            {name: asdict(parameter) for name, parameter in self.parameters.items()},
+            [[name, _typed(value)] for name, value in self.inputs.items()],
+            [[name, _typed(value)] for name, value in self.outputs.items()],
+            {name: _typed(parameter) for name, parameter in self.parameters.items()},
             constants,
             [
                 [node.name, node.operator, node.inputs, node.outputs, dict(node.attributes)]
                 for node in self.nodes
             ],
+            *([dict(self.blocks)] if self.blocks else []),
         ]
         return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
@@ -104,6 +110,10 @@ def _add(known: set[str], name: str) -> None:
     if not name or name in known:
         raise GraphError(f"the name {name!r} is given twice" if name else "a value has no name")
     known.add(name)
+
+
+def _typed(value: ValueType | Parameter) -> dict[str, object]:
+    return {"shape": value.shape, "dtype": value.dtype}
 
 
 def _bytes(array: NDArray[Any]) -> bytes:

@@ -5,12 +5,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from torch import Tensor
+
+from yoloprune.graph.edits import Edits, edit
 from yoloprune.graph.graph import Graph
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Document(Protocol):
@@ -27,7 +27,10 @@ class Document(Protocol):
     def names(self) -> tuple[str, ...] | None:
         """Names of the classes that it tells apart, where they are known."""
 
-    def write(self, parameters: "Mapping[str, Tensor]", path: Path) -> None:
+    def applied(self, edits: Edits) -> "Document":
+        """The same document of the network that edits leave; it was read from no file."""
+
+    def write(self, parameters: Mapping[str, Tensor], path: Path) -> None:
         """Write the network with these parameters, in files named by `path`.
 
         Raises `UsageError` for a path that says another format.
@@ -42,8 +45,13 @@ class Model:
     """
 
     graph: Graph
-    parameters: "Mapping[str, Tensor]"
+    parameters: Mapping[str, Tensor]
     document: Document
+
+    def edited(self, edits: Edits, parameters: Mapping[str, Tensor] | None = None) -> "Model":
+        """The network that edits leave, of these parameters where they are not the model's own."""
+        graph, left = edit(self.graph, self.parameters if parameters is None else parameters, edits)
+        return Model(graph=graph, parameters=left, document=self.document.applied(edits))
 
     def save(self, path: str | Path) -> None:
         """Write the network in the format that it was read from: for Darknet, `path` is the .cfg.

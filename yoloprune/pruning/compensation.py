@@ -10,165 +10,120 @@ What surgery drops, compensation first moves elsewhere:
   channel a group.
 
 Both are exact only where gamma is exactly 0. For any other removed channel, act(beta) stands in as
-an approximation (batch norm centres a channel on beta), which can be worse than no compensation.
-Channels of convolutions without batch norm count as constant where their kernel is zero, and are
-dropped uncompensated elsewhere.
+an approximation (batch norm centers a channel on beta), which can be worse than no compensation.
+Channels without batch norm count as constant where their kernel is zero, and are dropped
+uncompensated elsewhere. A consumer with neither bias nor batch norm has no place for a constant,
+and one whose arrays others read too stays as it is.
 """
 
+import math
 from collections import defaultdict
-from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yoloprune.darknet.spec import (
-    INPUT,
-    Conv,
+from yoloprune.graph.operators.operator import integers
+from yoloprune.pruning.constants import constants, emitted
+from yoloprune.pruning.groups import DependencyGraph
+from yoloprune.pruning.layers import (
+    Arrays,
     Layer,
-    NetworkSpec,
-    Reorg,
-    Route,
-    Sam,
-    ScaleChannels,
-    Shortcut,
+    Layers,
+    arrays_of,
+    as_kernel,
+    by_filter,
+    layers_of,
 )
-from yoloprune.darknet.state import ConvParameters, State
-from yoloprune.model.layers import ACTIVATION_FUNCTIONS
-from yoloprune.pruning.channels import is_depthwise
-from yoloprune.pruning.groups import DependencyGraph, analyse
 from yoloprune.pruning.plan import Compensation, PruningPlan, check_plan
 
 SMALLEST_CARRIER = 1e-3
 """A carrier that arrives smaller than this would need huge kernels; its consumer is folded."""
 
 
-def compensate(spec: NetworkSpec, state: State, plan: PruningPlan) -> dict[int, ConvParameters]:
-    """The dense state made ready for surgery by this plan, in new tensors where it differs.
+def compensate(
+    dependencies: DependencyGraph, parameters: Arrays, plan: PruningPlan
+) -> dict[str, Tensor]:
+    """The dense parameters made ready for surgery by this plan, in new tensors where they differ.
 
     Where a carrier does not reach a consumer, that consumer is folded. Computed in float64,
-    returned in the state's dtype.
+    returned in the parameters' dtype.
     """
     if plan.compensation is Compensation.NONE:
-        return dict(state)
-    graph = analyse(spec)
-    check_plan(graph, plan)
-    carriers = carrier_mask(graph, plan)
-    lost = ~graph.kept(plan.keep) | carriers
-    constants = _constants(graph, state, lost)
-    ready = _with_carriers(graph, state, carriers)
-    arriving = _constants(graph, ready, carriers)
-    for conv in spec.convs:
-        ids = graph.channels.inputs[conv.index]
-        if is_depthwise(conv, len(ids)) or not lost[ids].any():
+        return dict(parameters)
+    check_plan(dependencies, plan)
+    layers = layers_of(dependencies)
+    arrays = arrays_of(dependencies.graph, parameters)
+    carriers = carrier_mask(dependencies, plan, layers)
+    lost = ~dependencies.kept(plan.keep) | carriers
+    before = constants(dependencies, layers, arrays, lost)
+    ready = _with_carriers(layers, arrays, carriers)
+    after = constants(dependencies, layers, arrays | ready, carriers)
+    for layer in layers.values():
+        ids = layer.contraction.columns
+        if not layer.own or not lost[ids].any():
             continue
-        source = conv.sources[0]
-        ready[conv.index] = _move_constants(
-            conv,
-            ready[conv.index],
+        arriving = emitted(after, layer)
+        moved = _move_constants(
+            layer,
+            arrays | ready,
             lost=lost[ids],
-            constants=constants[source],
-            carriers=_first_carriers(graph, ids, carriers, arriving[source], conv.groups),
-            arriving=arriving[source],
+            constants=emitted(before, layer),
+            carriers=_first_carriers(dependencies, ids, carriers, arriving, layer.groups),
+            arriving=arriving,
         )
-    return ready
+        ready |= moved
+    return {name: ready.get(name, tensor) for name, tensor in parameters.items()}
 
 
-def carrier_mask(graph: DependencyGraph, plan: PruningPlan) -> NDArray[np.bool_]:
+def carrier_mask(
+    dependencies: DependencyGraph, plan: PruningPlan, layers: Layers
+) -> NDArray[np.bool_]:
     """Over channel ids: True for those that carry constants under this plan."""
-    carriers = np.zeros(graph.channels.count, dtype=np.bool_)
+    carriers = np.zeros(dependencies.labels.count, dtype=np.bool_)
     if plan.compensation is Compensation.CARRIER:
         for group_id, numbers in plan.carriers.items():
-            carriers[np.asarray(graph.groups[group_id].channels)[list(numbers)]] = True
+            group = dependencies.groups[group_id]
+            if all(layers[member.node].own for member in group.producers):
+                carriers[np.asarray(group.channels)[list(numbers)]] = True
     return carriers
 
 
-def _constants(
-    graph: DependencyGraph, state: State, wanted: NDArray[np.bool_]
-) -> dict[int, Tensor]:
-    """The walk over constants: what each wanted channel of each layer's output emits, (C,) float64.
-
-    Channels that are not wanted count as 0; so do those whose constant is unknown.
-    """
-    outputs: dict[int, Tensor] = {
-        INPUT: torch.zeros(graph.spec.input_shape[0], dtype=torch.float64)
-    }
-    for layer in graph.spec.layers:
-        value = _constant_output(layer, [outputs[s] for s in layer.sources], state)
-        mask = torch.from_numpy(wanted[graph.channels.outputs[layer.index]])
-        outputs[layer.index] = torch.where(mask, value, torch.zeros_like(value))
-    return outputs
-
-
-def _constant_output(layer: Layer, inputs: list[Tensor], state: State) -> Tensor:
-    first = inputs[0]
-    match layer:
-        case Conv():
-            parameters = state[layer.index]
-            value = parameters.bias.double()
-            if parameters.scale is None:
-                silent = (parameters.kernel == 0).flatten(1).all(dim=1)
-                return torch.where(silent, _activated(layer.activation, value), 0.0)
-            return _activated(layer.activation, value)
-        case Shortcut():
-            total = first.clone()
-            for other in inputs[1:]:
-                shared = min(len(total), len(other))
-                total[:shared] += other[:shared]
-            return _activated(layer.activation, total)
-        case Route():
-            if layer.groups > 1:
-                inputs = [x.chunk(layer.groups)[layer.group_id] for x in inputs]
-            return torch.cat(inputs)
-        case ScaleChannels() | Sam():
-            return _activated(layer.activation, first * inputs[1])
-        case Reorg():
-            block = layer.stride**2
-            if layer.mixes_channels:
-                # The pieces of a block take turns in space: its mean is what they have in common.
-                means = first.reshape(-1, block).mean(dim=1)
-                return means.repeat(block).repeat_interleave(block)
-            return first.repeat(block)
-        case _:
-            return first
-
-
-def _activated(activation: str, value: Tensor) -> Tensor:
-    return ACTIVATION_FUNCTIONS[activation](value)
-
-
 def _with_carriers(
-    graph: DependencyGraph, state: State, carriers: NDArray[np.bool_]
-) -> dict[int, ConvParameters]:
-    """The state with constant filters in place of the carriers' own, in all their producers."""
-    ready = dict(state)
-    for conv in graph.spec.convs:
-        mask = torch.from_numpy(carriers[graph.channels.outputs[conv.index]])
-        if not mask.any():
+    layers: Layers, arrays: Arrays, carriers: NDArray[np.bool_]
+) -> dict[str, Tensor]:
+    """Constant filters in place of the carriers' own, in all their producers: what changes."""
+    ready: dict[str, Tensor] = {}
+    for layer in layers.values():
+        positions = torch.from_numpy(np.flatnonzero(carriers[layer.contraction.filters]))
+        if not len(positions):
             continue
-        parameters = ready[conv.index]
-        bias = torch.where(mask, torch.ones_like(parameters.bias), parameters.bias)
-        if parameters.scale is None:
-            kernel = parameters.kernel.clone()
-            kernel[mask] = 0
-            ready[conv.index] = replace(parameters, bias=bias, kernel=kernel)
-        else:
-            scale = torch.where(mask, torch.zeros_like(bias), parameters.scale)
-            ready[conv.index] = replace(parameters, bias=bias, scale=scale)
+        if layer.norm is not None:
+            scale, bias = arrays[layer.norm.scale].clone(), arrays[layer.norm.bias].clone()
+            scale[positions], bias[positions] = 0, 1
+            ready |= {layer.norm.scale: scale, layer.norm.bias: bias}
+            continue
+        filters = by_filter(layer, arrays[layer.kernel]).clone()
+        filters[positions] = 0
+        ready[layer.kernel] = as_kernel(layer, filters)
+        if layer.bias is not None:
+            bias = arrays[layer.bias].clone()
+            bias.view(-1)[positions] = 1
+            ready[layer.bias] = bias
     return ready
 
 
 def _first_carriers(
-    graph: DependencyGraph,
+    dependencies: DependencyGraph,
     ids: NDArray[np.int64],
     carriers: NDArray[np.bool_],
     arriving: Tensor,
     parts: int,
 ) -> NDArray[np.int64]:
     """For each input channel, the position of the carrier of its group in its part, or -1."""
-    group_of = np.full(graph.channels.count, -1, dtype=np.int64)
-    for group in graph.prunable:
+    group_of = np.full(dependencies.labels.count, -1, dtype=np.int64)
+    for group in dependencies.prunable:
         group_of[list(group.channels)] = group.id
     keys = list(zip(np.repeat(np.arange(parts), len(ids) // parts), group_of[ids], strict=True))
     usable = carriers[ids] & (arriving.abs().numpy() >= SMALLEST_CARRIER)
@@ -179,39 +134,44 @@ def _first_carriers(
 
 
 def _move_constants(
-    conv: Conv,
-    parameters: ConvParameters,
+    layer: Layer,
+    arrays: Arrays,
     *,
     lost: NDArray[np.bool_],
     constants: Tensor,
     carriers: NDArray[np.int64],
     arriving: Tensor,
-) -> ConvParameters:
-    """A consumer that no longer needs the lost channels' constants.
+) -> dict[str, Tensor]:
+    """A consumer that no longer needs the lost channels' constants: its arrays that change.
 
     `lost`, `constants`, `carriers` and `arriving` are over its input channels; `lost` includes the
     carriers, whose former content is gone as well.
     """
-    columns = len(lost) // conv.groups
-    rows = conv.filters // conv.groups
-    kernel = parameters.kernel.double()  # (F, C/g, k, k)
-    moved = kernel.clone()
-    shift = torch.zeros(conv.filters, dtype=torch.float64)
-    for part in range(conv.groups):
+    kernel = by_filter(layer, arrays[layer.kernel])
+    filters = kernel.double().reshape(*kernel.shape[:2], -1)  # (F, C/g, window)
+    columns, rows = len(lost) // layer.groups, layer.filters // layer.groups
+    moved = filters.clone()
+    shift = filters.new_zeros(layer.filters)
+    for part in range(layer.groups):
         span = slice(part * rows, (part + 1) * rows)
         own = slice(part * columns, (part + 1) * columns)
         gone, target = torch.from_numpy(lost[own]), torch.from_numpy(carriers[own])
-        values = torch.where(gone, constants[own], 0.0)
-        weighted = kernel[span] * values[None, :, None, None]
-        shift[span] = weighted[:, gone & (target < 0)].sum(dim=(1, 2, 3))
+        values = torch.where(gone, constants[own], 0.0).to(filters)
+        weighted = filters[span] * values[None, :, None]
+        shift[span] = weighted[:, gone & (target < 0)].sum(dim=(1, 2))
         # A lost column is dead: what it used to read is gone, or is now another carrier's constant.
         moved[span, gone] = 0
         for position in sorted(set(target[gone & (target >= 0)].tolist())):
             share = weighted[:, gone & (target == position)].sum(dim=1)
-            moved[span, position - part * columns] = share / arriving[position]
-    dtype = parameters.kernel.dtype
-    if parameters.mean is None:
-        bias = parameters.bias.double() + shift
-        return replace(parameters, kernel=moved.to(dtype), bias=bias.to(dtype))
-    mean = parameters.mean.double() - shift
-    return replace(parameters, kernel=moved.to(dtype), mean=mean.to(dtype))
+            moved[span, position - part * columns] = share / arriving[position].to(filters)
+    ready = {layer.kernel: as_kernel(layer, moved.reshape(kernel.shape).to(kernel))}
+    if layer.node.operator == "ConvTranspose":
+        # Each place of the output sees one in so many of the window's values.
+        shift /= math.prod(integers(layer.node, "strides"))
+    if layer.norm is not None:
+        mean = arrays[layer.norm.mean]
+        ready[layer.norm.mean] = (mean.double() - shift).to(mean)
+    elif layer.bias is not None:
+        bias = arrays[layer.bias]
+        ready[layer.bias] = (bias.double() + shift.reshape(bias.shape)).to(bias)
+    return ready

@@ -1,14 +1,14 @@
 """Channel groups: what must be removed together, and from where.
 
-Example. Layer 0 is a convolution with 4 filters, layer 1 a convolution with 4 filters that reads
-it, layer 2 a shortcut that adds the two, layer 3 a convolution that reads the sum:
+Example. Convolution a has 4 filters, convolution b reads it and has 4 filters, the two are added,
+and convolution c reads the sum:
 
-    conv 0 ──┬── conv 1 ── shortcut 2 ── conv 3
-             └───────────────┘
+    a ──┬── b ── + ── c
+        └────────┘
 
-Channel 2 of conv 0 and channel 2 of conv 1 meet in the shortcut: one channel. Conv 0 and conv 1
-together form one group of four channels with the producers 0 and 1 and the consumers 1 and 3.
-Removing its channel 2 removes filter 2 of convs 0 and 1, and kernel column 2 of convs 1 and 3.
+Channel 2 of a and channel 2 of b meet in the sum: one channel. Together a and b form one group of
+four channels with the producers a and b and the consumers b and c. Removing its channel 2 removes
+filter 2 of a and b, and kernel column 2 of b and c.
 """
 
 import math
@@ -18,26 +18,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.pruning.channels import (
-    ChannelMap,
-    Ids,
-    Partition,
-    is_depthwise,
-    map_channels,
-    tie,
-)
+from yoloprune.graph.graph import Graph
+from yoloprune.pruning.labels.ids import NONE, Ids
+from yoloprune.pruning.labels.label import label
+from yoloprune.pruning.labels.labels import Labels, Partition, tie
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """Where a group's channels stand in one convolution.
+    """Where a group's channels stand in the kernel of one node.
 
     `positions[i]` (a filter of a producer, a kernel column of a consumer) belongs to channel number
     `channels[i]` of the group.
     """
 
-    layer: int
+    node: str
     positions: tuple[int, ...]
     channels: tuple[int, ...]
 
@@ -69,17 +64,19 @@ class ChannelGroup:
 
     @property
     def coupled(self) -> bool:
-        """Whether several convolutions produce each channel."""
+        """Whether several nodes produce each channel."""
         return len(self.producers) > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DependencyGraph:
-    """A network's channels and their groups, ordered by producers."""
+    """A graph's channels and their groups, ordered by producers."""
 
-    spec: NetworkSpec
-    channels: ChannelMap
+    graph: Graph
+    labels: Labels
     groups: tuple[ChannelGroup, ...]
+    digest: str
+    """The graph's: plans are made for it."""
 
     @property
     def prunable(self) -> tuple[ChannelGroup, ...]:
@@ -91,7 +88,7 @@ class DependencyGraph:
 
         Groups that `keep` does not name stay whole.
         """
-        mask = np.ones(self.channels.count, dtype=np.bool_)
+        mask = np.ones(self.labels.count, dtype=np.bool_)
         for group_id, numbers in keep.items():
             ids = np.asarray(self.groups[group_id].channels)
             mask[ids] = False
@@ -99,13 +96,13 @@ class DependencyGraph:
         return mask
 
 
-def analyse(spec: NetworkSpec) -> DependencyGraph:
-    """Find all channel groups of a network."""
-    channels = map_channels(spec)
+def analyze(graph: Graph) -> DependencyGraph:
+    """Find all channel groups of a graph."""
+    labels = label(graph)
     while True:
-        groups = _collect(spec, channels)
+        groups = _collect(labels)
         beginning = {group.channels[0]: group for group in groups}
-        owners = [(p, _owner(p, beginning)) for p in channels.partitions if not p.tied]
+        owners = [(p, _owner(p, beginning)) for p in labels.partitions if not p.tied]
         parts: dict[int, int] = {}
         for partition, owner in owners:
             if owner is not None:
@@ -115,25 +112,25 @@ def analyse(spec: NetworkSpec) -> DependencyGraph:
         loose = [p for p, owner in owners if owner is None or owner.size % parts[owner.id]]
         if not loose:
             break
-        channels = tie(channels, loose)
+        labels = tie(labels, loose)
     groups = [replace(group, equal_parts=parts.get(group.id, 1)) for group in groups]
-    return DependencyGraph(spec=spec, channels=channels, groups=tuple(groups))
+    return DependencyGraph(graph=graph, labels=labels, groups=tuple(groups), digest=graph.digest())
 
 
-def _collect(spec: NetworkSpec, channels: ChannelMap) -> list[ChannelGroup]:
+def _collect(labels: Labels) -> list[ChannelGroup]:
     """Groups of the channels that share all their producers and their reason to be frozen."""
-    alike = _alike(spec, channels)
-    group_of = np.full(channels.count, -1, dtype=np.int64)
-    number = np.zeros(channels.count, dtype=np.int64)
+    alike = _alike(labels)
+    group_of = np.full(labels.count, -1, dtype=np.int64)
+    number = np.zeros(labels.count, dtype=np.int64)
     for group_id, (ids, _) in enumerate(alike):
         group_of[ids] = group_id
         number[ids] = np.arange(len(ids))
     producers: list[list[Member]] = [[] for _ in alike]
     consumers: list[list[Member]] = [[] for _ in alike]
-    for conv in spec.convs:
-        _add_members(producers, conv.index, channels.outputs[conv.index], group_of, number)
-        if not is_depthwise(conv, len(channels.inputs[conv.index])):
-            _add_members(consumers, conv.index, channels.inputs[conv.index], group_of, number)
+    for found in labels.contractions:
+        _add_members(producers, found.node, found.filters, group_of, number)
+        if not found.depthwise:
+            _add_members(consumers, found.node, found.columns, group_of, number)
     return [
         ChannelGroup(
             id=group_id,
@@ -147,39 +144,46 @@ def _collect(spec: NetworkSpec, channels: ChannelMap) -> list[ChannelGroup]:
     ]
 
 
-def _alike(spec: NetworkSpec, channels: ChannelMap) -> list[tuple[Ids, str]]:
+def _alike(labels: Labels) -> list[tuple[Ids, str]]:
     """The ids of each group, and the reason to be frozen or ""; groups in order of producers.
 
-    Labels are refined layer by layer: ids that a layer produces, once or several times, part from
-    those that it does not. A label stands for the one before it and that layer, so that a long
-    chain of producers is written down once and not anew with every label.
+    Names are refined contraction by contraction: ids that one produces, once or several times, part
+    from those that it does not. A name stands for the one before it and that contraction, so that a
+    long chain of producers is written down once and not anew with every name. At last those part
+    that stand in a subset, so that each keeps channels of its own.
     """
-    reasons = ["", *sorted(set(channels.frozen.values()))]
+    reasons = ["", *sorted(set(labels.frozen.values()))]
     first = {reason: i for i, reason in enumerate(reasons)}
     before: list[tuple[int, tuple[int, int]]] = [(-1, (-1, 0))] * len(reasons)
-    label = np.zeros(channels.count, dtype=np.int64)
-    for i, reason in channels.frozen.items():
-        label[i] = first[reason]
-    for conv in spec.convs:
-        ids = channels.outputs[conv.index]
+    name = np.zeros(labels.count, dtype=np.int64)
+    for i, reason in labels.frozen.items():
+        name[i] = first[reason]
+    contractions = [found.filters for found in labels.contractions]
+    for number, ids in enumerate((*contractions, *labels.subsets)):
+        ids = ids[ids != NONE]
         times = np.ones(1, dtype=np.int64)
         if (ids[1:] <= ids[:-1]).any():
             ids, times = np.unique(ids, return_counts=True)
-        base = int(np.max(times)) + 1
-        pairs = label[ids] * base + times
+        base = int(np.max(times, initial=1)) + 1
+        pairs = name[ids] * base + times
         old, inverse = np.unique(pairs, return_inverse=True)
-        label[ids] = len(before) + inverse
-        before += [(pair // base, (conv.index, pair % base)) for pair in old.tolist()]
+        name[ids] = len(before) + inverse
+        before += [(pair // base, (number, pair % base)) for pair in old.tolist()]
 
-    def signature(name: int) -> tuple[tuple[tuple[int, int], ...], str]:
+    def signature(own: int) -> tuple[tuple[tuple[int, int], ...], str]:
         producers = []
-        while name >= len(reasons):
-            name, producer = before[name]
+        while own >= len(reasons):
+            own, producer = before[own]
             producers.append(producer)
-        return tuple(reversed(producers)), reasons[name]
+        return tuple(reversed(producers)), reasons[own]
 
-    # Labels without producers stand for the network's input and for ids that others replaced.
-    found = [(signature(name), ids) for name, ids in _runs(label) if name >= len(reasons)]
+    # Names without producers stand for a graph's inputs and for ids that others replaced.
+    found = []
+    for own, ids in _runs(name):
+        if own >= len(reasons):
+            producers, reason = signature(own)
+            if producers[0][0] < len(contractions):
+                found.append(((producers, reason), ids))
     found.sort(key=lambda pair: pair[0])
     return [(ids, reason) for (_, reason), ids in found]
 
@@ -193,14 +197,14 @@ def _runs(values: Ids) -> list[tuple[int, Ids]]:
 
 
 def _add_members(
-    members: list[list[Member]], layer: int, ids: Ids, group_of: Ids, number: Ids
+    members: list[list[Member]], node: str, ids: Ids, group_of: Ids, number: Ids
 ) -> None:
     for group_id, positions in _runs(group_of[ids]):
         if group_id < 0:
-            continue  # The network's input channels belong to no group.
+            continue  # What a graph is given belongs to no group.
         members[group_id].append(
             Member(
-                layer=layer,
+                node=node,
                 positions=tuple(positions.tolist()),
                 channels=tuple(number[ids[positions]].tolist()),
             )
@@ -216,3 +220,8 @@ def _owner(partition: Partition, beginning: Mapping[int, ChannelGroup]) -> Chann
     if group is None or not np.array_equal(group.channels, partition.ids):
         return None
     return group
+
+
+def named(group: ChannelGroup) -> str:
+    """How messages call a group: by what produces it."""
+    return ", ".join(member.node for member in group.producers)

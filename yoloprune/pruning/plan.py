@@ -11,7 +11,8 @@ import numpy as np
 from yoloprune.documents import read_document
 from yoloprune.errors import PlanError
 from yoloprune.files import write_json
-from yoloprune.pruning.groups import DependencyGraph
+from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.groups import DependencyGraph, named
 
 KeepIndices = tuple[int, ...]
 """Channel numbers of a group that stay, ascending."""
@@ -26,48 +27,6 @@ class Compensation(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """What the slim network may cost; every limit that is given holds.
-
-    Args:
-        keep_macs: largest share of the dense network's MACs, in (0, 1].
-        keep_params: largest share of its parameters.
-        keep_channels: largest share of its convolutions' output channels.
-        min_channels: fewest channels that a group keeps (or all it has, if it has fewer).
-        multiple_of: channel counts of pruned layers are rounded up to multiples of this; a layer
-            that it would leave uneven is not pruned.
-        max_layer_cut: largest share of its channels that a group may lose, in [0, 1].
-    """
-
-    keep_macs: float | None = None
-    keep_params: float | None = None
-    keep_channels: float | None = None
-    min_channels: int = 1
-    multiple_of: int = 1
-    max_layer_cut: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("keep_macs", "keep_params", "keep_channels"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1:
-                raise PlanError(f"{name}={value} must be in (0, 1]: it is the share that is kept")
-        if self.min_channels < 1 or self.multiple_of < 1:
-            raise PlanError("min_channels and multiple_of must be at least 1")
-        if not 0 <= self.max_layer_cut <= 1:
-            raise PlanError(f"max_layer_cut={self.max_layer_cut} must be in [0, 1]")
-
-    @property
-    def limits(self) -> dict[str, float]:
-        """The shares that are limited, by the name of the cost they limit."""
-        shares = {
-            "macs": self.keep_macs,
-            "params": self.keep_params,
-            "channels": self.keep_channels,
-        }
-        return {name: share for name, share in shares.items() if share is not None}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PruningPlan:
     """Which channels of each prunable group stay, for the network with this digest.
 
@@ -75,7 +34,7 @@ class PruningPlan:
     the kept channels that, with carrier compensation, carry the constants of the removed ones.
     """
 
-    spec_digest: str
+    graph_digest: str
     criterion: str
     budget: Budget
     keep: Mapping[int, KeepIndices]
@@ -85,17 +44,17 @@ class PruningPlan:
 
 def check_plan(graph: DependencyGraph, plan: PruningPlan) -> None:
     """Raise `PlanError` unless the plan fits the network."""
-    digest = graph.spec.digest()
-    if plan.spec_digest != digest:
+    digest = graph.digest
+    if plan.graph_digest != digest:
         raise PlanError(
             f"the plan was made for another network (its digest starts with "
-            f"{plan.spec_digest[:12]}, this network's with {digest[:12]})"
+            f"{plan.graph_digest[:12]}, this network's with {digest[:12]})"
         )
     for group_id, numbers in plan.keep.items():
         if not 0 <= group_id < len(graph.groups):
             raise PlanError(f"the plan names group {group_id}; there are {len(graph.groups)}")
         group = graph.groups[group_id]
-        where = f"group {group_id} (layers {[m.layer for m in group.producers]})"
+        where = f"group {group_id} ({named(group)})"
         if not numbers:
             raise PlanError(f"the plan empties {where}")
         if list(numbers) != sorted(set(numbers)) or not 0 <= numbers[0] <= numbers[-1] < group.size:
@@ -109,13 +68,12 @@ def check_plan(graph: DependencyGraph, plan: PruningPlan) -> None:
             raise PlanError(f"the carriers of {where} are not among its kept channels")
 
 
-def kept_filters(graph: DependencyGraph, plan: PruningPlan) -> dict[int, KeepIndices]:
-    """Output channels that each convolution keeps, by layer index."""
+def kept_filters(graph: DependencyGraph, plan: PruningPlan) -> dict[str, KeepIndices]:
+    """Output channels that each contraction keeps, by node."""
     mask = graph.kept(plan.keep)
-    outputs = graph.channels.outputs
     return {
-        conv.index: tuple(np.flatnonzero(mask[outputs[conv.index]]).tolist())
-        for conv in graph.spec.convs
+        found.node: tuple(np.flatnonzero(mask[found.filters]).tolist())
+        for found in graph.labels.contractions
     }
 
 
@@ -135,16 +93,16 @@ def compose(
     check_plan(second_graph, second)
     mask = first_graph.kept(first.keep)
     kept_first, kept_second = kept_filters(first_graph, first), kept_filters(second_graph, second)
-    for conv in first_graph.spec.convs:
-        survivors = np.array(kept_first[conv.index])[list(kept_second[conv.index])]
-        gone = np.setdiff1d(np.arange(conv.filters), survivors)
-        mask[first_graph.channels.outputs[conv.index][gone]] = False
+    for found in first_graph.labels.contractions:
+        survivors = np.array(kept_first[found.node])[list(kept_second[found.node])]
+        gone = np.setdiff1d(np.arange(len(found.filters)), survivors)
+        mask[found.filters[gone]] = False
     keep = {
         group.id: tuple(np.flatnonzero(mask[list(group.channels)]).tolist())
         for group in first_graph.prunable
     }
     composed = PruningPlan(
-        spec_digest=first.spec_digest,
+        graph_digest=first.graph_digest,
         criterion=f"{first.criterion}, {second.criterion}",
         budget=second.budget,
         keep=keep,
@@ -155,7 +113,7 @@ def compose(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Group:
-    producers: tuple[int, ...]
+    producers: tuple[str, ...]
     keep: KeepIndices
     carriers: KeepIndices = ()
 
@@ -167,36 +125,34 @@ class _Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _PlanFile:
-    """A plan as JSON; `layers` repeats it as kept output channels of each convolution."""
+    """A plan as JSON; `layers` repeats it as kept output channels of each contraction."""
 
-    version: Literal[1]
-    spec_digest: str
+    version: Literal[2]
+    graph_digest: str
     criterion: str
     budget: Budget
     compensation: Compensation
     groups: dict[int, _Group]
-    layers: dict[int, _Layer]
+    layers: dict[str, _Layer]
 
 
 def write_plan(path: Path, graph: DependencyGraph, plan: PruningPlan) -> None:
     """Write a plan as JSON."""
     document = _PlanFile(
-        version=1,
-        spec_digest=plan.spec_digest,
+        version=2,
+        graph_digest=plan.graph_digest,
         criterion=plan.criterion,
         budget=plan.budget,
         compensation=plan.compensation,
         groups={
             group_id: _Group(
-                producers=tuple(member.layer for member in graph.groups[group_id].producers),
+                producers=tuple(member.node for member in graph.groups[group_id].producers),
                 keep=numbers,
                 carriers=tuple(plan.carriers.get(group_id, ())),
             )
             for group_id, numbers in plan.keep.items()
         },
-        layers={
-            layer: _Layer(keep=filters) for layer, filters in kept_filters(graph, plan).items()
-        },
+        layers={node: _Layer(keep=filters) for node, filters in kept_filters(graph, plan).items()},
     )
     write_json(path, asdict(document))
 
@@ -205,7 +161,7 @@ def read_plan(path: Path, graph: DependencyGraph) -> PruningPlan:
     """Read a plan for a network; raises `PlanError` when it is malformed or of another network."""
     document = read_document(path, _PlanFile, fault=PlanError)
     plan = PruningPlan(
-        spec_digest=document.spec_digest,
+        graph_digest=document.graph_digest,
         criterion=document.criterion,
         budget=document.budget,
         keep={group_id: group.keep for group_id, group in document.groups.items()},
@@ -220,7 +176,7 @@ def read_plan(path: Path, graph: DependencyGraph) -> PruningPlan:
         check_plan(graph, plan)
     except PlanError as error:
         raise PlanError(f"{path}: {error}") from None
-    layers = {index: layer.keep for index, layer in document.layers.items()}
+    layers = {node: layer.keep for node, layer in document.layers.items()}
     if layers != kept_filters(graph, plan):
         raise PlanError(f"{path}: its 'layers' and its 'groups' contradict each other")
     return plan

@@ -1,9 +1,4 @@
-"""Proof that surgery kept its promise: slim and masked networks, run side by side in float64.
-
-The masked network is the dense one with the removed channels silenced: their producers' filters and
-batch norms are zero, and so are the kernel columns that read them. It has the dense network's shape
-and needs no surgery, so it can be built and run by any program.
-"""
+"""How far one network's outputs are from another's, and what networks are compared on."""
 
 from dataclasses import dataclass
 
@@ -11,13 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.spec import Conv, Layer, NetworkSpec
-from yoloprune.darknet.state import ConvParameters, State
-from yoloprune.errors import VerificationError, WeightsError
-from yoloprune.model.network import Network, Transform
-from yoloprune.pruning.channels import is_depthwise
-from yoloprune.pruning.groups import DependencyGraph, analyse
-from yoloprune.pruning.plan import PruningPlan, check_plan
+from yoloprune.errors import VerificationError
+from yoloprune.graph.graph import Graph
 
 TOLERANCE = 1e-12
 """Largest relative error in float64 that rounding in another order of summation explains."""
@@ -25,98 +15,40 @@ TOLERANCE = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """How far one network's head maps are from another's.
+    """How far one network's outputs are from another's.
 
-    `relative_error` is the largest over the heads of max |a - b| / max |b|; `per_head` are those;
-    `passed` says whether it is within `tolerance`.
+    `relative_error` is the largest over the outputs of max |a - b| / max |b|; `per_output` are
+    those; `passed` says whether it is within `tolerance`.
     """
 
     max_abs_error: float
     relative_error: float
-    per_head: tuple[float, ...]
+    per_output: tuple[float, ...]
     dtype: str
     tolerance: float
     passed: bool
 
 
-def masked_state(spec: NetworkSpec, state: State, plan: PruningPlan) -> dict[int, ConvParameters]:
-    """The dense state with the removed channels silenced, in new tensors where they differ."""
-    graph = analyse(spec)
-    check_plan(graph, plan)
-    kept = graph.kept(plan.keep)
-    return {
-        conv.index: _masked_parameters(graph, kept, conv, state[conv.index]) for conv in spec.convs
-    }
+def random_images(graph: Graph, *, seed: int = 0, batch: int = 1) -> dict[str, Tensor]:
+    """Uniform noise in [0, 1) for everything that a graph is given, by name, float64.
 
-
-def _masked_parameters(
-    graph: DependencyGraph, kept: np.ndarray, conv: Conv, parameters: ConvParameters
-) -> ConvParameters:
-    outputs = kept[graph.channels.outputs[conv.index]]
-    inputs = kept[graph.channels.inputs[conv.index]]
-    if outputs.all() and inputs.all():
-        return parameters
-    silent = torch.from_numpy(~outputs)
-    tensors = {name: t.clone() for name, t in parameters.items()}
-    for name in ("kernel", "bias", "scale"):
-        if name in tensors:
-            tensors[name][silent] = 0
-    if not is_depthwise(conv, len(inputs)):
-        for kernel, mask in zip(
-            tensors["kernel"].chunk(conv.groups), np.split(~inputs, conv.groups), strict=True
-        ):
-            kernel[:, torch.from_numpy(mask)] = 0
-    return ConvParameters(**tensors)
-
-
-def random_images(spec: NetworkSpec, *, seed: int = 0) -> Tensor:
-    """One image of uniform noise in [0, 1): (1, C, H, W) float64."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(1, *spec.input_shape, dtype=torch.float64, generator=generator)
-
-
-def head_maps(
-    spec: NetworkSpec, state: State, images: Tensor, transform: Transform | None = None
-) -> tuple[Tensor, ...]:
-    """Head maps of a state in the images' dtype; `transform` as in `Network.forward`."""
-    cast = {
-        index: ConvParameters(**{name: t.to(images.dtype) for name, t in p.items()})
-        for index, p in state.items()
-    }
-    with torch.inference_mode():
-        maps: tuple[Tensor, ...] = Network.from_state(spec, cast)(images, transform)
-    return maps
-
-
-def dense_maps(spec: NetworkSpec, state: State, images: Tensor) -> tuple[Tensor, ...]:
-    """Head maps of a network that is to be pruned, in the images' dtype, float64.
-
-    Raises `WeightsError` if they are not finite, or would not be in float32, as programs run it.
+    Sizes that may be any are `batch`.
     """
-    beyond: list[Layer] = []
-
-    def note(layer: Layer, output: Tensor) -> Tensor:
-        # A NaN compares as False.
-        if not beyond and not bool(output.abs().amax() <= torch.finfo(torch.float32).max):
-            beyond.append(layer)
-        return output
-
-    maps = head_maps(spec, state, images, note)
-    # What is beyond float32 inside may still be finite at the heads, behind a logistic, say.
-    if beyond and not all(
-        m.isfinite().all() for m in (*maps, *head_maps(spec, state, images.float()))
-    ):
-        raise WeightsError(
-            f"the dense network itself gives values that are not finite in float32, from "
-            f"{beyond[0].title} on: its weights are damaged, or its training diverged"
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.rand(
+            [batch if isinstance(size, str) else size for size in value.shape],
+            dtype=torch.float64,
+            generator=generator,
         )
-    return maps
+        for name, value in graph.inputs.items()
+    }
 
 
 def compare(
     candidate: tuple[Tensor, ...], reference: tuple[Tensor, ...], *, tolerance: float = TOLERANCE
 ) -> Verification:
-    """Errors of head maps against reference maps; a map that is not finite never passes."""
+    """Errors of outputs against reference outputs; one that is not finite never passes."""
     absolute = [(a - b).abs().max().item() for a, b in zip(candidate, reference, strict=True)]
     relative = []
     for error, b in zip(absolute, reference, strict=True):
@@ -126,7 +58,7 @@ def compare(
     return Verification(
         max_abs_error=float(np.max(absolute)),
         relative_error=worst,
-        per_head=tuple(relative),
+        per_output=tuple(relative),
         dtype=str(reference[0].dtype).removeprefix("torch."),
         tolerance=tolerance,
         passed=bool(worst <= tolerance),
@@ -138,5 +70,6 @@ def require(verification: Verification, what: str) -> None:
     if not verification.passed:
         raise VerificationError(
             f"{what}: relative error {verification.relative_error:.3g} in {verification.dtype}, "
-            f"allowed {verification.tolerance:g}: not the weights that the plan makes of the dense"
+            f"allowed {verification.tolerance:g}: the weights do not match the plan applied to the "
+            "dense network"
         )

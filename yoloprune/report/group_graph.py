@@ -16,7 +16,9 @@ from yoloprune.darknet.spec import (
     Shortcut,
     Upsample,
 )
-from yoloprune.pruning.groups import ChannelGroup, analyse
+from yoloprune.frontends.darknet.document import layer_of
+from yoloprune.frontends.darknet.lower import lower
+from yoloprune.pruning.groups import ChannelGroup, analyze
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.report.svg import COLOURS, NARROW, render
 
@@ -40,7 +42,7 @@ _KINDS: tuple[tuple[str, tuple[type[Layer], ...], str], ...] = (
 
 def group_chart(dense: NetworkSpec, plan: PruningPlan | None = None) -> str:
     """The groups of the original network; with a plan, how much of each coupled one stays."""
-    groups = analyse(dense).groups
+    groups = analyze(lower(dense)).groups
     coupled = [group for group in groups if group.coupled and group.frozen_because is None]
     single = [group for group in groups if not group.coupled and group.frozen_because is None]
     frozen = [group for group in groups if group.frozen_because is not None]
@@ -87,7 +89,7 @@ def packed(groups: list[ChannelGroup]) -> list[list[ChannelGroup]]:
 
 
 def _span(group: ChannelGroup) -> tuple[int, int]:
-    layers = [member.layer for member in (*group.producers, *group.consumers)]
+    layers = [layer_of(member.node) for member in (*group.producers, *group.consumers)]
     return min(layers), max(layers)
 
 
@@ -131,7 +133,7 @@ def _draw_group(axes: "Axes", group: ChannelGroup, lane: int) -> None:
     if group.frozen_because is not None:
         colour = COLOURS["muted"]
     axes.plot([first, last], [lane, lane], color=colour, linewidth=1.4)
-    consumers = [member.layer for member in group.consumers]
+    consumers = [layer_of(member.node) for member in group.consumers]
     axes.plot(
         consumers,
         [lane] * len(consumers),
@@ -140,7 +142,7 @@ def _draw_group(axes: "Axes", group: ChannelGroup, lane: int) -> None:
         markeredgecolor=colour,
         markersize=4.5,
     )
-    producers = [member.layer for member in group.producers]
+    producers = [layer_of(member.node) for member in group.producers]
     marker = "x" if group.frozen_because is not None else "o"
     axes.plot(producers, [lane] * len(producers), marker, color=colour, markersize=4.5)
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.pruning.groups import analyse
+from yoloprune.frontends.darknet.lower import lower
+from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.report.study import FINE_TUNED, ORIGINAL, PRUNED, Measurement, Selection, TrainingLog
 from yoloprune.report.svg import COLOURS, NARROW, render
@@ -105,7 +106,7 @@ def score_histogram(selection: Selection) -> str:
 
 def keep_chart(dense: NetworkSpec, plan: PruningPlan) -> str:
     """The share of its channels that each prunable group keeps, in the order of the network."""
-    groups = analyse(dense).prunable
+    groups = analyze(lower(dense)).prunable
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()

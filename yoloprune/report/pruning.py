@@ -7,10 +7,10 @@ from typing import Any
 from yoloprune.darknet.cost import Cost, cost
 from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.pruning.plan import PruningPlan
-from yoloprune.pruning.pruner import Proof
-from yoloprune.pruning.tracing import CrossCheck
+from yoloprune.pruning.prune import Proof
 from yoloprune.pruning.verification import Verification
 from yoloprune.report.table import amount, change, file_size, markdown_table
+from yoloprune.torch_pruning_check import CrossCheck
 
 HEADER = ("Network", "Params", "Size", "MACs", "FLOPs", "Channels")
 
@@ -60,7 +60,7 @@ def proof_lines(proof: Proof) -> list[str]:
     """The proof in words, one statement a line."""
     return [
         f"slim = masked dense: relative error {proof.exactness.relative_error:.2g} "
-        f"in {proof.exactness.dtype}",
+        f"in float64, over {proof.exactness.values} values",
         f"slim against dense: heads differ by {proof.change.relative_error:.2g} relative "
         "(before any fine-tuning)",
     ]

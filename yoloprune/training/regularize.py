@@ -15,9 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from yoloprune.frontends.darknet.document import layer_of
+from yoloprune.frontends.darknet.lower import lower
 from yoloprune.model.layers import ConvLayer
 from yoloprune.model.network import Network
-from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.groups import analyze
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,11 +36,11 @@ def coupled_scales(network: Network) -> list[CoupledScales]:
     A producer that emits a channel several times (after a depthwise multiplier) counts each.
     """
     groups = []
-    for group in analyse(network.spec).prunable:
+    for group in analyze(lower(network.spec)).prunable:
         parameters: list[Tensor] = []
         filters: list[Tensor] = []
         for member in group.producers:
-            layer = network.layers[str(member.layer)]
+            layer = network.layers[str(layer_of(member.node))]
             if not isinstance(layer, ConvLayer) or layer.norm is None:
                 break
             order = torch.argsort(torch.tensor(member.channels), stable=True)

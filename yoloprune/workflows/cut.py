@@ -17,15 +17,14 @@ from yoloprune.errors import PlanError, UsageError, VerificationError
 from yoloprune.export.interface import OnnxForm, interface, interface_lines
 from yoloprune.export.onnx import export_onnx
 from yoloprune.files import file_sha256, write_folder, write_json, write_text
-from yoloprune.frontends.darknet.document import darknet, model, pair, weights_sha256
+from yoloprune.frontends.darknet.document import darknet, pair, weights_sha256
 from yoloprune.graph.model import Model
 from yoloprune.pruning.compensation import compensate
-from yoloprune.pruning.groups import analyse
+from yoloprune.pruning.cut import cut as surgery
+from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import PruningPlan, read_plan, write_plan
-from yoloprune.pruning.pruner import Proof, prove
-from yoloprune.pruning.reconstruction import LayerFit
-from yoloprune.pruning.slimming import slim_spec
-from yoloprune.pruning.surgery import surgery
+from yoloprune.pruning.prune import Proof, prove
+from yoloprune.pruning.recover.network import LayerFit
 from yoloprune.report.pruning import (
     HEADER,
     cost_rows,
@@ -131,7 +130,7 @@ def write_cut(
                 batch=onnx.batch,
             )
     cut.slim.save(folder / "slim.cfg")
-    write_plan(folder / "plan.json", analyse(dense), cut.plan)
+    write_plan(folder / "plan.json", analyze(cut.dense.graph), cut.plan)
     text = pruning_markdown(dense, slim, cut.plan, cut.proof, cut.made_by, cut.settings)
     if onnx is not None:
         text += onnx_markdown(interface_lines(interface(slim, onnx)))
@@ -163,7 +162,7 @@ class _Recovery:
     method: str
     images: int
     heads: _Heads
-    layers: dict[int, LayerFit]
+    layers: dict[str, LayerFit]
     weights_sha256: str
     dense_sha256: str
 
@@ -193,22 +192,27 @@ def read_cut(
     """
     folder = Path(folder)
     dense = dense if isinstance(dense, Model) else load(dense)
-    spec, state = pair(dense)
-    graph = analyse(spec)
+    graph = analyze(dense.graph)
     plan = read_plan(folder / "plan.json", graph)
+    edits = surgery(graph, plan)
     slim = read_cfg(folder / "slim.cfg")
-    if slim.digest() != slim_spec(graph, graph.kept(plan.keep)).digest():
+    if slim.digest() != darknet(dense).applied(edits).spec.digest():
         raise VerificationError(f"{folder / 'slim.cfg'}: not the network that the plan makes")
     network = load(folder / "slim.cfg")
     report = _read_report(folder / "report.json")
     exact, recovery = network, report.get("recovery")
     if recovery is not None:
         _check_recovery(folder, recovery, dense)
-        cut = surgery(spec, compensate(spec, state, plan), plan)
-        exact = model(*cut, title=network.document.title, names=network.document.names)
-    batch = proof_images(spec, None if images is None else Path(images))
+        exact = dense.edited(edits, compensate(graph, dense.parameters, plan))
+    batch = proof_images(dense, None if images is None else Path(images))
     with reporter.stage("verifying in float64"):
-        proof = prove(spec, state, plan, *pair(exact), batch)
+        proof = prove(
+            graph,
+            dense.parameters,
+            plan,
+            (exact.graph, exact.parameters),
+            batch,
+        )
     settings = report.get("settings", {})
     return Cut(
         dense=dense,
@@ -216,7 +220,7 @@ def read_cut(
         exact=exact,
         slim=network,
         proof=proof,
-        settings=settings | {"verification_images": len(batch)},
+        settings=settings | {"verification_images": len(next(iter(batch.values())))},
         recovery=recovery,
         made_by=report.get("made_by"),
     )

@@ -5,8 +5,8 @@ Training has its own, in `training.config`.
 
 from dataclasses import dataclass
 
-from yoloprune.pruning.budget import Scope
 from yoloprune.pruning.plan import Compensation
+from yoloprune.pruning.solve import Scope
 from yoloprune.workflows.schedule import Schedule
 
 

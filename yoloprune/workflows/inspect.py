@@ -1,17 +1,21 @@
 """What a network is made of, what it costs, and which channels depend on each other."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from yoloprune.darknet.cost import Cost, cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import State
-from yoloprune.frontends.darknet.document import pair
+from yoloprune.frontends.darknet.document import darknet, layer_of
+from yoloprune.frontends.darknet.lower import lower
 from yoloprune.graph.model import Model
-from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, analyse
-from yoloprune.pruning.importance import bn_scale
+from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, analyze
+from yoloprune.pruning.layers import layers_of
+from yoloprune.pruning.score.on_weights import bn_scale
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.table import amount, file_size
 from yoloprune.workflows.models import load
@@ -53,8 +57,8 @@ class Inspection(Result):
         row: dict[str, Any] = {
             "id": group.id,
             "channels": group.size,
-            "producers": [member.layer for member in group.producers],
-            "consumers": [member.layer for member in group.consumers],
+            "producers": [layer_of(member.node) for member in group.producers],
+            "consumers": [layer_of(member.node) for member in group.consumers],
             "equal_parts": group.equal_parts,
             "frozen_because": group.frozen_because,
         }
@@ -125,21 +129,21 @@ def inspect(network: Model | str | Path) -> Inspection:
     """Layers, cost and channel groups of a network; of a .cfg alone without its weights."""
     if isinstance(network, Model) or Path(network).is_dir():
         network = network if isinstance(network, Model) else load(network)
-        spec, state = pair(network)
-        graph = analyse(spec)
-        title, dead = network.document.title, _dead_channels(graph, state)
+        spec, graph = darknet(network).spec, analyze(network.graph)
+        title, dead = network.document.title, _dead_channels(graph, network.parameters)
     else:
         spec = read_cfg(Path(network))
-        graph = analyse(spec)
+        graph = analyze(lower(spec))
         title, dead = str(network), None
     return Inspection(title=title, spec=spec, total=cost(spec), graph=graph, dead=dead)
 
 
-def _dead_channels(graph: DependencyGraph, state: State) -> dict[int, int]:
+def _dead_channels(graph: DependencyGraph, parameters: Mapping[str, Tensor]) -> dict[int, int]:
+    layers = layers_of(graph)
     return {
-        group.id: int((bn_scale(group, state) == 0).sum())
+        group.id: int((bn_scale(group, layers, parameters) == 0).sum())
         for group in graph.prunable
-        if all(state[member.layer].scale is not None for member in group.producers)
+        if all(layers[member.node].norm is not None for member in group.producers)
     }
 
 

@@ -18,9 +18,9 @@ from yoloprune.errors import PlanError, RunError, UsageError
 from yoloprune.files import write_json
 from yoloprune.frontends.darknet.document import darknet, weights_sha256
 from yoloprune.graph.model import Model
-from yoloprune.pruning.budget import Scope
-from yoloprune.pruning.importance import MEASURED_CRITERIA
 from yoloprune.pruning.plan import Compensation
+from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
+from yoloprune.pruning.solve import Scope
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.sparsity.masks import MaskSettings, Pattern
@@ -163,7 +163,7 @@ def iterate(
                 spec, source.path, paths, calibration_images, config.seed, reporter
             )
         budget = rounded(
-            spec,
+            network.graph,
             {"macs": keep},
             PRUNING.min_channels,
             multiple_of,

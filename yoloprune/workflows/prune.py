@@ -4,26 +4,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.calibration import Calibration, proof_images, read_calibration
 from yoloprune.errors import UsageError
-from yoloprune.frontends.darknet.document import darknet, model, pair
+from yoloprune.frontends.darknet.document import darknet
+from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
-from yoloprune.pruning.budget import ROUNDINGS, Scope, coarsest
-from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.importance import MEASURED_CRITERIA
-from yoloprune.pruning.plan import Budget, Compensation
-from yoloprune.pruning.pruner import check_budget
-from yoloprune.pruning.pruner import prune as prune_state
+from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.measures import MEASURES
+from yoloprune.pruning.plan import Compensation
+from yoloprune.pruning.prune import check_budget
+from yoloprune.pruning.prune import prune as prune_graph
+from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
+from yoloprune.pruning.solve import ROUNDINGS, Scope, coarsest
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.defaults import PRUNING
 from yoloprune.workflows.models import opened
 from yoloprune.workflows.scores import scores_on_images
-
-MEASURES = ("macs", "params", "channels")
-"""What a budget may limit."""
 
 
 def prune(
@@ -55,19 +54,21 @@ def prune(
     scope = chosen(Scope, scope, "scope")
     compensation = chosen(Compensation, compensation, "compensation")
     network = opened(network)
-    spec, state = pair(network)
-    budget = rounded(spec, keep, min_channels, multiple_of, max_layer_cut, compensation, reporter)
+    spec, graph = darknet(network).spec, network.graph
+    budget = rounded(graph, keep, min_channels, multiple_of, max_layer_cut, compensation, reporter)
     source = None if images is None else Path(images)
     if criterion in MEASURED_CRITERIA:
         if calibration is None and source is not None:
             calibration = read_calibration(spec, source, calibration_images, seed, reporter)
-        check_budget(spec, state, budget, criterion, compensation=compensation)
+        check_budget(
+            analyze(graph), network.parameters, budget, criterion, compensation=compensation
+        )
     measured = scores_on_images(criterion, network, calibration, seed=seed, reporter=reporter)
-    batch = proof_images(spec, source)
+    batch = proof_images(network, source)
     with reporter.stage("pruning and verifying in float64"):
-        found = prune_state(
-            spec,
-            state,
+        found = prune_graph(
+            graph,
+            network.parameters,
             criterion=criterion,
             scope=scope,
             budget=budget,
@@ -76,14 +77,14 @@ def prune(
             seed=seed,
             measured=measured,
         )
-    document = darknet(network)
-    slim = model(found.spec, found.state, title=f"{document.title}-slim", names=document.names)
+    document = network.document.applied(found.edits)
+    slim = Model(graph=found.graph, parameters=found.parameters, document=document)
     settings: dict[str, Any] = {
         "criterion": criterion,
         "scope": scope.value,
         "compensation": compensation.value,
         "seed": seed,
-        "verification_images": len(batch),
+        "verification_images": len(next(iter(batch.values()))),
     }
     return Cut(
         dense=network,
@@ -96,7 +97,7 @@ def prune(
 
 
 def rounded(
-    spec: NetworkSpec,
+    graph: Graph,
     keep: Mapping[str, float],
     min_channels: int,
     multiple_of: int | None,
@@ -113,16 +114,14 @@ def rounded(
         problem = f"measure {unknown[0]!r} is unknown" if unknown else "the budget limits nothing"
         raise UsageError(f"{problem} (known: {', '.join(MEASURES)})")
     budget = Budget(
-        keep_macs=keep.get("macs"),
-        keep_params=keep.get("params"),
-        keep_channels=keep.get("channels"),
+        limits=dict(keep),
         min_channels=min_channels,
         multiple_of=multiple_of or 1,
         max_layer_cut=max_layer_cut,
     )
     if multiple_of is not None:
         return budget
-    found = coarsest(analyse(spec), budget, compensation=compensation)
+    found = coarsest(analyze(graph), budget, compensation=compensation)
     if found is None:
         return budget
     if found.multiple_of != ROUNDINGS[0]:

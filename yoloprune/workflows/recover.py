@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from yoloprune.data.calibration import Calibration, read_calibration
-from yoloprune.frontends.darknet.document import darknet, model, pair
-from yoloprune.pruning.fitting import RIDGE
-from yoloprune.pruning.reconstruction import SCARCE_RIDGE, Recovered, Recovery, memory_needed
-from yoloprune.pruning.reconstruction import recover as recover_state
-from yoloprune.pruning.recovery import head_errors
+from yoloprune.frontends.darknet.document import darknet
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.recover.errors import output_errors
+from yoloprune.pruning.recover.layer import RIDGE
+from yoloprune.pruning.recover.network import SCARCE_RIDGE, Recovered, Recovery, memory_needed
+from yoloprune.pruning.recover.network import recover as recover_graph
 from yoloprune.report.table import file_size
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
@@ -36,19 +37,18 @@ def recover(
     there is no batch norm to recalibrate.
     """
     method = chosen(Recovery, method, "method")
-    spec, state = pair(cut.dense)
-    slim_spec, slim_state = pair(cut.exact)
+    dependencies, exact = analyze(cut.dense.graph), cut.exact
     if not isinstance(images, Calibration):
+        spec = darknet(cut.dense).spec
         images = read_calibration(spec, Path(images), calibration_images, seed, reporter)
     count = len(images.images)
-    memory = memory_needed(spec, slim_spec, count)
+    memory = memory_needed(dependencies, exact.graph, count)
     reporter.say(f"recovering with {count} images: about {file_size(memory)} of memory")
-    recovered = recover_state(
-        spec,
-        state,
+    recovered = recover_graph(
+        dependencies,
+        cut.dense.parameters,
         cut.plan,
-        slim_spec,
-        slim_state,
+        (exact.graph, exact.parameters),
         images.images,
         recovery=method,
         seed=seed,
@@ -57,7 +57,12 @@ def recover(
     _warn_of_scarcity(recovered, count, reporter)
     unseen = len(images.unseen) > 0
     measured_on = images.unseen if unseen else images.images
-    before, after = head_errors(spec, state, slim_spec, [slim_state, recovered.state], measured_on)
+    before, after = output_errors(
+        (dependencies.graph, cut.dense.parameters),
+        exact.graph,
+        [exact.parameters, recovered.parameters],
+        measured_on,
+    )
     entry: Mapping[str, Any] = {
         "method": method.value,
         "made_by": made_by,
@@ -73,18 +78,17 @@ def recover(
             "before": before,
             "after": after,
         },
-        "layers": {str(index): asdict(fit) for index, fit in recovered.fits.items()},
+        "layers": {node: asdict(fit) for node, fit in recovered.fits.items()},
     }
-    document = darknet(cut.exact)
-    slim = model(slim_spec, recovered.state, title=document.title, names=document.names)
+    slim = replace(exact, parameters=recovered.parameters)
     return replace(cut, slim=slim, recovery=entry)
 
 
 def _warn_of_scarcity(recovered: Recovered, images: int, reporter: Reporter) -> None:
-    scarce = {index: fit for index, fit in recovered.fits.items() if fit.scarce}
+    scarce = {node: fit for node, fit in recovered.fits.items() if fit.scarce}
     if scarce:
         needed = max(fit.images_needed for fit in scarce.values())
-        first = ", ".join(map(str, list(scarce)[:3]))
+        first = ", ".join(list(scarce)[:3])
         reporter.warn(
             f"{images} images are too few to determine the kernels of {len(scarce)} "
             f"layers ({first}{', ...' if len(scarce) > 3 else ''}): "

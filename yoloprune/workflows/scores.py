@@ -7,22 +7,24 @@ from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.data.calibration import Calibration
 from yoloprune.data.read import read_objects
 from yoloprune.errors import DatasetError, UsageError
-from yoloprune.frontends.darknet.document import pair
+from yoloprune.frontends.darknet.curvature import curvatures
+from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
-from yoloprune.pruning.budget import Scores
-from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.importance import MEASURED_CRITERIA
-from yoloprune.pruning.selection import (
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.score.gradients import input_gradients
+from yoloprune.pruning.score.on_images import (
     activation_scores,
     memory_needed,
     reconstruction_scores,
     taylor_scores,
 )
-from yoloprune.pruning.sensitivity import sensitivities
+from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
+from yoloprune.pruning.score.sensitivity import sensitivities
+from yoloprune.pruning.solve import Scores
 from yoloprune.report.table import file_size
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.training.assign import Objects
-from yoloprune.training.gradients import input_gradients
+from yoloprune.training.image_loss import image_loss
 
 SENSITIVITY_IMAGES = 32
 """Of the calibration images, as many are run backwards for `reconstruction`."""
@@ -45,8 +47,8 @@ def scores_on_images(
         return None
     if calibration is None:
         raise UsageError(f"criterion {criterion} needs images: none were given")
-    spec, state = pair(model)
-    graph, images = analyse(spec), calibration.images
+    spec, parameters = darknet(model).spec, model.parameters
+    graph, images = analyze(model.graph), calibration.images
     if criterion != "taylor":
         memory = file_size(memory_needed(graph, len(images)))
         reporter.say(f"scoring with {len(images)} images: about {memory} of memory")
@@ -54,14 +56,18 @@ def scores_on_images(
         case "taylor":
             objects = _objects(spec, calibration)
             with reporter.stage("computing gradients"):
-                return taylor_scores(graph, input_gradients(spec, state, images, objects))
+                return taylor_scores(
+                    graph, input_gradients(graph, parameters, images, image_loss(spec, objects))
+                )
         case "activation":
-            return activation_scores(graph, state, images, reporter=reporter)
+            return activation_scores(graph, parameters, images, reporter=reporter)
         case _:
             with reporter.stage("measuring sensitivities"):
-                weights = sensitivities(spec, state, images[:SENSITIVITY_IMAGES], seed=seed)
+                weights = sensitivities(
+                    graph, parameters, images[:SENSITIVITY_IMAGES], curvatures(spec), seed=seed
+                )
             return reconstruction_scores(
-                graph, state, images, weights, seed=seed, reporter=reporter
+                graph, parameters, images, weights, seed=seed, reporter=reporter
             )
 
 

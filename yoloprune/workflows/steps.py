@@ -23,9 +23,10 @@ from yoloprune.files import write_folder, write_text
 from yoloprune.frontends.darknet.document import darknet, pair
 from yoloprune.graph.model import Model
 from yoloprune.model.network import Network
-from yoloprune.pruning.budget import Scope
-from yoloprune.pruning.plan import Budget
-from yoloprune.pruning.pruner import check_budget
+from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.prune import check_budget
+from yoloprune.pruning.solve import Scope
 from yoloprune.reporter import Reporter
 from yoloprune.sparsity.mask_file import read_masks
 from yoloprune.sparsity.masks import (
@@ -73,8 +74,8 @@ class ChannelSteps:
 
     def check(self, network: Model, share: float) -> None:
         """Small steps reach as far as a single one, and no further."""
-        budget = Budget(keep_macs=share, multiple_of=self.multiple_of)
-        check_budget(*pair(network), budget, self.criterion)
+        budget = Budget(limits={"macs": share}, multiple_of=self.multiple_of)
+        check_budget(analyze(network.graph), network.parameters, budget, self.criterion)
 
     def kept(self, network: Model) -> float:
         """Share of the dense network's MACs."""

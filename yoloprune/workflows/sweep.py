@@ -5,9 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from yoloprune.darknet.cost import cost
 from yoloprune.darknet.spec import NetworkSpec, class_count
-from yoloprune.darknet.state import State
 from yoloprune.data.calibration import Calibration, choose_calibration
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import read_dataset
@@ -16,17 +14,19 @@ from yoloprune.errors import DatasetError, UsageError
 from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_json
-from yoloprune.frontends.darknet.document import pair
+from yoloprune.frontends.darknet.document import darknet, pair
 from yoloprune.graph.model import Model
 from yoloprune.locks import locked
 from yoloprune.model.network import Network
-from yoloprune.pruning.budget import Scope, Scores, coarsest, solve
+from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.compensation import compensate
-from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.importance import CRITERIA, MEASURED_CRITERIA
-from yoloprune.pruning.plan import Budget, Compensation, PruningPlan
-from yoloprune.pruning.pruner import check_budget, rankable_scores
-from yoloprune.pruning.surgery import surgery
+from yoloprune.pruning.cut import cut
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.measures import Meter
+from yoloprune.pruning.plan import Compensation, PruningPlan
+from yoloprune.pruning.prune import check_budget, rankable_scores
+from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
+from yoloprune.pruning.solve import Scope, Scores, coarsest, solve
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.sweep_plot import SweepPoint, write_sweep_picture
 from yoloprune.reporter import SILENT, Reporter
@@ -117,18 +117,21 @@ def sweep(
         raise UsageError(f"shares of MACs to keep must be in (0, 1), not {shares}")
     criteria = list(dict.fromkeys(criteria))
     network, data = opened(network), Path(data)
-    spec, state = pair(network)
+    spec = darknet(network).spec
     dataset = _judged(data, class_count(spec), split, limit, allow_faulty)
     tell_remarks(data, dataset, reporter)
 
-    def accuracy(spec: NetworkSpec, state: State) -> float:
-        return evaluate(network_detector(Network.from_state(spec, state)), dataset, "coco").map50
+    def accuracy(candidate: Model) -> float:
+        network = Network.from_state(*pair(candidate))
+        return evaluate(network_detector(network), dataset, "coco").map50
 
     calibration = None
     if not set(criteria).isdisjoint(MEASURED_CRITERIA):
-        least = Budget(keep_macs=shares[-1], multiple_of=multiple_of or 1)
+        least = Budget(limits={"macs": shares[-1]}, multiple_of=multiple_of or 1)
         for name in criteria:
-            check_budget(spec, state, least, name, compensation=compensation)
+            check_budget(
+                analyze(network.graph), network.parameters, least, name, compensation=compensation
+            )
         calibration = _calibration(
             spec, data, dataset, calibration_images, seed, allow_faulty, reporter
         )
@@ -138,8 +141,7 @@ def sweep(
         if scores is not None:
             measured[name] = scores
     found = sweep_points(
-        spec,
-        state,
+        network,
         criteria=criteria,
         shares=shares,
         evaluate=accuracy,
@@ -149,7 +151,7 @@ def sweep(
         seed=seed,
         measured=measured,
     )
-    dense = accuracy(spec, state)
+    dense = accuracy(network)
     points = reporter.track(found, "sweeping", total=len(criteria) * len(shares))
     return Sweep(
         dense=dense,
@@ -191,12 +193,11 @@ def _calibration(
 
 
 def sweep_points(
-    spec: NetworkSpec,
-    state: State,
+    network: Model,
     *,
     criteria: Sequence[str],
     shares: Sequence[float],
-    evaluate: Callable[[NetworkSpec, State], float],
+    evaluate: Callable[[Model], float],
     scope: Scope = Scope.GLOBAL,
     compensation: Compensation = Compensation.NONE,
     multiple_of: int | None = 1,
@@ -205,21 +206,24 @@ def sweep_points(
 ) -> Iterator[SweepPoint]:
     """A point for each criterion and share, criteria first, shares in the order given.
 
-    `measured` are the scores of criteria that look at images (`selection.py`), by name. Where
-    `multiple_of` is None channel counts are rounded as each share allows (`budget.coarsest`).
+    `measured` are the scores of criteria that look at images (`score.on_images`), by name. Where
+    `multiple_of` is None channel counts are rounded as each share allows (`solve.coarsest`).
 
-    Nothing is proven here: `pruning.pruner.prune` does that for the budget that is chosen. Raises
+    Nothing is proven here: `pruning.prune` does that for the budget that is chosen. Raises
     `PlanError`, before anything is evaluated, for an unknown criterion or a share that cannot be
     met.
     """
-    graph = analyse(spec)
-    dense = cost(spec).macs
+    graph = analyze(network.graph)
+    meter = Meter(graph)
+    dense = meter.remaining(graph.kept({})).macs
     known = measured or {}
     scores = {
-        name: rankable_scores(graph, state, name, scope, seed=seed, measured=known.get(name))
+        name: rankable_scores(
+            graph, network.parameters, name, scope, seed=seed, measured=known.get(name)
+        )
         for name in criteria
     }
-    budgets = [Budget(keep_macs=share, multiple_of=multiple_of or 1) for share in shares]
+    budgets = [Budget(limits={"macs": share}, multiple_of=multiple_of or 1) for share in shares]
     if multiple_of is None:
         budgets = [coarsest(graph, b, compensation=compensation) or b for b in budgets]
     plans = [
@@ -229,11 +233,11 @@ def sweep_points(
     ]
 
     def point(plan: PruningPlan) -> SweepPoint:
-        slim_spec, slim_state = surgery(spec, compensate(spec, state, plan), plan)
+        ready = compensate(graph, network.parameters, plan)
         return SweepPoint(
             criterion=plan.criterion,
-            keep_macs=cost(slim_spec).macs / dense,
-            accuracy=evaluate(slim_spec, slim_state),
+            keep_macs=meter.remaining(graph.kept(plan.keep)).macs / dense,
+            accuracy=evaluate(network.edited(cut(graph, plan), ready)),
         )
 
     return map(point, plans)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -13,8 +13,10 @@ from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.darknet.weights import write_weights
 from yoloprune.errors import UsageError
 from yoloprune.files import file_sha256, write_text
+from yoloprune.frontends.darknet.edits import applied
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.names import names_text
+from yoloprune.graph.edits import Edits
 from yoloprune.graph.model import Model
 
 
@@ -29,6 +31,11 @@ class DarknetDocument:
     title: str
     names: tuple[str, ...] | None = None
     source: tuple[Path, Path] | None = None
+
+    def applied(self, edits: Edits) -> "DarknetDocument":
+        """The document of the network that edits leave; it was read from no file."""
+        spec = applied(self.spec, edits)
+        return replace(self, spec=spec, title=f"{self.title}-slim", source=None)
 
     def write(self, parameters: Mapping[str, Tensor], path: Path) -> None:
         """Write `path`, a .cfg, the .weights beside it, and .names where the classes have names."""
@@ -72,6 +79,11 @@ def state(parameters: Mapping[str, Tensor]) -> dict[int, ConvParameters]:
         layer, array = name.rsplit(".", 1)
         layers.setdefault(int(layer.removeprefix("layer_")), {})[array] = tensor
     return {index: ConvParameters(**arrays) for index, arrays in layers.items()}
+
+
+def layer_of(node: str) -> int:
+    """The index of the layer that a node belongs to."""
+    return int(node.split(".")[0].removeprefix("layer_"))
 
 
 def weights_sha256(network: Model) -> str:

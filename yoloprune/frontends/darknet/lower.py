@@ -109,7 +109,7 @@ def _layer(
             product = graph.node(f"{name}.product", "Mul", values[1], values[0])
             return _activated(graph, layer.activation, name, product)
         case Route():
-            return _route(graph, layer, name, values, [channels for channels, _, _ in shapes])
+            return _route(graph, layer, name, values)
         case Upsample():
             # By ONNX's definition scales are float32, whatever the network computes in.
             factors = (1, 1, layer.stride, layer.stride)
@@ -187,15 +187,13 @@ def _added(
     return graph.node(name, "Concat", part, rest, axis=1)
 
 
-def _route(
-    graph: GraphBuilder, route: Route, name: str, values: Sequence[str], widths: Sequence[int]
-) -> str:
+def _route(graph: GraphBuilder, route: Route, name: str, values: Sequence[str]) -> str:
     parts = list(values)
     if route.groups > 1:
-        for number, (value, width) in enumerate(zip(values, widths, strict=True)):
-            size = width // route.groups
-            start = route.group_id * size
-            parts[number] = graph.part(f"{name}.part_{number}", value, 1, start, start + size)
+        # Not a slice: whatever becomes of the network, darknet cuts into equal parts.
+        for number, value in enumerate(values):
+            own = graph.split(f"{name}.parts_{number}", value, 1, route.groups)
+            parts[number] = own[route.group_id]
     return parts[0] if len(parts) == 1 else graph.node(f"{name}.concat", "Concat", *parts, axis=1)
 
 
@@ -205,7 +203,9 @@ def _reorganized(graph: GraphBuilder, reorg: Reorg, name: str, value: str, shape
     channels, height, width = shape
     stride, block = reorg.stride, reorg.stride**2
     if reorg.mixes_channels:
-        # The memory is read as an image of stride^2 times the size and so much fewer channels.
+        # The memory is read as an image of stride^2 times the size and so much fewer channels:
+        # darknet divides their number.
+        graph.in_blocks(value, block)
         split = (0, channels * height // block, stride, width, stride)
     else:
         split = (0, channels * height // stride, stride, width // stride, stride)

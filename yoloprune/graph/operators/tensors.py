@@ -1,9 +1,27 @@
-"""How computations read their inputs."""
+"""Arrays as tensors and back, and how computations read their inputs."""
 
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloprune.graph.graph import Node
 from yoloprune.graph.operators.operator import Shape, Tensors, given
+
+
+def tensor_of(array: NDArray[Any]) -> Tensor:
+    """A copy of an array, in its dtype."""
+    if array.dtype.name == "bfloat16":
+        # numpy knows it from a package of its own, of which torch knows nothing.
+        return torch.tensor(array.view(np.int16)).view(torch.bfloat16)
+    return torch.tensor(array)
+
+
+def array_of(tensor: Tensor) -> NDArray[Any] | None:
+    """A tensor as an array, or None where numpy has no such dtype."""
+    return None if tensor.dtype == torch.bfloat16 else tensor.cpu().numpy()
 
 
 def told(node: Node, inputs: Tensors, position: int) -> Shape:

@@ -18,11 +18,12 @@ from yoloprune.evaluation.detector import Detector, detect_objects, network_dete
 from yoloprune.evaluation.evaluator import ground_truth
 from yoloprune.evaluation.protocols import NMS_THRESHOLD
 from yoloprune.export.interface import OnnxForm, interface, interface_lines
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.model.network import Network
-from yoloprune.pruning.budget import Scope, comparable
-from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.importance import criterion_named, score
+from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import read_plan
+from yoloprune.pruning.prune import rankable_scores
+from yoloprune.pruning.solve import Scope
 from yoloprune.report.study import (
     FINE_TUNED,
     ORIGINAL,
@@ -178,10 +179,12 @@ def _measurements(run: Path, subject: Subject, finished: Set[str]) -> list[Measu
 
 def _selection(run: Path, settings: StudySettings) -> Selection:
     spec, state = read_network(run / ("sparse" if settings.sparsity else "dense"), "best")
-    graph = analyse(spec)
-    scores = score(graph, state, criterion_named(settings.criterion, settings.seed))
+    graph = analyze(lower(spec))
     plan = read_plan(run / "pruned" / "plan.json", graph)
-    return Selection(plan=plan, scores=comparable(scores, Scope.GLOBAL))
+    scores = rankable_scores(
+        graph, parameters(state), settings.criterion, Scope.GLOBAL, seed=settings.seed
+    )
+    return Selection(plan=plan, scores=scores)
 
 
 def _logs(run: Path, settings: StudySettings, finished: Set[str]) -> dict[str, TrainingLog]:

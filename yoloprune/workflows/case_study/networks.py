@@ -12,14 +12,14 @@ from yoloprune.darknet.zoo import yolov3
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.names import write_names
 from yoloprune.files import write_folder
-from yoloprune.frontends.darknet.document import model
+from yoloprune.frontends.darknet.document import darknet, model
 from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
-from yoloprune.pruning.budget import Scope, comparable, solve
-from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.importance import criterion_named, score
-from yoloprune.pruning.plan import Budget
-from yoloprune.pruning.surgery import surgery
+from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.cut import cut
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.prune import rankable_scores
+from yoloprune.pruning.solve import Scope, solve
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.heads import fit_heads
 from yoloprune.training.run_folder import CHECKPOINT, read_network, write_network
@@ -114,12 +114,12 @@ class Workshop:
 
     def make_uniform(self, folder: Path) -> None:
         """Train a network that keeps the same share of every group, at the same MACs."""
-        spec, state = self._network("dense")
-        graph = analyse(spec)
-        scores = comparable(score(graph, state, criterion_named("l2")), Scope.LAYER)
-        budget = Budget(keep_macs=self.settings.keep_macs)
+        dense = model(*self._network("dense"), title="dense")
+        graph = analyze(dense.graph)
+        scores = rankable_scores(graph, dense.parameters, "l2", Scope.LAYER)
+        budget = Budget(limits={"macs": self.settings.keep_macs})
         plan = solve(graph, scores, budget, criterion="l2")
-        self._from_nothing(folder, surgery(spec, state, plan)[0])
+        self._from_nothing(folder, darknet(dense).applied(cut(graph, plan)).spec)
 
     def make_random_pruned(self, folder: Path) -> None:
         """Remove random channels instead of low-scoring ones."""
@@ -145,7 +145,7 @@ class Workshop:
 
     def _prune(self, folder: Path, spec: NetworkSpec, state: State, criterion: str) -> None:
         method = self.settings.compensation
-        cut = prune(
+        found = prune(
             model(spec, state, title=self.source),
             {"macs": self.settings.keep_macs},
             criterion=criterion,
@@ -155,7 +155,7 @@ class Workshop:
         )
         settings = {"criterion": criterion, "compensation": method.value}
         with write_folder(folder) as temporary:
-            write_cut(temporary, replace(cut, settings=settings))
+            write_cut(temporary, replace(found, settings=settings))
 
     def _finetune(self, folder: Path, spec: NetworkSpec, state: State) -> None:
         teacher = Network.from_state(*self._network("dense"))

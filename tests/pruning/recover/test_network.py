@@ -1,0 +1,404 @@
+"""Re-fitting against least squares on explicit patches, and where an exact solution exists."""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from tests.pruning.memory import PeakOfTensors
+from tests.pruning.networks import (
+    every_contraction,
+    outputs_of,
+    random_images,
+    random_parameters,
+    relative_error,
+    slim_of,
+)
+from tests.pruning.plans import random_plan, with_carriers, with_dead_channels
+from tests.random_networks import network_specs, random_state
+from yoloprune.darknet.parser import parse_cfg
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.state import BATCH_NORM_EPSILON
+from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.errors import PlanError, WeightsError
+from yoloprune.execution.stream import arrays_like, computed
+from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.graph.graph import Graph
+from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.compensation import compensate
+from yoloprune.pruning.groups import DependencyGraph, analyze
+from yoloprune.pruning.layers import layers_of
+from yoloprune.pruning.plan import Compensation, PruningPlan
+from yoloprune.pruning.recover.layer import fit_kernel, recalibrated
+from yoloprune.pruning.recover.moments import gather, patches, random_positions, values_at
+from yoloprune.pruning.recover.network import Recovery, memory_needed, recover
+
+CFG = """[net]
+height=12
+width=12
+channels=3
+[convolutional]
+batch_normalize=1
+filters=8
+size=3
+pad=1
+activation=leaky
+[convolutional]
+batch_normalize=1
+filters=8
+size=3
+stride=2
+pad=1
+groups={groups}
+activation={activation}
+[convolutional]
+filters=5
+size=1
+activation=linear
+"""
+
+
+def network(spec: NetworkSpec) -> DependencyGraph:
+    return analyze(lower(spec))
+
+
+def images_of(dependencies: DependencyGraph, count: int) -> torch.Tensor:
+    return random_images(dependencies.graph, count=count, seed=1)
+
+
+def plan_of(dependencies: DependencyGraph, keep: dict[int, tuple[int, ...]]) -> PruningPlan:
+    return PruningPlan(
+        graph_digest=dependencies.digest, criterion="test", budget=Budget(limits={}), keep=keep
+    )
+
+
+def value_of(
+    found: tuple[Graph, Mapping[str, torch.Tensor]], name: str, images: torch.Tensor
+) -> torch.Tensor:
+    """A value inside of a network."""
+    graph, own = found
+    return computed(graph, arrays_like(graph, own, images), {"images": images}, [name])[name]
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+@pytest.mark.parametrize("normalised", [True, False])
+def test_the_closed_form_is_least_squares_on_explicit_patches(
+    groups: int, normalised: bool
+) -> None:
+    text = CFG.format(groups=groups, activation="leaky")
+    if not normalised:
+        text = text.replace("batch_normalize=1", "")
+    conv = layers_of(network(parse_cfg(text)))["layer_1.conv"]
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(5, 8, 12, 12, dtype=torch.float64, generator=generator)
+    wanted = torch.randn(5, 8, 6, 6, dtype=torch.float64, generator=generator)
+    arrays = parameters(random_state(parse_cfg(text)))
+    positions = random_positions(5, (6, 6), 30, generator)
+    rows_at, columns_at = positions.axes
+    samples = [(patches(inputs, conv, positions), values_at(wanted, conv, positions))]
+    ridge = 1e-2
+    mean = arrays.get("layer_1.mean")
+    fitted = fit_kernel(gather(conv, samples), conv, arrays, ridge, mean)
+    assert fitted.after < fitted.before
+    kernel, old_kernel = fitted.arrays["layer_1.kernel"], arrays["layer_1.kernel"]
+
+    width = 8 // groups
+    unfolded = F.unfold(inputs, 3, padding=1, stride=2).reshape(5, 8, 9, 6, 6)
+    for part in range(groups):
+        own = unfolded[:, part * width : (part + 1) * width].flatten(1, 2)
+        rows = slice(part * width, (part + 1) * width)
+        image = torch.arange(5)[:, None]
+        u = own[image, :, rows_at, columns_at].reshape(150, -1).numpy()
+        y = wanted[image, rows, rows_at, columns_at].reshape(150, -1).numpy()
+        old = old_kernel[rows].flatten(1).numpy()
+        root = np.sqrt(ridge * np.mean((u**2).sum(axis=0)))
+        # The ridge as further samples: root x identity should give root x the old kernel.
+        drawn = np.hstack([root * np.eye(u.shape[1]), np.zeros((u.shape[1], 1))])
+        design = np.vstack([np.hstack([u, np.ones((150, 1))]), drawn])
+        solution = np.linalg.lstsq(design, np.vstack([y, root * old.T]), rcond=None)[0]
+        np.testing.assert_allclose(kernel[rows].flatten(1).numpy(), solution[:-1].T)
+        if mean is not None:
+            constant = mean[rows] - fitted.arrays["layer_1.mean"][rows]
+        else:
+            constant = fitted.arrays["layer_1.bias"][rows]
+        np.testing.assert_allclose(constant.numpy(), solution[-1])
+
+
+def in_layer_0(
+    arrays: Mapping[str, torch.Tensor], change: Callable[[str, torch.Tensor], torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    return {
+        name: change(name, tensor.clone()) if name.startswith("layer_0.") else tensor
+        for name, tensor in arrays.items()
+    }
+
+
+def redundant(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Channels 4 to 7 give once more what 0 to 3 give, twice as large."""
+    tensor[4:] = tensor[:4]
+    if name.endswith(("bias", "scale")):
+        tensor[4:] *= 2
+    return tensor
+
+
+def copied_within_halves(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    return tensor[torch.tensor([0, 1, 0, 1, 4, 5, 4, 5])]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_what_redundant_channels_gave_is_recovered_exactly(groups: int) -> None:
+    spec = parse_cfg(CFG.format(groups=groups, activation="leaky"))
+    dependencies = network(spec)
+    # Half of each convolution group reads the copies: with two groups, 2 of 4 columns a group go.
+    keep = (0, 1, 2, 3) if groups == 1 else (0, 1, 4, 5)
+    state = in_layer_0(parameters(random_state(spec)), redundant)
+    if groups == 2:
+        state = in_layer_0(state, copied_within_halves)
+    plan = plan_of(dependencies, {0: keep})
+    images = images_of(dependencies, 16)
+    slim = slim_of(dependencies, state, plan)
+    dense = outputs_of((dependencies.graph, state), images)
+    assert relative_error(outputs_of(slim, images), dense) > 0.1
+    recovered = recover(dependencies, state, plan, slim, images, ridge=1e-10)
+    assert relative_error(outputs_of((slim[0], recovered.parameters), images), dense) < 1e-6
+    fit = recovered.fits["layer_1.conv"]
+    assert fit.before > 0.1 and fit.after < 1e-4
+
+
+@given(spec=network_specs(max_blocks=5), seed=st.integers(0, 9), recovery=st.sampled_from(Recovery))
+@settings(max_examples=15)
+def test_a_network_that_lost_nothing_stays_as_it_is(
+    spec: NetworkSpec, seed: int, recovery: Recovery
+) -> None:
+    assume(recovery is Recovery.RECONSTRUCT or any(conv.batch_normalize for conv in spec.convs))
+    dependencies, state = network(spec), parameters(random_state(spec, seed))
+    recovered = recover(
+        dependencies,
+        state,
+        plan_of(dependencies, {}),
+        (dependencies.graph, state),
+        images_of(dependencies, 3),
+        recovery=recovery,
+    )
+    for name, old in state.items():
+        assert torch.allclose(old, recovered.parameters[name], rtol=1e-6, atol=1e-8), name
+
+
+@given(spec=network_specs(max_blocks=5), seed=st.integers(0, 9), recovery=st.sampled_from(Recovery))
+@settings(max_examples=15)
+def test_every_network_can_be_recovered(spec: NetworkSpec, seed: int, recovery: Recovery) -> None:
+    assume(recovery is Recovery.RECONSTRUCT or any(conv.batch_normalize for conv in spec.convs))
+    dependencies, state = network(spec), parameters(random_state(spec, seed))
+    plan = random_plan(dependencies, seed)
+    slim, images = slim_of(dependencies, state, plan), images_of(dependencies, 3)
+    first, again = (
+        recover(dependencies, state, plan, slim, images, recovery=recovery, seed=1)
+        for _ in range(2)
+    )
+    for name, a in first.parameters.items():
+        assert a.isfinite().all() and torch.equal(a, again.parameters[name])
+    for fit in first.fits.values():
+        # Rounded are their squares, differences of sums in float64: most where outputs hardly vary.
+        assert fit.after <= max(fit.before, 1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_contraction_can_be_refitted(seed: int) -> None:
+    dependencies = analyze(every_contraction())
+    state, plan = random_parameters(dependencies.graph), random_plan(dependencies, seed)
+    slim, images = slim_of(dependencies, state, plan), images_of(dependencies, 40)
+    recovered = recover(dependencies, state, plan, slim, images)
+    # The windows of the transposed convolution overlap.
+    assert list(recovered.fits) == ["conv", "gemm", "turned", "product", "last"]
+    dense = outputs_of((dependencies.graph, state), images)
+    before, after = (
+        float((outputs_of((slim[0], own), images)[0] - dense[0]).square().sum())
+        for own in (slim[1], recovered.parameters)
+    )
+    assert after < 0.5 * before
+    assert torch.equal(recovered.parameters["deconv.kernel"], slim[1]["deconv.kernel"])
+
+
+def test_recalibration_gives_each_channel_its_dense_mean_and_deviation() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="linear"))
+    dependencies, state = network(spec), parameters(random_state(spec))
+    plan = plan_of(dependencies, {0: (0, 2, 5, 7)})
+    images = images_of(dependencies, 16)
+    slim = slim_of(dependencies, state, plan)
+    recovered = recover(
+        dependencies, state, plan, slim, images, recovery=Recovery.RECALIBRATE
+    ).parameters
+    outputs = [
+        value_of(found, "layer_1.norm", images)
+        for found in ((dependencies.graph, state), (slim[0], recovered))
+    ]
+    for measure in (torch.mean, torch.std):
+        dense, own = (measure(output, dim=(0, 2, 3)) for output in outputs)
+        assert torch.allclose(dense, own, rtol=1e-4)
+    assert torch.equal(recovered["layer_1.kernel"], slim[1]["layer_1.kernel"])
+
+
+@pytest.mark.parametrize("compensation", Compensation)
+@pytest.mark.parametrize(
+    ("recovery", "without"),
+    # Without any batch norm there is nothing to recalibrate.
+    [*itertools.product(Recovery, [[], [1]]), (Recovery.RECONSTRUCT, [0, 1])],
+)
+def test_constants_that_compensation_moved_count_once(
+    compensation: Compensation, recovery: Recovery, without: list[int]
+) -> None:
+    text = CFG.format(groups=1, activation="leaky").replace("size=3", "size=1")
+    text = text.replace("pad=1\n", "")
+    parts = text.split("batch_normalize=1\n")
+    norms = ["" if layer in without else "batch_normalize=1\n" for layer in (0, 1)]
+    spec = parse_cfg(parts[0] + norms[0] + parts[1] + norms[1] + parts[2])
+    graph = network(spec)
+    cut = plan_of(graph, {0: (0, 2, 5, 7), 1: tuple(range(8))})
+    plan = replace(cut, compensation=compensation)
+    if compensation is Compensation.CARRIER:
+        plan = with_carriers(graph, cut)
+    state = with_dead_channels(graph, parameters(random_state(spec)), cut)
+    state["layer_0.bias"] = torch.full_like(state["layer_0.bias"], 3.0)
+    images = images_of(graph, 16)
+    slim = slim_of(graph, compensate(graph, state, plan), plan)
+    recovered = recover(graph, state, plan, slim, images, recovery=recovery, ridge=1e-8).parameters
+    dense = outputs_of((graph.graph, state), images)
+    error = relative_error(outputs_of((slim[0], recovered), images), dense)
+    # Without batch norm there is nothing to recalibrate.
+    lost = compensation is Compensation.NONE and recovery is Recovery.RECALIBRATE
+    assert (error > 0.1) if lost and without else error < 1e-6
+    for group, numbers in plan.carriers.items() if recovery is Recovery.RECONSTRUCT else ():
+        for number in numbers:
+            # The re-fit leaves a carrier the constant that its consumers count on.
+            place = plan.keep[group].index(number)
+            own = [name for name in slim[1] if name.startswith(f"layer_{group}.")]
+            for name in own:
+                assert torch.equal(recovered[name][place], slim[1][name][place])
+
+
+def test_nothing_to_recalibrate_is_refused() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="leaky").replace("batch_normalize=1", ""))
+    dependencies, state = network(spec), parameters(random_state(spec))
+    plan, slim = plan_of(dependencies, {}), (dependencies.graph, state)
+    images = images_of(dependencies, 1)
+    with pytest.raises(PlanError, match="no layer has batch norm"):
+        recover(dependencies, state, plan, slim, images, recovery=Recovery.RECALIBRATE)
+
+
+def test_a_variance_that_cannot_be_stored_does_not_move_the_mean() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="linear"))
+    dependencies, state = network(spec), parameters(random_state(spec))
+    # So small that what is left of it less the epsilon is below zero.
+    tiny = torch.full_like(state["layer_1.bias"], 1e-9)
+    state |= {"layer_1.variance": tiny, "layer_1.scale": torch.ones_like(tiny)}
+    state["layer_0.bias"] = torch.ones_like(state["layer_0.bias"])
+    plan = plan_of(dependencies, {0: (0,)})
+    images = images_of(dependencies, 16)
+    slim = slim_of(dependencies, state, plan)
+    recovered = recover(
+        dependencies, state, plan, slim, images, recovery=Recovery.RECALIBRATE
+    ).parameters
+    assert (recovered["layer_1.variance"] == 0).any()
+    means = [
+        value_of(found, "layer_1.norm", images).mean(dim=(0, 2, 3))
+        for found in ((dependencies.graph, state), (slim[0], recovered))
+    ]
+    assert torch.allclose(*means, rtol=1e-6)
+
+
+def test_a_dead_channel_is_not_blown_up() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="linear"))
+    arrays, layer = parameters(random_state(spec)), layers_of(network(spec))["layer_0.conv"]
+    ones = torch.ones(8, dtype=torch.float64)
+    nothing = (0 * ones, 1e-12 * ones)
+    same, dead = (
+        recalibrated(layer, arrays, 0 * ones, (0 * ones, ones), own)["layer_0.variance"]
+        for own in ((0 * ones, ones), nothing)
+    )
+    gain = ((same + BATCH_NORM_EPSILON) / (dead + BATCH_NORM_EPSILON)).sqrt()
+    assert torch.allclose(gain, 10 * ones)
+
+
+def test_a_kernel_that_too_few_samples_determine_stays_closer_to_the_old_one() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="leaky"))
+    dependencies, state = network(spec), parameters(random_state(spec))
+    images, plan = images_of(dependencies, 1), plan_of(dependencies, {0: (0, 2, 5, 7)})
+    slim = slim_of(dependencies, state, plan)
+    recovered = recover(dependencies, state, plan, slim, images, ridge=1e-2)
+    fits = recovered.fits
+    assert fits["layer_1.conv"].scarce and not fits["layer_0.conv"].scarce
+    # All 36 places are sampled, so the moments can be made again in any order.
+    conv = layers_of(analyze(slim[0]))["layer_1.conv"]
+    inputs = value_of((slim[0], recovered.parameters), "layer_0.leaky", images)
+    wanted = value_of((dependencies.graph, state), "layer_1.conv", images)
+    positions = random_positions(1, (6, 6), 36, torch.Generator().manual_seed(5))
+    samples = [(patches(inputs, conv, positions), values_at(wanted, conv, positions))]
+    moments, mean = gather(conv, samples), state["layer_1.mean"]
+    ten_times, once = (
+        fit_kernel(moments, conv, slim[1], r, mean).arrays["layer_1.kernel"] for r in (0.1, 0.01)
+    )
+    assert torch.allclose(recovered.parameters["layer_1.kernel"], ten_times, rtol=1e-6)
+    assert not torch.allclose(recovered.parameters["layer_1.kernel"], once, rtol=1e-2)
+
+
+def test_too_few_images_are_told_and_change_little() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="leaky"))
+    dependencies, state = network(spec), parameters(random_state(spec))
+    plan = plan_of(dependencies, {0: (0, 2, 5, 7)})
+    slim = slim_of(dependencies, state, plan)
+    few, enough = (
+        recover(dependencies, state, plan, slim, images_of(dependencies, count)).fits[
+            "layer_1.conv"
+        ]
+        for count in (1, 2)
+    )
+    # 4 channels x 9 and a constant; 36 places in an output map of 6 x 6.
+    assert (few.unknowns, few.samples, few.images_needed, few.scarce) == (37, 36, 2, True)
+    assert (enough.samples, enough.scarce) == (72, False)
+
+
+def test_weights_that_overflow_are_refused() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="leaky"))
+    dependencies, state = network(spec), parameters(random_state(spec))
+    state["layer_0.kernel"] = state["layer_0.kernel"] * 1e300
+    plan, slim = plan_of(dependencies, {}), (dependencies.graph, state)
+    with pytest.raises(WeightsError, match=r"layer_0\.conv: .* not finite"):
+        recover(dependencies, state, plan, slim, images_of(dependencies, 2))
+
+
+def test_a_plan_of_another_network_is_refused() -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="leaky"))
+    other = network(parse_cfg(CFG.format(groups=2, activation="leaky")))
+    dependencies, state = network(spec), parameters(random_state(spec))
+    slim = (dependencies.graph, state)
+    with pytest.raises(PlanError, match="another network"):
+        recover(dependencies, state, plan_of(other, {}), slim, images_of(dependencies, 1))
+
+
+@pytest.mark.parametrize(
+    ("spec", "count"),
+    [
+        (yolov3_tiny(classes=2, width=0.25, size=(96, 96)), 8),  # Large kernels, small maps.
+        (yolov3_tiny(classes=2, width=0.0625, size=(224, 224)), 16),  # The other way round.
+    ],
+)
+def test_the_memory_is_about_what_was_said(spec: NetworkSpec, count: int) -> None:
+    state = {name: tensor.float() for name, tensor in parameters(random_state(spec)).items()}
+    dependencies = network(spec)
+    plan = random_plan(dependencies, 0)
+    slim = slim_of(dependencies, state, plan)
+    images = images_of(dependencies, count).float()
+    peaks = []
+    for recovery in Recovery:
+        with PeakOfTensors() as tensors:
+            recover(dependencies, state, plan, slim, images, recovery=recovery)
+        peaks.append(tensors.peak)
+    networks = sum(tensor.nbytes for own in (state, slim[1]) for tensor in own.values())
+    said = networks + memory_needed(dependencies, slim[0], count)
+    assert max(peaks) < 1.2 * said and said < 2 * max(peaks)

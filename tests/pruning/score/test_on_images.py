@@ -1,0 +1,273 @@
+"""Measured criteria against brute force over their definitions."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.pruning.memory import PeakOfTensors
+from tests.pruning.networks import every_contraction, random_images, random_parameters
+from tests.random_networks import network_specs, random_state
+from yoloprune.darknet.parser import parse_cfg
+from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.execution.stream import arrays_like, computed
+from yoloprune.frontends.darknet.curvature import curvatures
+from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.graph.graph import Graph, Node, ValueType
+from yoloprune.model.initialization import training_state
+from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.groups import DependencyGraph, analyze
+from yoloprune.pruning.layers import layers_of
+from yoloprune.pruning.recover.layer import RIDGE
+from yoloprune.pruning.score.on_images import (
+    activation_scores,
+    memory_needed,
+    reconstruction_scores,
+    taylor_scores,
+)
+from yoloprune.pruning.score.sensitivity import sensitivities
+from yoloprune.pruning.solve import solve
+
+CFG = """[net]
+height=10
+width=10
+channels=3
+[convolutional]
+batch_normalize=1
+filters=6
+size=1
+activation=leaky
+[convolutional]
+batch_normalize=1
+filters=4
+size=3
+pad=1
+activation=leaky
+[convolutional]
+filters=5
+size=1
+activation=linear
+"""
+SPEC = parse_cfg(CFG)
+GRAPH = analyze(lower(SPEC))
+STATE = parameters(random_state(SPEC))
+IMAGES = torch.rand(4, 3, 10, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+CHANNEL_MACS = 10 * 10 * (3 + 4 * 9)
+"""What a channel of group 0 costs: its filter, and its columns in layer 1."""
+
+
+def read_by_layer_1() -> torch.Tensor:
+    arrays = arrays_like(GRAPH.graph, STATE, IMAGES)
+    return computed(GRAPH.graph, arrays, {"images": IMAGES}, ["layer_0.leaky"])["layer_0.leaky"]
+
+
+def filters_of(graph: DependencyGraph) -> dict[str, int]:
+    return {name: layer.filters for name, layer in layers_of(graph).items()}
+
+
+def test_the_first_channel_to_go_is_the_one_whose_best_refit_loses_least() -> None:
+    weights = {n: torch.linspace(1, 2, f).double() for n, f in filters_of(GRAPH).items()}
+    scores = reconstruction_scores(GRAPH, STATE, IMAGES, weights)[0]
+    # Every place of every image is a sample here: 4 x 100 of 55 unknowns.
+    u = torch.nn.functional.unfold(read_by_layer_1(), 3, padding=1)
+    u = u.transpose(1, 2).reshape(400, 54).numpy()
+    kernel = STATE["layer_1.kernel"].flatten(1).numpy()
+    y = u @ kernel.T
+    root = np.sqrt(RIDGE * np.mean(np.square(u).sum(axis=0)))
+    losses = []
+    for channel in range(6):
+        left = np.delete(np.arange(54), range(9 * channel, 9 * channel + 9))
+        # With the ridge of the Gram matrix, which counts towards the residual.
+        design = np.vstack([np.hstack([u, np.ones((400, 1))]), np.eye(54, 55) * root])
+        target = np.vstack([y, root * kernel.T])
+        best = np.linalg.lstsq(design[:, [*left, 54]], target, rcond=None)[0]
+        residual = np.square(design[:, [*left, 54]] @ best - target).sum(axis=0)
+        losses.append((residual * weights["layer_1.conv"].numpy()).sum() / 400)
+    assert np.argmin(scores) == np.argmin(losses)
+    np.testing.assert_allclose(scores.min(), min(losses) / CHANNEL_MACS, rtol=1e-6)
+
+
+def test_a_copy_of_a_channel_costs_nothing_but_the_second_copy_does() -> None:
+    copied = [0, 1, 2, 3, 4, 0]
+    state = {n: t[copied] if n.startswith("layer_0.") else t for n, t in STATE.items()}
+    weights = {name: torch.ones(filters).double() for name, filters in filters_of(GRAPH).items()}
+    scores = reconstruction_scores(GRAPH, state, IMAGES, weights)[0]
+    first, second = sorted(scores[[0, 5]])
+    assert first < 0.05 * second
+
+
+def test_activation_is_its_definition() -> None:
+    scores = activation_scores(GRAPH, STATE, IMAGES)[0]
+    means = read_by_layer_1().abs().mean(dim=(0, 2, 3)).numpy()
+    norms = np.sqrt(np.square(STATE["layer_1.kernel"].numpy()).sum(axis=(0, 2, 3)))
+    np.testing.assert_allclose(scores, means * norms / (means * norms).mean())
+
+
+def test_every_image_counts_as_much_in_the_last_chunk() -> None:
+    images = torch.cat([IMAGES, IMAGES, 5 * IMAGES[:1]])
+    images[:4] *= torch.arange(4.0)[:, None, None, None]
+    # Nine images: a chunk of eight and one of one. The order must not matter.
+    first, last = (activation_scores(GRAPH, STATE, x)[0] for x in (images, images.flip(0)))
+    np.testing.assert_allclose(first, last)
+
+
+def test_a_single_output_value_gives_finite_sensitivities() -> None:
+    text = CFG.replace("height=10", "height=1").replace("width=10", "width=1")
+    spec = parse_cfg(text)
+    images = torch.rand(3, 3, 1, 1, dtype=torch.float64)
+    weights = sensitivities(analyze(lower(spec)), parameters(random_state(spec)), images)
+    assert all(values.isfinite().all() for values in weights.values())
+
+
+def test_taylor_sums_over_readers_and_squares_over_images() -> None:
+    spec = parse_cfg(
+        CFG.replace("filters=4", "filters=6").replace(
+            "[convolutional]\nfilters=5", "[shortcut]\nfrom=-2\n[convolutional]\nfilters=5"
+        )
+    )
+    graph = analyze(lower(spec))
+    generator = np.random.default_rng(0)
+    gradients = {"layer_0.conv": generator.normal(size=(3, 3))}
+    gradients |= {f"layer_{index}.conv": generator.normal(size=(3, 6)) for index in (1, 3)}
+    (group,) = graph.prunable
+    assert [m.node for m in group.consumers] == ["layer_1.conv", "layer_3.conv"]
+    saved = 10 * 10 * (3 + 6 * 9 + 6 * 9 + 5)
+    expected = np.square(gradients["layer_1.conv"] + gradients["layer_3.conv"]).mean(axis=0) / saved
+    np.testing.assert_allclose(taylor_scores(graph, gradients)[group.id], expected)
+
+
+def test_taylor_counts_a_channel_once_that_a_depthwise_convolution_passes_on() -> None:
+    spec = parse_cfg(CFG.replace("filters=4", "filters=6\ngroups=6"))
+    graph = analyze(lower(spec))
+    generator = np.random.default_rng(0)
+    gradients = {f"layer_{index}.conv": generator.normal(size=(3, 6)) for index in (0, 1, 2)}
+    (group,) = graph.prunable
+    saved = 10 * 10 * (3 + 9 + 5)
+    expected = np.square(gradients["layer_2.conv"]).mean(axis=0) / saved
+    np.testing.assert_allclose(taylor_scores(graph, gradients)[group.id], expected)
+
+
+@pytest.mark.parametrize(
+    ("spec", "count"),
+    [
+        (yolov3_tiny(classes=2, width=0.125, size=(96, 96)), 8),  # Large kernels, small maps.
+        (yolov3_tiny(classes=2, width=0.0625, size=(224, 224)), 16),  # The other way round.
+    ],
+)
+def test_the_memory_is_about_what_was_said(spec: NetworkSpec, count: int) -> None:
+    state, graph = parameters(training_state(spec)), analyze(lower(spec))
+    images = torch.rand(count, *spec.input_shape, generator=torch.Generator().manual_seed(0))
+    weights = {name: torch.ones(filters).double() for name, filters in filters_of(graph).items()}
+    with PeakOfTensors() as tensors:
+        reconstruction_scores(graph, state, images, weights)
+    network = sum(tensor.nbytes for tensor in state.values())
+    said = network + memory_needed(graph, count)
+    assert tensors.peak < 1.2 * said and said < 2 * tensors.peak
+
+
+@given(spec=network_specs(max_blocks=4), seed=st.integers(0, 9))
+@settings(max_examples=12)
+def test_every_network_can_be_scored_and_cut(spec: NetworkSpec, seed: int) -> None:
+    state, graph = parameters(random_state(spec, seed)), analyze(lower(spec))
+    images = torch.rand(2, *spec.input_shape, dtype=torch.float64)
+    weights = sensitivities(graph, state, images, curvatures(spec))
+    found = [
+        reconstruction_scores(graph, state, images, weights),
+        activation_scores(graph, state, images),
+    ]
+    for scores in found:
+        assert all(np.isfinite(own).all() and (own >= 0).all() for own in scores.values())
+        solve(graph, scores, Budget(limits={"channels": 1.0}), criterion="test")
+
+
+HEADED = """[net]
+height=6
+width=6
+channels=3
+[convolutional]
+filters=4
+size=1
+activation=linear
+[convolutional]
+batch_normalize=1
+filters=5
+size=3
+pad=1
+activation=leaky
+[convolutional]
+filters=7
+size=1
+activation={activation}
+[yolo]
+anchors=8,8
+mask=0
+num=1
+classes=2
+new_coords={new_coords}
+"""
+
+
+@pytest.mark.parametrize(("activation", "new_coords"), [("linear", 0), ("logistic", 1)])
+def test_sensitivity_predicts_the_divergence_that_noise_makes(
+    activation: str, new_coords: int
+) -> None:
+    spec = parse_cfg(HEADED.format(activation=activation, new_coords=new_coords))
+    graph, state = analyze(lower(spec)), parameters(random_state(spec, 0))
+    generator = torch.Generator().manual_seed(3)
+    image = torch.rand(1, *spec.input_shape, dtype=torch.float64, generator=generator)
+    # Many probes of the same image stand for the expectation.
+    images, size = image.expand(1500, -1, -1, -1), 1e-3
+    weights = sensitivities(graph, state, images, curvatures(spec))
+    noisy = Graph(
+        opset=graph.graph.opset,
+        inputs={**graph.graph.inputs, "noise": ValueType(shape=(1500, 4, 6, 6), dtype="float64")},
+        parameters=graph.graph.parameters,
+        constants=graph.graph.constants,
+        nodes=_noisy(graph.graph.nodes),
+        outputs=graph.graph.outputs,
+    )
+    arrays = arrays_like(noisy, state, image)
+    noise = torch.randn((1500, 4, 6, 6), dtype=torch.float64, generator=generator)
+    with torch.no_grad():
+        clean, changed = (
+            computed(noisy, arrays, {"images": images, "noise": own}, noisy.outputs)["head_3"]
+            for own in (0 * noise, size * noise)
+        )
+    found = divergence(clean, changed, logits=not new_coords) / 1500
+    # Layer 0 has neither batch norm nor an activation: its output is what the weights are of.
+    assert found == pytest.approx(size**2 * float(weights["layer_0.conv"].sum()) / 2, rel=0.1)
+
+
+def _noisy(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Layer 0's output, with what is given as noise added."""
+    (first, *rest) = nodes
+    add = Node(name="noisy", operator="Add", inputs=(first.outputs[0], "noise"), outputs=("noisy",))
+    renamed = [
+        replace(n, inputs=tuple("noisy" if i == first.outputs[0] else i for i in n.inputs))
+        for n in rest
+    ]
+    return (first, add, *renamed)
+
+
+def test_every_contraction_is_scored_by_what_reads_it() -> None:
+    graph = analyze(every_contraction())
+    state, images = random_parameters(graph.graph), random_images(graph.graph, count=40)
+    weights = sensitivities(graph, state, images)
+    found = reconstruction_scores(graph, state, images, weights)
+    assert [len(scores) for scores in found.values()] == [group.size for group in graph.prunable]
+    for scores in (found, activation_scores(graph, state, images)):
+        # What a ReLU lets nothing of through is worth nothing.
+        assert all((own >= 0).all() and own.max() > 0 for own in scores.values())
+
+
+def divergence(clean: torch.Tensor, changed: torch.Tensor, *, logits: bool) -> float:
+    """Kullback-Leibler of objectness and classes; half the squared change of boxes."""
+    p, q = (x.sigmoid() if logits else x for x in (clean, changed))
+    each = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    objectness = p[:, 4:5]
+    boxes = (objectness * (clean - changed)[:, :4].square()).sum() / 2
+    return float(boxes + each[:, 4].sum() + (objectness * each[:, 5:]).sum())

@@ -1,0 +1,1 @@
+"""Graphs run in torch."""

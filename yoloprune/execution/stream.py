@@ -1,0 +1,195 @@
+"""A network run over many images, stretch by stretch: each over all of them before the next.
+
+So a node's parameters can still be changed when everything that it reads is known, and nothing is
+computed twice. Values are kept for as long as a later node reads them.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from yoloprune.errors import GraphError
+from yoloprune.graph.graph import Graph, Node
+from yoloprune.graph.operators.operator import Shape
+from yoloprune.graph.operators.table import operator_of
+
+Stretch: TypeAlias = tuple[Node, ...]
+"""Nodes that follow one another."""
+
+
+def stretches(graph: Graph, stops: Collection[str]) -> list[Stretch]:
+    """A graph's nodes in order, in stretches that begin at the nodes of these names.
+
+    What comes before the first of them is a stretch too, and may be empty.
+    """
+    found: list[list[Node]] = [[]]
+    for node in graph.nodes:
+        if node.name in stops:
+            found.append([])
+        found[-1].append(node)
+    return [tuple(nodes) for nodes in found]
+
+
+class Stream:
+    """The values of a network with one input, in chunks of images (B, C, H, W).
+
+    Everything is computed in the images' dtype and on their device. A node can be run for a chunk
+    when those that it reads were.
+    """
+
+    def __init__(
+        self, graph: Graph, parameters: Mapping[str, Tensor], chunks: Sequence[Tensor]
+    ) -> None:
+        self.chunks = len(chunks)
+        self.images = sum(len(chunk) for chunk in chunks)
+        self._like = chunks[0]
+        arrays = arrays_like(graph, parameters, self._like)
+        name = only_input(graph)
+        self._runs = [_Run(graph, arrays, {name: chunk}) for chunk in chunks]
+        self._arrays = arrays
+
+    def load(self, parameters: Mapping[str, Tensor]) -> None:
+        """Go on with these in place of the parameters of their names."""
+        for name, tensor in parameters.items():
+            self._arrays[name] = tensor.detach().to(self._like)
+
+    def array(self, name: str) -> Tensor:
+        """A parameter, or a constant."""
+        return self._arrays[name]
+
+    def value(self, name: str, chunk: int) -> Tensor:
+        """A value that a node still reads."""
+        return self._runs[chunk].values[name]
+
+    def run(self, nodes: Sequence[Node], chunk: int) -> Tensor | None:
+        """Compute what nodes give; the first output of the last of them."""
+        first = None
+        with torch.no_grad():
+            for node in nodes:
+                first = self._runs[chunk].step(node)[0]
+        return first
+
+
+def arrays_like(graph: Graph, parameters: Mapping[str, Tensor], like: Tensor) -> dict[str, Tensor]:
+    """Parameters and constants as nodes read them: real ones in a tensor's dtype, on its device."""
+    arrays = {name: torch.from_numpy(np.array(array)) for name, array in graph.constants.items()}
+    return {
+        name: tensor.detach().to(like) if tensor.is_floating_point() else tensor
+        for name, tensor in {**arrays, **parameters}.items()
+    }
+
+
+def computed(
+    graph: Graph, arrays: Mapping[str, Tensor], inputs: Mapping[str, Tensor], names: Collection[str]
+) -> dict[str, Tensor]:
+    """The values of these names, with gradients."""
+    run = _Run(graph, arrays, inputs, keep=names)
+    for node in graph.nodes:
+        run.step(node)
+    return {name: run.values[name] for name in names}
+
+
+def chunked(graph: Graph, images: Tensor, most: int) -> tuple[Tensor, ...]:
+    """Images in chunks that a network can read, of `most` where it takes any number.
+
+    One that takes a fixed number is not given what is left over; raises `GraphError` where there
+    are fewer.
+    """
+    size = graph.inputs[only_input(graph)].shape[0]
+    if isinstance(size, str):
+        return torch.split(images, most)
+    if len(images) < size:
+        raise GraphError(f"the network reads {size} images at once: {len(images)} are too few")
+    return torch.split(images[: len(images) // size * size], size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Values that a stream holds while a stretch is run.
+
+    `between`: for each image, before or after it; `passing`: for each image of the chunk that it is
+    run for, as many more.
+    """
+
+    between: int
+    passing: int
+
+
+def held(graph: Graph, shapes: Mapping[str, Shape], parts: Sequence[Stretch]) -> list[Held]:
+    """What a stream holds in each stretch; `shapes` are those of the values for one image."""
+    name = only_input(graph)
+    left = _reads(graph)
+    sizes = {name: math.prod(shapes[name])}
+    live = sizes[name]
+    found = []
+    for nodes in parts:
+        start = most = live
+        for node in nodes:
+            given = {name: math.prod(shapes[name]) for name in filter(None, node.outputs)}
+            sizes |= given
+            live += sum(given.values())
+            most = max(most, live)
+            live -= sum(sizes.get(name, 0) for name in _freed(node, left))
+        between = max(start, live)
+        found.append(Held(between=between, passing=most - between))
+    return found
+
+
+class _Run:
+    """A graph's values for one set of inputs, as far as it was run."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        arrays: Mapping[str, Tensor],
+        inputs: Mapping[str, Tensor],
+        keep: Collection[str] = (),
+    ) -> None:
+        self.opset = graph.opset
+        self.arrays = arrays
+        self.values = dict(inputs)
+        self.left = _reads(graph)
+        self.left.update(tuple(keep))
+
+    def step(self, node: Node) -> Sequence[Tensor]:
+        """Compute what a node gives, and let go what no other reads."""
+        read = [self._read(name) for name in node.inputs]
+        outputs = operator_of(node).compute(node, read, self.opset)
+        self.values.update(
+            (name, value) for name, value in zip(node.outputs, outputs, strict=False) if name
+        )
+        for name in _freed(node, self.left):
+            self.values.pop(name, None)
+        return outputs
+
+    def _read(self, name: str) -> Tensor | None:
+        if not name:
+            return None
+        return self.values[name] if name in self.values else self.arrays[name]
+
+
+def _reads(graph: Graph) -> Counter[str]:
+    """How many nodes read each value."""
+    return Counter(name for node in graph.nodes for name in set(node.inputs))
+
+
+def _freed(node: Node, left: Counter[str]) -> Iterator[str]:
+    """What nobody reads any more after a node; `left` counts the readers to come."""
+    left.subtract(set(node.inputs))
+    return (name for name in {*node.inputs, *node.outputs} if left[name] == 0)
+
+
+def only_input(graph: Graph) -> str:
+    """The name of what a network reads; raises `GraphError` where it reads more than images."""
+    if len(graph.inputs) != 1:
+        raise GraphError(
+            f"the network reads {len(graph.inputs)} inputs ({', '.join(graph.inputs)}): "
+            "images alone can be given to it"
+        )
+    return next(iter(graph.inputs))

@@ -1,0 +1,170 @@
+"""What surgery changes in a graph: which entries of arrays stay, and what numbers become.
+
+Edits name what a node reads, not the array that it reads: an array that several nodes read is cut
+for each as that one needs it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from yoloprune.graph.graph import Attribute, Graph, Node
+
+Reading: TypeAlias = tuple[str, int]
+"""A node's name, and the position of one of its inputs."""
+
+Positions: TypeAlias = NDArray[np.int64]
+"""Entries along an axis that stay, ascending."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ArrayCut:
+    """What stays of an array.
+
+    The array is taken apart into equal blocks along its first axis, as many as there are here; of
+    each the entries stay that are listed by axis, and the blocks are joined again.
+    """
+
+    blocks: tuple[Mapping[int, Positions], ...]
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of what stays of an array of this shape."""
+        sizes = list(shape)
+        for axis, positions in self.blocks[0].items():
+            sizes[axis] = len(positions)
+        sizes[0] = self.length(shape[0])
+        return tuple(sizes)
+
+    def length(self, length: int) -> int:
+        """What stays of so many entries along the first axis."""
+        each = length // len(self.blocks)
+        return sum(len(block[0]) if 0 in block else each for block in self.blocks)
+
+    def tensor(self, array: Tensor) -> Tensor:
+        """What stays of a tensor."""
+        parts = []
+        for part, block in zip(array.chunk(len(self.blocks)), self.blocks, strict=True):
+            for axis, positions in block.items():
+                part = part.index_select(axis, torch.from_numpy(positions).to(array.device))
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def numbers(self, array: NDArray[Any]) -> NDArray[Any]:
+        """What stays of an array of NumPy."""
+        parts = []
+        for part, block in zip(np.split(array, len(self.blocks)), self.blocks, strict=True):
+            for axis, positions in block.items():
+                part = part.take(positions, axis=axis)
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def same_as(self, other: "ArrayCut") -> bool:
+        """Whether the same entries stay."""
+        return len(self.blocks) == len(other.blocks) and all(
+            a.keys() == b.keys() and all(np.array_equal(a[axis], b[axis]) for axis in a)
+            for a, b in zip(self.blocks, other.blocks, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Edits:
+    """Everything that surgery changes in a graph.
+
+    `arrays`: what stays of parameters and constants where nodes read them; `constants`: new numbers
+    of constants (shapes, bounds, indices) where nodes read them; `attributes`: new attributes, by
+    node and name.
+    """
+
+    arrays: Mapping[Reading, ArrayCut]
+    constants: Mapping[Reading, NDArray[Any]]
+    attributes: Mapping[str, Mapping[str, Attribute]]
+
+
+def edit(
+    graph: Graph, parameters: Mapping[str, Tensor], edits: Edits
+) -> tuple[Graph, dict[str, Tensor]]:
+    """The graph and its parameters with these edits; what they do not name stays as it is.
+
+    An array keeps its name where all who read it read the same; otherwise those that read something
+    else read it under a name of its own. Nothing is changed in place; tensors that lose nothing are
+    shared.
+    """
+    writer = _Writer(graph, parameters)
+    nodes = tuple(writer.node(node, edits) for node in graph.nodes)
+    slim = replace(graph, nodes=nodes, parameters=writer.shapes, constants=writer.constants)
+    return slim, writer.tensors
+
+
+class _Writer:
+    """The arrays of a graph that is being edited; each name is written once for each content."""
+
+    def __init__(self, graph: Graph, parameters: Mapping[str, Tensor]) -> None:
+        self.graph = graph
+        self.shapes = dict(graph.parameters)
+        self.constants = dict(graph.constants)
+        self.tensors = dict(parameters)
+        self.original = parameters
+        self.cuts: dict[str, list[tuple[str, ArrayCut | NDArray[Any] | None]]] = {}
+        self.taken = {*graph.parameters, *graph.constants, *graph.inputs}
+        self.taken |= {name for node in graph.nodes for name in node.outputs}
+
+    def node(self, node: Node, edits: Edits) -> Node:
+        """A node with its edits; its arrays are written."""
+        inputs = list(node.inputs)
+        for position, name in enumerate(node.inputs):
+            if name in self.shapes or name in self.constants:
+                reading = (node.name, position)
+                change = edits.arrays.get(reading)
+                numbers = edits.constants.get(reading)
+                inputs[position] = self._array(name, change if numbers is None else numbers)
+        attributes = {**node.attributes, **edits.attributes.get(node.name, {})}
+        if tuple(inputs) == node.inputs and attributes == dict(node.attributes):
+            return node
+        return replace(node, inputs=tuple(inputs), attributes=attributes)
+
+    def _array(self, name: str, change: ArrayCut | NDArray[Any] | None) -> str:
+        versions = self.cuts.setdefault(name, [])
+        for own, known in versions:
+            if _same(known, change):
+                return own
+        own = name if not versions else self._new_name(name, len(versions))
+        versions.append((own, change))
+        if isinstance(change, ArrayCut):
+            if name in self.graph.parameters:
+                before = self.graph.parameters[name]
+                self.shapes[own] = replace(before, shape=change.shape(before.shape))
+                self.tensors[own] = change.tensor(self.original[name])
+            else:
+                self.constants[own] = change.numbers(self.graph.constants[name])
+        elif change is not None:
+            self.constants[own] = change
+        elif own != name:
+            self._copy(name, own)
+        return own
+
+    def _copy(self, name: str, own: str) -> None:
+        if name in self.graph.parameters:
+            self.shapes[own] = self.graph.parameters[name]
+            self.tensors[own] = self.original[name]
+        else:
+            self.constants[own] = self.graph.constants[name]
+
+    def _new_name(self, name: str, number: int) -> str:
+        own = f"{name}.{number}"
+        while own in self.taken:
+            own += "_"
+        self.taken.add(own)
+        return own
+
+
+def _same(a: ArrayCut | NDArray[Any] | None, b: ArrayCut | NDArray[Any] | None) -> bool:
+    if isinstance(a, ArrayCut):
+        return isinstance(b, ArrayCut) and a.same_as(b)
+    if a is None or b is None or isinstance(b, ArrayCut):
+        return a is b
+    return np.array_equal(a, b)

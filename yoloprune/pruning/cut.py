@@ -1,0 +1,216 @@
+"""Surgery: from a graph's channels and a plan to edits.
+
+Kernels lose filters and columns, vectors entries; moves get the bounds, sizes and indices that take
+from what is left what they took before, and nodes that count channels the new counts.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yoloprune.graph.edits import ArrayCut, Edits, Reading
+from yoloprune.graph.graph import Attribute, Node
+from yoloprune.graph.operators.operator import integer
+from yoloprune.pruning.groups import DependencyGraph
+from yoloprune.pruning.labels.labels import Contraction
+from yoloprune.pruning.plan import PruningPlan, check_plan
+
+Mask = NDArray[np.bool_]
+
+
+def cut(dependencies: DependencyGraph, plan: PruningPlan) -> Edits:
+    """The edits that remove the channels that a plan does not keep.
+
+    Raises `PlanError` when the plan was made for another network.
+    """
+    check_plan(dependencies, plan)
+    return removal(dependencies, dependencies.kept(plan.keep))
+
+
+def removal(dependencies: DependencyGraph, kept: Mask) -> Edits:
+    """The edits that remove the channel ids that a mask leaves out."""
+    return _Surgeon(dependencies, kept).edits()
+
+
+class _Surgeon:
+    def __init__(self, dependencies: DependencyGraph, kept: Mask) -> None:
+        self.graph = dependencies.graph
+        self.labels = dependencies.labels
+        self.kept = kept
+        self.arrays: dict[Reading, ArrayCut] = {}
+        self.constants: dict[Reading, NDArray[Any]] = {}
+        self.attributes: dict[str, dict[str, Attribute]] = {}
+
+    def edits(self) -> Edits:
+        for found in self.labels.contractions:
+            self._kernel(found)
+        for vector in self.labels.vectors:
+            masks = {axis: self.kept[ids] for axis, ids in vector.axes.items()}
+            self._cut((vector.node, vector.input), [masks])
+        for node in self.graph.nodes:
+            resize = RESIZED.get(node.operator)
+            if resize is not None and any(map(self._smaller, (*node.inputs[:1], *node.outputs))):
+                resize(self, node)
+        return Edits(arrays=self.arrays, constants=self.constants, attributes=self.attributes)
+
+    def _kernel(self, found: Contraction) -> None:
+        filters, columns = self.kept[found.filters], self.kept[found.columns]
+        if found.depthwise:
+            rows = filters if found.filter_axis == 0 else self.kept[found.read]
+            self._cut((found.node, found.input), [{0: rows}])
+            read = int(np.count_nonzero(self.kept[found.read]))
+            if read != found.groups:
+                self.attributes.setdefault(found.node, {})["group"] = read
+            return
+        masks = [
+            {found.filter_axis: rows, found.column_axis: columns}
+            for rows, columns in zip(
+                np.split(filters, found.groups), np.split(columns, found.groups), strict=True
+            )
+        ]
+        self._cut((found.node, found.input), masks)
+
+    def _cut(self, reading: Reading, masks: list[dict[int, Mask]]) -> None:
+        """Note what stays of an array, a mask an axis for each of its blocks."""
+        if all(mask.all() for block in masks for mask in block.values()):
+            return
+        self.arrays[reading] = ArrayCut(
+            blocks=tuple(
+                {axis: np.flatnonzero(mask) for axis, mask in block.items()} for block in masks
+            )
+        )
+
+    def _smaller(self, name: str) -> bool:
+        return name in self.labels.values and not self.kept[self.labels.values[name]].all()
+
+    def axis_mask(self, name: str, axis: int) -> Mask | None:
+        """What stays of a value along an axis; None where all does."""
+        ids = self.labels.values.get(name)
+        if ids is None:
+            return None
+        shape = self.labels.facts.shapes[name]
+        mask = self.kept[ids]
+        if mask.all():
+            return None
+        rest = tuple(number for number in range(ids.ndim) if number != axis)
+        along = mask.any(axis=rest)
+        if along.all():
+            return None
+        return np.broadcast_to(along, shape[axis])
+
+    def size(self, name: str, axis: int) -> int:
+        """What is left of a value's size along an axis."""
+        mask = self.axis_mask(name, axis)
+        return self.labels.facts.shapes[name][axis] if mask is None else int(mask.sum())
+
+    def known(self, node: Node, position: int) -> NDArray[Any] | None:
+        """The numbers that a node reads there, if it reads them and they are known."""
+        if position >= len(node.inputs) or not node.inputs[position]:
+            return None
+        return self.labels.facts.known.get(node.inputs[position])
+
+    def set(self, node: Node, position: int, attribute: str, values: Any) -> None:
+        """Give a node new whole numbers, in the input or, in old opsets, the attribute."""
+        before = self.known(node, position)
+        if before is None:
+            self.attributes.setdefault(node.name, {})[attribute] = tuple(map(int, values))
+        elif not np.array_equal(before.reshape(-1), values):
+            array = np.asarray(values, dtype=before.dtype).reshape(before.shape)
+            array.setflags(write=False)
+            self.constants[node.name, position] = array
+
+
+def _shape(surgeon: _Surgeon, node: Node) -> None:
+    """`Reshape` and `Expand`: sizes that are written out."""
+    target = surgeon.known(node, 1)
+    if target is None:
+        return
+    output = node.outputs[0]
+    dense = surgeon.labels.facts.shapes[output]
+    sizes = [int(size) for size in target]
+    offset = len(dense) - len(sizes)
+    for number, size in enumerate(sizes):
+        slim = surgeon.size(output, number + offset)
+        if size > 0 and slim != dense[number + offset] and size != 1:
+            sizes[number] = slim
+    surgeon.set(node, 1, "shape", sizes)
+
+
+def _slice(surgeon: _Surgeon, node: Node) -> None:
+    name = node.inputs[0]
+    shape = surgeon.labels.facts.shapes[name]
+    starts, ends = _numbers(surgeon, node, 1, "starts"), _numbers(surgeon, node, 2, "ends")
+    axes = _numbers(surgeon, node, 3, "axes") or list(range(len(starts)))
+    for number, axis in enumerate(axes):
+        mask = surgeon.axis_mask(name, axis % len(shape))
+        if mask is None:
+            continue
+        rank = np.concatenate([[0], np.cumsum(mask)])
+        size = len(mask)
+        for bounds in (starts, ends):
+            bound = bounds[number]
+            if -size <= bound < 0:
+                bounds[number] = int(rank[bound + size] - rank[size]) or rank[size]
+            elif 0 <= bound <= size:
+                bounds[number] = int(rank[bound])
+    surgeon.set(node, 1, "starts", starts)
+    surgeon.set(node, 2, "ends", ends)
+
+
+def _split(surgeon: _Surgeon, node: Node) -> None:
+    if surgeon.known(node, 1) is None and "split" not in node.attributes:
+        return  # Equal parts, which a plan keeps equal.
+    axis = integer(node, "axis", 0)
+    axis %= len(surgeon.labels.facts.shapes[node.inputs[0]])
+    surgeon.set(node, 1, "split", [surgeon.size(name, axis) for name in node.outputs])
+
+
+def _gather(surgeon: _Surgeon, node: Node) -> None:
+    indices = surgeon.known(node, 1)
+    name = node.inputs[0]
+    shape = surgeon.labels.facts.shapes[name]
+    axis = integer(node, "axis", 0) % len(shape)
+    mask = surgeon.axis_mask(name, axis)
+    if indices is None or mask is None:
+        return
+    rank = np.cumsum(mask) - 1
+    positions = indices.astype(np.int64) % shape[axis]
+    if positions.ndim == 1:
+        positions = positions[mask[positions]]
+    new = rank[positions].astype(indices.dtype)
+    new.setflags(write=False)
+    surgeon.constants[node.name, 1] = new
+
+
+def _sizes(surgeon: _Surgeon, node: Node) -> None:
+    """`Resize` that is told sizes repeats the number of channels."""
+    sizes = surgeon.known(node, 3)
+    if sizes is None:
+        return
+    slim = [surgeon.size(node.outputs[0], axis) for axis in range(len(sizes))]
+    dense = surgeon.labels.facts.shapes[node.outputs[0]]
+    changed = [
+        new if new != old else int(size) for new, old, size in zip(slim, dense, sizes, strict=True)
+    ]
+    surgeon.set(node, 3, "sizes", changed)
+
+
+def _numbers(surgeon: _Surgeon, node: Node, position: int, attribute: str) -> list[int]:
+    known = surgeon.known(node, position)
+    if known is not None:
+        return [int(number) for number in known.reshape(-1)]
+    found = node.attributes.get(attribute, ())
+    return [int(number) for number in found] if isinstance(found, tuple) else []
+
+
+RESIZED: Mapping[str, Callable[[_Surgeon, Node], None]] = {
+    "Expand": _shape,
+    "Gather": _gather,
+    "Reshape": _shape,
+    "Resize": _sizes,
+    "Slice": _slice,
+    "Split": _split,
+}
+"""The operators that are told in numbers which channels, or how many, they read or give."""

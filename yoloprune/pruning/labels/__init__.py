@@ -1,0 +1,1 @@
+"""Labels: which channels of which values are one and the same."""

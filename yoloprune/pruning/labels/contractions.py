@@ -1,0 +1,156 @@
+"""Contractions: operators that sum over channels and give birth to others."""
+
+import numpy as np
+
+from yoloprune.graph.graph import Node
+from yoloprune.graph.operators.operator import integer
+from yoloprune.pruning.labels.families import unknown
+from yoloprune.pruning.labels.ids import NONE, Ids, aligned, lean, varying
+from yoloprune.pruning.labels.labels import Contraction, Partition, Sum
+from yoloprune.pruning.labels.walk import Walk, title
+
+
+def contraction(walk: Walk, node: Node) -> None:
+    """Give birth to the channels of a product with a kernel, and note what it reads."""
+    data = [position for position, name in enumerate(node.inputs) if name in walk.values]
+    if node.operator == "MatMul" and data == [0, 1]:
+        _product(walk, node)
+    elif data != [0] or not walk.is_array(node.inputs[1]):
+        unknown(walk, node)
+    elif node.operator in ("Conv", "ConvTranspose"):
+        _convolution(walk, node)
+    elif node.operator == "Gemm":
+        _gemm(walk, node)
+    elif node.operator == "MatMul":
+        _linear(walk, node)
+    else:
+        unknown(walk, node)
+
+
+def _convolution(walk: Walk, node: Node) -> None:
+    """Kernels are (F, C / g, ...) and those of `ConvTranspose` (C, F / g, ...)."""
+    before, after = (walk.facts.shapes[name] for name in (node.inputs[0], node.outputs[0]))
+    columns = walk.along(walk.values[node.inputs[0]], 1, before[1], node)
+    filters = walk.born(after[1])
+    groups = integer(node, "group", 1)
+    transposed = node.operator == "ConvTranspose"
+    depthwise = 1 < groups == before[1]
+    if depthwise:
+        # One input channel a group: it and what it gives go together.
+        walk.unite(np.repeat(columns, after[1] // groups), filters, node)
+    elif groups > 1:
+        walk.partitions.append(Partition(ids=columns, parts=groups))
+        walk.partitions.append(Partition(ids=filters, parts=groups))
+    walk.contractions.append(
+        Contraction(
+            node=node.name,
+            input=1,
+            name=node.inputs[1],
+            filter_axis=1 if transposed else 0,
+            column_axis=0 if transposed else 1,
+            groups=groups,
+            filters=filters,
+            columns=columns[:0] if depthwise else columns,
+            read=columns,
+        )
+    )
+    if len(node.inputs) > 2 and node.inputs[2]:
+        walk.cut_with(node, 2, {0: filters})
+    walk.values[node.outputs[0]] = filters.reshape([1, -1] + [1] * (len(after) - 2))
+
+
+def _gemm(walk: Walk, node: Node) -> None:
+    """(M, K) times (K, N), or (N, K) with `transB`, plus what broadcasts to (M, N)."""
+    ids = walk.values[node.inputs[0]]
+    if node.attributes.get("transA"):
+        unknown(walk, node)
+        return
+    turned = bool(node.attributes.get("transB"))
+    inner = walk.facts.shapes[node.inputs[0]][1]
+    columns = walk.along(ids, 1, inner, node)
+    filters = walk.born(walk.facts.shapes[node.outputs[0]][1])
+    _add(walk, node, filters, columns, filter_axis=0 if turned else 1)
+    if len(node.inputs) > 2 and node.inputs[2]:
+        shape = walk.facts.shapes[node.inputs[2]]
+        if (shape and shape[-1] > 1) or (len(filters) == 1 and shape):
+            walk.cut_with(node, 2, {len(shape) - 1: filters})
+    walk.values[node.outputs[0]] = filters.reshape(1, -1)
+
+
+def _linear(walk: Walk, node: Node) -> None:
+    """(..., K) times a kernel (K, N)."""
+    ids = walk.values[node.inputs[0]]
+    shape = walk.facts.shapes[node.inputs[1]]
+    other = [axis for axis in varying(ids) if axis < ids.ndim - 1]
+    if len(shape) != 2:
+        unknown(walk, node)
+        return
+    if other and ids.shape[-1] == 1:
+        # Channels that are not summed over stay beside what the kernel gives.
+        walk.values[node.outputs[0]] = ids
+        return
+    columns = walk.along(ids, ids.ndim - 1, walk.facts.shapes[node.inputs[0]][-1], node)
+    filters = walk.born(shape[1])
+    _add(walk, node, filters, columns, filter_axis=1)
+    walk.values[node.outputs[0]] = filters.reshape([1] * (ids.ndim - 1) + [-1])
+
+
+def _add(walk: Walk, node: Node, filters: Ids, columns: Ids, *, filter_axis: int) -> None:
+    walk.contractions.append(
+        Contraction(
+            node=node.name,
+            input=1,
+            name=node.inputs[1],
+            filter_axis=filter_axis,
+            column_axis=1 - filter_axis,
+            groups=1,
+            filters=filters,
+            columns=columns,
+            read=columns,
+        )
+    )
+
+
+def _product(walk: Walk, node: Node) -> None:
+    """(..., M, K) times (..., K, N), both computed: channels along K meet in a sum."""
+    rank = len(walk.facts.shapes[node.outputs[0]])
+    first, second = (walk.values[name] for name in node.inputs)
+    if min(first.ndim, second.ndim) < 2:
+        unknown(walk, node)
+        return
+    a, a_axis = _one_axis(walk, node, first)
+    b, b_axis = _one_axis(walk, node, second)
+    result = np.full((1,) * rank, NONE)
+    if a_axis == -1 or b_axis == -2:
+        size = walk.facts.shapes[node.inputs[0]][-1]
+        a_inner = walk.along(a, a.ndim - 1, size, node) if a_axis == -1 else np.full(size, NONE)
+        b_inner = walk.along(b, b.ndim - 2, size, node) if b_axis == -2 else np.full(size, NONE)
+        walk.unite(a_inner, b_inner, node)
+        for position, axis, inner in ((0, a.ndim - 1, a_inner), (1, b.ndim - 2, b_inner)):
+            if inner.any():
+                walk.sums.append(Sum(node=node.name, input=position, axis=axis, ids=inner))
+    outer = [pair for pair, own in (((a, a_axis), -2), ((b, b_axis), -1)) if pair[1] == own]
+    if len(outer) == 2:
+        for ids, _ in outer:
+            walk.freeze(ids, f"crossed with other channels by {title(node)}")
+    elif outer:
+        ids, _ = outer[0]
+        result = lean(aligned(ids, rank))
+    walk.values[node.outputs[0]] = result
+
+
+def _one_axis(walk: Walk, node: Node, ids: Ids) -> tuple[Ids, int | None]:
+    """Ids that differ along one of the last two axes alone, and that axis, counted from behind.
+
+    The longer of the two stays; along all others channels become one (heads of attention do).
+    """
+    if not ids.any():
+        return ids, None
+    axis = max((-1, -2), key=lambda axis: ids.shape[axis])
+    if ids.shape[axis] == 1:
+        walk.freeze(ids, f"read beside its channels by {title(node)}")
+        return np.full((1,) * ids.ndim, NONE), None
+    own = walk.along(ids, ids.ndim + axis, ids.shape[axis], node)
+    shape = [1] * ids.ndim
+    shape[axis] = -1
+    return own.reshape(shape), axis

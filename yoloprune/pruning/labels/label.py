@@ -1,0 +1,118 @@
+"""How labels are found in any graph.
+
+Every contraction with a trained kernel gives birth to ids. Moves do to ids what they do to the
+data; where an operator computes one element from several, their channels become one, or must stay.
+There is a rule a family of operators and none an architecture; what is not understood freezes what
+it reads, with a reason that names the node.
+"""
+
+from dataclasses import replace
+from typing import assert_never
+
+import numpy as np
+
+from yoloprune.graph.graph import Graph, Node
+from yoloprune.graph.operators.operator import Family
+from yoloprune.graph.operators.table import OPERATORS
+from yoloprune.graph.shapes import Facts, facts
+from yoloprune.pruning.labels.contractions import contraction
+from yoloprune.pruning.labels.families import (
+    elementwise,
+    moved,
+    normalizer,
+    reduction,
+    spatial,
+    unknown,
+)
+from yoloprune.pruning.labels.ids import NONE, Ids, connect, lean, varying
+from yoloprune.pruning.labels.labels import Labels, renamed
+from yoloprune.pruning.labels.walk import Walk
+
+
+def label(graph: Graph, known: Facts | None = None) -> Labels:
+    """Follow the channels through a graph; `known` are its `facts`, if they are there already."""
+    walk = Walk(graph=graph, facts=facts(graph) if known is None else known)
+    for name, value in graph.inputs.items():
+        _read_input(walk, name, len(value.shape))
+    for node in graph.nodes:
+        read = any(name in walk.values for name in node.inputs)
+        # What depends on shapes alone says nothing about channels.
+        if read and not all(name in walk.facts.known for name in filter(None, node.outputs)):
+            _follow(walk, node)
+    for name, size in graph.blocks.items():
+        if name in walk.values:
+            ids = walk.values[name].reshape(-1, size)
+            walk.unions.append((np.repeat(ids[:, 0], size), ids.reshape(-1)))
+    for name in graph.outputs:
+        if name in walk.values:
+            walk.freeze(walk.values[name], f"network output {name}")
+    labels = Labels(
+        facts=walk.facts,
+        values=walk.values,
+        contractions=tuple(walk.contractions),
+        vectors=tuple(walk.vectors),
+        sums=tuple(walk.sums),
+        partitions=tuple(walk.partitions),
+        subsets=tuple(walk.subsets),
+        frozen={},
+        count=walk.count,
+    )
+    canonical = connect(walk.count, walk.unions)
+    while unions := _irregular(walk, canonical):
+        walk.unions += unions
+        canonical = connect(walk.count, walk.unions)
+    labels = renamed(labels, canonical)
+    reasons: dict[int, str] = {}
+    for ids, reason in walk.frozen:
+        for i in canonical[ids].tolist():
+            reasons.setdefault(i, reason)
+    reasons.pop(NONE, None)
+    return replace(labels, frozen=reasons)
+
+
+def _irregular(walk: Walk, canonical: Ids) -> list[tuple[Ids, Ids]]:
+    """What makes every value lose whole rows: its ids differ along one axis, the longest, only."""
+    unions = []
+    for ids in walk.values.values():
+        if len(varying(ids)) > 1:
+            own = lean(canonical[ids])
+            if len(varying(own)) > 1:
+                longest = max(range(own.ndim), key=lambda axis: own.shape[axis])
+                table = np.moveaxis(own, longest, 0).reshape(own.shape[longest], -1)
+                first, others = np.broadcast_arrays(table[:, :1], table[:, 1:])
+                unions.append((first.reshape(-1), others.reshape(-1)))
+    return unions
+
+
+def _read_input(walk: Walk, name: str, rank: int) -> None:
+    """Images (B, C, ...) hold channels that nothing here gives; other inputs hold none."""
+    shape = [1] * rank
+    if rank < 3:
+        walk.values[name] = np.full(shape, NONE)
+        return
+    ids = walk.born(walk.facts.shapes[name][1])
+    walk.freeze(ids, "network input")
+    shape[1] = len(ids)
+    walk.values[name] = ids.reshape(shape)
+
+
+def _follow(walk: Walk, node: Node) -> None:
+    operator = OPERATORS.get(node.operator)
+    family = Family.OTHER if operator is None else operator.family
+    match family:
+        case Family.MOVE:
+            moved(walk, node)
+        case Family.ELEMENTWISE:
+            elementwise(walk, node)
+        case Family.SPATIAL:
+            spatial(walk, node)
+        case Family.REDUCTION:
+            reduction(walk, node)
+        case Family.NORMALIZER:
+            normalizer(walk, node)
+        case Family.CONTRACTION:
+            contraction(walk, node)
+        case Family.SHAPE | Family.OTHER:
+            unknown(walk, node)
+        case _:
+            assert_never(family)

@@ -1,0 +1,131 @@
+"""Labels: which channels of which values are one and the same (`walk` finds them).
+
+Two channels with the same canonical id can only be removed together.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from yoloprune.graph.shapes import Facts
+from yoloprune.pruning.labels.ids import Ids, connect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Vector:
+    """A node's reading of an array (parameter or constant) along axes that hold channels.
+
+    `axes` gives, by axis, the ids in order; the other axes are read whole.
+    """
+
+    node: str
+    input: int
+    name: str
+    axes: Mapping[int, Ids]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Contraction:
+    """A node's reading of a kernel: it sums over columns and gives a channel for each filter.
+
+    `filters` are the ids of what it gives, `columns` of what it reads, in order, over all `groups`.
+    The kernel holds equal runs of them: along `filter_axis` and `column_axis`, the groups one after
+    the other along axis 0. A depthwise contraction reads one channel a group: it has no `columns`,
+    and its `group` attribute counts what it reads, `read`.
+    """
+
+    node: str
+    input: int
+    name: str
+    filter_axis: int
+    column_axis: int
+    groups: int
+    filters: Ids
+    columns: Ids
+    read: Ids
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each group reads a single channel (and may give several)."""
+        return not len(self.columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sum:
+    """A node's reading of a value along an axis that it sums over: removed channels count as 0."""
+
+    node: str
+    input: int
+    axis: int
+    ids: Ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Partition:
+    """Channels that an operator cuts into `parts` equally long runs, which must stay so."""
+
+    ids: Ids
+    parts: int
+
+    @property
+    def tied(self) -> bool:
+        """Whether all runs hold the same ids, so that they cannot become unequal."""
+        runs = self.ids.reshape(self.parts, -1)
+        return bool((runs == runs[0]).all())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Labels:
+    """Canonical ids of a graph's values, and everything that is cut with them.
+
+    `values` are broadcastable to the shapes of the values (`ids.Ids`); `subsets` are channels that
+    a value holds apart from others of the same origin, and must not lose altogether; `frozen` gives
+    the reason for each id that must stay. Ids run from 0 (`NONE`) to `count` - 1, and the canonical
+    id of a set is its smallest.
+    """
+
+    facts: Facts
+    values: Mapping[str, Ids]
+    contractions: tuple[Contraction, ...]
+    vectors: tuple[Vector, ...]
+    sums: tuple[Sum, ...]
+    partitions: tuple[Partition, ...]
+    subsets: tuple[Ids, ...]
+    frozen: Mapping[int, str]
+    count: int
+
+
+def tie(labels: Labels, partitions: Sequence[Partition]) -> Labels:
+    """Make the i-th channels of all runs of each partition one channel."""
+    unions = []
+    for partition in partitions:
+        runs = partition.ids.reshape(partition.parts, -1)
+        unions += [(runs[0], run) for run in runs[1:]]
+    return renamed(labels, connect(labels.count, unions))
+
+
+def renamed(labels: Labels, canonical: Ids) -> Labels:
+    """The same labels with a canonical id in place of each id."""
+    frozen: dict[int, str] = {}
+    for i, reason in labels.frozen.items():
+        frozen.setdefault(int(canonical[i]), reason)
+    return replace(
+        labels,
+        values={name: canonical[ids] for name, ids in labels.values.items()},
+        contractions=tuple(
+            replace(
+                found,
+                filters=canonical[found.filters],
+                columns=canonical[found.columns],
+                read=canonical[found.read],
+            )
+            for found in labels.contractions
+        ),
+        vectors=tuple(
+            replace(found, axes={axis: canonical[ids] for axis, ids in found.axes.items()})
+            for found in labels.vectors
+        ),
+        sums=tuple(replace(found, ids=canonical[found.ids]) for found in labels.sums),
+        partitions=tuple(replace(found, ids=canonical[found.ids]) for found in labels.partitions),
+        subsets=tuple(canonical[ids] for ids in labels.subsets),
+        frozen=frozen,
+    )

@@ -1,0 +1,91 @@
+"""The masked network: the dense one, in which nobody hears the removed channels.
+
+Kernel columns that read removed channels are 0, and where a value is summed over its channels,
+removed ones are multiplied by 0; nothing else differs. It has the dense network's shape and needs
+no surgery, so any program can run it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from yoloprune.graph.edits import Reading
+from yoloprune.graph.graph import Graph, Node
+from yoloprune.pruning.groups import DependencyGraph
+from yoloprune.pruning.labels.labels import Contraction, Sum
+from yoloprune.pruning.plan import PruningPlan, check_plan
+
+
+def masked(
+    dependencies: DependencyGraph, parameters: Mapping[str, Tensor], plan: PruningPlan
+) -> tuple[Graph, dict[str, Tensor]]:
+    """The masked network of a plan: a graph and its parameters, in new tensors where they differ.
+
+    Raises `PlanError` when the plan was made for another network.
+    """
+    check_plan(dependencies, plan)
+    return silenced(dependencies, parameters, dependencies.kept(plan.keep))
+
+
+def silenced(
+    dependencies: DependencyGraph, parameters: Mapping[str, Tensor], kept: np.ndarray
+) -> tuple[Graph, dict[str, Tensor]]:
+    """The network in which the channel ids that a mask leaves out are not heard."""
+    graph, labels = dependencies.graph, dependencies.labels
+    tensors, shapes = dict(parameters), dict(graph.parameters)
+    constants = dict(graph.constants)
+    reads: dict[Reading, str] = {}
+    for found in labels.contractions:
+        if found.depthwise or kept[found.columns].all():
+            continue
+        name = f"{found.node}.masked"
+        reads[found.node, found.input] = name
+        if found.name in tensors:
+            shapes[name] = graph.parameters[found.name]
+            tensors[name] = _kernel(found, parameters[found.name], kept)
+        else:
+            array = torch.from_numpy(np.array(graph.constants[found.name]))
+            constants[name] = _kernel(found, array, kept).numpy()
+    nodes: list[Node] = []
+    sums = {(found.node, found.input): found for found in labels.sums}
+    for node in graph.nodes:
+        inputs = list(node.inputs)
+        for position, own in enumerate(node.inputs):
+            reading = (node.name, position)
+            inputs[position] = reads.get(reading, own)
+            if reading in sums and not kept[sums[reading].ids].all():
+                product = f"{node.name}.masked_{position}"
+                constants[f"{product}.mask"] = _mask(dependencies, sums[reading], own, kept)
+                names = (own, f"{product}.mask")
+                nodes.append(Node(name=product, operator="Mul", inputs=names, outputs=(product,)))
+                inputs[position] = product
+        nodes.append(replace(node, inputs=tuple(inputs)))
+    unread = {found.name for found in labels.contractions}
+    unread -= {name for node in nodes for name in node.inputs} | set(graph.outputs)
+    network = replace(
+        graph,
+        nodes=tuple(nodes),
+        parameters={name: shape for name, shape in shapes.items() if name not in unread},
+        constants=constants,
+    )
+    return network, {name: tensor for name, tensor in tensors.items() if name not in unread}
+
+
+def _kernel(found: Contraction, kernel: Tensor, kept: np.ndarray) -> Tensor:
+    """A kernel whose columns for removed channels are 0."""
+    kernel = kernel.clone()
+    masks = np.split(~kept[found.columns], found.groups)
+    for block, mask in zip(kernel.chunk(found.groups), masks, strict=True):
+        block.transpose(0, found.column_axis)[torch.from_numpy(mask)] = 0
+    return kernel
+
+
+def _mask(dependencies: DependencyGraph, found: Sum, name: str, kept: np.ndarray) -> np.ndarray:
+    rank = len(dependencies.labels.facts.shapes[name])
+    shape = [1] * rank
+    shape[found.axis] = -1
+    dtype = next(iter(dependencies.graph.outputs.values())).dtype
+    return kept[found.ids].reshape(shape).astype(dtype)

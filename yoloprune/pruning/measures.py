@@ -1,0 +1,130 @@
+"""What a network costs of which some channels are removed, counted without cutting it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yoloprune.graph.operators.table import operator_of
+from yoloprune.pruning.groups import DependencyGraph
+from yoloprune.pruning.labels.labels import Vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remaining:
+    """Counts of a network for one image, of all nodes together."""
+
+    macs: int
+    """Multiply-accumulates of contractions with trained kernels."""
+
+    params: int
+    """Trained numbers; running statistics are not trained."""
+
+    channels: int
+    """Output channels of all contractions with trained kernels."""
+
+
+MEASURES: Mapping[str, Callable[[Remaining], int]] = {
+    "macs": lambda remaining: remaining.macs,
+    "params": lambda remaining: remaining.params,
+    "channels": lambda remaining: remaining.channels,
+}
+"""What a budget can limit; each never rises as channels are removed."""
+
+
+class Meter:
+    """Counts what a network costs under masks over its channel ids."""
+
+    def __init__(self, dependencies: DependencyGraph) -> None:
+        graph, labels = dependencies.graph, dependencies.labels
+        shapes = labels.facts.shapes
+        nodes = {node.name: node for node in graph.nodes}
+        filters, columns, sizes, positions, counted = [], [], [], [], []
+        seen: set[str] = set()
+        for found in labels.contractions:
+            node = nodes[found.node]
+            kernel = np.prod(shapes[found.name], dtype=np.int64)
+            dense = operator_of(node).macs(
+                node,
+                [shapes[name] for name in node.inputs],
+                [shapes[name] for name in node.outputs],
+            )
+            rows = np.split(found.filters, 1 if found.depthwise else found.groups)
+            read = [found.filters[:0]] if found.depthwise else np.split(found.columns, found.groups)
+            pairs = sum(len(a) * max(1, len(b)) for a, b in zip(rows, read, strict=True))
+            for a, b in zip(rows, read, strict=True):
+                filters.append(a)
+                columns.append(b)
+                # A kernel that several nodes read is stored once.
+                stored = found.name in graph.parameters and found.name not in seen
+                sizes.append(int(kernel) // pairs * stored)
+                positions.append(dense // pairs)
+                counted.append(len(b) > 0)
+            seen.add(found.name)
+        self._filters, self._columns = _Runs(filters), _Runs(columns)
+        self._sizes, self._macs = np.array(sizes, np.int64), np.array(positions, np.int64)
+        self._reads = np.array(counted, np.bool_)
+        vectors = _trained(dependencies, seen)
+        self._vectors = _Runs([ids for vector in vectors for ids in vector.axes.values()])
+        self._wide = np.array(
+            [_beside(shapes[vector.name], vector) for vector in vectors], np.int64
+        )
+        whole = {vector.name for vector in vectors} | seen | _statistics(dependencies)
+        self._rest = sum(
+            int(np.prod(parameter.shape, dtype=np.int64))
+            for name, parameter in graph.parameters.items()
+            if name not in whole
+        )
+
+    def remaining(self, kept: NDArray[np.bool_]) -> Remaining:
+        """What is left of the network; `kept` is over channel ids."""
+        filters, columns = self._filters.count(kept), self._columns.count(kept)
+        pairs = filters * np.where(self._reads, columns, 1)
+        return Remaining(
+            macs=int((self._macs * pairs).sum()),
+            params=int((self._sizes * pairs).sum())
+            + int((self._wide * self._vectors.count(kept)).sum())
+            + self._rest,
+            channels=int(filters.sum()),
+        )
+
+
+class _Runs:
+    """Arrays of ids in a row, to count in each at once."""
+
+    def __init__(self, arrays: list[NDArray[np.int64]]) -> None:
+        self._ids = np.concatenate([*arrays, np.zeros(0, np.int64)]).astype(np.int64)
+        self._ends = np.cumsum([0, *map(len, arrays)])
+
+    def count(self, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """How many of each array's ids stay."""
+        total = np.concatenate([[0], np.cumsum(kept[self._ids])])
+        counts: NDArray[np.int64] = np.diff(total[self._ends])
+        return counts
+
+
+def _trained(dependencies: DependencyGraph, kernels: set[str]) -> list[Vector]:
+    """The readings of trained arrays that lose entries, one of each array."""
+    skipped = kernels | _statistics(dependencies)
+    found: dict[str, Vector] = {}
+    for vector in dependencies.labels.vectors:
+        if vector.name in dependencies.graph.parameters and vector.name not in skipped:
+            found.setdefault(vector.name, vector)
+    return list(found.values())
+
+
+def _statistics(dependencies: DependencyGraph) -> set[str]:
+    """Running means and variances."""
+    return {
+        name
+        for node in dependencies.graph.nodes
+        if node.operator == "BatchNormalization"
+        for name in node.inputs[3:5]
+    }
+
+
+def _beside(shape: tuple[int, ...], vector: Vector) -> int:
+    """Numbers of an array for each of its entries along the axis that is cut."""
+    (axis,) = vector.axes
+    return int(np.prod(shape, dtype=np.int64)) // shape[axis]

@@ -1,0 +1,244 @@
+"""Proof that surgery kept its promise: slim and masked networks, run side by side in float64.
+
+Every value of the two is compared, not their outputs alone. On images some channels are silent, and
+one of them in another's place would go unnoticed: so both networks are shaken alike, each channel
+by a number of its own, wherever it is made or may fall silent.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from yoloprune.errors import VerificationError, WeightsError
+from yoloprune.graph.graph import Graph, Node
+from yoloprune.graph.operators.operator import Family
+from yoloprune.graph.operators.table import operator_of
+from yoloprune.pruning.groups import DependencyGraph
+from yoloprune.pruning.labels.ids import Ids
+from yoloprune.pruning.masked import silenced
+from yoloprune.pruning.verification import TOLERANCE
+
+FAINTEST = 1e-3
+"""Channels that are weaker than this fraction of a value's strongest are compared to that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exactness:
+    """How far the slim network is from the masked one, over all values.
+
+    `relative_error` is the largest over all channels of all values of max |slim - masked| / max
+    |masked|, found in the value `worst`; `values` counts what was compared.
+    """
+
+    relative_error: float
+    worst: str
+    values: int
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is within the tolerance."""
+        return self.relative_error <= self.tolerance
+
+
+def exactness(
+    dependencies: DependencyGraph,
+    parameters: Mapping[str, Tensor],
+    kept: NDArray[np.bool_],
+    slim: tuple[Graph, Mapping[str, Tensor]],
+    inputs: Mapping[str, Tensor],
+    *,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+) -> Exactness:
+    """Compare a slim network with the dense one in which removed channels are not heard.
+
+    `kept` is a mask over channel ids, `inputs` what both read, in float64 and on one device.
+    """
+    labels = dependencies.labels
+    shake = _Shake(dependencies, kept, seed)
+    masked = computed(*silenced(dependencies, parameters, kept), inputs, shake.dense)
+    slimmer = computed(*slim, inputs, shake.slim)
+    common = {name for node in slim[0].nodes for name in node.outputs}
+    worst, where, count = 0.0, "", 0
+    for name, reference in masked:
+        if name not in common:
+            continue  # A product with a mask.
+        _, value = next(slimmer)
+        ids = labels.values.get(name)
+        if ids is not None and value.is_floating_point():
+            error = _error(value, _compact(reference, ids, kept), ids)
+            count += 1
+            # What is not a number is no less than anything.
+            if not error <= worst:
+                worst, where = error, name
+    return Exactness(relative_error=worst, worst=where, values=count, tolerance=tolerance)
+
+
+def require(found: Exactness) -> None:
+    """Raise `VerificationError` unless the slim network is exact."""
+    if not found.passed:
+        raise VerificationError(
+            f"slim against masked dense: relative error {found.relative_error:.3g} in float64 at "
+            f"{found.worst}, allowed {found.tolerance:g}"
+        )
+
+
+def computed(
+    graph: Graph,
+    parameters: Mapping[str, Tensor],
+    inputs: Mapping[str, Tensor],
+    change: Callable[[str, Tensor], Tensor] | None = None,
+) -> Iterator[tuple[str, Tensor]]:
+    """Every value that a graph computes, in order, in the inputs' dtype and on their device.
+
+    `change(node, value)` gives what stands in for a node's first output, where that is wanted.
+    Parameters are converted as they are read; a value is let go after its last reader.
+    """
+    like = next(iter(inputs.values()))
+    values: dict[str, Tensor] = dict(inputs)
+    last = {name: node.name for node in graph.nodes for name in node.inputs}
+
+    def read(name: str) -> Tensor | None:
+        if name in values or not name:
+            return values.get(name)
+        if name in parameters:
+            return parameters[name].to(like)
+        constant = torch.from_numpy(np.array(graph.constants[name]))
+        return constant.to(like) if constant.is_floating_point() else constant
+
+    for node in graph.nodes:
+        inputs_of = [read(name) for name in node.inputs]
+        with torch.inference_mode():
+            outputs = operator_of(node).compute(node, inputs_of, graph.opset)
+            if change is not None:
+                outputs = (change(node.name, outputs[0]), *outputs[1:])
+        for name, value in zip(node.outputs, outputs, strict=False):
+            if name:
+                values[name] = value
+                yield name, value
+        for name in {*node.inputs, *node.outputs}:
+            if name in values and last.get(name, node.name) == node.name:
+                del values[name]
+
+
+def outputs(
+    graph: Graph,
+    parameters: Mapping[str, Tensor],
+    inputs: Mapping[str, Tensor],
+    change: Callable[[str, Tensor], Tensor] | None = None,
+) -> tuple[Tensor, ...]:
+    """What a network gives, in the order of the graph's outputs and in the inputs' dtype.
+
+    `change` as in `computed`.
+    """
+    given = {
+        name: value
+        for name, value in computed(graph, parameters, inputs, change)
+        if name in graph.outputs
+    }
+    return tuple(given[name] for name in graph.outputs)
+
+
+def dense_outputs(
+    graph: Graph, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]
+) -> tuple[Tensor, ...]:
+    """What a network that is to be pruned gives, in float32, as programs run it.
+
+    Raises `WeightsError` if that is not finite.
+    """
+    single = {name: value.float() for name, value in inputs.items()}
+    beyond = ""
+
+    def watch(node: str, value: Tensor) -> Tensor:
+        nonlocal beyond
+        if not beyond and value.is_floating_point() and not value.sum().isfinite():
+            beyond = "" if value.isfinite().all() else node
+        return value
+
+    dense = outputs(graph, parameters, single, watch)
+    # What is not finite inside may still be finite at the outputs, behind a logistic, say.
+    if not all(value.isfinite().all() for value in dense if value.is_floating_point()):
+        raise WeightsError(
+            f"the dense network itself gives values that are not finite in float32, from {beyond} "
+            "on: its weights are damaged, or its training diverged"
+        )
+    return dense
+
+
+def _activates(node: Node) -> bool:
+    """Whether a node may make many different values one, as a rectifier does."""
+    if operator_of(node).family is not Family.ELEMENTWISE:
+        return False
+    return len(node.inputs) == 1 or node.operator in ("Clip", "PRelu")
+
+
+class _Shake:
+    """Adds a number of its own to each channel of what contractions and activations give.
+
+    Both networks are shaken alike. The numbers are 0.5 to 1 times the largest value that the masked
+    network has there.
+    """
+
+    def __init__(self, dependencies: DependencyGraph, kept: NDArray[np.bool_], seed: int) -> None:
+        labels = dependencies.labels
+        self.numbers = np.random.default_rng(seed).uniform(0.5, 1, labels.count)
+        born = {found.node for found in labels.contractions}
+        self.shaken = {
+            node.name: labels.values[node.outputs[0]]
+            for node in dependencies.graph.nodes
+            if node.name in born or (_activates(node) and node.outputs[0] in labels.values)
+        }
+        self.kept = kept
+        self.sizes: dict[str, float] = {}
+
+    def dense(self, node: str, value: Tensor) -> Tensor:
+        """A value of the masked network, shaken."""
+        if node not in self.shaken or not value.is_floating_point():
+            return value
+        self.sizes[node] = float(_largest(value, [*range(value.ndim)])) or 1.0
+        return value + self._offset(node).to(value)
+
+    def slim(self, node: str, value: Tensor) -> Tensor:
+        """The same of the slim one, after it."""
+        if node not in self.shaken or not value.is_floating_point():
+            return value
+        return value + _compact(self._offset(node), self.shaken[node], self.kept).to(value)
+
+    def _offset(self, node: str) -> Tensor:
+        return torch.from_numpy(self.numbers[self.shaken[node]] * self.sizes[node])
+
+
+def _compact(value: Tensor, ids: Ids, kept: NDArray[np.bool_]) -> Tensor:
+    """What the slim network has of a value of the masked one, in the same order."""
+    mask = kept[ids]
+    if mask.all():
+        return value
+    for axis, size in enumerate(mask.shape):
+        if size > 1:
+            rest = tuple(other for other in range(mask.ndim) if other != axis)
+            own = torch.from_numpy(np.flatnonzero(mask.any(axis=rest))).to(value.device)
+            value = value.index_select(axis, own)
+    return value
+
+
+def _error(slim: Tensor, masked: Tensor, ids: Ids) -> float:
+    """The largest error over channels, relative to what the masked network has there."""
+    if slim.shape != masked.shape:
+        return float("inf")
+    axes = [axis for axis in range(slim.ndim) if ids.shape[axis] == 1 or slim.shape[axis] == 1]
+    size, error = (_largest(value, axes) for value in (masked, slim - masked))
+    scale = torch.clamp(size, min=FAINTEST * float(size.max()))
+    return float(torch.where(error == 0, error, error / scale).max())
+
+
+def _largest(value: Tensor, axes: list[int]) -> Tensor:
+    """The largest absolute value along axes."""
+    if not axes:
+        return value.abs()
+    largest: Tensor = torch.linalg.vector_norm(value, ord=float("inf"), dim=axes)
+    return largest

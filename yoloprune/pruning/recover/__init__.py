@@ -1,0 +1,1 @@
+"""Recovery without training: slim networks fitted to their dense ones."""

@@ -1,0 +1,48 @@
+"""What recovery without training gained: the outputs before and after."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from yoloprune.execution.stream import arrays_like, chunked, computed, only_input
+from yoloprune.graph.graph import Graph
+from yoloprune.pruning.layers import Arrays
+
+CHUNK = 4
+"""Images that are compared at once."""
+
+
+def output_errors(
+    dense: tuple[Graph, Arrays], slim: Graph, candidates: Sequence[Arrays], images: Tensor
+) -> list[list[float]]:
+    """How far the outputs of each candidate of the slim network are from the dense ones, by output.
+
+    `candidates` are sets of its parameters. On images (B, C, H, W): the root of the sum of squared
+    differences, relative to how much the dense output's channels vary about their means: 1 is as
+    far as a constant output would be.
+    """
+    with torch.inference_mode():
+        wanted = _outputs(*dense, images)
+        found = []
+        for parameters in candidates:
+            given = _outputs(slim, parameters, images)
+            found.append([_relative(a, b) for a, b in zip(given, wanted, strict=True)])
+    return found
+
+
+def _outputs(graph: Graph, parameters: Arrays, images: Tensor) -> list[Tensor]:
+    arrays = arrays_like(graph, parameters, images)
+    name = only_input(graph)
+    chunks = [
+        computed(graph, arrays, {name: chunk}, graph.outputs)
+        for chunk in chunked(graph, images, CHUNK)
+    ]
+    return [torch.cat([values[name] for values in chunks]) for name in graph.outputs]
+
+
+def _relative(slim: Tensor, dense: Tensor) -> float:
+    rest = [axis for axis in range(dense.dim()) if axis != 1]
+    error = (slim - dense).double().square().sum()
+    variation = (dense - dense.mean(dim=rest, keepdim=True)).double().square().sum()
+    return float((error / variation).sqrt()) if variation > 0 else float(error.sqrt())

@@ -1,0 +1,1 @@
+"""Scores: how important each channel is."""

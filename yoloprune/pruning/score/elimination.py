@@ -1,0 +1,150 @@
+"""What channels cost when they go one after the other and the kernels that read them are re-fitted.
+
+As B. Hassibi and D. Stork, "Second order derivatives for network pruning: Optimal Brain Surgeon",
+1993, with a block of columns for each channel: the inverse of the Gram matrix of what a layer
+reads says what the best re-fit without a block would lose, and how that changes for the others.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from yoloprune.pruning.groups import ChannelGroup, Member
+from yoloprune.pruning.recover.layer import RIDGE
+from yoloprune.pruning.recover.moments import Moments
+
+ROUNDS = 24
+"""The large matrices are updated after at most this share (one in so many) of what is left."""
+
+DISTINCT = 1e-12
+"""Relative difference by which two losses differ at least, however they are divided later."""
+
+SPARE = 2
+"""Times as many candidates as are to go before that update."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reader:
+    """A group's n columns, of k^2 values each, in one consumer with R weighted rows.
+
+    `rows` (R, n k^2); `inverse` (n k^2, n k^2), of the Gram matrix of all that the consumer reads,
+    restricted to these columns; `channels` (n,), the group's channel numbers.
+    """
+
+    rows: Tensor
+    inverse: Tensor
+    channels: NDArray[np.int64]
+
+    def losses(self) -> NDArray[np.float64]:
+        """What the removal of each column alone costs after a re-fit of the others, (n,)."""
+        count = len(self.channels)
+        blocks = self.inverse.reshape(count, -1, count, self.inverse.shape[1] // count)
+        own = blocks[torch.arange(count), :, torch.arange(count)]  # (n, k^2, k^2)
+        columns = self.rows.reshape(len(self.rows), count, -1).permute(1, 2, 0)  # (n, k^2, R)
+        solved = torch.cholesky_solve(columns, torch.linalg.cholesky(own))
+        cost_of: NDArray[np.float64] = (columns * solved).sum(dim=(1, 2)).numpy(force=True)
+        return cost_of
+
+    def of(self, channels: NDArray[np.int64]) -> "Reader | None":
+        """The reader as far as it reads these channels, the others staying."""
+        wanted = np.isin(self.channels, channels)
+        if not wanted.any():
+            return None
+        mask = torch.from_numpy(np.repeat(wanted, self.inverse.shape[1] // len(wanted)))
+        return Reader(
+            rows=self.rows[:, mask],
+            inverse=self.inverse[mask][:, mask],
+            channels=self.channels[wanted],
+        )
+
+    def without(self, gone: NDArray[np.bool_]) -> "Reader":
+        """The reader re-fitted without some columns."""
+        mask = torch.from_numpy(np.repeat(gone, self.inverse.shape[1] // len(gone)))
+        between = self.inverse[mask][:, ~mask]
+        factor = torch.linalg.cholesky(self.inverse[mask][:, mask])
+        moved = torch.cholesky_solve(between, factor)
+        return Reader(
+            rows=self.rows[:, ~mask] - self.rows[:, mask] @ moved,
+            inverse=self.inverse[~mask][:, ~mask] - between.T @ moved,
+            channels=self.channels[~gone],
+        )
+
+
+def readers_of(member: Member, rows: Tensor, moments: Moments) -> list[Reader]:
+    """A member's columns in each of its layer's groups; `rows` (R, C / g, k) are in their order."""
+    positions, channels = np.asarray(member.positions), np.asarray(member.channels)
+    _, width, window = rows.shape
+    found = []
+    for part, own_rows in enumerate(rows.chunk(len(moments.gram))):
+        own = positions // width == part
+        if not own.any():
+            continue
+        damped = moments.gram[part] / moments.count
+        energies = damped.diagonal()[:-1]
+        energies += RIDGE * energies.mean() + torch.finfo(torch.float32).tiny
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
+        columns = torch.from_numpy(positions[own] - part * width)
+        places = (columns[:, None] * window + torch.arange(window)).flatten()
+        found.append(
+            Reader(
+                rows=own_rows[:, columns].flatten(1),
+                inverse=inverse[places][:, places],
+                channels=channels[own],
+            )
+        )
+    return found
+
+
+def losses_by_elimination(group: ChannelGroup, readers: Sequence[Reader]) -> NDArray[np.float64]:
+    """What each channel costs when it goes, the cheapest first, those that are gone before."""
+    losses = np.zeros(group.size)
+    left = np.arange(group.size)
+    highest = 0.0
+    while len(left):
+        batch = max(1, len(left) // ROUNDS)
+        cheapest = left[np.argsort(_costs(group, readers)[left], kind="stable")]
+        gone = []
+        for channel, cost in _one_by_one(group, readers, cheapest[: SPARE * batch], batch):
+            # One that goes later counts more than one before: the ranking is to be that order.
+            losses[channel] = highest = max(highest * (1 + DISTINCT), cost)
+            gone.append(channel)
+        left = np.setdiff1d(left, gone)
+        readers = _without(readers, gone)
+    return losses
+
+
+def _one_by_one(
+    group: ChannelGroup, readers: Sequence[Reader], candidates: NDArray[np.int64], count: int
+) -> Iterator[tuple[int, float]]:
+    """The cheapest of a few candidates, what it costs, then the cheapest without it, and so on.
+
+    Of two channels that say the same the first is cheap, and the second is not any more.
+    """
+    readers = [part for reader in readers if (part := reader.of(candidates)) is not None]
+    gone: int | None = None
+    for _ in range(count):
+        if gone is not None:
+            candidates = candidates[candidates != gone]
+            readers = _without(readers, [gone])
+        costs = _costs(group, readers)[candidates]
+        place = int(costs.argmin())
+        gone = int(candidates[place])
+        yield gone, float(costs[place])
+
+
+def _costs(group: ChannelGroup, readers: Sequence[Reader]) -> NDArray[np.float64]:
+    """What the removal of each channel alone costs all its readers: (size,)."""
+    costs = np.zeros(group.size)
+    for reader in readers:
+        np.add.at(costs, reader.channels, reader.losses())
+    return costs
+
+
+def _without(readers: Sequence[Reader], gone: Sequence[int]) -> list[Reader]:
+    """The readers re-fitted without some channels; those that read nothing else are left out."""
+    masks = [np.isin(reader.channels, gone) for reader in readers]
+    return [r.without(mask) for r, mask in zip(readers, masks, strict=True) if not mask.all()]

@@ -1,0 +1,236 @@
+"""Criteria that look at what flows through the network, not at its weights alone.
+
+- `reconstruction`: what the network loses with a channel when the kernels that read it are
+  re-fitted to do without (`elimination`); an error in a consumer's output counts by what it does to
+  the heads (`sensitivity`).
+- `activation`: mean |activation| times the norm of the kernels that read it.
+- `taylor`: what the loss would change by, to first order. P. Molchanov et al., "Importance
+  Estimation for Neural Network Pruning", 2019. The loss needs labels, so its gradients are computed
+  elsewhere and come in as a mapping.
+
+Their scores may be ranked over the whole network as they are. `reconstruction` and `taylor` give
+what is lost for each multiply-accumulate that a channel's removal saves.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from yoloprune.execution.stream import Stream, chunked, held, stretches
+from yoloprune.graph.operators.table import operator_of
+from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, Member
+from yoloprune.pruning.layers import Arrays, Layer, by_filter, layers_of
+from yoloprune.pruning.recover.moments import (
+    Moments,
+    gather,
+    patches,
+    positions_per_image,
+    random_positions,
+    sample_bytes,
+    window_values,
+    windows_of,
+)
+from yoloprune.pruning.recover.network import CHUNK
+from yoloprune.pruning.score.elimination import Reader, losses_by_elimination, readers_of
+from yoloprune.pruning.score.sensitivity import Sensitivities
+from yoloprune.pruning.solve import normalised
+from yoloprune.reporter import SILENT, Reporter
+
+MeasuredScores: TypeAlias = dict[int, NDArray[np.float64]]
+"""Scores of all prunable groups, by group id."""
+
+
+def taylor_scores(
+    dependencies: DependencyGraph, input_gradients: Mapping[str, NDArray[np.float64]]
+) -> MeasuredScores:
+    """Squared first-order changes of the loss, mean over images, for each MAC saved.
+
+    `input_gradients` has, by node, (B, C): the loss's derivative by a factor on each channel that a
+    layer reads, for each of B images. Where a channel is read is where it is missed: so one that
+    passes several layers, a depthwise convolution for instance, counts once.
+    """
+    losses = {}
+    for group in dependencies.prunable:
+        images = len(next(iter(input_gradients.values())))
+        change = np.zeros((group.size, images))
+        for member in group.consumers:
+            own = input_gradients[member.node][:, np.asarray(member.positions)]
+            np.add.at(change, np.asarray(member.channels), own.T)
+        losses[group.id] = np.square(change).mean(axis=1)
+    return _per_mac(dependencies, losses)
+
+
+def activation_scores(
+    dependencies: DependencyGraph,
+    parameters: Arrays,
+    images: Tensor,
+    *,
+    reporter: Reporter = SILENT,
+) -> MeasuredScores:
+    """Mean |activation| of each channel times the L2 norm of what reads it, by group means."""
+    scores = {group.id: np.zeros(group.size) for group in dependencies.prunable}
+    readers = _readers_of(dependencies)
+    for layer, stream in _stops(dependencies, parameters, images, reporter):
+        # The last chunk may have fewer images than the others.
+        sums = []
+        for chunk in range(stream.chunks):
+            read = stream.value(layer.source, chunk).movedim(layer.channel_axis, 1).abs()
+            means = read.mean(dim=tuple(range(2, read.dim()))) if read.dim() > 2 else read
+            sums.append(means.sum(dim=0))
+        means = torch.stack(sums).sum(dim=0) / stream.images
+        filters = by_filter(layer, stream.array(layer.kernel)).double()
+        # Each convolution group's columns follow one another, as its input channels do.
+        parts = filters.reshape(layer.groups, -1, *filters.shape[1:]).movedim(2, 1).flatten(2)
+        norms = parts.square().sum(dim=2).sqrt().flatten()
+        strength = (means.double() * norms).numpy(force=True)
+        for group, member in readers[layer.name]:
+            own = strength[np.asarray(member.positions)]
+            np.add.at(scores[group.id], np.asarray(member.channels), own)
+    return normalised(scores)
+
+
+def reconstruction_scores(
+    dependencies: DependencyGraph,
+    parameters: Arrays,
+    images: Tensor,
+    weights: Sensitivities,
+    *,
+    seed: int = 0,
+    reporter: Reporter = SILENT,
+) -> MeasuredScores:
+    """What the network loses with each channel after a re-fit, for each MAC saved.
+
+    `images` (B, C, H, W) are network inputs, on the device on which everything is computed;
+    `weights` are what an error in each output counts. The windows of a transposed convolution are
+    taken for as many filters that are 1 x 1: as if they did not overlap.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    readers = _readers_of(dependencies)
+    # A group is done with the last of its consumers in the order of the nodes.
+    last = {group.id: name for name, members in readers.items() for group, _ in members}
+    waiting: dict[int, list[Reader]] = {group.id: [] for group in dependencies.prunable}
+    losses = {group.id: np.zeros(group.size) for group in dependencies.prunable}
+    for layer, stream in _stops(dependencies, parameters, images, reporter):
+        moments = _moments(stream, layer, generator)
+        rows = _rows(layer, stream.array(layer.kernel), weights[layer.name])
+        for group, member in readers[layer.name]:
+            waiting[group.id] += readers_of(member, rows, moments)
+            if last[group.id] == layer.name:
+                losses[group.id] = losses_by_elimination(group, waiting.pop(group.id))
+    return _per_mac(dependencies, losses)
+
+
+def memory_needed(dependencies: DependencyGraph, images: int) -> int:
+    """Roughly the bytes that `reconstruction_scores` holds at most, beside the network.
+
+    `activation_scores` needs less.
+    """
+    readers, layers = _readers_of(dependencies), layers_of(dependencies)
+    graph, shapes = dependencies.graph, dependencies.labels.facts.shapes
+    at_once = min(images, CHUNK)
+    parts = stretches(graph, readers)
+    most = 0
+    for part, values in zip(parts, held(graph, shapes, parts), strict=True):
+        work = 4 * at_once * values.passing
+        if part and part[0].name in readers:
+            work = max(work, _work(layers[part[0].name], images, at_once))
+        most = max(most, 4 * images * values.between + work)
+    # A group waits for its last consumer with the inverse matrices of all.
+    waiting = sum(
+        8 * (window_values(layers[member.node]) + 1) ** 2
+        for group in dependencies.prunable
+        if len(group.consumers) > 1
+        for member in group.consumers
+    )
+    # The images stay with the caller, also when the network has read them.
+    given = sum(math.prod(shapes[name]) for name in graph.inputs)
+    return 4 * images * given + most + waiting
+
+
+def _work(layer: Layer, images: int, at_once: int) -> int:
+    # The Gram matrix, the same with its ridge, its factor, its inverse, and two copies of that
+    # while the columns that are read are taken out of it.
+    matrices = 8 * 6 * layer.groups * (window_values(layer) + 1) ** 2
+    samples = at_once * positions_per_image(layer, images)
+    return max(matrices, samples * sample_bytes(layer))
+
+
+def _stops(
+    dependencies: DependencyGraph, parameters: Arrays, images: Tensor, reporter: Reporter
+) -> Iterator[tuple[Layer, Stream]]:
+    """The layers that read prunable groups, each when what it reads is known for all images."""
+    graph, layers = dependencies.graph, layers_of(dependencies)
+    readers = _readers_of(dependencies)
+    chunks = chunked(graph, images, CHUNK)
+    stream = Stream(graph, parameters, chunks)
+    for part in reporter.track(stretches(graph, readers), "scoring channels"):
+        if part and part[0].name in readers:
+            yield layers[part[0].name], stream
+        for chunk in range(len(chunks)):
+            stream.run(part, chunk)
+
+
+def _per_mac(
+    dependencies: DependencyGraph, losses: Mapping[int, NDArray[np.float64]]
+) -> MeasuredScores:
+    """Losses divided by the MACs that the removal of one channel saves, all others staying."""
+    shapes, layers = dependencies.labels.facts.shapes, layers_of(dependencies)
+
+    def each(member: Member, count: int) -> float:
+        node = layers[member.node].node
+        given = [shapes[name] for name in node.outputs]
+        read = [shapes.get(name) for name in node.inputs]
+        return operator_of(node).macs(node, read, given) / count
+
+    scores = {}
+    for group in dependencies.prunable:
+        macs = np.zeros(group.size)
+        for member in group.producers:
+            share = each(member, layers[member.node].filters)
+            np.add.at(macs, np.asarray(member.channels), share)
+        for member in group.consumers:
+            share = each(member, layers[member.node].channels)
+            np.add.at(macs, np.asarray(member.channels), share)
+        scores[group.id] = losses[group.id] / macs
+    return scores
+
+
+def _readers_of(
+    dependencies: DependencyGraph,
+) -> dict[str, list[tuple[ChannelGroup, Member]]]:
+    """The prunable groups that each layer reads, by node, in the order of the nodes."""
+    found: dict[str, list[tuple[ChannelGroup, Member]]] = {
+        layer.node: [] for layer in dependencies.labels.contractions
+    }
+    for group in dependencies.prunable:
+        for member in group.consumers:
+            found[member.node].append((group, member))
+    return {name: members for name, members in found.items() if members}
+
+
+def _rows(layer: Layer, kernel: Tensor, weights: Tensor) -> Tensor:  # -> (R, C / g, k) float64
+    """What a layer's filters make of what they read, weighted by what an error in each counts."""
+    filters = by_filter(layer, kernel).double()
+    weighted = filters.reshape(*filters.shape[:2], -1) * weights.to(filters).sqrt()[:, None, None]
+    if layer.node.operator == "ConvTranspose":
+        return weighted.transpose(1, 2).flatten(0, 1)[..., None]
+    return weighted
+
+
+def _moments(stream: Stream, layer: Layer, generator: torch.Generator) -> Moments:
+    """Moments of what a layer reads; y is left empty."""
+    count = positions_per_image(layer, stream.images)
+    sizes = windows_of(layer).sizes
+
+    def samples() -> Iterator[tuple[Tensor, Tensor]]:
+        for chunk in range(stream.chunks):
+            inputs = stream.value(layer.source, chunk)
+            u = patches(inputs, layer, random_positions(len(inputs), sizes, count, generator))
+            yield u, u.new_zeros(layer.groups, u.shape[1], layer.filters // layer.groups)
+
+    return gather(layer, samples())

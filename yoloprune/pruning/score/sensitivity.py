@@ -1,0 +1,82 @@
+"""How much a small error in a layer's output changes what the network says.
+
+What it says are probabilities: of an object in each cell, and of its class. Their Kullback-Leibler
+divergence from those of the unchanged network is, to second order, a quadratic form in the change
+of the head maps (the Fisher information: S. Amari, "Natural gradient works efficiently in
+learning", 1998). Random probes of that form, taken back through the network, give the weight of
+each channel of each layer, without any label.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from yoloprune.execution.stream import arrays_like, chunked, computed, only_input
+from yoloprune.pruning.groups import DependencyGraph
+from yoloprune.pruning.layers import Arrays, layers_of
+
+Sensitivities: TypeAlias = Mapping[str, Tensor]
+"""Of each layer, by node: twice the divergence for a unit of squared error at every place of a
+filter's output before batch norm, (F,) float64."""
+
+Weights: TypeAlias = Callable[[Tensor], Tensor]
+"""From an output (B, C, ...) to what a squared error in each of its values counts."""
+
+CHUNK = 2
+"""Images whose outputs are all held at once, for the way back."""
+
+
+def sensitivities(
+    dependencies: DependencyGraph,
+    parameters: Arrays,
+    images: Tensor,
+    weights: Mapping[str, Weights] | None = None,
+    *,
+    seed: int = 0,
+) -> dict[str, Tensor]:
+    """Mean over images (B, C, H, W) of the squared gradients, summed over places.
+
+    `weights` are those of outputs, by name: a front end knows what its heads mean. Where there are
+    none, every channel counts by its own variation. Errors of different places and channels count
+    as independent. Everything is computed in the images' dtype and on their device.
+    """
+    graph, layers = dependencies.graph, layers_of(dependencies)
+    arrays = arrays_like(graph, parameters, images)
+    name, weights = only_input(graph), weights or {}
+    wanted = {layer.output for layer in layers.values()} | set(graph.outputs)
+    generator = torch.Generator().manual_seed(seed)
+    total = {
+        own: torch.zeros(layer.filters, dtype=torch.float64, device=images.device)
+        for own, layer in layers.items()
+    }
+    chunks = chunked(graph, images, CHUNK)
+    for chunk in chunks:
+        values = computed(graph, arrays, {name: chunk.detach().requires_grad_()}, wanted)
+        given = [own for own in graph.outputs if values[own].requires_grad]
+        probes = [_probe(values[own].detach(), weights.get(own), generator) for own in given]
+        reached = [layer for layer in layers.values() if values[layer.output].requires_grad]
+        gradients = torch.autograd.grad(
+            [values[own] for own in given],
+            [values[layer.output] for layer in reached],
+            probes,
+            allow_unused=True,
+        )
+        for layer, gradient in zip(reached, gradients, strict=True):
+            if gradient is not None:
+                squares = gradient.double().square().movedim(layer.channel_axis, 0)
+                total[layer.name] += squares.flatten(1).sum(dim=1)
+    count = sum(len(chunk) for chunk in chunks)
+    return {own: sums / count for own, sums in total.items()}
+
+
+def _probe(values: Tensor, weights: Weights | None, generator: torch.Generator) -> Tensor:
+    """A random vector whose second moments are the quadratic form's at an output."""
+    noise = torch.randn(values.shape, generator=generator, dtype=values.dtype).to(values.device)
+    if weights is not None:
+        return noise * weights(values).clamp(min=0).sqrt()
+    rest = [axis for axis in range(values.dim()) if axis != 1] if values.dim() > 1 else [0]
+    deviation = values.std(dim=rest, keepdim=True, correction=0)
+    # A single value has no variation that could be a measure.
+    return noise / torch.where(deviation > 0, deviation, 1.0).clamp(min=1e-6)
