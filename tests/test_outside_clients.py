@@ -11,10 +11,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from yoloprune.pruning.pruner import prune
 
 from tests import architectures
 from tests.onnx_reference import outputs_of
+from tests.pruning.darknet import pruned_pair
 from tests.random_networks import random_state
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.spec import NetworkSpec
@@ -23,12 +23,16 @@ from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import NETWORKS
 from yoloprune.export.onnx import export_onnx
 from yoloprune.model.network import Network
-from yoloprune.pruning.plan import Budget
-from yoloprune.pruning.verification import masked_state, random_images
 
 BUILDERS = NETWORKS | architectures.ARCHITECTURES
 # OpenCV's region layer is the head itself for YOLOv2: compared in tests/detection.
 NAMES = [name for name in BUILDERS if name != "yolov2"]
+
+
+def noise(spec: NetworkSpec) -> torch.Tensor:
+    """An image of noise."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(1, *spec.input_shape, dtype=torch.float64, generator=generator)
 
 
 def run_in_opencv(
@@ -53,10 +57,9 @@ def run_in_opencv(
 def test_slim_files_compute_what_masked_dense_files_compute(name: str, tmp_path: Path) -> None:
     spec = BUILDERS[name](classes=2, width=0.125, size=(64, 64))
     state = random_state(spec, 5, torch.float32)
-    images = random_images(spec)
-    pruned = prune(spec, state, budget=Budget(keep_macs=0.5))
-    masked = masked_state(spec, state, pruned.plan)
-    dense_maps = run_in_opencv(tmp_path / "masked", spec, masked, images)
+    images = noise(spec)
+    pruned = pruned_pair(spec, state, 0.5)
+    dense_maps = run_in_opencv(tmp_path / "masked", spec, pruned.masked, images)
     slim_maps = run_in_opencv(tmp_path / "slim", pruned.spec, pruned.state, images)
     for dense, slim in zip(dense_maps, slim_maps, strict=True):
         assert np.abs(dense - slim).max() <= 1e-3 * np.abs(dense).max()
@@ -67,7 +70,7 @@ def test_opencv_computes_our_onnx_files(name: str, tmp_path: Path) -> None:
     """For several images at once, though a file fixes no number of them."""
     spec = BUILDERS[name](classes=2, width=0.0625, size=(64, 96))
     state = random_state(spec, 5, torch.float32)
-    images = random_images(spec).float().repeat(2, 1, 1, 1)
+    images = noise(spec).float().repeat(2, 1, 1, 1)
     for decoded in (False, True):
         check = export_onnx(spec, state, tmp_path / "net.onnx", decoded=decoded)
         network = cv2.dnn.readNetFromONNX(str(tmp_path / "net.onnx"))
@@ -81,12 +84,11 @@ def test_opencv_computes_our_onnx_files(name: str, tmp_path: Path) -> None:
 def test_onnx_runtime_computes_the_slim_network(tmp_path: Path) -> None:
     spec = BUILDERS["yolov3"](classes=1, width=0.0625, size=(64, 64))
     state = random_state(spec, 5, torch.float32)
-    images = random_images(spec)
-    pruned = prune(spec, state, budget=Budget(keep_macs=0.5))
+    images = noise(spec)
+    pruned = pruned_pair(spec, state, 0.5)
     export_onnx(pruned.spec, pruned.state, tmp_path / "slim.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "slim.onnx"))
     slim_maps = session.run(None, {"images": images.float().numpy()})
-    masked = masked_state(spec, state, pruned.plan)
-    dense_maps = run_in_opencv(tmp_path / "masked", spec, masked, images)
+    dense_maps = run_in_opencv(tmp_path / "masked", spec, pruned.masked, images)
     for dense, slim in zip(dense_maps, slim_maps, strict=True):
         assert np.abs(dense - slim).max() <= 1e-3 * np.abs(dense).max()

@@ -15,6 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch_pruning as tp
+from yoloprune.pruning.importance import CRITERIA, score
+from yoloprune.pruning.reconstruction import Recovery, recover
+from yoloprune.pruning.surgery import surgery
 
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec, class_count
@@ -30,10 +33,7 @@ from yoloprune.frontends.darknet.document import model
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Scope, Scores, comparable, solve
 from yoloprune.pruning.groups import DependencyGraph, analyse
-from yoloprune.pruning.importance import CRITERIA, score
 from yoloprune.pruning.plan import Budget
-from yoloprune.pruning.reconstruction import Recovery, recover
-from yoloprune.pruning.surgery import surgery
 from yoloprune.workflows.scores import scores_on_images
 
 IMAGES = 64

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from tests.cli.commands import refused, run
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights, write_weights
+from yoloprune.graph.edits import edit
 
 if TYPE_CHECKING:
     from cli.conftest import Pair
@@ -233,21 +234,16 @@ def test_bad_options_write_nothing(
 def test_a_failed_verification_writes_nothing(
     pair: "Pair", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("yoloprune.pruning.pruner.surgery", wrong_surgery)
+    monkeypatch.setattr("yoloprune.pruning.prune.edit", wrong_edit)
     out = tmp_path / "slim"
     message = refused("prune", pair.cfg, pair.weights, "--out", out, "--keep-macs", 0.5)
     assert "slim against masked dense" in message
     assert not out.exists()
 
 
-def wrong_surgery(spec: object, state: object, plan: object) -> object:
-    from dataclasses import replace
-
-    from yoloprune.pruning.surgery import surgery
-
-    slim_spec, slim_state = surgery(spec, state, plan)
-    slim_state[0] = replace(slim_state[0], bias=slim_state[0].bias + 1e-3)
-    return slim_spec, slim_state
+def wrong_edit(*arguments: Any) -> object:
+    graph, parameters = edit(*arguments)
+    return graph, parameters | {"layer_0.bias": parameters["layer_0.bias"] + 1e-3}
 
 
 def test_weights_of_another_network_are_refused(pair: "Pair", tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ import tracemalloc
 
 import pytest
 
+from tests.pruning.darknet import dependencies
 from yoloprune.darknet.parser import parse_cfg
 from yoloprune.errors import CfgError
-from yoloprune.pruning.groups import analyse
 
 NET = "[net]\nchannels=3\nheight={0}\nwidth={0}\n"
 
@@ -48,7 +48,7 @@ def test_a_long_chain_of_producers_is_not_copied_for_each_of_them() -> None:
     text = NET.format(8) + conv(8) + (conv(8) + conv(8) + "[shortcut]\nfrom=-3\n") * (layers // 3)
     spec = parse_cfg(text)
     tracemalloc.start()
-    graph = analyse(spec)
+    graph = dependencies(spec)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     coupled = [group for group in graph.groups if group.coupled]

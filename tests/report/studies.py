@@ -3,18 +3,16 @@
 import numpy as np
 import torch
 
-from tests.random_networks import random_state
+from tests.pruning.darknet import arrays, dependencies, slim_spec
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.detection.decode import Detections
 from yoloprune.engines.benchmark import Latency
 from yoloprune.evaluation.average_precision import GroundTruth
-from yoloprune.pruning.budget import normalised, solve
-from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.importance import l2, score
-from yoloprune.pruning.plan import Budget
-from yoloprune.pruning.slimming import slim_spec
+from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.score.on_weights import l2, score
+from yoloprune.pruning.solve import normalised, solve
 from yoloprune.report.study import (
     Accuracy,
     Check,
@@ -34,10 +32,10 @@ NETWORK = yolov3(classes=1, width=0.0625, size=(64, 64))
 
 def filled_study(dense: NetworkSpec = NETWORK) -> Study:
     """A study with something in every section."""
-    graph = analyse(dense)
-    scores = normalised(score(graph, random_state(dense, 1, torch.float32), l2))
-    plan = solve(graph, scores, Budget(keep_macs=0.3), criterion="l2")
-    slim = slim_spec(graph, graph.kept(plan.keep))
+    graph = dependencies(dense)
+    scores = normalised(score(graph, arrays(dense, 1), l2))
+    plan = solve(graph, scores, Budget(limits={"macs": 0.3}), criterion="l2")
+    slim = slim_spec(dense, plan)
     networks = {"Original": dense, "Pruned": slim, "Fine-tuned": slim, "Scratch": slim}
     strength = {"Original": 0.77, "Pruned": 0.21, "Fine-tuned": 0.76, "Scratch": 0.70}
     notes = {"Scratch": "the slim architecture, trained from random weights."}

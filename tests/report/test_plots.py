@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from tests.pruning.darknet import dependencies, layer
 from tests.report import studies
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.evaluation.average_precision import average_precision
-from yoloprune.pruning.groups import analyse
 from yoloprune.report import plots
 from yoloprune.report.group_graph import group_chart, packed
 from yoloprune.report.study import Measurement, TrainingLog
@@ -65,18 +65,18 @@ def test_a_network_without_shortcuts_has_no_coupled_groups_to_show() -> None:
 def test_the_group_picture_counts_what_is_known_of_yolov3() -> None:
     text = group_chart(DENSE, SELECTION.plan)
     assert "107 layers and its 52 channel groups: 5 coupled, 44 of one convolution" in text
-    coupled = [group for group in analyse(DENSE).prunable if group.coupled]
+    coupled = [group for group in dependencies(DENSE).prunable if group.coupled]
     for group in coupled:
         kept = len(SELECTION.plan.keep[group.id])
         assert f"{kept} of {group.size} channels stay" in text
 
 
 def test_packed_lanes_hold_every_group_once_and_none_touch() -> None:
-    groups = [group for group in analyse(DENSE).groups if not group.coupled]
+    groups = [group for group in dependencies(DENSE).groups if not group.coupled]
     lanes = packed(groups)
     assert sorted(group.id for lane in lanes for group in lane) == [g.id for g in groups]
     for lane in lanes:
-        layers = [[m.layer for m in (*g.producers, *g.consumers)] for g in lane]
+        layers = [[layer(m.node) for m in (*g.producers, *g.consumers)] for g in lane]
         for before, after in pairwise(layers):
             assert max(before) < min(after)
 

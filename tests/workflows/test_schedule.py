@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-from yoloprune.pruning.pruner import prune
 
 from tests.random_networks import random_state
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import UsageError
-from yoloprune.frontends.darknet.document import darknet, model, pair
+from yoloprune.frontends.darknet.document import darknet, model
 from yoloprune.graph.model import Model
-from yoloprune.pruning.plan import Budget
+from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.prune import prune
 from yoloprune.workflows.schedule import Schedule, follow, step_targets
 
 SPEC = yolov3_tiny(classes=1, width=0.25, size=(64, 64))
@@ -18,9 +18,8 @@ DENSE = model(SPEC, random_state(SPEC, 1, torch.float32), title="dense")
 
 
 def prune_to(network: Model, share: float, step: int) -> Model:
-    budget = Budget(keep_macs=min(1.0, share / share_of_macs(network)))
-    pruned = prune(*pair(network), budget=budget)
-    return model(pruned.spec, pruned.state, title="slim")
+    budget = Budget(limits={"macs": min(1.0, share / share_of_macs(network))})
+    return network.edited(prune(network.graph, network.parameters, budget=budget).edits)
 
 
 def leave(network: Model, step: int) -> Model:

@@ -5,6 +5,7 @@ removed ones are multiplied by 0; nothing else differs. It has the dense network
 no surgery, so any program can run it.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -38,10 +39,12 @@ def silenced(
     tensors, shapes = dict(parameters), dict(graph.parameters)
     constants = dict(graph.constants)
     reads: dict[Reading, str] = {}
+    times = Counter(name for node in graph.nodes for name in node.inputs)
     for found in labels.contractions:
         if found.depthwise or kept[found.columns].all():
             continue
-        name = f"{found.node}.masked"
+        # What others read too stays as it is.
+        name = found.name if times[found.name] == 1 else f"{found.node}.masked"
         reads[found.node, found.input] = name
         if found.name in tensors:
             shapes[name] = graph.parameters[found.name]
@@ -63,15 +66,8 @@ def silenced(
                 nodes.append(Node(name=product, operator="Mul", inputs=names, outputs=(product,)))
                 inputs[position] = product
         nodes.append(replace(node, inputs=tuple(inputs)))
-    unread = {found.name for found in labels.contractions}
-    unread -= {name for node in nodes for name in node.inputs} | set(graph.outputs)
-    network = replace(
-        graph,
-        nodes=tuple(nodes),
-        parameters={name: shape for name, shape in shapes.items() if name not in unread},
-        constants=constants,
-    )
-    return network, {name: tensor for name, tensor in tensors.items() if name not in unread}
+    network = replace(graph, nodes=tuple(nodes), parameters=shapes, constants=constants)
+    return network, tensors
 
 
 def _kernel(found: Contraction, kernel: Tensor, kept: np.ndarray) -> Tensor:

@@ -10,9 +10,8 @@ from yoloprune.engines.agreement import check_engine
 from yoloprune.engines.table import DEFAULT_ENGINE, engine_named
 from yoloprune.export.format import ExportCheck
 from yoloprune.export.table import FORMATS
-from yoloprune.frontends.darknet.document import pair
 from yoloprune.graph.model import Model
-from yoloprune.pruning.recovery import head_errors
+from yoloprune.pruning.recover.errors import output_errors
 from yoloprune.report.pruning import head_line, proof_lines, recovery_lines
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
@@ -116,8 +115,12 @@ def _head_errors(cut: Cut, images: Path) -> HeadErrors | None:
     """What recovery has left of the heads' errors, on the images; None without a recovery."""
     if cut.recovery is None:
         return None
-    spec, state = pair(cut.slim)
-    batch = proof_images(spec, images)[1:].float()
-    exact = pair(cut.exact)[1]
-    before, after = head_errors(*pair(cut.dense), spec, [exact, state], batch)
+    (inputs,) = proof_images(cut.dense, images).values()
+    batch = inputs[1:].float()
+    before, after = output_errors(
+        (cut.dense.graph, cut.dense.parameters),
+        cut.slim.graph,
+        [cut.exact.parameters, cut.slim.parameters],
+        batch,
+    )
     return HeadErrors(images=len(batch), before=tuple(before), after=tuple(after))
