@@ -11,7 +11,7 @@ from yoloprune.graph.graph import Graph
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import DependencyGraph
 from yoloprune.pruning.plan import PruningPlan
-from yoloprune.pruning.prove import computed
+from yoloprune.pruning.prove import outputs
 
 Network = tuple[Graph, dict[str, Tensor]]
 
@@ -29,12 +29,7 @@ def outputs_of(network: tuple[Graph, Mapping[str, Tensor]], images: Tensor) -> l
     """A network's outputs in the images' dtype."""
     graph, parameters = network
     (name,) = graph.inputs
-    values = {
-        name: value
-        for name, value in computed(graph, parameters, {name: images}, lambda _, value: value)
-        if name in graph.outputs
-    }
-    return [values[name] for name in graph.outputs]
+    return list(outputs(graph, parameters, {name: images}))
 
 
 def relative_error(found: list[Tensor], expected: list[Tensor]) -> float:

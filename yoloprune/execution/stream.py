@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from yoloprune.errors import GraphError
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.operators.operator import Shape
 from yoloprune.graph.operators.table import operator_of
+from yoloprune.graph.operators.tensors import tensor_of
 
 Stretch: TypeAlias = tuple[Node, ...]
 """Nodes that follow one another."""
@@ -78,7 +78,7 @@ class Stream:
 
 def arrays_like(graph: Graph, parameters: Mapping[str, Tensor], like: Tensor) -> dict[str, Tensor]:
     """Parameters and constants as nodes read them: real ones in a tensor's dtype, on its device."""
-    arrays = {name: torch.from_numpy(np.array(array)) for name, array in graph.constants.items()}
+    arrays = {name: tensor_of(array) for name, array in graph.constants.items()}
     return {
         name: tensor.detach().to(like) if tensor.is_floating_point() else tensor
         for name, tensor in {**arrays, **parameters}.items()
