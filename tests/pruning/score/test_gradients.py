@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from yoloprune.training.gradients import input_gradients
 
 from yoloprune.darknet.shapes import layer_shapes, source_shapes
 from yoloprune.darknet.zoo import yolov3_tiny
@@ -12,8 +11,8 @@ from yoloprune.model.network import Network
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.score.gradients import input_gradients
 from yoloprune.training.assign import Objects, assign
+from yoloprune.training.image_loss import image_loss
 from yoloprune.training.loss import detection_loss, trainable_heads
-from yoloprune.training.objective import loss_of_images
 
 SPEC = yolov3_tiny(classes=2, width=0.125, size=(64, 64))
 STATE = training_state(SPEC)
@@ -31,7 +30,7 @@ def some_objects(count: int, seed: int) -> Objects:
 def test_a_factor_on_what_is_read_is_one_on_the_kernels_column() -> None:
     images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     objects = [some_objects(count, count) for count in (2, 0, 1)]
-    graph, loss = analyze(lower(SPEC)), loss_of_images(SPEC, objects)
+    graph, loss = analyze(lower(SPEC)), image_loss(SPEC, objects)
     found = input_gradients(graph, parameters(STATE), images, loss)
     shapes = layer_shapes(SPEC)
     assert {name: g.shape for name, g in found.items()} == {
