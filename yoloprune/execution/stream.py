@@ -5,8 +5,7 @@ computed twice. Values are kept for as long as a later node reads them.
 """
 
 import math
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -14,10 +13,9 @@ import torch
 from torch import Tensor
 
 from yoloprune.errors import GraphError
+from yoloprune.execution.run import Run, array_like, freed, reads
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.operators.operator import Shape
-from yoloprune.graph.operators.table import operator_of
-from yoloprune.graph.operators.tensors import tensor_of
 
 Stretch: TypeAlias = tuple[Node, ...]
 """Nodes that follow one another."""
@@ -51,7 +49,7 @@ class Stream:
         self._like = chunks[0]
         arrays = arrays_like(graph, parameters, self._like)
         name = only_input(graph)
-        self._runs = [_Run(graph, arrays, {name: chunk}) for chunk in chunks]
+        self._runs = [Run(graph, arrays.__getitem__, {name: chunk}) for chunk in chunks]
         self._arrays = arrays
 
     def load(self, parameters: Mapping[str, Tensor]) -> None:
@@ -77,19 +75,16 @@ class Stream:
 
 
 def arrays_like(graph: Graph, parameters: Mapping[str, Tensor], like: Tensor) -> dict[str, Tensor]:
-    """Parameters and constants as nodes read them: real ones in a tensor's dtype, on its device."""
-    arrays = {name: tensor_of(array) for name, array in graph.constants.items()}
-    return {
-        name: tensor.detach().to(like) if tensor.is_floating_point() else tensor
-        for name, tensor in {**arrays, **parameters}.items()
-    }
+    """All parameters and constants as nodes read them (`run.array_like`), by name."""
+    array = array_like(graph, parameters, like)
+    return {name: array(name) for name in (*graph.constants, *parameters)}
 
 
 def computed(
     graph: Graph, arrays: Mapping[str, Tensor], inputs: Mapping[str, Tensor], names: Collection[str]
 ) -> dict[str, Tensor]:
     """The values of these names, with gradients."""
-    run = _Run(graph, arrays, inputs, keep=names)
+    run = Run(graph, arrays.__getitem__, inputs, keep=names)
     for node in graph.nodes:
         run.step(node)
     return {name: run.values[name] for name in names}
@@ -124,7 +119,7 @@ class Held:
 def held(graph: Graph, shapes: Mapping[str, Shape], parts: Sequence[Stretch]) -> list[Held]:
     """What a stream holds in each stretch; `shapes` are those of the values for one image."""
     name = only_input(graph)
-    left = _reads(graph)
+    left = reads(graph)
     sizes = {name: math.prod(shapes[name])}
     live = sizes[name]
     found = []
@@ -135,54 +130,10 @@ def held(graph: Graph, shapes: Mapping[str, Shape], parts: Sequence[Stretch]) ->
             sizes |= given
             live += sum(given.values())
             most = max(most, live)
-            live -= sum(sizes.get(name, 0) for name in _freed(node, left))
+            live -= sum(sizes.get(name, 0) for name in freed(node, left))
         between = max(start, live)
         found.append(Held(between=between, passing=most - between))
     return found
-
-
-class _Run:
-    """A graph's values for one set of inputs, as far as it was run."""
-
-    def __init__(
-        self,
-        graph: Graph,
-        arrays: Mapping[str, Tensor],
-        inputs: Mapping[str, Tensor],
-        keep: Collection[str] = (),
-    ) -> None:
-        self.opset = graph.opset
-        self.arrays = arrays
-        self.values = dict(inputs)
-        self.left = _reads(graph)
-        self.left.update(tuple(keep))
-
-    def step(self, node: Node) -> Sequence[Tensor]:
-        """Compute what a node gives, and let go what no other reads."""
-        read = [self._read(name) for name in node.inputs]
-        outputs = operator_of(node).compute(node, read, self.opset)
-        self.values.update(
-            (name, value) for name, value in zip(node.outputs, outputs, strict=False) if name
-        )
-        for name in _freed(node, self.left):
-            self.values.pop(name, None)
-        return outputs
-
-    def _read(self, name: str) -> Tensor | None:
-        if not name:
-            return None
-        return self.values[name] if name in self.values else self.arrays[name]
-
-
-def _reads(graph: Graph) -> Counter[str]:
-    """How many nodes read each value."""
-    return Counter(name for node in graph.nodes for name in set(node.inputs))
-
-
-def _freed(node: Node, left: Counter[str]) -> Iterator[str]:
-    """What nobody reads any more after a node; `left` counts the readers to come."""
-    left.subtract(set(node.inputs))
-    return (name for name in {*node.inputs, *node.outputs} if left[name] == 0)
 
 
 def only_input(graph: Graph) -> str:

@@ -5,7 +5,7 @@ one of them in another's place would go unnoticed: so both networks are shaken a
 by a number of its own, wherever it is made or may fall silent.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloprune.errors import VerificationError, WeightsError
+from yoloprune.execution.run import Change, Run, array_like
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.operators.operator import Family
 from yoloprune.graph.operators.table import operator_of
@@ -92,45 +93,25 @@ def computed(
     graph: Graph,
     parameters: Mapping[str, Tensor],
     inputs: Mapping[str, Tensor],
-    change: Callable[[str, Tensor], Tensor] | None = None,
+    change: Change | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
     """Every value that a graph computes, in order, in the inputs' dtype and on their device.
 
     `change(node, value)` gives what stands in for a node's first output, where that is wanted.
     Parameters are converted as they are read; a value is let go after its last reader.
     """
-    like = next(iter(inputs.values()))
-    values: dict[str, Tensor] = dict(inputs)
-    last = {name: node.name for node in graph.nodes for name in node.inputs}
-
-    def read(name: str) -> Tensor | None:
-        if name in values or not name:
-            return values.get(name)
-        if name in parameters:
-            return parameters[name].to(like)
-        constant = torch.from_numpy(np.array(graph.constants[name]))
-        return constant.to(like) if constant.is_floating_point() else constant
-
+    run = Run(graph, array_like(graph, parameters, next(iter(inputs.values()))), inputs)
     for node in graph.nodes:
-        inputs_of = [read(name) for name in node.inputs]
         with torch.inference_mode():
-            outputs = operator_of(node).compute(node, inputs_of, graph.opset)
-            if change is not None:
-                outputs = (change(node.name, outputs[0]), *outputs[1:])
-        for name, value in zip(node.outputs, outputs, strict=False):
-            if name:
-                values[name] = value
-                yield name, value
-        for name in {*node.inputs, *node.outputs}:
-            if name in values and last.get(name, node.name) == node.name:
-                del values[name]
+            given = run.step(node, change)
+        yield from ((n, value) for n, value in zip(node.outputs, given, strict=False) if n)
 
 
 def outputs(
     graph: Graph,
     parameters: Mapping[str, Tensor],
     inputs: Mapping[str, Tensor],
-    change: Callable[[str, Tensor], Tensor] | None = None,
+    change: Change | None = None,
 ) -> tuple[Tensor, ...]:
     """What a network gives, in the order of the graph's outputs and in the inputs' dtype.
 

@@ -23,7 +23,7 @@ from yoloprune.graph.operators.windows import Windows, windows
 from yoloprune.pruning.layers import Layer
 
 FEWEST, MOST = 64, 256
-"""Positions an image: neighbours say the same again, so more than this would add little."""
+"""Positions an image: neighbors say the same again, so more than this would add little."""
 
 SAMPLES_PER_UNKNOWN = 16
 """Samples that are wanted for each unknown weight of a filter."""

@@ -1,16 +1,17 @@
 """Recovery without training: the slim network fitted to the dense one, layer by layer.
 
 Surgery leaves every consumer with the kernels that it had, although a part of what they read is
-gone. Here each convolution, in forward order, gets the kernel that comes closest, in least squares,
-to what the dense network's convolution gives before batch norm, from the slim network's own input:
-so later layers make up for what earlier ones could not. It takes a few images without labels, and
-no gradients. A ridge draws each kernel towards the one that surgery left; the constant goes into
-the bias, or out of the batch norm's mean.
+gone. Here each layer, in forward order, gets the kernel that comes closest, in least squares, to
+what the dense network's layer gives before batch norm, from the slim network's own input: so later
+layers make up for what earlier ones could not. It takes a few images without labels, and no
+gradients. A ridge draws each kernel towards the one that surgery left; the constant goes into the
+bias, or out of the batch norm's mean. Which layers can be fitted, `layer.can_be_fitted` says:
+convolutions, and products with a kernel; what cannot stays as surgery left it.
 
 `Recovery.RECALIBRATE` is the cheap alternative: kernels stay, batch norms get the statistics under
 which each channel has the mean and deviation that it had in the dense network.
 
-Both networks run side by side, one layer over all images before the next (`model.stream`), so
+Both networks run side by side, one layer over all images before the next (`execution.stream`), so
 nothing is computed twice; `memory_needed` says beforehand what is held at most.
 
 The idea for single layers: Y. He et al., "Channel Pruning for Accelerating Very Deep Neural
@@ -70,7 +71,7 @@ class Recovery(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerFit:
-    """How far a convolution's output was from the dense one's on the samples it was fitted to.
+    """How far a layer's output was from the dense one's on the samples it was fitted to.
 
     Root of the sum of squared differences, relative to the dense output's variation. `before`: with
     the kernel that surgery left, on the input as it was then; `after`: with the fitted one. Fewer
