@@ -41,7 +41,6 @@ LEVELS = {
     "sparsity": 4,
     "export.onnx_model": 4,
     "engines": 5,
-    "torch_pruning_check": 5,
     "detection": 4,
     "data": 5,
     "evaluation": 6,

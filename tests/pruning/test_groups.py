@@ -10,7 +10,9 @@ from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.zoo import NETWORKS, yolov3
 from yoloprune.errors import VerificationError
-from yoloprune.torch_pruning_check import cross_check
+from yoloprune.graph.builder import GraphBuilder
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.torch_pruning_check import cross_check
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_a_difference_is_reported_with_both_sides() -> None:
     check = cross_check(replace(graph, groups=(wrong, *others)))
     assert not check.passed
     assert len(check.only_ours) == len(check.only_traced) == 1
-    assert check.only_ours[0][0] == check.only_traced[0][0] == ((0, 4),)
+    assert check.only_ours[0][0] == check.only_traced[0][0] == (("layer_0.conv", 4),)
     assert check.only_ours[0][1] == ()
 
 
@@ -131,7 +133,20 @@ def test_a_network_without_heads_agrees_too() -> None:
     )
     check = cross_check(dependencies(parse_cfg(text)))
     assert check.passed, (check.only_ours, check.only_traced)
-    assert check.agreed == ((((0, 4), (1, 4)), (2,)),)
+    assert check.agreed == (((("layer_0.conv", 4), ("layer_1.conv", 4)), ("layer_2.conv",)),)
+
+
+def test_a_classifier_of_no_file_agrees() -> None:
+    graph = GraphBuilder(opset=17)
+    x = graph.input("images", ("batch", 3, 8, 8))
+    kernel = graph.parameter("conv.kernel", (8, 3, 3, 3))
+    x = graph.node("conv", "Conv", x, kernel, pads=(0, 0, 1, 1), strides=(2, 2))
+    x = graph.node("pool", "GlobalAveragePool", graph.node("relu", "Relu", x))
+    x = graph.node("gemm", "Gemm", graph.node("flat", "Flatten", x), graph.parameter("a", (8, 6)))
+    x = graph.node("product", "MatMul", x, graph.parameter("b", (6, 4)))
+    check = cross_check(analyze(graph.build({x: ("batch", 4)})))
+    assert check.passed, (check.only_ours, check.only_traced)
+    assert check.agreed == (((("conv", 8),), ("gemm",)), ((("gemm", 6),), ("product",)))
 
 
 def test_a_network_that_cannot_be_traced_is_an_error_not_an_agreement() -> None:

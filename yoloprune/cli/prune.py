@@ -23,13 +23,14 @@ from yoloprune.export.interface import OnnxForm, decodes
 from yoloprune.export.onnx import require_onnx
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
+from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import Compensation
 from yoloprune.pruning.recover.network import Recovery
 from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
 from yoloprune.pruning.solve import Scope
+from yoloprune.pruning.torch_pruning_check import CrossCheck, cross_check
 from yoloprune.report.pruning import cross_check_lines, opinion_line
 from yoloprune.reporter import Reporter
-from yoloprune.torch_pruning_check import CrossCheck, cross_check
 from yoloprune.workflows.cut import refuse_to_replace
 from yoloprune.workflows.defaults import PRUNING
 from yoloprune.workflows.prune import prune as prune_network
@@ -155,4 +156,4 @@ def _onnx_form(network: Model, decode: bool | None) -> OnnxForm:
 
 def _traced(network: Model, reporter: Reporter) -> CrossCheck:
     with reporter.stage("tracing with Torch-Pruning"):
-        return cross_check(darknet(network).spec)
+        return cross_check(analyze(network.graph))

@@ -8,9 +8,9 @@ from yoloprune.darknet.cost import Cost, cost
 from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.prune import Proof
+from yoloprune.pruning.torch_pruning_check import CrossCheck
 from yoloprune.pruning.verification import Verification
 from yoloprune.report.table import amount, change, file_size, markdown_table
-from yoloprune.torch_pruning_check import CrossCheck
 
 HEADER = ("Network", "Params", "Size", "MACs", "FLOPs", "Channels")
 
@@ -79,8 +79,10 @@ def cross_check_lines(check: CrossCheck) -> list[str]:
     lines = [f"cross-check: {opinion_line(check)}"]
     for name, groups in (("only ours", check.only_ours), ("only traced", check.only_traced)):
         for producers, consumers in groups:
-            filters = ", ".join(f"{count} of layer {layer}" for layer, count in producers)
-            lines.append(f"  {name}: filters {filters}; read by layers {list(consumers)}")
+            filters = ", ".join(f"{count} of {node}" for node, count in producers)
+            lines.append(
+                f"  {name}: filters {filters}; read by {', '.join(consumers) or 'nothing'}"
+            )
     return lines
 
 

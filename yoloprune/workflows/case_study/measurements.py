@@ -23,10 +23,12 @@ from yoloprune.evaluation.protocols import PROTOCOLS
 from yoloprune.export.onnx import export_onnx
 from yoloprune.files import write_json, write_text
 from yoloprune.frontends.darknet.document import model
+from yoloprune.frontends.darknet.lower import lower
 from yoloprune.model.network import Network
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.torch_pruning_check import cross_check
 from yoloprune.pruning.verification import Verification
 from yoloprune.report.study import Accuracy, Check
-from yoloprune.torch_pruning_check import cross_check
 from yoloprune.training.run_folder import read_network, write_network
 from yoloprune.workflows.case_study.data import read_study_data
 
@@ -203,7 +205,7 @@ def _opencv_check(spec: NetworkSpec, state: State, folder: Path) -> Check:
 
 def _group_check(spec: NetworkSpec) -> Check:
     try:
-        groups = cross_check(spec)
+        groups = cross_check(analyze(lower(spec)))
     except VerificationError as failure:
         return Check(
             statement="The channel groups agree with Torch-Pruning's trace",
