@@ -144,12 +144,13 @@ def _module(layer: Layer) -> nn.Module | None:
     match layer.node.operator:
         case "Conv" if len(layer.window) == 2:
             seen = windows_of(layer)
+            (down, right), (rows, columns) = seen.strides, seen.dilations
             return nn.Conv2d(
                 layer.channels,
                 layer.filters,
                 layer.window,
-                seen.strides,
-                dilation=seen.dilations,
+                (down, right),
+                dilation=(rows, columns),
                 groups=layer.groups,
             )
         case "Gemm" | "MatMul":
