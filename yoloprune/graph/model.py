@@ -1,7 +1,6 @@
 """A trained network: its graph, its parameters, and the document that it was read from."""
 
 import html
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,10 @@ from typing import Protocol
 
 from torch import Tensor
 
+from yoloprune.graph.cost import cost
 from yoloprune.graph.edits import Edits, edit
 from yoloprune.graph.graph import Graph
+from yoloprune.graph.shapes import facts
 
 
 class Document(Protocol):
@@ -75,11 +76,12 @@ class Model:
 
 
 def _facts(graph: Graph) -> list[tuple[str, str]]:
-    """What a graph takes and consists of: (what, how much)."""
-    sizes = [math.prod(parameter.shape) for parameter in graph.parameters.values()]
+    """What a graph takes, consists of and costs for one image: (what, how much)."""
     shapes = ("x".join(map(str, value.shape)) for value in graph.inputs.values())
+    total = cost(graph, facts(graph).shapes)
     return [
         ("input", " and ".join(shapes)),
         ("nodes", f"{len(graph.nodes):,}"),
-        (f"numbers in {len(sizes)} parameters", f"{sum(sizes):,}"),
+        ("parameters", f"{total.params:,}"),
+        ("MACs", f"{total.macs:,}"),
     ]
