@@ -108,9 +108,7 @@ def _values(
     if row is None or any(math.prod(shapes[name]) > LARGEST_KNOWN for name in node.outputs if name):
         return {}
     if node.operator in _SHAPE_READERS:
-        tensors: list[torch.Tensor | None] = [
-            torch.empty(shapes[node.inputs[0]], device="meta")
-        ]
+        tensors: list[torch.Tensor | None] = [torch.empty(shapes[node.inputs[0]], device="meta")]
     else:
         tensors = [None if array is None else tensor_of(array) for array in known]
     try:
