@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import yoloprune
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -57,6 +59,11 @@ def test_paths_that_are_named_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     missing = [name for name in PATH.findall(text) if not (ROOT / name).exists()]
     assert not [name for name in missing if not name.endswith("/NAME.py")]
+
+
+def test_the_reference_has_every_public_name() -> None:
+    shown = set(re.findall(r"^::: [\w.]+\.(\w+)$", (DOCS / "api.md").read_text("utf-8"), re.M))
+    assert set(yoloprune.__all__) - shown == {"YoloPruneError"}  # Shown with its module.
 
 
 ADDING = sorted((DOCS / "extend").glob("[!i]*.md"))

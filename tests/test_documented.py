@@ -54,12 +54,13 @@ DONE = "yoloprune data vgg-hand hand_dataset"
 
 
 def commands() -> list[str]:
-    """Lines of code blocks that begin with a program's name, each once."""
+    """Python blocks, and lines of other blocks that begin with a program's name, each once."""
     found = []
     for page in PAGES:
-        blocks = re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
-        lines = [line for block in blocks for line in block.splitlines()]
-        found += [line.split("#")[0].strip() for line in lines if line.startswith(PROGRAMS)]
+        text = page.read_text(encoding="utf-8")
+        for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.M | re.S):
+            lines = [line for line in block.splitlines() if line.startswith(PROGRAMS)]
+            found += [block] if language == "python" else [x.split("#")[0].strip() for x in lines]
     return [line for line in dict.fromkeys(found) if not line.startswith(DONE)]
 
 
@@ -103,7 +104,10 @@ def session(
 
 
 def execute(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a documented command, made quick."""
+    """Run what is documented, a command made quick."""
+    if "\n" in line:
+        exec(line, {})
+        return
     for pattern, replacement in SMALLER.items():
         line = re.sub(pattern, replacement, line)
     words = shlex.split(line)

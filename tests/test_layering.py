@@ -147,7 +147,7 @@ HEAVY = ("torch", "numpy", "cv2", "matplotlib", "scipy", "yaml")
 @pytest.mark.parametrize(
     "code",
     [
-        "import yoloprune; yoloprune.__version__, yoloprune.cost, yoloprune.YoloPruneError",
+        "import yoloprune; yoloprune.__version__, yoloprune.Reporter, yoloprune.YoloPruneError",
         "import rich, yoloprune; assert 'rich' in sys.modules",
         command("--help"),
         command("--version"),
