@@ -184,5 +184,5 @@ def test_a_split_called_all_keeps_its_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", [GOOD * 30_000, "0" + " .5 .5" * 30_000])
 def test_a_label_file_beyond_all_measure_is_taken_for_damaged(text: str, tmp_path: Path) -> None:
     add(tmp_path, GOOD, text, GOOD)
-    with pytest.raises(DatasetError, match=r"b\.txt.* taken for damaged"):
+    with pytest.raises(DatasetError, match=r"b\.txt.* assumed damaged"):
         read_dataset(tmp_path, classes=2)

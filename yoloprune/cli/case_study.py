@@ -55,18 +55,22 @@ def case_study(
         typer.Option(
             "--val-split",
             metavar="NAME",
-            help="To choose the best epoch by.",
+            help="Split to choose the best epoch by.",
             show_default="held out of the training images",
         ),
     ] = None,
     allow_faulty: AllowFaulty = False,
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", min=1, help="Of training the original.", show_default=_PRESETS),
+        typer.Option(
+            "--epochs", min=1, help="Epochs of training the original.", show_default=_PRESETS
+        ),
     ] = None,
     finetune_epochs: Annotated[
         int | None,
-        typer.Option("--finetune-epochs", min=1, help="Of fine-tuning.", show_default=_PRESETS),
+        typer.Option(
+            "--finetune-epochs", min=1, help="Epochs of fine-tuning.", show_default=_PRESETS
+        ),
     ] = None,
     keep_macs: Annotated[
         float | None,
@@ -106,7 +110,7 @@ def case_study(
         str | None,
         typer.Option(
             "--precision",
-            help="Of the forward pass: float32, bfloat16 or float16.",
+            help="Precision of the forward pass: float32, bfloat16 or float16.",
             show_default=_PRESETS,
         ),
     ] = None,
@@ -124,7 +128,7 @@ def case_study(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train, prune, fine-tune, measure and report; run again to resume after a stop."""
+    """Train, prune, fine-tune, measure and report; run again to resume."""
     strength, sparsity_epochs = sparsity or (None, None)
     if sparsity is not None and criterion is None:
         criterion = "bn-scale"

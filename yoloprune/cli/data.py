@@ -47,7 +47,7 @@ from yoloprune.files import refuse_existing, refuse_inside
 from yoloprune.reporter import Reporter
 
 data_app = typer.Typer(
-    no_args_is_help=True, help="Prepare, check and make labelled data sets.", add_completion=False
+    no_args_is_help=True, help="Prepare, check and divide labeled data sets.", add_completion=False
 )
 
 DataPath = Annotated[
@@ -55,7 +55,8 @@ DataPath = Annotated[
     typer.Argument(metavar="PATH", help="Folder, data.yaml, .data or COCO .json file."),
 ]
 ImagesPath = Annotated[
-    Path | None, typer.Option("--images", metavar="DIR", help="Where images of VOC or COCO are.")
+    Path | None,
+    typer.Option("--images", metavar="DIR", help="Folder of the images of VOC or COCO."),
 ]
 AnchorCfg = Annotated[
     Path | None,
@@ -145,7 +146,7 @@ def anchors(
     split: Annotated[
         str | None, typer.Option("--split", help="Split to use.", show_default="train, or all")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random numbers.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
     images: ImagesPath = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -196,10 +197,11 @@ def split(
     path: DataPath,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")],
     val: Annotated[
-        float, typer.Option("--val", metavar="SHARE", help="Of the images, to choose by.")
+        float,
+        typer.Option("--val", metavar="FRACTION", help="Fraction of the images to choose by."),
     ] = 0.1,
     test: Annotated[
-        float, typer.Option("--test", metavar="SHARE", help="Of the images, to test on.")
+        float, typer.Option("--test", metavar="FRACTION", help="Fraction of the images to test on.")
     ] = 0.0,
     near: Annotated[
         int,
@@ -208,10 +210,10 @@ def split(
             metavar="BITS",
             min=0,
             max=HASH_BITS,
-            help="By which near-duplicates may differ in their perceptual hash.",
+            help="Bits by which the perceptual hashes of near-duplicates may differ.",
         ),
     ] = NEAR,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random numbers.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
     images: ImagesPath = None,
     as_json: Json = False,
     quiet: Quiet = False,

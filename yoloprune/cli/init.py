@@ -16,9 +16,7 @@ from yoloprune.report.table import file_size
 def init(
     cfg: CfgPath,
     out: Annotated[Path, typer.Option("--out", help="The .weights file to write.")],
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of the random numbers.")
-    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Random seed.")] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Write seeded random weights and batch-norm statistics for a network."""

@@ -120,7 +120,7 @@ def iterate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prune in small steps with fine-tuning between them; `--resume` resumes a stopped run."""
+    """Prune in small steps with fine-tuning between them; `--resume` continues a stopped run."""
     reporter = ConsoleReporter(quiet=quiet or as_json)
     if finetune_every > 1 and not reconstruct:
         raise UsageError(

@@ -37,7 +37,7 @@ COMMANDS = {
     ),
     "expand": (
         "sparsify:expand",
-        "Make an ordinary .weights file of a packed one, bit for bit.",
+        "Unpack a .packed file into .weights, losslessly.",
     ),
     "reconstruct": (
         "reconstruct:reconstruct",
@@ -57,7 +57,7 @@ COMMANDS = {
     ),
     "train": (
         "train:train",
-        "Train a network with YOLO heads; `--resume` goes on where a run was stopped.",
+        "Train a network with YOLO heads; `--resume` continues a stopped run.",
     ),
     "finetune": (
         "train:finetune",
@@ -65,15 +65,15 @@ COMMANDS = {
     ),
     "iterate": (
         "iterate:iterate",
-        "Prune in small steps with fine-tuning between them; `--resume` goes on after a stop.",
+        "Prune in small steps with fine-tuning between them; `--resume` continues a stopped run.",
     ),
     "case-study": (
         "case_study:case_study",
-        "Train, prune, fine-tune, measure and report; run again to go on after a stop.",
+        "Train, prune, fine-tune, measure and report; run again to resume.",
     ),
     "report": (
         "case_study:report",
-        "Write the report of a case study anew, of as much as is finished.",
+        "Rebuild the report from the finished stages.",
     ),
     "export": (
         "export:export",
@@ -88,7 +88,7 @@ COMMANDS = {
         "init:init",
         "Write seeded random weights and batch-norm statistics for a network.",
     ),
-    "data": ("data:data_app", "Prepare, check and make labelled data sets."),
+    "data": ("data:data_app", "Prepare, check and divide labeled data sets."),
 }
 """Where in `yoloprune.cli` each command is, and its line in the list: the head of its help."""
 

@@ -81,14 +81,14 @@ Exclude = Annotated[
 RunPath = Annotated[Path, typer.Option("--out", help="Run folder: checkpoint, networks, log.")]
 TrainSplit = Annotated[
     str | None,
-    typer.Option("--train-split", metavar="NAME", help="To train on.", show_default="train"),
+    typer.Option("--train-split", metavar="NAME", help="Split to train on.", show_default="train"),
 ]
 ValSplit = Annotated[
     str | None,
     typer.Option(
         "--val-split",
         metavar="NAME",
-        help="To choose the best epoch by.",
+        help="Split to choose the best epoch by.",
         show_default="val or test, as found",
     ),
 ]
@@ -129,9 +129,12 @@ ImageSize = Annotated[
 ]
 LearningRate = Annotated[float, typer.Option("--learning-rate", help="Peak learning rate.")]
 Precision = Annotated[
-    str, typer.Option("--precision", help="Of the forward pass: float32, bfloat16 or float16.")
+    str,
+    typer.Option(
+        "--precision", help="Precision of the forward pass: float32, bfloat16 or float16."
+    ),
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the model with torch.compile.")]
 Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")]
-Workers = Annotated[int, typer.Option("--workers", min=0, help="Loader processes.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that load images.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume from the run's checkpoint.")]

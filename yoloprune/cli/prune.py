@@ -82,7 +82,9 @@ def prune(
     ] = None,
     reconstruct: Annotated[
         Path | None,
-        typer.Option("--reconstruct", help="Then re-fit the kernels on these images, unlabelled."),
+        typer.Option(
+            "--reconstruct", help="Then re-fit the kernels on these images, without labels."
+        ),
     ] = None,
     recalibrate: Annotated[
         Path | None,

@@ -31,10 +31,13 @@ def sparsify(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the sparse network and report.")],
     scope: Annotated[
-        Scope, typer.Option("--scope", help="Rank over the whole network, or in each layer.")
+        Scope,
+        typer.Option(
+            "--scope", help="Rank weights globally, or zero the same fraction of each layer."
+        ),
     ] = Scope.GLOBAL,
     pattern: Annotated[
-        Pattern, typer.Option("--pattern", help="Which weights go together.")
+        Pattern, typer.Option("--pattern", help="Which weights are zeroed together.")
     ] = Pattern.UNSTRUCTURED,
     exclude: Exclude = "",
     as_json: Json = False,

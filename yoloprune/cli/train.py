@@ -59,7 +59,7 @@ def train(
         typer.Option(
             "--transfer",
             metavar="CFG WEIGHTS",
-            help="Start from this pair where the shapes agree: everything but heads, usually.",
+            help="Start from this pair where shapes agree, usually everywhere but in the heads.",
         ),
     ] = None,
     fit_heads: FitHeads = False,
@@ -80,9 +80,7 @@ def train(
     learning_rate: LearningRate = TRAIN.learning_rate,
     sparsity: Annotated[
         float,
-        typer.Option(
-            "--sparsity", help="Group lasso on batch-norm scales; `sparsify` zeroes weights."
-        ),
+        typer.Option("--sparsity", help="Strength of the group lasso on batch-norm scales."),
     ] = TRAIN.sparsity,
     sparsity_schedule: Annotated[
         str, typer.Option("--sparsity-schedule", help="constant, or decay to 0 over the run.")
@@ -96,7 +94,7 @@ def train(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a network with YOLO heads; `--resume` resumes a run that was stopped."""
+    """Train a network with YOLO heads; `--resume` continues a stopped run."""
     reporter = ConsoleReporter(quiet=quiet or as_json)
     with training_errors(out):
         network = initial_model(
@@ -140,7 +138,7 @@ def finetune(
     out: RunPath,
     teacher: Annotated[
         tuple[Path, Path] | None,
-        typer.Option("--teacher", metavar="CFG WEIGHTS", help="The dense network, to learn from."),
+        typer.Option("--teacher", metavar="CFG WEIGHTS", help="Dense network to learn from."),
     ] = None,
     fit_heads: FitHeads = False,
     train_split: TrainSplit = None,

@@ -46,7 +46,7 @@ def training_errors(run: Path, how: str = "run the same command with --resume") 
         yield
     except InterruptedRunError as interruption:
         if is_first():
-            errors.print(f"stopped: {how} to go on from {run}", soft_wrap=True)
+            errors.print(f"stopped: {how} to resume {run}", soft_wrap=True)
         raise typer.Exit(128 + interruption.signal) from None
     except ClassesError as error:
         raise ClassesError(

@@ -17,7 +17,7 @@ def verify(
     words: DenseAndPruned,
     images: Annotated[
         Path | None,
-        typer.Option("--images", help="Verify on these (folder, list, .data) and on noise."),
+        typer.Option("--images", help="Also verify on these images (folder, list or .data)."),
     ] = None,
     engine: EngineName = DEFAULT_ENGINE,
     device: Device = AUTO,

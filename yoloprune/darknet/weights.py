@@ -67,7 +67,7 @@ def read_header(
     major, minor, revision = struct.unpack_from("<3i", data)
     if not (0 <= major < 100_000 and 0 <= minor < 100_000):
         raise WeightsError(
-            f"{path}: version {major}.{minor} makes no sense: not a darknet .weights file"
+            f"{path}: unsupported version {major}.{minor}: not a darknet .weights file"
         )
     long_seen = major * 10 + minor >= 2 and major < 1000 and minor < 1000
     if long_seen and len(data) < WEIGHTS_HEADER_BYTES:

@@ -132,7 +132,7 @@ def _read(path: Path, request: Request) -> RawDataset:
             raise DatasetError(f"{str(path)!r}: cannot be read: {error}") from None
         raw = known.read(path, request)
         if raw.names is not None and len(raw.names) > MOST_CLASSES:
-            raise DatasetError(f"{path}: {len(raw.names)} classes: taken for damaged")
+            raise DatasetError(f"{path}: {len(raw.names)} classes: assumed damaged")
         if not any(raw.splits.values()):
             raise DatasetError(f"{path}: no images found")
         return raw

@@ -31,7 +31,7 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
         if path.exists() and not path.is_dir() and not path.is_file():
             raise DatasetError(f"{path}: not an ordinary file")
         if path.stat().st_size > most:
-            raise DatasetError(f"{path}: larger than {most >> 20} MiB: taken for damaged")
+            raise DatasetError(f"{path}: larger than {most >> 20} MiB: assumed damaged")
         return path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path}: cannot read the file: {error.strerror}") from error
@@ -64,7 +64,7 @@ def read_names(path: Path, classes: int | None = None) -> tuple[str, ...]:
     """
     names = tuple(name for line in read_lines(path) if (name := line.strip()))
     if len(names) > MOST_CLASSES:
-        raise DatasetError(f"{path}: {len(names)} names: taken for damaged")
+        raise DatasetError(f"{path}: {len(names)} names: assumed damaged")
     if classes is not None and len(names) != classes:
         raise DatasetError(f"{path}: {len(names)} names, but the network has {classes} classes")
     return names

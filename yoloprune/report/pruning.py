@@ -89,7 +89,7 @@ def cross_check_lines(check: CrossCheck) -> list[str]:
 def recovery_lines(recovery: Mapping[str, Any]) -> list[str]:
     """What recovery did, in words, one statement a line."""
     heads = recovery["heads"]
-    which = "other images" if heads["unseen"] else "of the images that it was fitted to"
+    which = "held-out images" if heads["unseen"] else "of the images fitted to"
     return [
         f"{recovery['method']} with {recovery['images']} images, after the proof: the weights are "
         "no longer the dense network's",
@@ -101,8 +101,7 @@ def head_line(images: int, which: str, before: Sequence[float], after: Sequence[
     """How far each head's map was from the dense one as pruned, and is after recovery."""
     pruned, recovered = (", ".join(f"{e:.2g}" for e in each) for each in (before, after))
     return (
-        f"heads differ from dense, on {images} {which}: as pruned {pruned}; "
-        f"recovered {recovered} (1: as a constant would)"
+        f"relative head error vs. dense on {images} {which}: {pruned} pruned, {recovered} recovered"
     )
 
 

@@ -247,7 +247,7 @@ def _annotation(root: ElementTree.Element, stem: str) -> _Annotation:
     if not found and root.find(".//bndbox") is not None:
         raise ValueError("boxes that belong to no <object>")
     if len(found) > _MOST_OBJECTS:
-        raise ValueError(f"{len(found)} objects: taken for damaged")
+        raise ValueError(f"{len(found)} objects: assumed damaged")
     objects = [node for node in found if node.findtext("difficult", "0") != "1"]
     size = None
     if root.find("size") is not None or not objects:

@@ -63,7 +63,7 @@ def read_labelled(image: Path, *, keypoints: bool = False) -> RawImage:
     try:
         lines = read_lines(file, _MOST_BYTES)
         if len(lines) > _MOST_LINES:
-            raise DatasetError(f"{file}: {len(lines)} lines: taken for damaged")
+            raise DatasetError(f"{file}: {len(lines)} lines: assumed damaged")
     except DatasetError as error:
         problems.append(str(error))
     for number, line in enumerate(lines, start=1):
@@ -71,7 +71,7 @@ def read_labelled(image: Path, *, keypoints: bool = False) -> RawImage:
             continue
         try:
             if len(words) > _MOST_LINES:
-                raise ValueError(f"{len(words)} columns: taken for damaged")
+                raise ValueError(f"{len(words)} columns: assumed damaged")
             label, numbers = _parsed(words)
             outline = len(numbers) >= 6 and not keypoints
             box = _bounding_box(numbers) if outline else _box(numbers, keypoints)
