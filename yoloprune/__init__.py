@@ -1,8 +1,8 @@
 """Structural pruning for Darknet YOLO detectors: analyzed, exact, verified.
 
-    model = yoloprune.load("yolov3.cfg", "yolov3.weights")
-    cut = yoloprune.prune(model, {"macs": 0.6})
-    cut = yoloprune.recover(cut, "images/")
+    dense = yoloprune.load("yolo.cfg")
+    cut = yoloprune.prune(dense, {"macs": 0.6})
+    cut = yoloprune.recover(cut, "photos/")
     cut.save("slim/")
 
 Reading order: `graph.graph`, `pruning.labels`, `pruning.groups`, `pruning.plan`, `pruning.cut`,
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from yoloprune.graph.graph import Graph as Graph
     from yoloprune.graph.model import Model as Model
     from yoloprune.reporter import Reporter as Reporter
+    from yoloprune.workflows.benchmark import benchmark as benchmark
     from yoloprune.workflows.case_study.study import case_study as case_study
     from yoloprune.workflows.cut import Cut as Cut
     from yoloprune.workflows.cut import read_cut as read_cut
+    from yoloprune.workflows.detect import detect as detect
+    from yoloprune.workflows.evaluate import evaluate as evaluate
     from yoloprune.workflows.inspect import inspect as inspect
     from yoloprune.workflows.iterate import iterate as iterate
     from yoloprune.workflows.models import load as load
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from yoloprune.workflows.train import initial_model as initial_model
     from yoloprune.workflows.train import train as train
     from yoloprune.workflows.training_data import TrainingSource as TrainingSource
+    from yoloprune.workflows.verify import verify as verify
 
     __version__: str
 
@@ -42,7 +46,10 @@ _HOMES = {
     "Reporter": "reporter",
     "TrainingSource": "workflows.training_data",
     "YoloPruneError": "errors",
+    "benchmark": "workflows.benchmark",
     "case_study": "workflows.case_study.study",
+    "detect": "workflows.detect",
+    "evaluate": "workflows.evaluate",
     "finetune": "workflows.train",
     "initial_model": "workflows.train",
     "inspect": "workflows.inspect",
@@ -55,6 +62,7 @@ _HOMES = {
     "sparsify": "workflows.sparsify",
     "sweep": "workflows.sweep",
     "train": "workflows.train",
+    "verify": "workflows.verify",
 }
 """The module of each public name. It is imported when the name is first used: torch takes long."""
 

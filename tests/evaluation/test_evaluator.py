@@ -21,7 +21,7 @@ from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import with_input_size
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import read_dataset
-from yoloprune.errors import CfgError, DatasetError
+from yoloprune.errors import CfgError, ClassesError, DatasetError
 from yoloprune.evaluation import streams
 from yoloprune.evaluation.detector import Detector, network_detector
 from yoloprune.evaluation.evaluator import Evaluation, evaluate
@@ -174,7 +174,7 @@ def test_what_cannot_be_evaluated_is_refused(
     detector: Detector, dataset: Dataset, protocol: str, tmp_path: Path
 ) -> None:
     single = Dataset(images=dataset.images, names=("hand",))
-    with pytest.raises(CfgError, match="the network has 2 classes, the data 1"):
+    with pytest.raises(ClassesError, match="the network has 2 classes, the data 1"):
         evaluate(detector, single, protocol)
 
     odd = parse_cfg(

@@ -10,7 +10,7 @@ import torch
 from yoloprune.data.dataset import Dataset, LabelledImage
 from yoloprune.data.images import Resize, read_image
 from yoloprune.detection.boxes import box_cxcywh_to_xyxy
-from yoloprune.errors import CfgError, DatasetError
+from yoloprune.errors import ClassesError, DatasetError
 from yoloprune.evaluation.average_precision import (
     GroundTruth,
     Matched,
@@ -99,13 +99,15 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate by a protocol, or by the one of this name with its standard thresholds.
 
-    Raises `DatasetError` if an image cannot be read or no image has an object, `CfgError` if the
-    detector tells another number of classes apart, `UsageError` for a protocol that is not known.
+    Raises `DatasetError` if an image cannot be read or no image has an object, `ClassesError` if
+    the detector tells another number of classes apart, `UsageError` for an unknown protocol.
     """
     if isinstance(protocol, str):
         protocol = protocol_named(protocol)
     if detector.classes != len(dataset.names):
-        raise CfgError(f"the network has {detector.classes} classes, the data {len(dataset.names)}")
+        raise ClassesError(
+            f"the network has {detector.classes} classes, the data {len(dataset.names)}"
+        )
     if not dataset.object_count:
         raise DatasetError(
             f"none of the {len(dataset.images)} images has an object: AP is undefined"
