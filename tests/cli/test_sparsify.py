@@ -1,8 +1,6 @@
 """`sparsify`, `expand`, and what other commands do with a sparse network."""
 
 import json
-import re
-import shutil
 import sys
 from functools import partial
 from itertools import count, cycle, repeat
@@ -18,14 +16,11 @@ import torch
 from tests.cli.commands import refused, run
 from tests.cli.conftest import Pair
 from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import read_weights
 from yoloprune.engines import benchmark, sparse_benchmark
 from yoloprune.model.network import Network
 from yoloprune.sparsity.mask_file import read_masks
 from yoloprune.sparsity.storage import read_packed
-from yoloprune.training.run_folder import write_network
 
 
 @pytest.fixture
@@ -157,100 +152,6 @@ def test_fine_tuning_holds_the_zeros(folder: Path, tmp_path: Path) -> None:
     assert "another weight masks" in refused(*tune, "--resume")
     (tmp_path / "s" / "masks.json").write_text("{}")
     assert "masks.json" in refused(*tune, "--resume")
-
-
-def test_iterating_over_weights_reaches_the_sparsity_and_resumes(
-    folder: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "steps"
-    command = ["iterate", folder / "run" / "best.cfg", folder / "run" / "best.weights",
-               "--method", "weights", "--sparsity", 0.8, "--step", 0.4, "--schedule", "cubic",
-               "--exclude", "heads", "--data", folder / "data", "--epochs-per-step", 1,
-               "--batch-size", 4, "--workers", 0, "--out", out]  # fmt: skip
-    result = run(*command)
-    assert result.exit_code == 0, (result.output, result.exception)
-    rows = re.findall(r"^\| \d .*", result.stdout, re.M)
-    shares = [float(row.split("|")[2]) for row in rows]
-    assert shares == pytest.approx([1.0, 0.3, 0.2], abs=1e-3)
-    spec = read_cfg(out / "best.cfg")
-    state = read_weights(out / "best.weights", spec)
-    first, last = (read_masks(out / f"step-0{n}" / "masks.json", spec).kept for n in (1, 2))
-    for index, mask in last.items():
-        assert (state[index].kernel[~mask] == 0).all()
-        assert not (mask & ~first[index]).any()
-    packed_as_trained(out)
-    assert read_masks(out / "masks.json", spec).kept.keys() == last.keys()
-    final = (out / "best.weights").read_bytes()
-    for name in ("trained", "evaluated"):
-        shutil.rmtree(out / "step-02" / name)
-    assert run(*command, "--resume").exit_code == 0
-    assert (out / "best.weights").read_bytes() == final
-    assert "another weight_sparsity" in refused(*command, "--resume", "--sparsity", 0.7)
-    further = ["iterate", out / "best.cfg", out / "best.weights", *command[3:-1]]
-    message = refused(*further, tmp_path / "more")
-    assert "only 0.2 of the weights are left already" in message
-    assert not (tmp_path / "more").exists()
-
-
-def test_files_of_a_network_that_is_no_longer_the_best_go(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    following = iter([0.9, 0.9, 0.5])
-    monkeypatch.setattr(
-        "yoloprune.workflows.steps.evaluate",
-        lambda *_, **__: SimpleNamespace(map50=next(following)),
-    )
-    monkeypatch.setattr("yoloprune.workflows.steps.train", untrained)
-    spec = read_cfg(folder / "run" / "best.cfg")
-    dense = tmp_path / "half"
-    best = [folder / "run" / "best.cfg", folder / "run" / "best.weights"]
-    assert run("sparsify", *best, "--sparsity", 0.3, "--out", dense).exit_code == 0
-    out = tmp_path / "steps"
-    command = ["iterate", dense / "sparse.cfg", dense / "sparse.weights", "--method", "weights",
-               "--sparsity", 0.5, "--step", 0.25, "--data", folder / "data", "--batch-size", 4,
-               "--quiet", "--out", out, "--map-floor"]  # fmt: skip
-    result = run(*command, 0.6)
-    assert result.exit_code == 0, (result.output, result.exception)
-    assert "warning: the steps up to 1 have no effect" in result.stderr
-    # Fewer zeros are asked for than there are, and none comes back.
-    masks = read_masks(out / "masks.json", spec)
-    assert sum(int(mask.sum()) for mask in masks.kept.values()) == pytest.approx(
-        0.7 * sum(mask.numel() for mask in masks.kept.values()), abs=1
-    )
-    packed_as_trained(out)
-    shutil.rmtree(out / "step-01" / "evaluated")
-    following = iter([0.5])
-    assert "step 0" in run(*command, 0.6, "--resume").stdout
-    assert not (out / "sparse.packed").exists() and not (out / "masks.json").exists()
-
-
-def untrained(spec: NetworkSpec, state: State, *, run: Path, **_: object) -> None:
-    write_network(run, "last", spec, state, 0)
-
-
-def test_iterate_wants_the_target_that_its_method_has(folder: Path, tmp_path: Path) -> None:
-    command = ["iterate", folder / "run" / "best.cfg", folder / "run" / "best.weights",
-               "--data", folder / "data", "--out", tmp_path / "o", "--image-size", 64]  # fmt: skip
-    for options in (
-        [],
-        ["--method", "weights"],
-        ["--method", "weights", "--keep-macs", 0.5],
-        ["--sparsity", 0.5],
-        ["--keep-macs", 0.5, "--sparsity", 0.5],
-    ):
-        assert "--sparsity with --method weights" in refused(*command, *options)
-    weights = [*command, "--method", "weights", "--sparsity"]
-    assert "must be in [0, 1)" in refused(*weights, 1.5)
-    assert "--sparsity 0 leaves nothing to do" in refused(*weights, 0)
-    assert "would lose all its weights" in refused(*weights, 0.9999)
-    alone = "goes with --method channels alone"
-    assert f"--criterion {alone}" in refused(*weights, 0.5, "--criterion", "l1")
-    assert f"--reconstruct {alone}" in refused(*weights, 0.5, "--reconstruct")
-    for option in (["--exclude", "heads"], ["--pattern", "1x4"]):
-        message = refused(*command, "--keep-macs", 0.5, *option)
-        assert f"{option[0]} goes with --method weights alone" in message
-    assert "no steps" in refused(*weights, 0.5, "--pattern", "2:4")
-    assert not (tmp_path / "o").exists()
 
 
 def test_the_benchmark_names_the_fastest_dense_engine(
