@@ -15,7 +15,7 @@ from yoloprune.data.text_files import read_names
 from yoloprune.detection.nms import IOU_THRESHOLD, SCORE_THRESHOLD
 from yoloprune.devices import AUTO
 from yoloprune.engines.table import DEFAULT_ENGINE
-from yoloprune.errors import DatasetError, UsageError
+from yoloprune.errors import UsageError
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.workflows.detect import detect as detect_in
@@ -80,7 +80,7 @@ def _networks(words: Sequence[str]) -> tuple[list[Model], list[str]]:
         second, rest = first_model(rest)
         models.append(second)
     if not rest:
-        raise DatasetError("nothing to look at: name images, a folder, a video, a camera's number")
+        raise UsageError("nothing to look at: name images, a folder, a video, a camera's number")
     return models, rest
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from yoloprune.darknet.cfg import read_cfg_text
-from yoloprune.errors import PlanError, WeightsError
+from yoloprune.errors import UsageError
 from yoloprune.escapes import printable
 from yoloprune.graph.model import Model
 from yoloprune.reporter import Reporter
@@ -22,7 +22,7 @@ def only_network(words: Sequence[str]) -> NetworkFiles:
     """The files of the one network that these words name; raises what `first_network` raises."""
     files, rest = first_network(words)
     if rest:
-        raise PlanError(f"{rest[0]}: one network is enough here: CFG WEIGHTS, or a folder")
+        raise UsageError(f"{rest[0]}: one network is enough here: CFG WEIGHTS, or a folder")
     return files
 
 
@@ -46,13 +46,13 @@ def first_network(words: Sequence[str]) -> tuple[NetworkFiles, list[str]]:
     Raises `YoloPruneError` if they name none, or a file of another program.
     """
     if not words:
-        raise PlanError("name a network: CFG WEIGHTS, or a folder that holds both")
+        raise UsageError("name a network: CFG WEIGHTS, or a folder that holds both")
     path = Path(words[0])
     if path.is_dir():
         return network_in(path), list(words[1:])
     if len(words) == 1 or Path(words[1]).is_dir():
         read_cfg_text(path)  # Says what the file is, if it is no cfg.
-        raise WeightsError(f"{path}: its .weights must follow it: give CFG WEIGHTS, or a folder")
+        raise UsageError(f"{path}: its .weights must follow it: give CFG WEIGHTS, or a folder")
     return (path, Path(words[1])), list(words[2:])
 
 
@@ -68,7 +68,7 @@ def network_and_folder(words: Sequence[str]) -> tuple[Model, Path]:
     """The dense network, and the pruned folder, that these words name."""
     files, rest = first_network(words)
     if len(rest) != 1:
-        raise PlanError(
+        raise UsageError(
             f"give the dense network and one folder that `prune` wrote, not {len(rest)} folders"
         )
     return load(*files), Path(rest[0])

@@ -16,7 +16,7 @@ from yoloprune.cli.options import (
     RoundTo,
     Seed,
 )
-from yoloprune.errors import PlanError, UsageError
+from yoloprune.errors import UsageError
 from yoloprune.pruning.plan import Compensation
 from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
 from yoloprune.pruning.solve import Scope
@@ -112,4 +112,4 @@ def _share(word: str) -> float:
     try:
         return float(word)
     except ValueError:
-        raise PlanError(f"{word!r} is no fraction of MACs: give numbers in (0, 1)") from None
+        raise UsageError(f"{word!r} is no fraction of MACs: give numbers in (0, 1)") from None

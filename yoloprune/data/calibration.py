@@ -13,7 +13,7 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.images import NetworkInput, darknet_resize, image_channels, read_image
 from yoloprune.data.read import dataset_images
 from yoloprune.detection.placement import Placement
-from yoloprune.errors import DatasetError
+from yoloprune.errors import CfgError, DatasetError
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.pruning.verification import random_images
@@ -104,7 +104,7 @@ def fitted_images(
 def proof_images(network: Model, source: Path | None) -> dict[str, Tensor]:
     """Noise and, where a source is given, its first images, by the name of the network's input.
 
-    (B, C, H, W) float64, the noise first. Raises `DatasetError` for a source where the network is
+    (B, C, H, W) float64, the noise first. Raises `CfgError` for a source where the network is
     no detector.
     """
     noise = random_images(network.graph)
@@ -112,6 +112,6 @@ def proof_images(network: Model, source: Path | None) -> dict[str, Tensor]:
         return noise
     spec = darknet(network).spec
     if not spec.heads:
-        raise DatasetError(f"{source}: only detectors can be fed with images")
+        raise CfgError(f"{source}: only detectors can be fed with images")
     inputs, _, _ = fitted_images(spec, source, dataset_images(source), REAL_IMAGES)
     return {name: torch.cat([image, inputs.double()]) for name, image in noise.items()}

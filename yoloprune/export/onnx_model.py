@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.errors import GraphError, YoloPruneError
+from yoloprune.errors import GraphError, UsageError
 from yoloprune.graph.graph import Graph, Parameter, ValueType
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def onnx_model(
     """A graph with its parameters' arrays as an ONNX model, checked by ONNX's own rules.
 
     Equal arguments give equal bytes. Raises `GraphError` unless the arrays are those that the graph
-    names, and `YoloPruneError` if they are too large for one file.
+    names, and `UsageError` if they are too large for one file.
     """
     from onnx import checker, helper, numpy_helper, shape_inference
 
@@ -36,7 +36,7 @@ def onnx_model(
         odd = sorted(name for name in names if wanted.get(name) != found.get(name))
         raise GraphError(f"the arrays are not those of the graph: {', '.join(odd[:5])} differ")
     if sum(array.nbytes for array in arrays.values()) > LARGEST:
-        raise YoloPruneError("the parameters take more than 2 GB, which one ONNX file cannot hold")
+        raise UsageError("the parameters take more than 2 GB, which one ONNX file cannot hold")
     nodes = []
     for node in graph.nodes:
         made = helper.make_node(node.operator, node.inputs, node.outputs, name=node.name)

@@ -22,7 +22,7 @@ from yoloprune.detection.matching import SAME_IOU, found_by_both
 from yoloprune.detection.nms import IOU_THRESHOLD, SCORE_THRESHOLD
 from yoloprune.devices import AUTO
 from yoloprune.engines.table import DEFAULT_ENGINE
-from yoloprune.errors import CfgError
+from yoloprune.errors import UsageError
 from yoloprune.evaluation.detector import Detector, detect_objects
 from yoloprune.files import write_folder, write_json, write_text
 from yoloprune.frontends.darknet.document import darknet
@@ -128,8 +128,8 @@ def detect(
     of the classes are those beside a network, or in a folder of images, unless given. The first
     `limit` images, and frames of each video, are looked at.
 
-    Raises `DatasetError` for sources that cannot be read, or that would be replaced, `CfgError` for
-    networks of different classes, and whatever `detector` raises.
+    Raises `DatasetError` for sources that cannot be read, or that would be replaced, `UsageError`
+    for networks of different classes, and whatever `detector` raises.
     """
     models = [opened(each) for each in (model, against) if each is not None]
     lookers = [
@@ -179,7 +179,7 @@ def detect(
 def _common_classes(lookers: Sequence[_Looker]) -> int:
     counts = [looker.detector.classes for looker in lookers]
     if len(set(counts)) > 1:
-        raise CfgError(f"the networks have {counts[0]} and {counts[1]} classes: not comparable")
+        raise UsageError(f"the networks have {counts[0]} and {counts[1]} classes: not comparable")
     return counts[0]
 
 

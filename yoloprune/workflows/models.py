@@ -8,7 +8,7 @@ from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.names import fitting_names
-from yoloprune.errors import PlanError, UsageError, WeightsError
+from yoloprune.errors import UsageError, WeightsError
 from yoloprune.frontends.darknet.document import model
 from yoloprune.graph.model import Model
 
@@ -20,7 +20,7 @@ def load(path: str | Path, weights: str | Path | None = None) -> Model:
     """The network in a .cfg and its .weights, or in a folder that pruning or training wrote.
 
     Without `weights` they are those beside the .cfg. Raises `CfgError` or `WeightsError` if the
-    files cannot be read, `PlanError` for a folder that holds no network, or several.
+    files cannot be read, `UsageError` for a folder that holds no network, or several.
     """
     path = Path(path)
     if path.is_dir():
@@ -58,20 +58,20 @@ def save(network: Model, path: str | Path) -> None:
 def network_in(folder: Path) -> tuple[Path, Path]:
     """The files of the network in a folder that `prune`, `sparsify`, `train`, ... wrote.
 
-    Raises `PlanError` if it holds none or several.
+    Raises `UsageError` if it holds none or several.
     """
     found = [name for name in IN_FOLDERS if (folder / f"{name}.cfg").exists()]
     if "best" in found and "last" in found:
         found.remove("last")  # A run's last epoch, beside its best.
     if len(found) > 1:
-        raise PlanError(
+        raise UsageError(
             f"{folder} holds {' and '.join(f'{name}.cfg' for name in found)}: give the .cfg and "
             "the .weights of the one you mean"
         )
     if not found:
         refuse_foreign(folder, "cfg")
         looked_for = ", ".join(f"{name}.cfg" for name in IN_FOLDERS)
-        raise PlanError(f"{folder}: no network in this folder (looked for {looked_for})")
+        raise UsageError(f"{folder}: no network in this folder (looked for {looked_for})")
     return folder / f"{found[0]}.cfg", folder / f"{found[0]}.weights"
 
 

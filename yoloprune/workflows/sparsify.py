@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from yoloprune.errors import PlanError
+from yoloprune.errors import UsageError
 from yoloprune.files import write_bytes, write_folder, write_json
 from yoloprune.frontends.darknet.document import darknet, model, pair
 from yoloprune.graph.model import Model
@@ -103,8 +103,8 @@ def sparsify(
     """Set the weights of smallest magnitude to zero.
 
     `sparsity` is the fraction of the weights that go, in [0, 1), of the convolutions that are not
-    named by `exclude` ("first", "heads") and can have the `pattern`. Raises `PlanError` where that
-    makes no sense, or empties a convolution.
+    named by `exclude` ("first", "heads") and can have the `pattern`. Raises `UsageError` where
+    that makes no sense, `PlanError` where it empties a convolution.
     """
     settings = MaskSettings(
         sparsity=sparsity,
@@ -150,13 +150,13 @@ def write_sparse(folder: Path, network: Model, masks: WeightMasks) -> None:
 def read_sparse(folder: str | Path) -> tuple[Model, WeightMasks | None]:
     """The network in a folder of `prune`, `sparsify` or a run, and the masks that lie beside it.
 
-    Raises `PlanError` for a folder that holds no network, or several.
+    Raises `UsageError` for a folder that holds no network, or several.
     """
     masks = Path(folder) / "masks.json"
     if not masks.exists():
         return load(folder), None
     if (Path(folder) / "slim.cfg").exists():
-        raise PlanError(f"{folder} holds both {masks.name} and slim.cfg: remove the files of one")
+        raise UsageError(f"{folder} holds both {masks.name} and slim.cfg: remove the files of one")
     network = load(folder)
     return network, read_masks(masks, darknet(network).spec)
 

@@ -16,7 +16,7 @@ from yoloprune.data.dataset import Dataset
 from yoloprune.data.fingerprint import fingerprint
 from yoloprune.data.names import write_names
 from yoloprune.documents import read_document
-from yoloprune.errors import DatasetError, PlanError, RunError
+from yoloprune.errors import DatasetError, RunError, UsageError
 from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_folder, write_text
@@ -137,7 +137,7 @@ class WeightSteps:
     def check(self, network: Model, share: float) -> None:
         """Whether a layer would be emptied, were all done in one step."""
         if self.mask_settings.pattern is Pattern.TWO_OF_FOUR:
-            raise PlanError("pattern 2:4 has no steps: use `sparsify`, then `finetune`")
+            raise UsageError("pattern 2:4 has no steps: use `sparsify`, then `finetune`")
         self._made(network, share)
 
     def kept(self, network: Model) -> float:
