@@ -1,0 +1,55 @@
+"""Small networks and images, for all workflows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.painted import paint
+from yoloprune.darknet.parser import write_cfg
+from yoloprune.darknet.weights import write_weights
+from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.data.images import write_image
+from yoloprune.graph.model import Model
+from yoloprune.model.initialization import random_state
+from yoloprune.workflows.models import load
+
+SPEC = yolov3_tiny(classes=2, width=0.125, size=(64, 64))
+
+
+@pytest.fixture
+def dense(tmp_path: Path) -> Model:
+    """A network with random weights, in `dense.cfg` and `dense.weights`."""
+    write_cfg(tmp_path / "dense.cfg", SPEC)
+    write_weights(tmp_path / "dense.weights", SPEC, random_state(SPEC))
+    return load(tmp_path / "dense.cfg")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve images, and a thirteenth that is damaged."""
+    generator = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(12):
+        pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        write_image(folder / f"{number:02}.png", pixels.repeat(8, axis=0).repeat(8, axis=1))
+    (folder / "damaged.png").write_bytes(b"not an image")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of one class: to be read, not changed."""
+    return paint(tmp_path_factory.mktemp("painted") / "data", train=16, test=4)
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A network for `painted`, with random weights."""
+    folder = tmp_path_factory.mktemp("detector")
+    anchors = ((8, 8), (12, 12), (16, 16), (10, 20), (20, 10), (20, 20))
+    spec = yolov3_tiny(classes=1, width=0.125, size=(64, 64), anchors=anchors)
+    write_cfg(folder / "net.cfg", spec)
+    write_weights(folder / "net.weights", spec, random_state(spec))
+    return load(folder / "net.cfg")

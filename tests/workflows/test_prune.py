@@ -1,0 +1,239 @@
+"""Pruning: what a cut is, what it writes, and what is proven of it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import yoloprune
+from tests.reporters import Heard
+from yoloprune.darknet.cost import cost
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.weights import read_weights
+from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.errors import (
+    PlanError,
+    UsageError,
+    VerificationError,
+    YoloPruneError,
+)
+from yoloprune.export.interface import OnnxForm
+from yoloprune.frontends.darknet.document import darknet, model, pair
+from yoloprune.graph.model import Model
+from yoloprune.model.initialization import random_state
+from yoloprune.pruning.surgery import surgery
+from yoloprune.workflows.cut import read_cut
+from yoloprune.workflows.models import load
+from yoloprune.workflows.prune import prune
+
+FILES = ["plan.json", "report.json", "report.md", "slim.cfg", "slim.weights"]
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return found
+
+
+def test_a_cut_writes_a_slim_pair_a_plan_and_reports(dense: Model, tmp_path: Path) -> None:
+    out = tmp_path / "slim"
+    names = prune(dense, {"macs": 0.5}).save(out)
+    assert sorted(names) == sorted(path.name for path in out.iterdir()) == FILES
+    spec, slim = darknet(dense).spec, read_cfg(out / "slim.cfg")
+    read_weights(out / "slim.weights", slim)
+    report = report_of(out)
+    for name, each in (("dense", spec), ("slim", slim)):
+        total = cost(each)
+        for figure in ("params", "macs", "flops", "weight_bytes"):
+            assert report[name][figure] == getattr(total, figure)
+        assert report[name]["verification"]["relative_error"] >= 0
+    assert report["slim"]["macs"] <= 0.5 * report["dense"]["macs"]
+    assert report["slim"]["weight_bytes"] == (out / "slim.weights").stat().st_size
+    assert report["slim"]["verification"]["passed"] is True
+    assert report["slim"]["verification"]["relative_error"] <= 1e-12
+    layers = json.loads((out / "plan.json").read_text())["layers"]
+    for conv in slim.convs:
+        assert len(layers[str(conv.index)]["keep"]) == conv.filters
+    assert "| Slim |" in (out / "report.md").read_text()
+
+
+def test_only_filter_counts_differ_between_the_cfgs(dense: Model, tmp_path: Path) -> None:
+    prune(dense, {"macs": 0.5}).save(tmp_path / "slim")
+    before = (tmp_path / "dense.cfg").read_text().splitlines()
+    after = (tmp_path / "slim" / "slim.cfg").read_text().splitlines()
+    changed = [a for a, b in zip(before, after, strict=True) if a != b]
+    assert changed
+    assert all(line.startswith("filters=") for line in changed)
+
+
+@pytest.mark.parametrize("criterion", ["l1", "bn-scale", "l2-folded", "fpgm", "random"])
+def test_every_criterion_prunes(dense: Model, criterion: str) -> None:
+    cut = prune(dense, {"params": 0.6}, criterion=criterion)
+    before, after = (cost(darknet(network).spec) for network in (dense, cut.slim))
+    assert after.params <= 0.6 * before.params
+    assert cut.settings["criterion"] == criterion
+
+
+@pytest.mark.parametrize("method", ["none", "fold", "carrier"])
+def test_every_compensation_prunes_and_is_proven_again(
+    dense: Model, tmp_path: Path, method: str
+) -> None:
+    cut = prune(dense, {"channels": 0.7}, compensation=method, scope="layer")
+    cut.save(tmp_path / "slim")
+    again = read_cut(tmp_path / "slim", dense)
+    assert again.proof == cut.proof
+    assert again.settings == cut.settings
+    assert again.plan == cut.plan
+    assert again.recovery is None
+
+
+def test_rounding_floors_and_onnx(dense: Model, tmp_path: Path) -> None:
+    cut = prune(dense, {"macs": 0.6}, multiple_of=4, min_channels=4)
+    before, after = (darknet(network).spec.convs for network in (dense, cut.slim))
+    assert any(a.filters != b.filters for a, b in zip(before, after, strict=True))
+    assert all(
+        b.filters % 4 == 0 for a, b in zip(before, after, strict=True) if a.filters != b.filters
+    )
+    assert "slim.onnx" in cut.save(tmp_path / "slim", onnx=OnnxForm(decoded=True))
+    assert "## slim.onnx" in (tmp_path / "slim" / "report.md").read_text()
+    # A second cut leaves nothing of the first.
+    prune(dense, {"macs": 0.4}).save(tmp_path / "slim")
+    assert sorted(path.name for path in (tmp_path / "slim").iterdir()) == FILES
+    read_cut(tmp_path / "slim", tmp_path / "dense.cfg")
+
+
+def test_a_finer_rounding_than_usual_is_told_of(dense: Model) -> None:
+    heard = Heard()
+    prune(dense, {"macs": 0.2}, reporter=heard)
+    (warning,) = heard.warnings
+    assert "rounded to multiples of" in warning and "which run faster" in warning
+
+
+def test_the_proof_runs_on_real_images_too(dense: Model, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for i in range(2):
+        cv2.imwrite(str(images / f"{i}.png"), np.full((40, 60, 3), 90 * i, np.uint8))
+    cut = prune(dense, {"macs": 0.5}, images=images)
+    assert cut.settings["verification_images"] == 3
+
+
+def test_the_same_twice_gives_the_same_bytes(dense: Model, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        prune(dense, {"macs": 0.5}).save(tmp_path / name)
+    for name in FILES:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_scope_and_seed_reach_the_plan(dense: Model) -> None:
+    plans = [
+        dict(prune(dense, {"macs": 0.5}, multiple_of=1, criterion="random", **options).plan.keep)
+        for options in ({}, {"scope": "layer"}, {"seed": 1})
+    ]
+    assert plans[0] != plans[1] != plans[2] != plans[0]
+
+
+def test_what_was_changed_is_not_proven(dense: Model, tmp_path: Path) -> None:
+    out = tmp_path / "slim"
+    prune(dense, {"macs": 0.5}).save(out)
+    data = (out / "slim.weights").read_bytes()
+    (out / "slim.weights").write_bytes(data[:-4] + np.float32(3).tobytes())
+    with pytest.raises(VerificationError, match="relative error"):
+        read_cut(out, dense)
+    (out / "slim.weights").write_bytes(data)
+    text = (out / "slim.cfg").read_text()
+    (out / "slim.cfg").write_text(text.replace("activation=leaky", "activation=relu", 1))
+    with pytest.raises(VerificationError, match="not the network that the plan makes"):
+        read_cut(out, dense)
+
+
+def test_a_plan_of_another_network_is_refused(dense: Model, tmp_path: Path) -> None:
+    prune(dense, {"macs": 0.5}).save(tmp_path / "slim")
+    spec = yolov3_tiny(classes=3, width=0.125, size=(64, 64))
+    with pytest.raises(PlanError, match="another network"):
+        read_cut(tmp_path / "slim", model(spec, random_state(spec), title="other"))
+
+
+def test_the_dense_network_is_never_replaced(dense: Model, tmp_path: Path) -> None:
+    out = tmp_path / "slim"
+    prune(dense, {"macs": 0.7}).save(out)
+    before = (out / "slim.weights").read_bytes()
+    with pytest.raises(UsageError, match="would replace the dense network"):
+        prune(load(out), {"macs": 0.7}).save(out)
+    assert (out / "slim.weights").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_filled_is_left_as_it_was(dense: Model, tmp_path: Path) -> None:
+    out = tmp_path / "slim"
+    (out / "slim.cfg").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"slim\.cfg"):
+        prune(dense, {"macs": 0.5}).save(out)
+    assert [path.name for path in out.iterdir()] == ["slim.cfg"]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_what_is_not_exact_is_no_cut(dense: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*arguments: Any) -> Any:
+        slim_spec, slim_state = surgery(*arguments)
+        slim_state[0] = replace(slim_state[0], bias=slim_state[0].bias + 1e-3)
+        return slim_spec, slim_state
+
+    monkeypatch.setattr("yoloprune.pruning.pruner.surgery", wrong)
+    with pytest.raises(VerificationError, match="slim against masked dense"):
+        prune(dense, {"macs": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("keep", "options", "words"),
+    [
+        ({}, {}, r"limits nothing \(known: macs, params, channels\)"),
+        ({"weights": 0.5}, {}, "measure 'weights' is unknown"),
+        ({"macs": 1.5}, {}, "must be in"),
+        ({"macs": 1e-4}, {}, "smallest reachable"),
+        ({"macs": 0.5}, {"criterion": "magic"}, "unknown"),
+        ({"macs": 0.5}, {"scope": "planet"}, "`scope` 'planet' is unknown"),
+        ({"macs": 0.5}, {"compensation": "x"}, "`compensation` 'x' is unknown"),
+        ({"macs": 0.5}, {"criterion": "taylor"}, "needs images"),
+    ],
+)
+def test_senseless_settings_are_named(
+    dense: Model, keep: dict[str, float], options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(YoloPruneError, match=words):
+        prune(dense, keep, **options)
+
+
+def test_class_names_go_with_the_network(dense: Model, tmp_path: Path) -> None:
+    (tmp_path / "dense.names").write_text("left\nright\n")
+    named = load(tmp_path / "dense.cfg")
+    assert "slim.names" in prune(named, {"macs": 0.5}).save(tmp_path / "slim")
+    assert (tmp_path / "slim" / "slim.names").read_text() == "left\nright\n"
+    # What is there from before goes, if the next network has no names.
+    prune(dense, {"macs": 0.5}).save(tmp_path / "slim")
+    assert not (tmp_path / "slim" / "slim.names").exists()
+
+
+def test_a_cut_shows_itself(dense: Model) -> None:
+    cut = yoloprune.prune(dense, {"macs": 0.5})
+    assert "| Slim |" in str(cut) and "slim = masked dense" in str(cut)
+    assert len(str(cut).splitlines()) < 12
+    assert repr(cut).startswith("<Cut dense: ") and "\n" not in repr(cut)
+    assert "<table>" in cut._repr_html_()
+    assert json.loads(json.dumps(cut.shown().document))["slim"]["macs"] > 0
+
+
+def test_a_network_that_is_in_no_file_is_pruned(tmp_path: Path) -> None:
+    spec = yolov3_tiny(classes=1, width=0.125, size=(64, 64))
+    dense = model(spec, random_state(spec, seed=3), title="made")
+    cut = prune(dense, {"macs": 0.6})
+    cut.save(tmp_path / "slim")
+    again = read_cut(tmp_path / "slim", dense)
+    for index, parameters in pair(cut.slim)[1].items():
+        for (_, a), (_, b) in zip(
+            parameters.items(), pair(again.slim)[1][index].items(), strict=True
+        ):
+            assert torch.equal(a.float(), b)
