@@ -4,6 +4,7 @@ import pytest
 import typer
 
 from tests.cli.commands import refused
+from tests.cli.conftest import Pair
 from yoloprune.cli.flags import with_flags
 from yoloprune.cli.main import app
 
@@ -27,7 +28,7 @@ def test_a_setting_is_an_option_where_the_command_has_one(
     assert with_flags(message, COMMANDS[command].load()) == shown
 
 
-def test_an_error_names_the_option() -> None:
-    assert "`exclude`" not in (message := refused("sparsify", "a", "b", "--out", "c",
+def test_an_error_names_the_option(pair: Pair) -> None:
+    assert "`exclude`" not in (message := refused("sparsify", pair.cfg, pair.weights, "--out", "c",
         "--sparsity", 0.5, "--exclude", "last"))  # fmt: skip
     assert "--exclude 'last' is unknown" in message

@@ -19,7 +19,7 @@ def test_a_folder_in_use_is_refused(folder: Path, tmp_path: Path, command: str) 
         "train": (folder / "net.cfg", *data, "--batch-size", 4),
         "finetune": (folder / "run", *data, "--batch-size", 4),
         "iterate": (*pair, *data, "--keep-macs", 0.5, "--step", 0.25, "--batch-size", 4),
-        "case-study": ("--preset", "demo"),
+        "case-study": ("--preset", "demo", *data),
         "sweep": (*pair, *data, "--split", "test", "--criterion", "l2"),
         "detect": (*pair, folder / "data" / "images" / "test"),
     }

@@ -8,7 +8,7 @@ from rich.progress import Progress
 
 from tests.cli.commands import run
 from yoloprune.cli import console
-from yoloprune.cli.console import Description
+from yoloprune.cli.console import _COLUMNS, ConsoleReporter
 from yoloprune.escapes import printable
 
 NASTY = "a\x1b[31m\nb\u202ec\x9b\x00\u2028\udcff"
@@ -31,7 +31,7 @@ def test_everything_that_is_printed_is_visible(
         monkeypatch.setattr(target, "_force_terminal", terminal)
         monkeypatch.setattr(target, "_color_system", None)
     console.output.print(NASTY)
-    console.warn(NASTY)
+    ConsoleReporter().warn(NASTY)
     console.print_table(NASTY, (NASTY, NASTY), [(NASTY, NASTY)])
     text = shown.getvalue()
     assert text.count(SEEN) == 7
@@ -40,8 +40,9 @@ def test_everything_that_is_printed_is_visible(
 
 def test_a_progress_bar_is_visible() -> None:
     bar = Progress()
-    bar.add_task(NASTY)
-    assert Description().render(bar.tasks[0]).plain == SEEN
+    bar.add_task(NASTY, state=lambda: NASTY)
+    shown = [str(column.render(bar.tasks[0])) for column in _COLUMNS]
+    assert shown.count(SEEN) == 2 and NASTY not in "".join(shown)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
+from yoloprune.cli.engine_options import Device
 from yoloprune.cli.networks import first_model, only_model
-from yoloprune.cli.options import Device, Json, Quiet
+from yoloprune.cli.options import Json, Quiet
 from yoloprune.devices import AUTO
 from yoloprune.engines.table import ENGINES
 from yoloprune.errors import UsageError

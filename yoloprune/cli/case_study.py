@@ -38,7 +38,11 @@ def case_study(
     ] = DEFAULT_PRESET,
     dense: Annotated[
         tuple[Path, Path] | None,
-        typer.Option("--dense", metavar="CFG WEIGHTS", help="Start from this trained network."),
+        typer.Option(
+            "--dense",
+            metavar="CFG WEIGHTS",
+            help="Start from this trained network (or its folder).",
+        ),
     ] = None,
     backbone: Annotated[
         Path | None, typer.Option("--backbone", help="Train from the first layers' weights.")

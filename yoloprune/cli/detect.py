@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
+from yoloprune.cli.engine_options import Device, EngineName
 from yoloprune.cli.networks import first_model, holds_network
-from yoloprune.cli.options import Device, EngineName, Json, Quiet
+from yoloprune.cli.options import Json, Quiet
 from yoloprune.darknet.spec import class_count
 from yoloprune.data.names import names_of_data
 from yoloprune.data.text_files import read_names

@@ -5,12 +5,11 @@ from typing import Annotated, Any
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, output, print_json, print_table
+from yoloprune.cli.engine_options import Device, EngineName
 from yoloprune.cli.networks import only_network
 from yoloprune.cli.options import (
     AllowFaulty,
     DataPath,
-    Device,
-    EngineName,
     Json,
     NetworkWords,
     Quiet,

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 import yoloprune
 from yoloprune.cli.flags import with_flags
 from yoloprune.cli.on_demand import OnDemand
+from yoloprune.cli.pairs import with_pairs
 from yoloprune.errors import YoloPruneError
 from yoloprune.training.memory import is_out_of_memory
 from yoloprune.training.peers import among_others, first_speaks
@@ -112,6 +113,10 @@ class _OneLineErrors(TyperGroup):
                 possible = False
             if not possible:
                 _refuse(f"{word}: no file can have this name")
+        try:
+            args = with_pairs(args)
+        except YoloPruneError as error:
+            _refuse(str(error))
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:

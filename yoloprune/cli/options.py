@@ -1,12 +1,10 @@
-"""Options and arguments that several commands take."""
+"""Options and arguments that several commands take; without torch, for `data` has some of them."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from yoloprune.devices import DEVICES
-from yoloprune.engines.table import ENGINES
 from yoloprune.workflows.defaults import PRUNING
 
 LARGEST_SEED = 2**63 - 1
@@ -34,25 +32,6 @@ AllowFaulty = Annotated[
     typer.Option(
         "--allow-faulty",
         help="Leave out images with unreadable annotations; accept that most have none.",
-    ),
-]
-
-EngineName = Annotated[
-    str,
-    typer.Option(
-        "--engine",
-        metavar="NAME",
-        help=f"What computes: {', '.join(ENGINES)}.",
-        autocompletion=lambda: list(ENGINES),
-    ),
-]
-Device = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        metavar="|".join(DEVICES),
-        help="Where to compute; auto: on a GPU if there is one.",
-        autocompletion=lambda: list(DEVICES),
     ),
 ]
 

@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import ConsoleReporter, output, print_result
+from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.networks import only_model
 from yoloprune.cli.options import CfgPath, Exclude, Json, NetworkWords, Quiet
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.errors import UsageError
 from yoloprune.pruning.solve import Scope
+from yoloprune.report.shown import Shown
 from yoloprune.sparsity.masks import Pattern
 from yoloprune.sparsity.storage import read_packed
 from yoloprune.workflows.cut import refuse_to_replace
@@ -63,10 +64,18 @@ def expand(
     cfg: CfgPath,
     packed: Annotated[Path, typer.Argument(metavar="PACKED", help="File that `sparsify` wrote.")],
     out: Annotated[Path, typer.Option("--out", help="The .weights file to write.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Unpack a .packed file into .weights, losslessly."""
     if out.resolve() in {cfg.resolve(), packed.resolve()}:
         raise UsageError(f"{out} would replace what it is made of: choose another --out")
     spec = read_cfg(cfg)
     write_weights(out, spec, read_packed(packed, spec))
-    output.print(f"wrote {out}")
+    line = f"wrote {out}"
+    document = {"out": str(out), "bytes": out.stat().st_size}
+    print_result(
+        Shown(title="Expanded", summary=line, lines=[line], document=document),
+        as_json=as_json,
+        quiet=quiet,
+    )

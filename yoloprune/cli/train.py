@@ -59,7 +59,7 @@ def train(
         typer.Option(
             "--transfer",
             metavar="CFG WEIGHTS",
-            help="Start from this pair where shapes agree, usually everywhere but in the heads.",
+            help="Start from this network (or its folder) where the shapes agree: not heads.",
         ),
     ] = None,
     fit_heads: FitHeads = False,
@@ -138,7 +138,11 @@ def finetune(
     out: RunPath,
     teacher: Annotated[
         tuple[Path, Path] | None,
-        typer.Option("--teacher", metavar="CFG WEIGHTS", help="Dense network to learn from."),
+        typer.Option(
+            "--teacher",
+            metavar="CFG WEIGHTS",
+            help="The dense network, to learn from (or its folder).",
+        ),
     ] = None,
     fit_heads: FitHeads = False,
     train_split: TrainSplit = None,

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
+from yoloprune.cli.engine_options import Device, EngineName
 from yoloprune.cli.networks import network_and_folder
-from yoloprune.cli.options import DenseAndPruned, Device, EngineName, Json, Quiet
+from yoloprune.cli.options import DenseAndPruned, Json, Quiet
 from yoloprune.devices import AUTO
 from yoloprune.engines.table import DEFAULT_ENGINE
 from yoloprune.workflows.verify import verify as verify_folder

@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
-from yoloprune.cli.console import output
+from yoloprune.cli.console import print_result
+from yoloprune.cli.options import Json, Quiet
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.zoo import NETWORKS
 from yoloprune.errors import UsageError
+from yoloprune.report.shown import Shown
 from yoloprune.report.table import amount
 
 
@@ -22,6 +24,8 @@ def zoo(
     anchors: Annotated[
         str | None, typer.Option("--anchors", help="'w,h, w,h, ...' in input pixels.")
     ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write the cfg of a built-in network."""
     if name not in NETWORKS:
@@ -32,7 +36,13 @@ def zoo(
     spec = NETWORKS[name](classes=classes, width=width, size=(size, size), **pairs)
     write_cfg(out, spec)
     total = cost(spec)
-    output.print(f"{out}: {amount(total.params)} params, {amount(total.macs)} MACs")
+    line = f"{out}: {amount(total.params)} params, {amount(total.macs)} MACs"
+    document = {"out": str(out), "params": total.params, "macs": total.macs}
+    print_result(
+        Shown(title=name, summary=line, lines=[line], document=document),
+        as_json=as_json,
+        quiet=quiet,
+    )
 
 
 def _pairs(text: str) -> tuple[tuple[float, float], ...]:
