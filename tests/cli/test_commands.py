@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.commands import refused, run
 from tests.processes import outcome, program
+from tests.training.painted import paint
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import read_weights
@@ -125,6 +126,19 @@ def test_a_missing_engine_is_one_line(pair: "Pair", monkeypatch: pytest.MonkeyPa
     )
     line = refused("benchmark", pair.cfg, pair.weights, "--engine", "openvino")
     assert line == "OpenVINO needs openvino: pip install 'yoloprune[openvino]'"
+
+
+@pytest.mark.parametrize("command", ["train", "finetune", "iterate", "sweep", "case-study"])
+def test_a_device_that_is_not_there_is_one_line(command: str, pair: "Pair", tmp_path: Path) -> None:
+    paint(tmp_path / "data", train=20, test=2)
+    (tmp_path / "data" / "a.names").write_text("a\nb\n")
+    words = {
+        "train": [pair.cfg],
+        "iterate": [pair.cfg, pair.weights, "--keep-macs", 0.5],
+        "case-study": ["--preset", "demo"],
+    }.get(command, [pair.cfg, pair.weights])
+    data = ["--data", tmp_path / "data", "--out", tmp_path / "out", "--device", "cuda:99"]
+    assert "device cuda:99: torch finds no such GPU here" in refused(command, *words, *data)
 
 
 def test_export_in_one_line_and_as_json(pair: "Pair", tmp_path: Path) -> None:

@@ -5,11 +5,10 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
-from yoloprune.cli.engine_options import Device
+from yoloprune.cli.engine_options import Device, EngineNames
 from yoloprune.cli.networks import first_model, only_model
 from yoloprune.cli.options import Json, Quiet
 from yoloprune.devices import AUTO
-from yoloprune.engines.table import ENGINES
 from yoloprune.errors import UsageError
 from yoloprune.workflows.benchmark import RUNS, WARMUP, Benchmark, SparseBenchmark, benchmark_sparse
 from yoloprune.workflows.benchmark import benchmark as measure
@@ -28,16 +27,7 @@ def benchmark(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="CPU threads (torch's own default).")
     ] = None,
-    engine: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--engine",
-            metavar="NAME",
-            help=f"Time this one, may be repeated: {', '.join(ENGINES)}.",
-            show_default="the usual ones that are installed",
-            autocompletion=lambda: list(ENGINES),
-        ),
-    ] = None,
+    engine: EngineNames = None,
     device: Device = AUTO,
     sparse: Annotated[
         bool, typer.Option("--sparse", help="Skip zero weights, against every dense engine.")

@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, errors, print_result
+from yoloprune.cli.engine_options import Device
 from yoloprune.cli.export import Decode
 from yoloprune.cli.options import LARGEST_SEED, AllowFaulty, Json, Quiet, TrainSplit
 from yoloprune.cli.training import training_errors
+from yoloprune.devices import AUTO
 from yoloprune.pruning.score.on_weights import CRITERIA
 from yoloprune.report.html import REPORTS
 from yoloprune.report.markdown import report_json
@@ -129,6 +131,7 @@ def case_study(
         int | None,
         typer.Option("--seed", min=0, max=LARGEST_SEED, help="Random seed.", show_default="0"),
     ] = None,
+    device: Device = AUTO,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -164,6 +167,7 @@ def case_study(
                 allow_faulty=allow_faulty,
                 stage=stage,
                 minutes=time_limit,
+                device=device,
                 reporter=ConsoleReporter(quiet=quiet or as_json),
                 **{name: value for name, value in chosen.items() if value is not None},
             )

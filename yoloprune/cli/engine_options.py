@@ -1,4 +1,4 @@
-"""Options of the commands that compute: in which engine, and where."""
+"""Options that say what computes, and where: apart from others, for torch takes long to load."""
 
 from typing import Annotated
 
@@ -13,6 +13,16 @@ EngineName = Annotated[
         "--engine",
         metavar="NAME",
         help=f"What computes: {', '.join(ENGINES)}.",
+        autocompletion=lambda: list(ENGINES),
+    ),
+]
+EngineNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help=f"Time this one, may be repeated: {', '.join(ENGINES)}.",
+        show_default="the usual ones that are installed",
         autocompletion=lambda: list(ENGINES),
     ),
 ]

@@ -7,13 +7,7 @@ import typer
 from yoloprune.cli.console import ConsoleReporter, output, print_json, print_table
 from yoloprune.cli.engine_options import Device, EngineName
 from yoloprune.cli.networks import only_network
-from yoloprune.cli.options import (
-    AllowFaulty,
-    DataPath,
-    Json,
-    NetworkWords,
-    Quiet,
-)
+from yoloprune.cli.options import AllowFaulty, DataPath, Json, NetworkWords, Quiet
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import read_dataset
 from yoloprune.devices import AUTO

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
+from yoloprune.cli.engine_options import Device
 from yoloprune.cli.networks import command_line, count_or_warn, only_model
 from yoloprune.cli.options import (
     Accumulate,
@@ -33,6 +34,7 @@ from yoloprune.cli.options import (
 )
 from yoloprune.cli.sparsify import excluded
 from yoloprune.cli.training import asked_size, training_errors
+from yoloprune.devices import AUTO
 from yoloprune.errors import UsageError
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
 from yoloprune.pruning.solve import Scope
@@ -115,6 +117,7 @@ def iterate(
     learning_rate: LearningRate = STEP.learning_rate,
     precision: Precision = STEP.precision,
     workers: Workers = STEP.workers,
+    device: Device = AUTO,
     seed: Seed = STEP.seed,
     resume: Resume = False,
     as_json: Json = False,
@@ -171,6 +174,7 @@ def iterate(
             map_floor=map_floor,
             resume=resume,
             made_by=command_line(),
+            device=device,
             reporter=reporter,
             epochs=epochs_per_step,
             protocol=protocol,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
+from yoloprune.cli.engine_options import Device
 from yoloprune.cli.networks import count_or_warn, first_model
 from yoloprune.cli.options import (
     AllowFaulty,
@@ -16,6 +17,7 @@ from yoloprune.cli.options import (
     RoundTo,
     Seed,
 )
+from yoloprune.devices import AUTO
 from yoloprune.errors import UsageError
 from yoloprune.pruning.plan import Compensation
 from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
@@ -76,6 +78,7 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for sweep.json and sweep.png.")
     ] = None,
+    device: Device = AUTO,
     allow_faulty: AllowFaulty = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -100,6 +103,7 @@ def sweep(
         limit=limit,
         seed=seed,
         allow_faulty=allow_faulty,
+        device=device,
         reporter=reporter,
     )
     written = []

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
+from yoloprune.cli.engine_options import Device
 from yoloprune.cli.networks import only_network
 from yoloprune.cli.options import (
     Accumulate,
@@ -34,6 +35,7 @@ from yoloprune.cli.options import (
     Workers,
 )
 from yoloprune.cli.training import asked_size, training_errors
+from yoloprune.devices import AUTO
 from yoloprune.reporter import Reporter
 from yoloprune.training.config import FINETUNE, TRAIN
 from yoloprune.training.peers import is_first
@@ -90,6 +92,7 @@ def train(
     workers: Workers = TRAIN.workers,
     seed: Seed = TRAIN.seed,
     tensorboard: Tensorboard = False,
+    device: Device = AUTO,
     resume: Resume = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -112,6 +115,7 @@ def train(
             fit_heads=fit_heads,
             tensorboard=tensorboard,
             resume=resume,
+            device=device,
             reporter=reporter,
             epochs=epochs,
             protocol=protocol,
@@ -161,6 +165,7 @@ def finetune(
     workers: Workers = FINETUNE.workers,
     seed: Seed = FINETUNE.seed,
     tensorboard: Tensorboard = False,
+    device: Device = AUTO,
     resume: Resume = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -176,6 +181,7 @@ def finetune(
             fit_heads=fit_heads,
             tensorboard=tensorboard,
             resume=resume,
+            device=device,
             reporter=reporter,
             epochs=epochs,
             protocol=protocol,

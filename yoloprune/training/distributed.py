@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from yoloprune.devices import AUTO, torch_device
 from yoloprune.locks import locked
 from yoloprune.training.peers import among_others
 
@@ -90,19 +91,24 @@ class World:
 
 
 @contextmanager
-def world() -> Iterator[World]:
-    """Join the processes that torchrun started, or be alone."""
-    cuda = torch.cuda.is_available()
+def world(device: str = AUTO) -> Iterator[World]:
+    """Join the processes that torchrun started, or be alone, on a device of this name.
+
+    Among others each process has a GPU of its own, unless all are to be on the CPU. Raises
+    `UsageError` for a device that is not there.
+    """
+    place = torch_device(device)
     if not among_others():
-        yield World(rank=0, size=1, device=torch.device("cuda" if cuda else "cpu"))
+        yield World(rank=0, size=1, device=place)
         return
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
+    cuda = place.type == "cuda"
     if cuda:
-        torch.cuda.set_device(device)
+        place = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(place)
     # The others wait while the first one evaluates, which takes longer than NCCL's ten minutes.
     dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=12))
     try:
-        yield World(rank=dist.get_rank(), size=dist.get_world_size(), device=device)
+        yield World(rank=dist.get_rank(), size=dist.get_world_size(), device=place)
     except BaseException:
         # After the error has been told: the others take a lost connection for an error too.
         atexit.register(dist.destroy_process_group)

@@ -13,6 +13,7 @@ from typing import Any
 from yoloprune.darknet.cost import cost
 from yoloprune.data.calibration import choose_calibration
 from yoloprune.data.fingerprint import fingerprint
+from yoloprune.devices import AUTO
 from yoloprune.documents import read_document
 from yoloprune.errors import PlanError, RunError, UsageError
 from yoloprune.files import write_json
@@ -121,6 +122,7 @@ def iterate(
     map_floor: float | None = None,
     resume: bool = False,
     made_by: str | None = None,
+    device: str = AUTO,
     reporter: Reporter = SILENT,
     **settings: Any,
 ) -> Iterated:
@@ -208,7 +210,7 @@ def iterate(
         "training_images": fingerprint(training),
         "validation_images": fingerprint(validation),
     }
-    with world() as here:
+    with world(device) as here:
         told = reporter if here.is_first else SILENT
         steps = Steps(
             out=out,

@@ -259,7 +259,7 @@ class Steps:
         def work(folder: Path) -> None:
             spec, state = pair(network)
             sized = Network.from_state(with_input_size(spec, *self.config.input_size), state)
-            detector = network_detector(sized)
+            detector = network_detector(sized.to(self.here.device))
             map50 = evaluate(
                 detector, self.validation, self.config.protocol, reporter=self.reporter
             ).map50

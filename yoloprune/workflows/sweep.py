@@ -10,6 +10,7 @@ from yoloprune.data.calibration import Calibration, choose_calibration
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import read_dataset
 from yoloprune.data.split import hold_out
+from yoloprune.devices import AUTO, torch_device
 from yoloprune.errors import DatasetError, UsageError
 from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
@@ -101,6 +102,7 @@ def sweep(
     limit: int | None = None,
     seed: int = PRUNING.seed,
     allow_faulty: bool = False,
+    device: str = AUTO,
     reporter: Reporter = SILENT,
 ) -> Sweep:
     """How mAP@0.5 (coco) falls with the MACs, for each criterion, without fine-tuning.
@@ -115,15 +117,15 @@ def sweep(
     shares = sorted(set(shares), reverse=True)
     if not all(0 < share < 1 for share in shares):
         raise UsageError(f"shares of MACs to keep must be in (0, 1), not {shares}")
-    criteria = list(dict.fromkeys(criteria))
+    criteria, place = list(dict.fromkeys(criteria)), torch_device(device)
     network, data = opened(network), Path(data)
     spec = darknet(network).spec
     dataset = _judged(data, class_count(spec), split, limit, allow_faulty)
     tell_remarks(data, dataset, reporter)
 
     def accuracy(candidate: Model) -> float:
-        network = Network.from_state(*pair(candidate))
-        return evaluate(network_detector(network), dataset, "coco").map50
+        slim = Network.from_state(*pair(candidate)).to(place)
+        return evaluate(network_detector(slim), dataset, "coco").map50
 
     calibration = None
     if not set(criteria).isdisjoint(MEASURED_CRITERIA):

@@ -10,6 +10,7 @@ from yoloprune.darknet.shapes import layer_shapes
 from yoloprune.darknet.spec import NetworkSpec, class_count, with_input_size
 from yoloprune.darknet.weights import read_weights
 from yoloprune.data.dataset import Dataset
+from yoloprune.devices import AUTO
 from yoloprune.errors import RunError, UsageError
 from yoloprune.frontends.darknet.document import darknet, model, pair
 from yoloprune.graph.model import Model
@@ -116,6 +117,7 @@ def train(
     fit_heads: bool = False,
     tensorboard: bool = False,
     resume: bool = False,
+    device: str = AUTO,
     reporter: Reporter = SILENT,
     **settings: Any,
 ) -> Trained:
@@ -135,6 +137,7 @@ def train(
         fit_heads=fit_heads,
         tensorboard=tensorboard,
         resume=resume,
+        device=device,
         reporter=reporter,
     )
 
@@ -148,6 +151,7 @@ def finetune(
     fit_heads: bool = False,
     tensorboard: bool = False,
     resume: bool = False,
+    device: str = AUTO,
     reporter: Reporter = SILENT,
     **settings: Any,
 ) -> Trained:
@@ -167,6 +171,7 @@ def finetune(
         masks=masks,
         tensorboard=tensorboard,
         resume=resume,
+        device=device,
         reporter=reporter,
     )
 
@@ -207,6 +212,7 @@ def _run(
     fit_heads: bool,
     tensorboard: bool,
     resume: bool,
+    device: str,
     reporter: Reporter,
     teacher: Model | None = None,
     masks: WeightMasks | None = None,
@@ -216,7 +222,7 @@ def _run(
     spec, state = pair(network)
     told = ""
     training, validation = training_data(spec, source, fit=fit_heads, reporter=reporter)
-    with world() as here:
+    with world(device) as here:
         if fit_heads:
             names = network.document.names
             fitted = heads_for(

@@ -78,7 +78,9 @@ class _Report:
     slim: _Slim
 
 
-def make_evaluations(run: Path, folder: Path, networks: dict[str, tuple[str, str]]) -> None:
+def make_evaluations(
+    run: Path, folder: Path, networks: dict[str, tuple[str, str]], device: torch.device
+) -> None:
     """Evaluate networks, (stage, file name) by row, on the test images; one JSON file a row.
 
     Rows that a stopped attempt has finished are not evaluated again.
@@ -88,7 +90,8 @@ def make_evaluations(run: Path, folder: Path, networks: dict[str, tuple[str, str
         path = folder / evaluation_file(row)
         if path.exists():
             continue
-        detector = network_detector(Network.from_state(*read_network(run / stage, name)))
+        network = Network.from_state(*read_network(run / stage, name)).to(device)
+        detector = network_detector(network)
         found = {protocol: _figures(evaluate(detector, test, protocol)) for protocol in PROTOCOLS}
         write_json(path, found)
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import torch
+
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
@@ -55,6 +57,7 @@ class Workshop:
     run: Path
     subject: Subject
     train: Trainer
+    device: torch.device
 
     def take_dense(self, folder: Path) -> None:
         """Take over the dense network that was given."""

@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from yoloprune.files import file_sha256
 from yoloprune.report.study import FINE_TUNED, ORIGINAL, PRUNED
 from yoloprune.training.config import TrainingConfig
@@ -42,7 +44,7 @@ def stages(workshop: Workshop) -> list[Stage]:
         _data(workshop.subject),
         *_making(workshop),
         *_controls(workshop),
-        *_measuring(workshop.run, workshop.subject.settings),
+        *_measuring(workshop.run, workshop.subject.settings, workshop.device),
     ]
 
 
@@ -176,7 +178,7 @@ def _cut(workshop: Workshop, name: str, criterion: str, work: Callable[[Path], N
     )
 
 
-def _measuring(run: Path, settings: StudySettings) -> list[Stage]:
+def _measuring(run: Path, settings: StudySettings, device: torch.device) -> list[Stage]:
     networks = rows(settings)
     made = tuple(stage for stage, _ in networks.values())
 
@@ -196,7 +198,7 @@ def _measuring(run: Path, settings: StudySettings) -> list[Stage]:
             "evaluated",
             ("data", *made),
             tuple(evaluation_file(row) for row in networks),
-            lambda folder: make_evaluations(run, folder, networks),
+            lambda folder: make_evaluations(run, folder, networks, device),
         ),
         measuring(
             "benchmark",

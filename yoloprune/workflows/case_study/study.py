@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 from yoloprune.data.images import image_channels
+from yoloprune.devices import AUTO
 from yoloprune.errors import UsageError
 from yoloprune.export.onnx import require_onnx
 from yoloprune.frontends.darknet.document import darknet
@@ -50,6 +51,7 @@ def case_study(
     allow_faulty: bool = False,
     stage: str | None = None,
     minutes: float | None = None,
+    device: str = AUTO,
     reporter: Reporter = SILENT,
     **settings: Any,
 ) -> Study:
@@ -69,7 +71,7 @@ def case_study(
         raise UsageError("`fit_heads` is for the network of `dense`: give it too")
     require_onnx()
     out = Path(out)
-    with world() as here:
+    with world(device) as here:
         before = read_subject(out)
         # Every process takes a share of a step, unless the run was begun otherwise.
         if before is None and "accumulate" not in settings and here.size > 1:
@@ -95,7 +97,8 @@ def case_study(
         )
         told = reporter if here.is_first else SILENT
         clock = _Clock(minutes)
-        todo = stages(Workshop(run=out, subject=subject, train=_Trainer(here, told, clock)))
+        trainer = _Trainer(here, told, clock)
+        todo = stages(Workshop(run=out, subject=subject, train=trainer, device=here.device))
         names = [one.name for one in todo]
         if stage is not None and stage not in names:
             raise UsageError(f"stage {stage!r} is unknown (known: {', '.join(names)})")

@@ -1,0 +1,45 @@
+"""Pruned folders, verified as Python users do it."""
+
+from pathlib import Path
+
+import pytest
+
+from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.engines import agreement
+from yoloprune.errors import UsageError, VerificationError
+from yoloprune.export.interface import OnnxForm
+from yoloprune.frontends.darknet.document import model
+from yoloprune.model.initialization import random_state
+from yoloprune.workflows.models import save
+from yoloprune.workflows.prune import prune
+from yoloprune.workflows.verify import verify
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """dense.cfg, and what pruning made of it in slim/; not to be changed."""
+    root = tmp_path_factory.mktemp("pruned")
+    spec = yolov3_tiny(classes=2, width=0.0625, size=(32, 32))
+    dense = model(spec, random_state(spec), title="dense")
+    save(dense, root / "dense.cfg")
+    prune(dense, {"macs": 0.5}).save(root / "slim", onnx=OnnxForm())
+    return root
+
+
+def test_the_proof_the_file_and_an_engine(folder: Path) -> None:
+    found = verify(str(folder / "slim"), folder / "dense.cfg", engine="opencv")
+    assert found.cut.proof.exactness.passed
+    assert 0 < found.exports["slim.onnx"].relative_error < 1e-4
+    assert found.engine_error is not None and 0 < found.engine_error < 1e-4
+    shown = found.shown()
+    assert shown.summary.startswith(f"{folder / 'slim'}: verified; slim = masked dense")
+    assert any(line.startswith("OpenCV = torch: relative error") for line in shown.lines)
+    assert verify(folder / "slim", folder / "dense.cfg").engine_error is None
+
+
+def test_an_engine_that_differs_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "TOLERANCE", 1e-12)
+    with pytest.raises(VerificationError, match=r"OpenCV differs from torch by .* relative"):
+        verify(folder / "slim", folder / "dense.cfg", engine="opencv")
+    with pytest.raises(UsageError, match="'magic' is not known"):
+        verify(folder / "slim", folder / "dense.cfg", engine="magic")
