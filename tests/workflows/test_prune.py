@@ -1,7 +1,6 @@
 """Pruning: what a cut is, what it writes, and what is proven of it."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,9 @@ from yoloprune.errors import (
 )
 from yoloprune.export.interface import OnnxForm
 from yoloprune.frontends.darknet.document import darknet, model, pair
+from yoloprune.graph.edits import edit
 from yoloprune.graph.model import Model
 from yoloprune.model.initialization import random_state
-from yoloprune.pruning.surgery import surgery
 from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
@@ -178,11 +177,10 @@ def test_a_folder_that_cannot_be_filled_is_left_as_it_was(dense: Model, tmp_path
 
 def test_what_is_not_exact_is_no_cut(dense: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*arguments: Any) -> Any:
-        slim_spec, slim_state = surgery(*arguments)
-        slim_state[0] = replace(slim_state[0], bias=slim_state[0].bias + 1e-3)
-        return slim_spec, slim_state
+        graph, parameters = edit(*arguments)
+        return graph, parameters | {"layer_0.bias": parameters["layer_0.bias"] + 1e-3}
 
-    monkeypatch.setattr("yoloprune.pruning.pruner.surgery", wrong)
+    monkeypatch.setattr("yoloprune.pruning.prune.edit", wrong)
     with pytest.raises(VerificationError, match="slim against masked dense"):
         prune(dense, {"macs": 0.5})
 
