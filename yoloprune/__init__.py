@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from yoloprune.workflows.case_study.study import case_study as case_study
     from yoloprune.workflows.cut import Cut as Cut
     from yoloprune.workflows.cut import read_cut as read_cut
+    from yoloprune.workflows.data_sets import check_data as check_data
+    from yoloprune.workflows.data_sets import fit_anchors as fit_anchors
+    from yoloprune.workflows.data_sets import split_data as split_data
     from yoloprune.workflows.detect import detect as detect
     from yoloprune.workflows.evaluate import evaluate as evaluate
     from yoloprune.workflows.inspect import inspect as inspect
@@ -48,9 +51,11 @@ _HOMES = {
     "YoloPruneError": "errors",
     "benchmark": "workflows.benchmark",
     "case_study": "workflows.case_study.study",
+    "check_data": "workflows.data_sets",
     "detect": "workflows.detect",
     "evaluate": "workflows.evaluate",
     "finetune": "workflows.train",
+    "fit_anchors": "workflows.data_sets",
     "initial_model": "workflows.train",
     "inspect": "workflows.inspect",
     "iterate": "workflows.iterate",
@@ -60,6 +65,7 @@ _HOMES = {
     "recover": "workflows.recover",
     "save": "workflows.models",
     "sparsify": "workflows.sparsify",
+    "split_data": "workflows.data_sets",
     "sweep": "workflows.sweep",
     "train": "workflows.train",
     "verify": "workflows.verify",
