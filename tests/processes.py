@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -54,9 +54,28 @@ class Outcome:
 
 def outcome(work: Callable[..., object], *arguments: object) -> Outcome:
     """What comes of a process that does this afresh, as `begun` has it."""
-    with NamedTemporaryFile("r") as out, NamedTemporaryFile("r") as err:
-        code = ended(begun(_with_output, out.name, err.name, work, arguments))
-        return Outcome(returncode=code, stdout=out.read(), stderr=err.read())
+    (found,) = _outcomes([(work, arguments)])
+    return found
+
+
+def in_ranks(count: int, work: Callable[..., object], *arguments: object) -> list[Outcome]:
+    """What comes of so many processes that do this together, as if torchrun had started them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return _outcomes([(_as_rank, (rank, count, port, work, arguments)) for rank in range(count)])
+
+
+def _outcomes(jobs: Sequence[tuple[Callable[..., object], Sequence[object]]]) -> list[Outcome]:
+    with ExitStack() as stack:
+        team = []
+        for work, arguments in jobs:
+            out, err = (stack.enter_context(NamedTemporaryFile("r")) for _ in range(2))
+            team.append((begun(_with_output, out.name, err.name, work, arguments), out, err))
+        return [
+            Outcome(returncode=ended(process), stdout=out.read(), stderr=err.read())
+            for process, out, err in team
+        ]
 
 
 def _with_output(
@@ -74,15 +93,6 @@ def program(path: Path | str, *words: object) -> None:
         runpy.run_path(str(path), run_name="__main__")
     else:
         runpy.run_module(path, run_name="__main__", alter_sys=True)
-
-
-def in_ranks(count: int, work: Callable[..., object], *arguments: object) -> list[int | None]:
-    """How so many processes end that do this together, as if torchrun had started them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    team = [begun(_as_rank, rank, count, port, work, arguments) for rank in range(count)]
-    return [ended(process) for process in team]
 
 
 def _as_rank(
