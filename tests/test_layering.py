@@ -27,6 +27,7 @@ LEVELS = {
     "pruning.groups": 2,
     "pruning.measures": 2,
     "pruning.budget": 2,
+    "pruning.choices": 0,
     "pruning.plan": 2,
     "pruning.solve": 2,
     "pruning.layers": 2,

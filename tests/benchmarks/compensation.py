@@ -19,9 +19,10 @@ from tests.pruning.plans import with_carriers, with_dead_channels
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.model.initialization import random_state
+from yoloprune.pruning.choices import Compensation
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.plan import Budget, Compensation, PruningPlan
+from yoloprune.pruning.plan import Budget, PruningPlan
 from yoloprune.pruning.verification import compare, head_maps, random_images
 
 

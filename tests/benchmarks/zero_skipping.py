@@ -29,7 +29,7 @@ from yoloprune.engines.benchmark import (
 from yoloprune.engines.zero_skipping import SparseNetwork
 from yoloprune.frontends.darknet.document import model
 from yoloprune.model.initialization import random_state
-from yoloprune.pruning.solve import Scope
+from yoloprune.pruning.choices import Scope
 from yoloprune.sparsity.masks import MaskSettings, Pattern, apply_masks, magnitude_masks
 from yoloprune.sparsity.storage import pack
 

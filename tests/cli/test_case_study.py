@@ -39,7 +39,7 @@ def test_options_reach_the_workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "fit_heads": True, "train_split": None, "val_split": None, "allow_faulty": False,
             "stage": "dense", "minutes": 5.0, "epochs": 7, "criterion": "bn-scale",
             "sparsity": 0.25, "sparsity_epochs": 3, "decoded": False,
-            "controls": ["random", "scratch"],
+            "controls": ["random", "scratch"], "device": "auto",
         },
     )  # fmt: skip
     assert json.loads(run(*command, "--json").stdout)["rows"]

@@ -63,7 +63,7 @@ def test_init_is_seeded(pair: "Pair", tmp_path: Path) -> None:
 
 def test_inspect_shows_layers_groups_and_reasons(pair: "Pair") -> None:
     result = run("inspect", pair.cfg)
-    assert "read by layer 16 [yolo]" in result.stdout
+    assert "network output head_16" in result.stdout
     assert "11 prunable groups, 0 of them coupled, 2 frozen" in result.stdout
 
 

@@ -37,13 +37,13 @@ def test_options_reach_the_plan_and_all_is_printed(pair: "Pair", tmp_path: Path)
     assert f"wrote {out}/: {', '.join(sorted(FILES, key=NAMES.index))}" in result.stdout
     plan = json.loads((out / "plan.json").read_text())
     assert plan["budget"] == {
-        "keep_macs": 0.6, "keep_params": None, "keep_channels": 0.9, "min_channels": 3,
-        "multiple_of": 4, "max_layer_cut": 0.9,
+        "limits": {"macs": 0.6, "channels": 0.9}, "min_channels": 3, "multiple_of": 4,
+        "max_layer_cut": 0.9,
     }  # fmt: skip
     assert (plan["criterion"], plan["compensation"]) == ("fpgm", "fold")
     report = json.loads((out / "report.json").read_text())
     assert report["settings"]["scope"] == "layer" and report["settings"]["seed"] == 5
-    assert report["made_by"].startswith("yoloprune ")
+    assert report["made_by"].startswith("yoloprune")
     assert json.loads(run(*command, "--json").stdout) == report
     quiet = run(*command, "--quiet")
     assert len(quiet.stdout.splitlines()) == 1 and quiet.stderr == ""

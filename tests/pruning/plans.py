@@ -7,9 +7,10 @@ import numpy as np
 from torch import Tensor
 
 from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.choices import Compensation
 from yoloprune.pruning.groups import DependencyGraph
 from yoloprune.pruning.layers import as_kernel, by_filter, layers_of
-from yoloprune.pruning.plan import Compensation, PruningPlan
+from yoloprune.pruning.plan import PruningPlan
 
 
 def random_plan(graph: DependencyGraph, seed: int) -> PruningPlan:

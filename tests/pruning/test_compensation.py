@@ -22,9 +22,9 @@ from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.zoo import yolov3
 from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.pruning.choices import Compensation
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.plan import Compensation
 from yoloprune.pruning.prove import TOLERANCE
 
 # [reorg] interleaves the constants of neighbouring channels in space: not a constant any more.

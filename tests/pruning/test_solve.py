@@ -17,10 +17,11 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.zoo import yolov3, yolov3_tiny
 from yoloprune.errors import PlanError
 from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.groups import DependencyGraph
 from yoloprune.pruning.measures import MEASURES, Meter, Remaining
-from yoloprune.pruning.plan import Compensation, PruningPlan, check_plan
-from yoloprune.pruning.solve import Scope, Scores, coarsest, comparable, solve
+from yoloprune.pruning.plan import PruningPlan, check_plan
+from yoloprune.pruning.solve import Scores, coarsest, comparable, solve
 
 TINY = yolov3_tiny(classes=1, width=0.25, size=(64, 64))
 

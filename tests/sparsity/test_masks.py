@@ -12,7 +12,7 @@ from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.state import ConvParameters
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError, UsageError
-from yoloprune.pruning.solve import Scope
+from yoloprune.pruning.choices import Scope
 from yoloprune.sparsity.mask_file import read_masks, write_masks
 from yoloprune.sparsity.masks import (
     MaskSettings,

@@ -14,7 +14,7 @@ from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import WeightsError
-from yoloprune.pruning.solve import Scope
+from yoloprune.pruning.choices import Scope
 from yoloprune.sparsity.masks import MaskSettings, apply_masks, magnitude_masks
 from yoloprune.sparsity.storage import pack, read_packed, unpack, write_packed
 

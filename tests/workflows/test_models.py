@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import yolov3_tiny
@@ -84,8 +85,8 @@ def test_a_cfg_alone_needs_its_weights_beside_it(tmp_path: Path) -> None:
 def test_a_model_is_shown_in_a_line(tmp_path: Path) -> None:
     model = load(write_pair(tmp_path, "net"))
     assert str(model).startswith("net: batchx3x64x64 input, ")
-    numbers = sum(array.numel() for array in model.parameters.values())
-    assert f"{numbers:,} numbers in {len(model.parameters)} parameters" in repr(model)
+    total = cost(SPEC)
+    assert f"{total.params:,} parameters, {total.macs:,} MACs" in repr(model)
     assert "\n" not in str(model) and len(str(model)) < 110
     document = DarknetDocument(spec=SPEC, title="<b>")
     odd = Model(graph=model.graph, parameters=model.parameters, document=document)

@@ -9,7 +9,7 @@ from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError
 from yoloprune.frontends.darknet.document import model
 from yoloprune.model.initialization import random_state
-from yoloprune.pruning.solve import Scope
+from yoloprune.pruning.choices import Scope
 from yoloprune.reporter import SILENT
 from yoloprune.workflows.models import load
 from yoloprune.workflows.schedule import step_targets

@@ -36,8 +36,8 @@ from yoloprune.cli.sparsify import excluded
 from yoloprune.cli.training import asked_size, training_errors
 from yoloprune.devices import AUTO
 from yoloprune.errors import UsageError
+from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
-from yoloprune.pruning.solve import Scope
 from yoloprune.sparsity.masks import Pattern
 from yoloprune.training.config import STEP
 from yoloprune.training.peers import is_first

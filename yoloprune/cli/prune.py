@@ -23,11 +23,10 @@ from yoloprune.export.interface import OnnxForm, decodes
 from yoloprune.export.onnx import require_onnx
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
+from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.plan import Compensation
 from yoloprune.pruning.recover.network import Recovery
 from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
-from yoloprune.pruning.solve import Scope
 from yoloprune.pruning.torch_pruning_check import CrossCheck, cross_check
 from yoloprune.report.pruning import cross_check_lines, opinion_line
 from yoloprune.reporter import Reporter

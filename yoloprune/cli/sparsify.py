@@ -11,7 +11,7 @@ from yoloprune.cli.options import CfgPath, Exclude, Json, NetworkWords, Quiet
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.errors import UsageError
-from yoloprune.pruning.solve import Scope
+from yoloprune.pruning.choices import Scope
 from yoloprune.report.shown import Shown
 from yoloprune.sparsity.masks import Pattern
 from yoloprune.sparsity.storage import read_packed

@@ -19,9 +19,8 @@ from yoloprune.cli.options import (
 )
 from yoloprune.devices import AUTO
 from yoloprune.errors import UsageError
-from yoloprune.pruning.plan import Compensation
+from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
-from yoloprune.pruning.solve import Scope
 from yoloprune.workflows.defaults import PRUNING, SWEEP
 from yoloprune.workflows.sweep import sweep as sweep_network
 

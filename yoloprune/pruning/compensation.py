@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloprune.graph.operators.operator import integers
+from yoloprune.pruning.choices import Compensation
 from yoloprune.pruning.constants import constants, emitted
 from yoloprune.pruning.groups import DependencyGraph
 from yoloprune.pruning.layers import (
@@ -36,7 +37,7 @@ from yoloprune.pruning.layers import (
     by_filter,
     layers_of,
 )
-from yoloprune.pruning.plan import Compensation, PruningPlan, check_plan
+from yoloprune.pruning.plan import PruningPlan, check_plan
 
 SMALLEST_CARRIER = 1e-3
 """A carrier that arrives smaller than this would need huge kernels; its consumer is folded."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
@@ -12,18 +11,11 @@ from yoloprune.documents import read_document
 from yoloprune.errors import PlanError
 from yoloprune.files import write_json
 from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.choices import Compensation
 from yoloprune.pruning.groups import DependencyGraph, named
 
 KeepIndices = tuple[int, ...]
 """Channel numbers of a group that stay, ascending."""
-
-
-class Compensation(StrEnum):
-    """What happens to the constants of removed channels (see `compensation.py`)."""
-
-    NONE = "none"
-    FOLD = "fold"
-    CARRIER = "carrier"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,13 +10,14 @@ from torch import Tensor
 from yoloprune.graph.edits import Edits, edit
 from yoloprune.graph.graph import Graph
 from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import DependencyGraph, analyze
-from yoloprune.pruning.plan import Compensation, PruningPlan, check_plan
+from yoloprune.pruning.plan import PruningPlan, check_plan
 from yoloprune.pruning.prove import Exactness, dense_outputs, exactness, outputs, require
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA, criterion_named, score
-from yoloprune.pruning.solve import Scope, Scores, comparable, ranked, solve
+from yoloprune.pruning.solve import Scores, comparable, ranked, solve
 from yoloprune.pruning.verification import Verification, compare, random_images
 
 

@@ -10,16 +10,16 @@ cost falls monotonically along the queue, and bisection on the static cost model
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.errors import PlanError
 from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, named
 from yoloprune.pruning.measures import MEASURES, Meter, Remaining
-from yoloprune.pruning.plan import Compensation, KeepIndices, PruningPlan
+from yoloprune.pruning.plan import KeepIndices, PruningPlan
 
 Scores = Mapping[int, NDArray[np.float64]]
 """Importance of each channel of each prunable group, by group id."""
@@ -30,15 +30,6 @@ ROUNDINGS = (8, 4, 2, 1)
 
 Blocked convolutions (ONNX Runtime, ncnn) are slow with counts that make no multiple of 8.
 """
-
-
-class Scope(StrEnum):
-    """How channels of different groups compete."""
-
-    GLOBAL = "global"
-    """By score, normalised within each group."""
-    LAYER = "layer"
-    """By rank within their group: every group loses the same share."""
 
 
 def comparable(scores: Scores, scope: Scope) -> dict[int, NDArray[np.float64]]:

@@ -20,7 +20,7 @@ from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.darknet.weights import check_state, parameter_shapes
 from yoloprune.errors import PlanError, UsageError
-from yoloprune.pruning.solve import Scope
+from yoloprune.pruning.choices import Scope
 
 EXCLUSIONS = ("first", "heads")
 """What may be left dense: the first convolution, and those that heads read."""

@@ -5,8 +5,7 @@ Training has its own, in `training.config`.
 
 from dataclasses import dataclass
 
-from yoloprune.pruning.plan import Compensation
-from yoloprune.pruning.solve import Scope
+from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.workflows.schedule import Schedule
 
 

@@ -19,9 +19,8 @@ from yoloprune.errors import PlanError, RunError, UsageError
 from yoloprune.files import write_json
 from yoloprune.frontends.darknet.document import darknet, weights_sha256
 from yoloprune.graph.model import Model
-from yoloprune.pruning.plan import Compensation
+from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
-from yoloprune.pruning.solve import Scope
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.sparsity.masks import MaskSettings, Pattern

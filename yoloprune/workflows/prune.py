@@ -10,13 +10,13 @@ from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
 from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.measures import MEASURES
-from yoloprune.pruning.plan import Compensation
 from yoloprune.pruning.prune import check_budget
 from yoloprune.pruning.prune import prune as prune_graph
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
-from yoloprune.pruning.solve import ROUNDINGS, Scope, coarsest
+from yoloprune.pruning.solve import ROUNDINGS, coarsest
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.cut import Cut

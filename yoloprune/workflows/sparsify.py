@@ -12,7 +12,7 @@ from yoloprune.errors import UsageError
 from yoloprune.files import write_bytes, write_folder, write_json
 from yoloprune.frontends.darknet.document import darknet, model, pair
 from yoloprune.graph.model import Model
-from yoloprune.pruning.solve import Scope
+from yoloprune.pruning.choices import Scope
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.sparsity import HEADER, sparsity_report, sparsity_rows
 from yoloprune.report.table import amount, change, file_size

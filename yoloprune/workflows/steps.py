@@ -24,9 +24,9 @@ from yoloprune.frontends.darknet.document import darknet, pair
 from yoloprune.graph.model import Model
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.prune import check_budget
-from yoloprune.pruning.solve import Scope
 from yoloprune.reporter import Reporter
 from yoloprune.sparsity.mask_file import read_masks
 from yoloprune.sparsity.masks import (

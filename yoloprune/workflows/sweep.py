@@ -20,14 +20,15 @@ from yoloprune.graph.model import Model
 from yoloprune.locks import locked
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.measures import Meter
-from yoloprune.pruning.plan import Compensation, PruningPlan
+from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.prune import check_budget, rankable_scores
 from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
-from yoloprune.pruning.solve import Scope, Scores, coarsest, solve
+from yoloprune.pruning.solve import Scores, coarsest, solve
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.sweep_plot import SweepPoint, write_sweep_picture
 from yoloprune.reporter import SILENT, Reporter

@@ -31,10 +31,11 @@ from yoloprune.execution.stream import arrays_like, computed
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.graph.graph import Graph
 from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.choices import Compensation
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import DependencyGraph, analyze
 from yoloprune.pruning.layers import layers_of
-from yoloprune.pruning.plan import Compensation, PruningPlan
+from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.recover.layer import fit_kernel, recalibrated
 from yoloprune.pruning.recover.moments import gather, patches, random_positions, values_at
 from yoloprune.pruning.recover.network import Recovery, memory_needed, recover

@@ -20,10 +20,10 @@ from yoloprune.evaluation.protocols import NMS_THRESHOLD
 from yoloprune.export.interface import OnnxForm, interface, interface_lines
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.model.network import Network
+from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import read_plan
 from yoloprune.pruning.prune import rankable_scores
-from yoloprune.pruning.solve import Scope
 from yoloprune.report.study import (
     FINE_TUNED,
     ORIGINAL,

@@ -18,10 +18,11 @@ from yoloprune.frontends.darknet.document import darknet, model
 from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.prune import rankable_scores
-from yoloprune.pruning.solve import Scope, solve
+from yoloprune.pruning.solve import solve
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.heads import fit_heads
 from yoloprune.training.run_folder import CHECKPOINT, read_network, write_network

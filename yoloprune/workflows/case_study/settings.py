@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from yoloprune.errors import UsageError
-from yoloprune.pruning.plan import Compensation
+from yoloprune.pruning.choices import Compensation
 from yoloprune.pruning.score.on_weights import criterion_named
 from yoloprune.training.config import FINETUNE, TRAIN, ImageSize, Precision, TrainingConfig
 from yoloprune.workflows.defaults import PRUNING

@@ -1,0 +1,20 @@
+"""What a user can choose between; torch is not loaded for that."""
+
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """How channels of different groups compete."""
+
+    GLOBAL = "global"
+    """By score, normalised within each group."""
+    LAYER = "layer"
+    """By rank within their group: every group loses the same share."""
+
+
+class Compensation(StrEnum):
+    """What happens to the constants of removed channels (see `compensation.py`)."""
+
+    NONE = "none"
+    FOLD = "fold"
+    CARRIER = "carrier"
