@@ -35,6 +35,7 @@ def source(model: Model) -> str:
 def test_what_is_read_is_written_back(tmp_path: Path) -> None:
     cfg = write_pair(tmp_path, "net")
     cfg.with_suffix(".names").write_text("left\nright\n")
+    write_weights(cfg.with_suffix(".weights"), SPEC, STATE, seen=32_013_312)
     model = load(str(cfg), str(cfg.with_suffix(".weights")))
     assert model.document.names == ("left", "right")
     save(model, tmp_path / "new" / "copy.cfg")

@@ -55,11 +55,15 @@ def parameter_shapes(spec: NetworkSpec) -> dict[int, dict[str, tuple[int, ...]]]
 
 
 def read_header(
-    data: bytes | bytearray, path: Path, lengths: Collection[int] = ()
+    data: bytes | bytearray,
+    path: Path,
+    lengths: Collection[int] = (),
+    length: int | None = None,
 ) -> WeightsHeader:
     """Decode the header at the start of a file's bytes.
 
-    `lengths` are the numbers of bytes that may follow it. Where they do not follow darknet's own
+    `lengths` are the numbers of bytes that may follow it, in a file of `length` bytes (those that
+    are given, if it is None). Where they do not follow darknet's own
     header but one of five int32 with version 0.0.0, or of five int64, it is that.
     """
     if len(data) < 16:
@@ -74,10 +78,11 @@ def read_header(
         raise WeightsError(f"{path}: only {len(data)} bytes: not a darknet .weights file")
     (seen,) = struct.unpack_from("<q" if long_seen else "<i", data, 12)
     size = 20 if long_seen else 16
-    if lengths and len(data) - size not in lengths:
+    whole = len(data) if length is None else length
+    if lengths and whole - size not in lengths:
         # In five int64 every second int32 is 0, so their version begins with 0.0 for darknet.
         for size_of_five, layout, most in ((20, "<4i", 0), (40, "<4q", 999)):
-            if len(data) - size_of_five in lengths:
+            if whole - size_of_five in lengths:
                 *version, count = struct.unpack_from(layout, data)
                 if all(0 <= part <= most for part in version):
                     return WeightsHeader(
@@ -126,6 +131,14 @@ def read_weights(
         note = f" (with the header of 16 bytes that version {version} has)" if old else ""
         raise WeightsError(f"{path}: {problem}{note}") from None
     return state
+
+
+def read_seen(path: Path, spec: NetworkSpec) -> int:
+    """How many training images the weights of a network have seen, by their file's header."""
+    with path.open("rb") as file:
+        data = file.read(_LONGEST_HEADER)
+    lengths = {sum(map(_byte_count, parameter_shapes(spec).values()))}
+    return read_header(data, path, lengths, plain_size(path)).seen
 
 
 def write_weights(path: Path, spec: NetworkSpec, state: State, *, seen: int = 0) -> None:

@@ -6,7 +6,7 @@ from yoloprune.darknet.cfg import read_cfg_text
 from yoloprune.darknet.foreign import refuse_foreign
 from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.weights import read_weights
+from yoloprune.darknet.weights import read_seen, read_weights
 from yoloprune.data.names import fitting_names
 from yoloprune.errors import UsageError, WeightsError
 from yoloprune.frontends.darknet.document import model
@@ -38,6 +38,7 @@ def load(path: str | Path, weights: str | Path | None = None) -> Model:
         read_weights(weights, spec),
         title=title(path),
         names=names_beside(path, spec),
+        seen=read_seen(weights, spec),
         source=(path, weights),
     )
 

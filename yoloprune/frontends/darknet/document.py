@@ -24,12 +24,14 @@ from yoloprune.graph.model import Model
 class DarknetDocument:
     """The sections of a cfg, and what else stands in and beside the files of a network.
 
-    `source` are the .cfg and .weights that it was read from, or None for one that was made.
+    `seen` is how many training images its weights have seen. `source` are the .cfg and .weights
+    that it was read from, or None for one that was made.
     """
 
     spec: NetworkSpec
     title: str
     names: tuple[str, ...] | None = None
+    seen: int = 0
     source: tuple[Path, Path] | None = None
 
     def applied(self, edits: Edits) -> "DarknetDocument":
@@ -41,7 +43,7 @@ class DarknetDocument:
         """Write `path`, a .cfg, the .weights beside it, and .names where the classes have names."""
         if path.suffix.lower() != ".cfg":
             raise UsageError(f"{path}: a Darknet network is written as a .cfg: name one")
-        write_weights(path.with_suffix(".weights"), self.spec, state(parameters))
+        write_weights(path.with_suffix(".weights"), self.spec, state(parameters), seen=self.seen)
         if self.names is not None:
             write_text(path.with_suffix(".names"), names_text(self.names))
         write_cfg(path, self.spec)
@@ -53,10 +55,11 @@ def model(
     *,
     title: str,
     names: tuple[str, ...] | None = None,
+    seen: int = 0,
     source: tuple[Path, Path] | None = None,
 ) -> Model:
     """A network that is there already as a model; its arrays are shared, not copied."""
-    document = DarknetDocument(spec=spec, title=title, names=names, source=source)
+    document = DarknetDocument(spec=spec, title=title, names=names, seen=seen, source=source)
     return Model(graph=lower(spec), parameters=parameters(arrays), document=document)
 
 
