@@ -11,7 +11,8 @@ from yoloprune.frontends.darknet.document import darknet, model
 from yoloprune.graph.model import Model
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.prune import prune
-from yoloprune.workflows.schedule import Schedule, follow, step_targets
+from yoloprune.workflows.choices import Schedule
+from yoloprune.workflows.schedule import follow, step_targets
 
 SPEC = yolov3_tiny(classes=1, width=0.25, size=(64, 64))
 DENSE = model(SPEC, random_state(SPEC, 1, torch.float32), title="dense")

@@ -41,9 +41,9 @@ from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
 from yoloprune.sparsity.masks import Pattern
 from yoloprune.training.config import STEP
 from yoloprune.training.peers import is_first
+from yoloprune.workflows.choices import Schedule
 from yoloprune.workflows.defaults import ITERATION, PRUNING
 from yoloprune.workflows.iterate import iterate as iterate_network
-from yoloprune.workflows.schedule import Schedule
 from yoloprune.workflows.training_data import TrainingSource
 
 

@@ -6,7 +6,7 @@ Training has its own, in `training.config`.
 from dataclasses import dataclass
 
 from yoloprune.pruning.choices import Compensation, Scope
-from yoloprune.workflows.schedule import Schedule
+from yoloprune.workflows.choices import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,25 +8,14 @@ pruning, fine-tuning and evaluating mean comes in as functions, and so does what
 import math
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TypeAlias
 
 from yoloprune.errors import UsageError
 from yoloprune.graph.model import Model
+from yoloprune.workflows.choices import Schedule
 
 SCHEDULE = "schedule.json"
 """File of a run that says what it was started with."""
-
-
-class Schedule(StrEnum):
-    """How much goes with each step.
-
-    `LINEAR`: equal shares of the dense network. `CUBIC`: much at first, little at the end, in as
-    many steps (M. Zhu and S. Gupta, "To prune, or not to prune", 2017).
-    """
-
-    LINEAR = "linear"
-    CUBIC = "cubic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
