@@ -27,13 +27,12 @@ from yoloprune.sparsity.masks import MaskSettings, Pattern
 from yoloprune.training.config import STEP
 from yoloprune.training.distributed import world
 from yoloprune.training.run_folder import CHECKPOINT
-from yoloprune.workflows.choices import chosen
+from yoloprune.workflows.choices import Schedule, chosen
 from yoloprune.workflows.defaults import ITERATION, PRUNING
 from yoloprune.workflows.models import opened
 from yoloprune.workflows.prune import rounded
 from yoloprune.workflows.schedule import (
     SCHEDULE,
-    Schedule,
     ScheduledNetwork,
     follow,
     step_targets,
