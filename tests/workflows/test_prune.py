@@ -56,7 +56,7 @@ def test_a_cut_writes_a_slim_pair_a_plan_and_reports(dense: Model, tmp_path: Pat
     assert report["slim"]["verification"]["relative_error"] <= 1e-12
     layers = json.loads((out / "plan.json").read_text())["layers"]
     for conv in slim.convs:
-        assert len(layers[str(conv.index)]["keep"]) == conv.filters
+        assert len(layers[f"layer_{conv.index}.conv"]["keep"]) == conv.filters
     assert "| Slim |" in (out / "report.md").read_text()
 
 

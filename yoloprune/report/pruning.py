@@ -7,6 +7,7 @@ from typing import Any
 from yoloprune.darknet.cost import Cost, cost
 from yoloprune.darknet.spec import Conv, NetworkSpec
 from yoloprune.pruning.plan import PruningPlan
+from yoloprune.pruning.prove import Exactness
 from yoloprune.pruning.prune import Proof
 from yoloprune.pruning.torch_pruning_check import CrossCheck
 from yoloprune.pruning.verification import Verification
@@ -31,7 +32,7 @@ def pruning_report(
     """
     report = {
         "dense": _cost_figures(cost(dense)) | {"verification": _errors(proof.change)},
-        "slim": _cost_figures(cost(slim)) | {"verification": asdict(proof.exactness)},
+        "slim": _cost_figures(cost(slim)) | {"verification": _exactness(proof.exactness)},
         "made_by": made_by,
         "settings": dict(settings),
         "layers": channels_by_layer(dense, slim),
@@ -157,6 +158,11 @@ def onnx_markdown(lines: Sequence[str]) -> str:
 
 def _made_by(command: str | None) -> str:
     return "" if command is None else f"Made by `{command}`.\n\n"
+
+
+def _exactness(found: Exactness) -> dict[str, Any]:
+    """What the proof found; it ran in float64."""
+    return asdict(found) | {"dtype": "float64", "passed": found.passed}
 
 
 def _errors(measured: Verification) -> dict[str, Any]:

@@ -26,8 +26,8 @@ from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.lower import lower
 from yoloprune.model.network import Network
 from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.prove import Exactness
 from yoloprune.pruning.torch_pruning_check import cross_check
-from yoloprune.pruning.verification import Verification
 from yoloprune.report.study import Accuracy, Check
 from yoloprune.training.run_folder import read_network, write_network
 from yoloprune.workflows.case_study.data import read_study_data
@@ -68,7 +68,7 @@ class _Latencies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Slim:
-    verification: Verification
+    verification: Exactness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +135,7 @@ def make_export(run: Path, folder: Path, *, decoded: bool = True) -> None:
             statement="The pruned network equals the dense one with the removed channels silenced",
             relative_error=exactness.relative_error,
             allowed=exactness.tolerance,
-            basis=f"{exactness.dtype}, seeded noise",
+            basis="float64, seeded noise",
         ),
         Check(
             statement="slim.onnx in ONNX Runtime gives what torch gives",
