@@ -46,8 +46,9 @@ from yoloprune.data.read import read_dataset, read_raw
 from yoloprune.data.text_files import read_names
 from yoloprune.data.vgg_hand import is_original, read_hand_corners
 from yoloprune.files import file_sha256
-from yoloprune.pruning.budget import Scope
-from yoloprune.pruning.groups import analyse
+from yoloprune.frontends.darknet.lower import lower
+from yoloprune.pruning.choices import Scope
+from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import read_plan
 from yoloprune.report.markdown import report_json, report_markdown
 from yoloprune.report.study import TrainingLog
@@ -101,7 +102,7 @@ def _cfg(root: Path) -> Kind:
         cost(spec)
         parameter_shapes(spec)
         if len(spec.layers) < 300:
-            analyse(spec)
+            analyze(lower(spec))
 
     path = root / "net.cfg"
     tiny = architectures.yolov4_tiny(classes=2, width=0.0625, size=(64, 64))
@@ -365,7 +366,7 @@ def _slim(root: Path) -> Path:
     cut = prune(load(root / "dense.cfg"), {"macs": 0.5}, multiple_of=1)
     fit = {"before": 1.0, "after": 0.5, "samples": 9, "unknowns": 3, "images_needed": 1}
     recovery = {
-        "method": "reconstruct", "images": 3, "files": ["a"], "layers": {"0": fit},
+        "method": "reconstruct", "images": 3, "files": ["a"], "layers": {"layer_0.conv": fit},
         "heads": {"images": 3, "unseen": True, "before": [1.0], "after": [0.5]},
     }  # fmt: skip
     write_cut(root, replace(cut, recovery=recovery))
@@ -374,7 +375,7 @@ def _slim(root: Path) -> Path:
 
 def _slim_file(root: Path, name: str) -> Kind:
     path = _slim(root) / name
-    graph = analyse(SPEC)
+    graph = analyze(lower(SPEC))
 
     def read() -> None:
         read_plan(root / "plan.json", graph)

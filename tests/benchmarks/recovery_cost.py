@@ -9,28 +9,31 @@ import sys
 import time
 
 import torch
-from yoloprune.pruning.importance import CRITERIA, score
-from yoloprune.pruning.reconstruction import memory_needed, recover
-from yoloprune.pruning.surgery import surgery
 
 from yoloprune.darknet.zoo import yolov3
+from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.graph.edits import edit
 from yoloprune.model.initialization import random_state
-from yoloprune.pruning.budget import Scope, comparable, solve
-from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.plan import Budget
+from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.choices import Scope
+from yoloprune.pruning.cut import cut
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.prune import rankable_scores
+from yoloprune.pruning.recover.network import memory_needed, recover
+from yoloprune.pruning.solve import solve
 
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 64
     spec = yolov3(classes=1)
-    state, graph = random_state(spec), analyse(spec)
-    scores = comparable(score(graph, state, CRITERIA["l2"]), Scope.GLOBAL)
-    plan = solve(graph, scores, Budget(keep_macs=0.5), criterion="l2")
-    slim_spec, slim_state = surgery(spec, state, plan)
+    arrays, graph = parameters(random_state(spec)), analyze(lower(spec))
+    scores = rankable_scores(graph, arrays, "l2", Scope.GLOBAL)
+    plan = solve(graph, scores, Budget(limits={"macs": 0.5}), criterion="l2")
+    slim = edit(graph.graph, arrays, cut(graph, plan))
     images = torch.rand(count, 3, 416, 416)
-    print(f"{count} images: {memory_needed(spec, slim_spec, count) / 1e9:.2f} GB estimated")
+    print(f"{count} images: {memory_needed(graph, slim[0], count) / 1e9:.2f} GB estimated")
     wall, processor = time.perf_counter(), time.process_time()
-    recover(spec, state, plan, slim_spec, slim_state, images)
+    recover(graph, arrays, plan, slim, images)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(

@@ -2,7 +2,7 @@
 
 Prunes to a share of the MACs, writes slim and masked dense pairs, and runs both in OpenCV's Darknet
 importer, and slim in ONNX Runtime.
-Usage: python tests/benchmarks/slim_in_opencv.py CFG WEIGHTS [KEEP_MACS]
+Usage: python -m tests.benchmarks.slim_in_opencv CFG WEIGHTS [KEEP_MACS]
 """
 
 import sys
@@ -12,14 +12,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnxruntime
-from yoloprune.pruning.pruner import prune
 
+from tests.pruning.darknet import pruned_pair
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.export.onnx import export_onnx
-from yoloprune.pruning.plan import Budget
-from yoloprune.pruning.verification import masked_state, random_images
 
 
 def opencv_heads(cfg: Path, weights: Path, images: np.ndarray) -> list[np.ndarray]:
@@ -38,17 +36,16 @@ def main() -> None:
     share = float(sys.argv[3]) if len(sys.argv) > 3 else 0.5
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
-    pruned = prune(spec, state, budget=Budget(keep_macs=share))
-    images = random_images(spec).float().numpy()
+    pruned = pruned_pair(spec, state, share)
+    images = np.random.default_rng(0).random((1, *spec.input_shape)).astype(np.float32)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_cfg(folder / "masked.cfg", spec)
-        masked = masked_state(spec, state, pruned.plan)
-        write_weights(folder / "masked.weights", spec, masked)
+        write_weights(folder / "masked.weights", spec, pruned.masked)
         write_cfg(folder / "slim.cfg", pruned.spec)
         write_weights(folder / "slim.weights", pruned.spec, pruned.state)
         export_onnx(pruned.spec, pruned.state, folder / "slim.onnx")
-        export_onnx(spec, masked, folder / "masked.onnx")
+        export_onnx(spec, pruned.masked, folder / "masked.onnx")
         expected = opencv_heads(folder / "masked.cfg", folder / "masked.weights", images)
         slim = opencv_heads(folder / "slim.cfg", folder / "slim.weights", images)
         slim_onnx, masked_onnx = (

@@ -11,16 +11,19 @@ import sys
 import time
 
 import torch
-from yoloprune.pruning.importance import l2, score
-from yoloprune.pruning.surgery import surgery
 
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.zoo import yolov3
+from yoloprune.frontends.darknet.edits import applied
+from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.graph.edits import edit
 from yoloprune.model.initialization import random_state
 from yoloprune.model.network import Network
-from yoloprune.pruning.budget import normalised, solve
-from yoloprune.pruning.groups import analyse
-from yoloprune.pruning.plan import Budget
+from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.cut import cut
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.score.on_weights import l2, score
+from yoloprune.pruning.solve import normalised, solve
 
 KEEP_MACS = 0.3
 SPEC = yolov3(classes=1)
@@ -31,27 +34,28 @@ def peak_gigabytes() -> float:
 
 
 def ours() -> dict[str, float]:
-    state = random_state(SPEC)
+    arrays, network = parameters(random_state(SPEC)), lower(SPEC)
     loaded = peak_gigabytes()
-    analyse(SPEC)  # The first call pays for numpy's own lazy imports.
+    analyze(network)  # The first call pays for numpy's own lazy imports.
     start = time.perf_counter()
-    graph = analyse(SPEC)
-    analysed = time.perf_counter()
-    scores = normalised(score(graph, state, l2))
+    graph = analyze(network)
+    analyzed = time.perf_counter()
+    scores = normalised(score(graph, arrays, l2))
     scored = time.perf_counter()
-    plan = solve(graph, scores, Budget(keep_macs=KEEP_MACS), criterion="l2")
+    plan = solve(graph, scores, Budget(limits={"macs": KEEP_MACS}), criterion="l2")
     planned = time.perf_counter()
-    slim_spec, _ = surgery(SPEC, state, plan)
+    edits = cut(graph, plan)
+    edit(network, arrays, edits)
     done = time.perf_counter()
     return {
-        "analysis (ms)": 1e3 * (analysed - start),
-        "scoring (s)": scored - analysed,
+        "analysis (ms)": 1e3 * (analyzed - start),
+        "scoring (s)": scored - analyzed,
         "plan (s)": planned - scored,
         "surgery (s)": done - planned,
-        "scoring + plan + surgery (s)": done - analysed,
+        "scoring + plan + surgery (s)": done - analyzed,
         "peak, weights loaded (GB)": loaded,
         "peak (GB)": peak_gigabytes(),
-        "MACs kept": cost(slim_spec).macs / cost(SPEC).macs,
+        "MACs kept": cost(applied(SPEC, edits)).macs / cost(SPEC).macs,
     }
 
 
