@@ -9,17 +9,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from tests.pruning.darknet import dependencies, slim_spec
+from tests.pruning.networks import slim_of
 from tests.pruning.plans import with_carriers, with_dead_channels
+from yoloprune.darknet.cost import cost
 from yoloprune.darknet.zoo import yolov3
-from yoloprune.frontends.darknet.lower import lower, parameters
-from yoloprune.graph.edits import edit
+from yoloprune.frontends.darknet.lower import parameters
 from yoloprune.model.initialization import random_state
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Compensation
 from yoloprune.pruning.compensation import compensate
-from yoloprune.pruning.cut import cut
-from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.measures import Meter
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.prove import outputs
 from yoloprune.pruning.verification import compare, random_images
@@ -27,8 +26,7 @@ from yoloprune.pruning.verification import compare, random_images
 
 def main() -> None:
     spec = yolov3(classes=1)
-    graph = analyze(lower(spec))
-    meter = Meter(graph)
+    graph = dependencies(spec)
     generator = np.random.default_rng(0)
     keep = {
         group.id: tuple(sorted(generator.permutation(group.size)[group.size // 2 :].tolist()))
@@ -43,9 +41,9 @@ def main() -> None:
     dense = outputs(graph.graph, arrays, images)
     for method in Compensation:
         plan = carried if method is Compensation.CARRIER else replace(half, compensation=method)
-        slim = edit(graph.graph, compensate(graph, arrays, plan), cut(graph, plan))
+        slim = slim_of(graph, compensate(graph, arrays, plan), plan)
         error = compare(outputs(*slim, images), dense)
-        kept = meter.remaining(graph.kept(plan.keep)).macs / meter.remaining(graph.kept({})).macs
+        kept = cost(slim_spec(spec, plan)).macs / cost(spec).macs
         print(f"{method.value:8} relative error {error.relative_error:.3g} at {kept:.4f} of MACs")
 
 

@@ -366,7 +366,7 @@ def _slim(root: Path) -> Path:
     cut = prune(load(root / "dense.cfg"), {"macs": 0.5}, multiple_of=1)
     fit = {"before": 1.0, "after": 0.5, "samples": 9, "unknowns": 3, "images_needed": 1}
     recovery = {
-        "method": "reconstruct", "images": 3, "files": ["a"], "layers": {"layer_0.conv": fit},
+        "method": "reconstruct", "images": 3, "files": ["a"], "layers": {"0": fit},
         "heads": {"images": 3, "unseen": True, "before": [1.0], "after": [0.5]},
     }  # fmt: skip
     write_cut(root, replace(cut, recovery=recovery))

@@ -1,19 +1,16 @@
-"""Law 2 on many random networks: slim equals masked dense in float64, both ways of masking.
+"""Law 2 on many random Darknet networks: slim equals masked dense in float64, both ways of masking.
 
-Usage: python tests/benchmarks/random_graphs.py [N]
+Usage: python -m tests.benchmarks.random_graphs [N]
 """
 
 import sys
 import time
-from pathlib import Path
 
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-from tests.pruning.test_surgery import check_slim_equals_masked
+from tests.pruning.test_cut import check_slim_equals_masked
 from tests.random_networks import network_specs
 from yoloprune.darknet.spec import NetworkSpec
 

@@ -10,32 +10,32 @@ import resource
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch_pruning as tp
 
+from yoloprune.darknet.parser import read_cfg
 from yoloprune.darknet.spec import NetworkSpec, class_count
+from yoloprune.darknet.weights import read_weights
 from yoloprune.data.calibration import Calibration, read_calibration
 from yoloprune.data.dataset import Dataset, LabelledImage
 from yoloprune.data.read import read_objects
 from yoloprune.data.text_files import read_image_list
 from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
-from yoloprune.frontends.darknet.document import darknet, layer_of, pair
+from yoloprune.frontends.darknet.document import layer_of, model, pair
 from yoloprune.graph.model import Model
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import DependencyGraph, analyze
-from yoloprune.pruning.plan import PruningPlan
-from yoloprune.pruning.prune import rankable_scores
 from yoloprune.pruning.recover.network import Recovery, recover
-from yoloprune.pruning.score.on_weights import CRITERIA
-from yoloprune.pruning.solve import Scores, solve
-from yoloprune.workflows.models import load
+from yoloprune.pruning.score.on_weights import CRITERIA, score
+from yoloprune.pruning.solve import Scores, comparable, solve
 from yoloprune.workflows.scores import scores_on_images
 
 IMAGES = 64
@@ -45,15 +45,16 @@ SHARES = (0.9, 0.8, 0.7, 0.6, 0.5)
 
 def group_l2(graph: DependencyGraph, dense: Model) -> Scores:
     """Torch-Pruning's importance of each channel of each of our groups."""
-    network = Network.from_state(*pair(dense))
+    spec, state = pair(dense)
+    network = Network.from_state(spec, state)
     traced = tp.DependencyGraph().build_dependency(
-        network, torch.zeros(1, *darknet(dense).spec.input_shape), verbose=False
+        network, torch.zeros(1, *spec.input_shape), verbose=False
     )
     importance = tp.importance.GroupMagnitudeImportance(p=2)
     scores = {}
     for group in graph.prunable:
         producer = group.producers[0]
-        module = network.layers[str(layer_of(producer.node))].conv
+        module = network.conv(layer_of(producer.node)).conv
         everything = list(range(module.out_channels))
         found = traced.get_pruning_group(module, tp.prune_conv_out_channels, everything)
         values = importance(found).detach().double().numpy()
@@ -76,7 +77,7 @@ def scores_of(name: str, graph: DependencyGraph, dense: Model, images: Calibrati
     if name == "group-l2":
         return group_l2(graph, dense)
     if name in CRITERIA:
-        return rankable_scores(graph, dense.parameters, name, Scope.GLOBAL)
+        return comparable(score(graph, dense.parameters, CRITERIA[name]), Scope.GLOBAL)
     start = time.perf_counter()
     measured = scores_on_images(name, dense, images, seed=0)
     print(f"{name}: scored in {time.perf_counter() - start:.0f} s", flush=True)
@@ -88,8 +89,9 @@ def main() -> None:
     cfg, weights, calibration, evaluation = map(Path, sys.argv[1:5])
     names = [word for word in sys.argv[5:] if not word[0].isdigit()] or CHOSEN
     shares = [float(word) for word in sys.argv[5:] if word[0].isdigit()] or SHARES
-    dense = load(cfg, weights)
-    spec, graph = darknet(dense).spec, analyze(dense.graph)
+    spec = read_cfg(cfg)
+    dense = model(spec, read_weights(weights, spec), title="dense")
+    graph = analyze(dense.graph)
     images = read_calibration(spec, calibration, IMAGES, seed=0)
     truth = dataset(spec, evaluation)
 
@@ -104,18 +106,17 @@ def main() -> None:
         for name in names:
             plan = solve(graph, scores[name], Budget(limits={"macs": share}), criterion=name)
             slim = dense.edited(cut(graph, plan))
-
-            def recovered(network: Model, method: Recovery, plan: PruningPlan = plan) -> Model:
-                own = (network.graph, network.parameters)
-                found = recover(graph, dense.parameters, plan, own, images.images, recovery=method)
-                return replace(network, parameters=found.parameters)
-
-            recalibrated = recovered(slim, Recovery.RECALIBRATE)
+            recovered = partial(recover, graph, dense.parameters, plan, images=images.images)
+            as_pruned = slim.graph, slim.parameters
+            recalibrated = recovered(as_pruned, recovery=Recovery.RECALIBRATE)
             start = time.perf_counter()
-            fitted = recovered(slim, Recovery.RECONSTRUCT)
+            fitted = recovered(as_pruned, recovery=Recovery.RECONSTRUCT)
             seconds = time.perf_counter() - start
-            both = recovered(fitted, Recovery.RECALIBRATE)
-            found = [accuracy(network) for network in (slim, recalibrated, fitted, both)]
+            both = recovered((slim.graph, fitted.parameters), recovery=Recovery.RECALIBRATE)
+            networks = [slim]
+            for each in (recalibrated, fitted, both):
+                networks.append(replace(slim, parameters=each.parameters))
+            found = [accuracy(network) for network in networks]
             texts = " | ".join(f"{value:.3f}" for value in found)
             print(f"| {share:g} | {name} | {texts} | {seconds:.0f} |", flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -18,16 +18,16 @@ from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.prune import rankable_scores
 from yoloprune.pruning.recover.network import memory_needed, recover
-from yoloprune.pruning.solve import solve
+from yoloprune.pruning.score.on_weights import CRITERIA, score
+from yoloprune.pruning.solve import comparable, solve
 
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 64
     spec = yolov3(classes=1)
     arrays, graph = parameters(random_state(spec)), analyze(lower(spec))
-    scores = rankable_scores(graph, arrays, "l2", Scope.GLOBAL)
+    scores = comparable(score(graph, arrays, CRITERIA["l2"]), Scope.GLOBAL)
     plan = solve(graph, scores, Budget(limits={"macs": 0.5}), criterion="l2")
     slim = edit(graph.graph, arrays, cut(graph, plan))
     images = torch.rand(count, 3, 416, 416)

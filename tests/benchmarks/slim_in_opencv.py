@@ -18,6 +18,8 @@ from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.export.onnx import export_onnx
+from yoloprune.frontends.darknet.lower import IMAGES, lower
+from yoloprune.pruning.verification import random_images
 
 
 def opencv_heads(cfg: Path, weights: Path, images: np.ndarray) -> list[np.ndarray]:
@@ -37,7 +39,7 @@ def main() -> None:
     spec = read_cfg(cfg)
     state = read_weights(weights, spec)
     pruned = pruned_pair(spec, state, share)
-    images = np.random.default_rng(0).random((1, *spec.input_shape)).astype(np.float32)
+    images = random_images(lower(spec))[IMAGES].float().numpy()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_cfg(folder / "masked.cfg", spec)
@@ -49,7 +51,7 @@ def main() -> None:
         expected = opencv_heads(folder / "masked.cfg", folder / "masked.weights", images)
         slim = opencv_heads(folder / "slim.cfg", folder / "slim.weights", images)
         slim_onnx, masked_onnx = (
-            onnxruntime.InferenceSession(str(folder / name)).run(None, {"images": images})
+            onnxruntime.InferenceSession(str(folder / name)).run(None, {IMAGES: images})
             for name in ("slim.onnx", "masked.onnx")
         )
     print(f"{cfg.name}: {cost(pruned.spec).macs / cost(spec).macs:.4f} of MACs kept")

@@ -83,7 +83,7 @@ CRITERIA: dict[str, Criterion] = {
 """Criteria by the names that the command line uses."""
 
 MEASURED_CRITERIA = ("reconstruction", "activation", "taylor")
-"""Criteria that need images (`selection.py`); of these `taylor` needs labels too."""
+"""Criteria that need images (`on_images.py`); of these `taylor` needs labels too."""
 
 
 def criterion_named(name: str, seed: int = 0) -> Criterion:
