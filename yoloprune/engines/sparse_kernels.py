@@ -1,6 +1,6 @@
 """The inner loops of the zero-skipping convolution, compiled by numba.
 
-Only `inference.py` imports this module, and late: numba is an optional package.
+Only `zero_skipping.py` imports this module, and late: numba is an optional package.
 
 A tile is a run of consecutive pixels of one flattened output map. While the non-zeros of one
 filter pass, the tile's sums stay in vector registers: each non-zero costs one multiply-add for
