@@ -7,13 +7,14 @@ import torch
 
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg, write_cfg
-from yoloprune.darknet.weights import write_weights
+from yoloprune.darknet.weights import read_seen, write_weights
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import UsageError, WeightsError, YoloPruneError
 from yoloprune.frontends.darknet.document import DarknetDocument, darknet, state, weights_sha256
 from yoloprune.graph.model import Model
 from yoloprune.model.initialization import random_state
 from yoloprune.workflows.models import load, save
+from yoloprune.workflows.prune import prune
 
 SPEC = yolov3_tiny(classes=2, width=0.125, size=(64, 64))
 STATE = random_state(SPEC, seed=0)
@@ -106,3 +107,15 @@ def test_the_digest_of_weights_does_not_need_a_file(tmp_path: Path) -> None:
     changed["layer_0.bias"] = changed["layer_0.bias"] + 1
     other = Model(graph=made.graph, parameters=changed, document=made.document)
     assert weights_sha256(made) == weights_sha256(made) != weights_sha256(other)
+
+
+def test_a_slim_network_has_seen_no_images(tmp_path: Path) -> None:
+    cfg = write_pair(tmp_path, "net")
+    write_weights(cfg.with_suffix(".weights"), SPEC, state(load(cfg).parameters), seen=77)
+    dense = load(cfg)
+    prune(dense, {"macs": 0.6}).save(tmp_path / "slim")
+    seen = [read_seen(path, spec) for path, spec in (
+        (cfg.with_suffix(".weights"), SPEC),
+        (tmp_path / "slim" / "slim.weights", read_cfg(tmp_path / "slim" / "slim.cfg")),
+    )]  # fmt: skip
+    assert seen == [77, 0]

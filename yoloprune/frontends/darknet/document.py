@@ -37,7 +37,8 @@ class DarknetDocument:
     def applied(self, edits: Edits) -> "DarknetDocument":
         """The document of the network that edits leave; it was read from no file."""
         spec = applied(self.spec, edits)
-        return replace(self, spec=spec, title=f"{self.title}-slim", source=None)
+        # No image was seen by what is left.
+        return replace(self, spec=spec, title=f"{self.title}-slim", seen=0, source=None)
 
     def write(self, parameters: Mapping[str, Tensor], path: Path) -> None:
         """Write `path`, a .cfg, the .weights beside it, and .names where the classes have names."""
