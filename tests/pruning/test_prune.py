@@ -110,6 +110,19 @@ def test_a_wrong_channel_is_found_where_images_leave_it_silent() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_one_head_that_is_not_finite_is_found_though_others_follow(value: float) -> None:
+    graph, tensors = slim(ARRAYS)
+    first, *others = graph.outputs
+    assert others
+    names = [node.name for node in graph.nodes]
+    assert names.index(first) < names.index(others[-1])
+    layer = next(node for node in graph.nodes if node.name == first).inputs[0].split(".")[0]
+    bias = torch.full_like(tensors[f"{layer}.bias"], value)
+    with pytest.raises(VerificationError, match="slim against masked dense"):
+        prove(DEPENDENCIES, ARRAYS, PLAN, (graph, tensors | {f"{layer}.bias": bias}))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_never_passes(value: float) -> None:
     good, bad = torch.zeros(1, 2, 2, 2), torch.full((1, 2, 2, 2), value)
     for pair in ((bad, good), (good, bad), (bad, bad)):

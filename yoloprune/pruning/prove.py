@@ -65,19 +65,21 @@ def exactness(
     masked = computed(*silenced(dependencies, parameters, kept), inputs, shake.dense)
     slimmer = computed(*slim, inputs, shake.slim)
     common = {name for node in slim[0].nodes for name in node.outputs}
-    worst, where, count = 0.0, "", 0
+    errors: dict[str, float] = {}
     for name, reference in masked:
         if name not in common:
             continue  # A product with a mask.
-        _, value = next(slimmer)
+        own, value = next(slimmer)
+        assert own == name
         ids = labels.values.get(name)
         if ids is not None and value.is_floating_point():
-            error = _error(value, _compact(reference, ids, kept), ids)
-            count += 1
-            # What is not a number is no less than anything.
-            if not error <= worst:
-                worst, where = error, name
-    return Exactness(relative_error=worst, worst=where, values=count, tolerance=tolerance)
+            errors[name] = _error(value, _compact(reference, ids, kept), ids)
+    # Of several, the first that is not a number counts as the largest.
+    worst = int(np.argmax([*errors.values()]))
+    where = [*errors][worst]
+    return Exactness(
+        relative_error=errors[where], worst=where, values=len(errors), tolerance=tolerance
+    )
 
 
 def require(found: Exactness) -> None:
