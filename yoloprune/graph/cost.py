@@ -59,11 +59,7 @@ class Cost:
 
 def cost(graph: Graph, shapes: Mapping[str, Shape]) -> Cost:
     """Count a graph's cost; `shapes` are those of all its values, of one image if it is to be."""
-    statistics = {
-        node.inputs[position]
-        for node in graph.nodes
-        for position in _STATISTICS.get(node.operator, ())
-    }
+    untrained = statistics(graph)
     counted: set[str] = set()
     fixed = graph.parameters.keys() | graph.constants.keys() | {""}
     nodes = []
@@ -71,7 +67,7 @@ def cost(graph: Graph, shapes: Mapping[str, Shape]) -> Cost:
         new = [n for n in dict.fromkeys(node.inputs) if n in graph.parameters and n not in counted]
         counted.update(new)
         parameters = {name: graph.parameters[name] for name in new}
-        trained = [p for name, p in parameters.items() if name not in statistics and _real(p)]
+        trained = [p for name, p in parameters.items() if name not in untrained and _real(p)]
         outputs = [shapes[name] for name in node.outputs if name]
         row = OPERATORS.get(node.operator)
         nodes.append(
@@ -94,6 +90,15 @@ def cost(graph: Graph, shapes: Mapping[str, Shape]) -> Cost:
         weight_bytes=sum(node.weight_bytes for node in nodes),
         per_node=tuple(nodes),
     )
+
+
+def statistics(graph: Graph) -> set[str]:
+    """Parameters that training does not change by gradients: running means and variances."""
+    return {
+        node.inputs[position]
+        for node in graph.nodes
+        for position in _STATISTICS.get(node.operator, ())
+    }
 
 
 def _channels(node: Node, shape: Shape, fixed: set[str]) -> int:

@@ -15,6 +15,7 @@ from yoloprune.graph.graph import Attribute, Node
 from yoloprune.graph.operators.operator import integer
 from yoloprune.pruning.groups import DependencyGraph
 from yoloprune.pruning.labels.labels import Contraction
+from yoloprune.pruning.labels.moves import whole_numbers
 from yoloprune.pruning.plan import PruningPlan, check_plan
 
 Mask = NDArray[np.bool_]
@@ -141,8 +142,9 @@ def _shape(surgeon: _Surgeon, node: Node) -> None:
 def _slice(surgeon: _Surgeon, node: Node) -> None:
     name = node.inputs[0]
     shape = surgeon.labels.facts.shapes[name]
-    starts, ends = _numbers(surgeon, node, 1, "starts"), _numbers(surgeon, node, 2, "ends")
-    axes = _numbers(surgeon, node, 3, "axes") or list(range(len(starts)))
+    starts = whole_numbers(node, surgeon.known(node, 1), "starts") or []
+    ends = whole_numbers(node, surgeon.known(node, 2), "ends") or []
+    axes = whole_numbers(node, surgeon.known(node, 3), "axes") or list(range(len(starts)))
     for number, axis in enumerate(axes):
         mask = surgeon.axis_mask(name, axis % len(shape))
         if mask is None:
@@ -195,14 +197,6 @@ def _sizes(surgeon: _Surgeon, node: Node) -> None:
         new if new != old else int(size) for new, old, size in zip(slim, dense, sizes, strict=True)
     ]
     surgeon.set(node, 3, "sizes", changed)
-
-
-def _numbers(surgeon: _Surgeon, node: Node, position: int, attribute: str) -> list[int]:
-    known = surgeon.known(node, position)
-    if known is not None:
-        return [int(number) for number in known.reshape(-1)]
-    found = node.attributes.get(attribute, ())
-    return [int(number) for number in found] if isinstance(found, tuple) else []
 
 
 RESIZED: Mapping[str, Callable[[_Surgeon, Node], None]] = {

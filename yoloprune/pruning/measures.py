@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from yoloprune.graph.cost import statistics
 from yoloprune.graph.operators.table import operator_of
 from yoloprune.pruning.groups import DependencyGraph
 from yoloprune.pruning.labels.labels import Vector
@@ -65,12 +66,13 @@ class Meter:
         self._filters, self._columns = _Runs(filters), _Runs(columns)
         self._sizes, self._macs = np.array(sizes, np.int64), np.array(positions, np.int64)
         self._reads = np.array(counted, np.bool_)
-        vectors = _trained(dependencies, seen)
+        skipped = seen | statistics(graph)
+        vectors = _trained(dependencies, skipped)
         self._vectors = _Runs([ids for vector in vectors for ids in vector.axes.values()])
         self._wide = np.array(
             [_beside(shapes[vector.name], vector) for vector in vectors], np.int64
         )
-        whole = {vector.name for vector in vectors} | seen | _statistics(dependencies)
+        whole = {vector.name for vector in vectors} | skipped
         self._rest = sum(
             int(np.prod(parameter.shape, dtype=np.int64))
             for name, parameter in graph.parameters.items()
@@ -104,24 +106,13 @@ class _Runs:
         return counts
 
 
-def _trained(dependencies: DependencyGraph, kernels: set[str]) -> list[Vector]:
-    """The readings of trained arrays that lose entries, one of each array."""
-    skipped = kernels | _statistics(dependencies)
+def _trained(dependencies: DependencyGraph, skipped: set[str]) -> list[Vector]:
+    """The readings of other trained arrays that lose entries, one of each array."""
     found: dict[str, Vector] = {}
     for vector in dependencies.labels.vectors:
         if vector.name in dependencies.graph.parameters and vector.name not in skipped:
             found.setdefault(vector.name, vector)
     return list(found.values())
-
-
-def _statistics(dependencies: DependencyGraph) -> set[str]:
-    """Running means and variances."""
-    return {
-        name
-        for node in dependencies.graph.nodes
-        if node.operator == "BatchNormalization"
-        for name in node.inputs[3:5]
-    }
 
 
 def _beside(shape: tuple[int, ...], vector: Vector) -> int:

@@ -5,7 +5,7 @@ import numpy as np
 from yoloprune.graph.graph import Node
 from yoloprune.graph.operators.operator import integer
 from yoloprune.pruning.labels.families import unknown
-from yoloprune.pruning.labels.ids import NONE, Ids, aligned, lean, varying
+from yoloprune.pruning.labels.ids import NONE, Ids, aligned, lean, no_channels, varying
 from yoloprune.pruning.labels.labels import Contraction, Partition, Sum
 from yoloprune.pruning.labels.walk import Walk, title
 
@@ -34,26 +34,13 @@ def _convolution(walk: Walk, node: Node) -> None:
     filters = walk.born(after[1])
     groups = integer(node, "group", 1)
     transposed = node.operator == "ConvTranspose"
-    depthwise = 1 < groups == before[1]
-    if depthwise:
+    found = _add(walk, node, filters, columns, filter_axis=1 if transposed else 0, groups=groups)
+    if found.depthwise:
         # One input channel a group: it and what it gives go together.
         walk.unite(np.repeat(columns, after[1] // groups), filters, node)
     elif groups > 1:
         walk.partitions.append(Partition(ids=columns, parts=groups))
         walk.partitions.append(Partition(ids=filters, parts=groups))
-    walk.contractions.append(
-        Contraction(
-            node=node.name,
-            input=1,
-            name=node.inputs[1],
-            filter_axis=1 if transposed else 0,
-            column_axis=0 if transposed else 1,
-            groups=groups,
-            filters=filters,
-            columns=columns[:0] if depthwise else columns,
-            read=columns,
-        )
-    )
     if len(node.inputs) > 2 and node.inputs[2]:
         walk.cut_with(node, 2, {0: filters})
     walk.values[node.outputs[0]] = filters.reshape([1, -1] + [1] * (len(after) - 2))
@@ -72,7 +59,7 @@ def _gemm(walk: Walk, node: Node) -> None:
     _add(walk, node, filters, columns, filter_axis=0 if turned else 1)
     if len(node.inputs) > 2 and node.inputs[2]:
         shape = walk.facts.shapes[node.inputs[2]]
-        if (shape and shape[-1] > 1) or (len(filters) == 1 and shape):
+        if shape and shape[-1] == len(filters):
             walk.cut_with(node, 2, {len(shape) - 1: filters})
     walk.values[node.outputs[0]] = filters.reshape(1, -1)
 
@@ -95,20 +82,21 @@ def _linear(walk: Walk, node: Node) -> None:
     walk.values[node.outputs[0]] = filters.reshape([1] * (ids.ndim - 1) + [-1])
 
 
-def _add(walk: Walk, node: Node, filters: Ids, columns: Ids, *, filter_axis: int) -> None:
-    walk.contractions.append(
-        Contraction(
-            node=node.name,
-            input=1,
-            name=node.inputs[1],
-            filter_axis=filter_axis,
-            column_axis=1 - filter_axis,
-            groups=1,
-            filters=filters,
-            columns=columns,
-            read=columns,
-        )
+def _add(
+    walk: Walk, node: Node, filters: Ids, read: Ids, *, filter_axis: int, groups: int = 1
+) -> Contraction:
+    found = Contraction(
+        node=node.name,
+        input=1,
+        name=node.inputs[1],
+        filter_axis=filter_axis,
+        column_axis=1 - filter_axis,
+        groups=groups,
+        filters=filters,
+        read=read,
     )
+    walk.contractions.append(found)
+    return found
 
 
 def _product(walk: Walk, node: Node) -> None:
@@ -120,7 +108,7 @@ def _product(walk: Walk, node: Node) -> None:
         return
     a, a_axis = _one_axis(walk, node, first)
     b, b_axis = _one_axis(walk, node, second)
-    result = np.full((1,) * rank, NONE)
+    result = no_channels(rank)
     if a_axis == -1 or b_axis == -2:
         size = walk.facts.shapes[node.inputs[0]][-1]
         a_inner = walk.along(a, a.ndim - 1, size, node) if a_axis == -1 else np.full(size, NONE)
@@ -149,7 +137,7 @@ def _one_axis(walk: Walk, node: Node, ids: Ids) -> tuple[Ids, int | None]:
     axis = max((-1, -2), key=lambda axis: ids.shape[axis])
     if ids.shape[axis] == 1:
         walk.freeze(ids, f"read beside its channels by {title(node)}")
-        return np.full((1,) * ids.ndim, NONE), None
+        return no_channels(ids.ndim), None
     own = walk.along(ids, ids.ndim + axis, ids.shape[axis], node)
     shape = [1] * ids.ndim
     shape[axis] = -1

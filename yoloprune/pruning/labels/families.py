@@ -6,7 +6,7 @@ import numpy as np
 
 from yoloprune.graph.graph import Node
 from yoloprune.graph.operators.operator import integer
-from yoloprune.pruning.labels.ids import NONE, Ids, aligned, lean, varying
+from yoloprune.pruning.labels.ids import NONE, Ids, aligned, lean, no_channels, varying
 from yoloprune.pruning.labels.labels import Partition, Sum
 from yoloprune.pruning.labels.moves import Move, move, pieces
 from yoloprune.pruning.labels.walk import Walk, title
@@ -33,7 +33,7 @@ def unknown(walk: Walk, node: Node, reason: str | None = None) -> None:
             walk.freeze(walk.values[name], reason or f"read by {title(node)}")
     for name in filter(None, node.outputs):
         if name not in walk.facts.known:
-            walk.values[name] = np.full((1,) * len(walk.facts.shapes[name]), NONE)
+            walk.values[name] = no_channels(len(walk.facts.shapes[name]))
 
 
 def moved(walk: Walk, node: Node) -> None:
@@ -42,21 +42,18 @@ def moved(walk: Walk, node: Node) -> None:
         _depth_to_space(walk, node)
         return
     shapes, known = walk.facts.shapes, walk.facts.known
-    constants = {
-        position: known[name] for position, name in enumerate(node.inputs) if name in known
-    }
-    # Of all moves, `Concat` alone reads several values.
-    names = node.inputs if node.operator == "Concat" else node.inputs[:1]
-    if node.operator in PARTS and len(node.inputs) > 1:
-        names = node.inputs[:2]
-    ids = [walk.values.get(name, _no_channels(shapes[name])) for name in names]
+    before = [shapes.get(name, ()) for name in node.inputs]
+    ids = [
+        walk.values.get(name, no_channels(len(shape)))
+        for name, shape in zip(node.inputs, before, strict=True)
+    ]
     found = move(
         Move(
             node=node,
             ids=tuple(ids),
-            before=tuple(shapes[name] for name in names),
+            before=tuple(before),
             after=tuple(shapes[name] for name in node.outputs if name),
-            known=constants,
+            known={n: known[name] for n, name in enumerate(node.inputs) if name in known},
         )
     )
     if found is None:
@@ -68,10 +65,6 @@ def moved(walk: Walk, node: Node) -> None:
         _joins(walk, node)
     if node.operator in PARTS and len(varying(ids[0])) > 0:
         _parts(walk, node, ids[0], found)
-
-
-def _no_channels(shape: tuple[int, ...]) -> Ids:
-    return np.full((1,) * len(shape), NONE)
 
 
 def _joins(walk: Walk, node: Node) -> None:
@@ -113,28 +106,15 @@ def _depth_to_space(walk: Walk, node: Node) -> None:
 
 def elementwise(walk: Walk, node: Node) -> None:
     """Elements that are computed from one another belong to one channel."""
-    shapes = walk.facts.shapes
-    output = node.outputs[0]
     if node.operator in VECTORS:
         _with_vectors(walk, node)
         return
-    read = [
-        (position, name)
-        for position, name in enumerate(node.inputs)
-        if name and name in walk.values
-    ]
-    if len(read) == 1:
-        result = walk.values[read[0][1]]
-        rank = len(shapes[output])
-        if result.ndim < rank:
-            result = aligned(result, rank)
-    else:
-        result = _met(walk, node, [name for _, name in read])
-    result = _broadcast(walk, node, result)
+    read = [name for name in node.inputs if name in walk.values]
+    result = _broadcast(walk, node, _met(walk, node, read))
     for position, name in enumerate(node.inputs):
         if name and name not in walk.values:
             result = _beside(walk, node, position, result)
-    walk.values[output] = result
+    walk.values[node.outputs[0]] = result
 
 
 def _with_vectors(walk: Walk, node: Node) -> None:
@@ -190,7 +170,7 @@ def _met(walk: Walk, node: Node, names: list[str]) -> Ids:
             walk.unite(result, own, node)
             a, b = np.broadcast_arrays(result, own)
             result = lean(np.where(a == NONE, b, a))
-    return np.full((1,) * rank, NONE) if result is None else result
+    return no_channels(rank) if result is None else result
 
 
 def _broadcast(walk: Walk, node: Node, result: Ids) -> Ids:
@@ -202,7 +182,7 @@ def _broadcast(walk: Walk, node: Node, result: Ids) -> Ids:
     if all(math.prod(own) == math.prod(shapes[node.outputs[0]]) for own in read):
         return result
     walk.freeze(result, f"broadcast by {title(node)}")
-    return np.full(result.shape, NONE)
+    return no_channels(result.ndim)
 
 
 def _beside(walk: Walk, node: Node, position: int, result: Ids) -> Ids:
@@ -256,7 +236,7 @@ def reduction(walk: Walk, node: Node) -> None:
         axis = over[0]
         own = walk.along(ids, axis, ids.shape[axis], node)
         walk.sums.append(Sum(node=node.name, input=0, axis=axis, ids=own))
-        ids = np.full((1,) * ids.ndim, NONE)
+        ids = no_channels(ids.ndim)
     if not node.attributes.get("keepdims", 1):
         ids = ids.reshape([size for axis, size in enumerate(ids.shape) if axis not in axes])
     walk.values[output] = ids

@@ -16,6 +16,11 @@ NONE = 0
 """The id of what belongs to no channel."""
 
 
+def no_channels(rank: int) -> Ids:
+    """Ids of a value that holds no channels along any of so many axes."""
+    return np.full((1,) * rank, NONE)
+
+
 def lean(ids: Ids) -> Ids:
     """The same ids with size 1 along every axis along which they are constant."""
     for axis, size in enumerate(ids.shape):

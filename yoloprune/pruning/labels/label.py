@@ -24,7 +24,7 @@ from yoloprune.pruning.labels.families import (
     spatial,
     unknown,
 )
-from yoloprune.pruning.labels.ids import NONE, Ids, connect, lean, varying
+from yoloprune.pruning.labels.ids import NONE, Ids, connect, lean, no_channels, varying
 from yoloprune.pruning.labels.labels import Labels, renamed
 from yoloprune.pruning.labels.walk import Walk
 
@@ -86,14 +86,12 @@ def _irregular(walk: Walk, canonical: Ids) -> list[tuple[Ids, Ids]]:
 
 def _read_input(walk: Walk, name: str, rank: int) -> None:
     """Images (B, C, ...) hold channels that nothing here gives; other inputs hold none."""
-    shape = [1] * rank
     if rank < 3:
-        walk.values[name] = np.full(shape, NONE)
+        walk.values[name] = no_channels(rank)
         return
     ids = walk.born(walk.facts.shapes[name][1])
     walk.freeze(ids, "network input")
-    shape[1] = len(ids)
-    walk.values[name] = ids.reshape(shape)
+    walk.values[name] = ids.reshape([1, -1] + [1] * (rank - 2))
 
 
 def _follow(walk: Walk, node: Node) -> None:

@@ -29,8 +29,8 @@ class Contraction:
 
     `filters` are the ids of what it gives, `columns` of what it reads, in order, over all `groups`.
     The kernel holds equal runs of them: along `filter_axis` and `column_axis`, the groups one after
-    the other along axis 0. A depthwise contraction reads one channel a group: it has no `columns`,
-    and its `group` attribute counts what it reads, `read`.
+    the other along axis 0. A depthwise contraction reads one channel a group: its kernel has no
+    columns, and its `group` attribute counts what it reads, `read`.
     """
 
     node: str
@@ -40,13 +40,17 @@ class Contraction:
     column_axis: int
     groups: int
     filters: Ids
-    columns: Ids
     read: Ids
 
     @property
     def depthwise(self) -> bool:
         """Whether each group reads a single channel (and may give several)."""
-        return not len(self.columns)
+        return 1 < self.groups == len(self.read)
+
+    @property
+    def columns(self) -> Ids:
+        """The ids of the kernel's columns: what is read, or none."""
+        return self.read[:0] if self.depthwise else self.read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,12 +116,7 @@ def renamed(labels: Labels, canonical: Ids) -> Labels:
         labels,
         values={name: canonical[ids] for name, ids in labels.values.items()},
         contractions=tuple(
-            replace(
-                found,
-                filters=canonical[found.filters],
-                columns=canonical[found.columns],
-                read=canonical[found.read],
-            )
+            replace(found, filters=canonical[found.filters], read=canonical[found.read])
             for found in labels.contractions
         ),
         vectors=tuple(

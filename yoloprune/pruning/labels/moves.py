@@ -32,13 +32,20 @@ class Move:
     known: Mapping[int, NDArray[np.generic]]
 
     def integers(self, position: int, attribute: str) -> list[int] | None:
-        """Whole numbers that stand in an input or, in old opsets, in an attribute."""
-        if position in self.known:
-            return [int(number) for number in self.known[position].reshape(-1)]
-        found = self.node.attributes.get(attribute)
-        if found is None or isinstance(found, str | float):
-            return None
-        return [found] if isinstance(found, int) else [int(number) for number in found]
+        """What `whole_numbers` finds."""
+        return whole_numbers(self.node, self.known.get(position), attribute)
+
+
+def whole_numbers(
+    node: Node, known: NDArray[np.generic] | None, attribute: str
+) -> list[int] | None:
+    """Whole numbers that stand in an input, if they are known, or in an attribute."""
+    if known is not None:
+        return [int(number) for number in known.reshape(-1)]
+    found = node.attributes.get(attribute)
+    if found is None or isinstance(found, str | float):
+        return None
+    return [found] if isinstance(found, int) else [int(number) for number in found]
 
 
 def move(moved: Move) -> list[Ids] | None:
