@@ -1,9 +1,14 @@
 """How the tests run everywhere."""
 
 import os
+from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 from hypothesis import settings
+
+from yoloprune.data.images import write_image
 
 # The tests' networks are tiny: threads that wait for each other cost more than they compute.
 torch.set_num_threads(1)
@@ -11,3 +16,16 @@ settings.register_profile("local", deadline=None)
 # The same examples on every run, so that a landing is judged by its change alone.
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve images, and a thirteenth that is damaged."""
+    generator = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(12):
+        pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        write_image(folder / f"{number:02}.png", pixels.repeat(8, axis=0).repeat(8, axis=1))
+    (folder / "damaged.png").write_bytes(b"not an image")
+    return folder

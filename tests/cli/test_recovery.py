@@ -5,27 +5,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pytest
-
 from tests.cli.commands import refused, run
-from yoloprune.data.images import write_image
 
 if TYPE_CHECKING:
     from cli.conftest import Pair
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Twelve images, and a thirteenth that is damaged."""
-    generator = np.random.default_rng(0)
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(12):
-        pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        write_image(folder / f"{number:02}.png", pixels.repeat(8, axis=0).repeat(8, axis=1))
-    (folder / "damaged.png").write_bytes(b"not an image")
-    return folder
 
 
 def prune(pair: "Pair", out: Path, *options: object) -> str:

@@ -8,10 +8,12 @@ from torch import Tensor
 from yoloprune.graph.builder import GraphBuilder
 from yoloprune.graph.edits import edit
 from yoloprune.graph.graph import Graph
+from yoloprune.pruning import verification
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import DependencyGraph
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.prove import outputs
+from yoloprune.pruning.verification import compare
 
 Network = tuple[Graph, dict[str, Tensor]]
 
@@ -34,15 +36,13 @@ def outputs_of(network: tuple[Graph, Mapping[str, Tensor]], images: Tensor) -> l
 
 def relative_error(found: list[Tensor], expected: list[Tensor]) -> float:
     """The largest over outputs of max |a - b| / max |b|."""
-    errors = [(a - b).abs().max() / b.abs().max() for a, b in zip(found, expected, strict=True)]
-    return float(torch.stack(errors).max())
+    return compare(tuple(found), tuple(expected)).relative_error
 
 
 def random_images(graph: Graph, *, count: int = 1, seed: int = 0) -> Tensor:
     """Uniform noise in [0, 1): (B, C, H, W) float64."""
-    ((_, *shape),) = (value.shape for value in graph.inputs.values())
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(count, *map(int, shape), dtype=torch.float64, generator=generator)
+    (images,) = verification.random_images(graph, seed=seed, batch=count).values()
+    return images
 
 
 def every_contraction(*, tapped: bool = False) -> Graph:

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.training.painted import paint
 from yoloprune.darknet.parser import write_cfg
 from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import yolov3_tiny
-from yoloprune.data.images import write_image
 from yoloprune.graph.model import Model
 from yoloprune.model.initialization import random_state
 from yoloprune.workflows.models import load
@@ -23,19 +21,6 @@ def dense(tmp_path: Path) -> Model:
     write_cfg(tmp_path / "dense.cfg", SPEC)
     write_weights(tmp_path / "dense.weights", SPEC, random_state(SPEC))
     return load(tmp_path / "dense.cfg")
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Twelve images, and a thirteenth that is damaged."""
-    generator = np.random.default_rng(0)
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(12):
-        pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        write_image(folder / f"{number:02}.png", pixels.repeat(8, axis=0).repeat(8, axis=1))
-    (folder / "damaged.png").write_bytes(b"not an image")
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ filter 2 of a and b, and kernel column 2 of b and c.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,8 +97,12 @@ class DependencyGraph:
         return mask
 
 
+@lru_cache(maxsize=4)
 def analyze(graph: Graph) -> DependencyGraph:
-    """Find all channel groups of a graph."""
+    """Find all channel groups of a graph; of the last graphs they are remembered.
+
+    A graph never changes, and each part of a run asks for the groups of the same one.
+    """
     labels = label(graph)
     while True:
         groups = _collect(labels)

@@ -73,8 +73,9 @@ def prune(
     )
     plan = solve(dependencies, scores, budget, criterion=criterion, compensation=compensation)
     edits = cut(dependencies, plan)
-    slim = edit(graph, compensate(dependencies, parameters, plan), edits)
-    proof = prove(dependencies, parameters, plan, slim, images)
+    ready = compensate(dependencies, parameters, plan)
+    slim = edit(graph, ready, edits)
+    proof = prove(dependencies, parameters, plan, slim, images, ready=ready)
     return Pruned(
         graph=slim[0],
         parameters=slim[1],
@@ -123,16 +124,20 @@ def prove(
     plan: PruningPlan,
     slim: tuple[Graph, Mapping[str, Tensor]],
     images: Mapping[str, Tensor] | None = None,
+    *,
+    ready: Mapping[str, Tensor] | None = None,
 ) -> Proof:
     """Measure a slim network against its dense origin.
 
-    Raises `PlanError` for a plan of another network, `VerificationError` if the slim network is not
-    exact, `WeightsError` if the dense network overflows.
+    `ready` are the parameters compensated for the plan, if they are there already. Raises
+    `PlanError` for a plan of another network, `VerificationError` if the slim network is not exact,
+    `WeightsError` if the dense network overflows.
     """
     check_plan(dependencies, plan)
     inputs = random_images(dependencies.graph) if images is None else images
     dense = dense_outputs(dependencies.graph, parameters, inputs)
-    ready = compensate(dependencies, parameters, plan)
+    if ready is None:
+        ready = compensate(dependencies, parameters, plan)
     found = exactness(dependencies, ready, dependencies.kept(plan.keep), slim, inputs)
     require(found)
     single = {name: value.float() for name, value in inputs.items()}
