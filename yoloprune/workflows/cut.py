@@ -38,7 +38,7 @@ from yoloprune.report.pruning import (
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.table import amount, change, file_size
 from yoloprune.reporter import SILENT, Reporter
-from yoloprune.workflows.models import load
+from yoloprune.workflows.models import load, opened
 
 SLIM_FILES = (
     "slim.cfg", "slim.weights", "slim.names", "slim.onnx", "plan.json", "report.json", "report.md"
@@ -191,7 +191,7 @@ def read_cut(
     are not those that the network was recovered towards.
     """
     folder = Path(folder)
-    dense = dense if isinstance(dense, Model) else load(dense)
+    dense = opened(dense)
     graph = analyze(dense.graph)
     plan = read_plan(folder / "plan.json", graph)
     edits = surgery(graph, plan)

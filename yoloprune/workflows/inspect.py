@@ -18,7 +18,7 @@ from yoloprune.pruning.layers import layers_of
 from yoloprune.pruning.score.on_weights import bn_scale
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.table import amount, file_size
-from yoloprune.workflows.models import load
+from yoloprune.workflows.models import opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -128,7 +128,7 @@ class Inspection(Result):
 def inspect(network: Model | str | Path) -> Inspection:
     """Layers, cost and channel groups of a network; of a .cfg alone without its weights."""
     if isinstance(network, Model) or Path(network).is_dir():
-        network = network if isinstance(network, Model) else load(network)
+        network = opened(network)
         spec, graph = darknet(network).spec, analyze(network.graph)
         title, dead = network.document.title, _dead_channels(graph, network.parameters)
     else:
