@@ -1,12 +1,17 @@
 """Messages of the library name parameters; on the command line they name options."""
 
+from pathlib import Path
+
 import pytest
 import typer
 
-from tests.cli.commands import refused
+from tests.cli.commands import refused, run
 from tests.cli.conftest import Pair
+from tests.training.painted import paint
 from yoloprune.cli.flags import with_flags
 from yoloprune.cli.main import app
+from yoloprune.darknet.parser import read_cfg
+from yoloprune.darknet.spec import class_count
 
 COMMANDS = typer.main.get_command(app).commands
 
@@ -32,3 +37,18 @@ def test_an_error_names_the_option(pair: Pair) -> None:
     assert "`exclude`" not in (message := refused("sparsify", pair.cfg, pair.weights, "--out", "c",
         "--sparsity", 0.5, "--exclude", "last"))  # fmt: skip
     assert "--exclude 'last' is unknown" in message
+
+
+def test_a_warning_names_the_option(pair: Pair, tmp_path: Path) -> None:
+    data = paint(tmp_path / "painted", train=4, test=2)
+    lists = {name: tmp_path / f"{name}.txt" for name in ("train", "valid")}
+    for path in lists.values():
+        images = sorted((data / "images" / "train").iterdir())
+        path.write_text("".join(f"{image}\n" for image in images))
+    classes = class_count(read_cfg(pair.cfg))
+    text = "".join(f"{name} = {path}\n" for name, path in lists.items())
+    (tmp_path / "set.data").write_text(f"classes = {classes}\n{text}")
+    result = run("train", pair.cfg, "--weights", pair.weights, "--data", tmp_path / "set.data",
+                 "--out", tmp_path / "run", "--epochs", 1, "--batch-size", 2,
+                 "--workers", 0)  # fmt: skip
+    assert "are training images: --hold-out or --val-split name others" in result.stderr

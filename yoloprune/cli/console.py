@@ -26,6 +26,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from yoloprune.cli.flags import said
 from yoloprune.escapes import printable
 from yoloprune.report.shown import Shown
 
@@ -119,7 +120,7 @@ class ConsoleReporter:
 
     def warn(self, text: str) -> None:
         """Print a warning."""
-        errors.print(f"warning: {text}", soft_wrap=True)
+        errors.print(f"warning: {said(text)}", soft_wrap=True)
 
     @contextmanager
     def _shown(self) -> Iterator[Progress]:

@@ -1,7 +1,11 @@
 """Settings that the library's messages name, as the options of a command."""
 
 import re
+from contextvars import ContextVar
 from typing import Any
+
+RUNNING: ContextVar[Any] = ContextVar("RUNNING", default=None)
+"""The command that was asked for, once it begins."""
 
 _SETTING = re.compile(r"`(\w+)`")
 
@@ -18,3 +22,9 @@ def with_flags(message: str, command: Any) -> str:
         if parameter.param_type_name == "option"
     }
     return _SETTING.sub(lambda found: flags.get(found[1], found[0]), message)
+
+
+def said(message: str) -> str:
+    """A message as the command that is running says it."""
+    command = RUNNING.get()
+    return message if command is None else with_flags(message, command)

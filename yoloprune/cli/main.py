@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import yoloprune
-from yoloprune.cli.flags import with_flags
+from yoloprune.cli.flags import said
 from yoloprune.cli.on_demand import OnDemand
 from yoloprune.cli.pairs import with_pairs
 from yoloprune.errors import YoloPruneError
@@ -127,7 +127,7 @@ class _OneLineErrors(TyperGroup):
         except YoloPruneError as error:
             if ctx.params.get("debug"):
                 raise
-            _refuse(with_flags(str(error), self._asked_for(ctx)))
+            _refuse(said(str(error)))
         except OSError as error:
             # A reader that has seen enough (`| head`) is no error; the framework ends quietly.
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
@@ -141,10 +141,6 @@ class _OneLineErrors(TyperGroup):
             if ctx.params.get("debug") or not is_out_of_memory(error):
                 raise
             _refuse("out of memory: the network, or what it is to read at once, is too large here")
-
-    def _asked_for(self, ctx: Any) -> Any:
-        command = self.commands[ctx.invoked_subcommand]
-        return command.load() if isinstance(command, OnDemand) else command
 
 
 def _where(error: OSError) -> str:

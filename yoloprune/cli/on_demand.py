@@ -6,6 +6,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from yoloprune.cli.flags import RUNNING
+
 
 class OnDemand(TyperCommand):
     """A command known by its name and its line of help until it runs, helps or completes.
@@ -19,7 +21,9 @@ class OnDemand(TyperCommand):
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
         """Hand over to the command itself; all that is asked of a command begins here."""
-        return self.load().make_context(*arguments, **settings)
+        command = self.load()
+        RUNNING.set(command)
+        return command.make_context(*arguments, **settings)
 
     def get_short_help_str(self, limit: int = 0) -> str:
         """The whole line, whatever the limit: the list wraps it."""
