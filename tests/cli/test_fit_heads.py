@@ -114,7 +114,7 @@ def test_data_without_names(five: Path, tmp_path: Path) -> None:
     (data / "painted.names").unlink()
     start = ("train", five / "net.cfg", "--weights", five / "net.weights", "--data", data)
     result = run(*start, "--out", tmp_path / "run", *SETTINGS)
-    assert result.exit_code == 0 and "use 1 of the network's 5: `fit_heads`" in result.stderr
+    assert result.exit_code == 0 and "use 1 of the network's 5: --fit-heads" in result.stderr
     assert not (tmp_path / "run" / "best.names").exists()
     label = data / "labels" / "train" / "0.txt"
     label.write_text(label.read_text() + "6 0.5 0.5 0.2 0.2\n")
