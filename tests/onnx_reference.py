@@ -11,7 +11,7 @@ from onnx.reference.op_run import OpRun
 from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import BATCH_NORM_EPSILON, State
 from yoloprune.detection.decode import decode
-from yoloprune.export.onnx_model import onnx_model
+from yoloprune.exporters.onnx_model import onnx_model
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.model import layers
 from yoloprune.model.network import Network

@@ -21,7 +21,7 @@ from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.darknet.state import State
 from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import NETWORKS
-from yoloprune.export.onnx import export_onnx
+from yoloprune.exporters.onnx import export_onnx
 from yoloprune.model.network import Network
 
 BUILDERS = NETWORKS | architectures.ARCHITECTURES

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from yoloprune.workflows.data_sets import split_data as split_data
     from yoloprune.workflows.detect import detect as detect
     from yoloprune.workflows.evaluate import evaluate as evaluate
+    from yoloprune.workflows.export import export as export
     from yoloprune.workflows.inspect import inspect as inspect
     from yoloprune.workflows.iterate import iterate as iterate
     from yoloprune.workflows.models import load as load
@@ -54,6 +55,7 @@ _HOMES = {
     "check_data": "workflows.data_sets",
     "detect": "workflows.detect",
     "evaluate": "workflows.evaluate",
+    "export": "workflows.export",
     "finetune": "workflows.train",
     "fit_anchors": "workflows.data_sets",
     "initial_model": "workflows.train",

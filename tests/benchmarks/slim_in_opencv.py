@@ -17,7 +17,7 @@ from tests.pruning.darknet import pruned_pair
 from yoloprune.darknet.cost import cost
 from yoloprune.darknet.parser import read_cfg, write_cfg
 from yoloprune.darknet.weights import read_weights, write_weights
-from yoloprune.export.onnx import export_onnx
+from yoloprune.exporters.onnx import export_onnx
 from yoloprune.frontends.darknet.lower import IMAGES, lower
 from yoloprune.pruning.verification import random_images
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.cli.commands import refused, run
 from yoloprune.data.images import write_image
-from yoloprune.export.interface import OnnxForm
-from yoloprune.export.onnx import read_form
+from yoloprune.exporters.interface import OnnxForm
+from yoloprune.exporters.onnx import read_form
 
 if TYPE_CHECKING:
     from cli.conftest import Pair

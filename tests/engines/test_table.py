@@ -13,7 +13,7 @@ from yoloprune.darknet.weights import write_weights
 from yoloprune.darknet.zoo import NETWORKS, yolov3_tiny
 from yoloprune.engines.table import ENGINES, engine_named, run_in
 from yoloprune.errors import MissingDependencyError, UsageError
-from yoloprune.export.onnx import export_onnx
+from yoloprune.exporters.onnx import export_onnx
 from yoloprune.frontends.darknet.document import model
 from yoloprune.model.network import Network
 

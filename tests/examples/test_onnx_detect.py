@@ -17,7 +17,7 @@ from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.data.images import read_image, write_image
 from yoloprune.detection.nms import IOU_THRESHOLD, SCORE_THRESHOLD
 from yoloprune.evaluation.detector import detect_objects, network_detector
-from yoloprune.export.onnx import export_onnx
+from yoloprune.exporters.onnx import export_onnx
 from yoloprune.model.network import Network
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "onnx_detect.py"

@@ -21,7 +21,7 @@ from yoloprune.data.images import read_image, stretch, write_image
 from yoloprune.detection.boxes import boxes_to_image
 from yoloprune.detection.decode import decode
 from yoloprune.detection.nms import select_detections
-from yoloprune.export.onnx import export_onnx
+from yoloprune.exporters.onnx import export_onnx
 from yoloprune.model.network import Network
 from yoloprune.report.html import REPORTS, report_html, write_report
 from yoloprune.report.study import Check, Command, ExportedFiles, Measurement, Study

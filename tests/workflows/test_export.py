@@ -8,10 +8,10 @@ import pytest
 
 from tests.workflows.detectors import cfg  # noqa: F401
 from yoloprune.errors import UsageError, VerificationError
-from yoloprune.export import table
-from yoloprune.export.format import ExportCheck, ExportFormat
-from yoloprune.export.interface import OnnxForm
-from yoloprune.export.table import FORMATS, format_of
+from yoloprune.exporters import table
+from yoloprune.exporters.format import ExportCheck, ExportFormat
+from yoloprune.exporters.interface import OnnxForm
+from yoloprune.exporters.table import FORMATS, format_of
 from yoloprune.graph.model import Model
 from yoloprune.workflows.export import export
 from yoloprune.workflows.models import load

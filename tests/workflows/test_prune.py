@@ -21,7 +21,7 @@ from yoloprune.errors import (
     VerificationError,
     YoloPruneError,
 )
-from yoloprune.export.interface import OnnxForm
+from yoloprune.exporters.interface import OnnxForm
 from yoloprune.frontends.darknet.document import darknet, model, pair
 from yoloprune.graph.edits import edit
 from yoloprune.graph.model import Model

@@ -7,7 +7,7 @@ import pytest
 from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.engines import agreement
 from yoloprune.errors import UsageError, VerificationError
-from yoloprune.export.interface import OnnxForm
+from yoloprune.exporters.interface import OnnxForm
 from yoloprune.frontends.darknet.document import model
 from yoloprune.model.initialization import random_state
 from yoloprune.workflows.models import save

@@ -19,8 +19,8 @@ from yoloprune.cli.options import (
 )
 from yoloprune.data.calibration import read_calibration
 from yoloprune.errors import UsageError
-from yoloprune.export.interface import OnnxForm, decodes
-from yoloprune.export.onnx import require_onnx
+from yoloprune.exporters.interface import OnnxForm, decodes
+from yoloprune.exporters.onnx import require_onnx
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.pruning.choices import Compensation, Scope

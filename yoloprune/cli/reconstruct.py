@@ -8,7 +8,7 @@ import typer
 from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.networks import command_line, network_and_folder
 from yoloprune.cli.options import CalibrationImages, DenseAndPruned, Json, Quiet, Seed
-from yoloprune.export.onnx import read_form
+from yoloprune.exporters.onnx import read_form
 from yoloprune.pruning.recover.network import Recovery
 from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.defaults import PRUNING

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yoloprune.export.onnx_model import onnx_model
+from yoloprune.exporters.onnx_model import onnx_model
 from yoloprune.graph.graph import Graph, ValueType
 from yoloprune.graph.model import Model
 

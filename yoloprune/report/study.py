@@ -152,8 +152,8 @@ class ExportedFiles:
     """Paths of the slim network's files as a user would type them.
 
     `names` is the text file of class names; `onnx` the network with its outputs decoded (`boxes`
-    and `scores`, see `yoloprune.export.interface`); `interface` says in sentences what slim.onnx,
-    decoded or not, wants and gives.
+    and `scores`, see `yoloprune.exporters.interface`); `interface` says in sentences what
+    slim.onnx, decoded or not, wants and gives.
     """
 
     cfg: str

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from yoloprune.export.format import ExportCheck
-from yoloprune.export.interface import OnnxForm, decodes
-from yoloprune.export.table import format_of
+from yoloprune.exporters.format import ExportCheck
+from yoloprune.exporters.interface import OnnxForm, decodes
+from yoloprune.exporters.table import format_of
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.report.shown import Result, Shown

@@ -8,8 +8,8 @@ from yoloprune.data.calibration import proof_images
 from yoloprune.devices import AUTO
 from yoloprune.engines.agreement import check_engine
 from yoloprune.engines.table import DEFAULT_ENGINE, engine_named
-from yoloprune.export.format import ExportCheck
-from yoloprune.export.table import FORMATS
+from yoloprune.exporters.format import ExportCheck
+from yoloprune.exporters.table import FORMATS
 from yoloprune.graph.model import Model
 from yoloprune.pruning.recover.errors import output_errors
 from yoloprune.report.pruning import head_line, proof_lines, recovery_lines

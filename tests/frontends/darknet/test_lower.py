@@ -17,7 +17,7 @@ from yoloprune.darknet.parser import parse_cfg
 from yoloprune.darknet.spec import AnyLayer, Layer, MaxPool, NetworkSpec
 from yoloprune.darknet.zoo import NETWORKS
 from yoloprune.errors import CfgError
-from yoloprune.export.interface import is_decodable
+from yoloprune.exporters.interface import is_decodable
 from yoloprune.frontends.darknet.activations import ACTIVATIONS
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.model.layers import ACTIVATION_FUNCTIONS

@@ -17,7 +17,7 @@ from yoloprune.errors import DatasetError, RunError
 from yoloprune.evaluation.detector import Detector, detect_objects, network_detector
 from yoloprune.evaluation.evaluator import ground_truth
 from yoloprune.evaluation.protocols import NMS_THRESHOLD
-from yoloprune.export.interface import OnnxForm, interface, interface_lines
+from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.model.network import Network
 from yoloprune.pruning.choices import Scope

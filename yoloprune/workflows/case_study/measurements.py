@@ -20,7 +20,7 @@ from yoloprune.evaluation.average_precision import PrecisionRecall
 from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import Evaluation, evaluate
 from yoloprune.evaluation.protocols import PROTOCOLS
-from yoloprune.export.onnx import export_onnx
+from yoloprune.exporters.onnx import export_onnx
 from yoloprune.files import write_json, write_text
 from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.lower import lower

@@ -10,7 +10,7 @@ from typing import Any
 from yoloprune.data.images import image_channels
 from yoloprune.devices import AUTO
 from yoloprune.errors import UsageError
-from yoloprune.export.onnx import require_onnx
+from yoloprune.exporters.onnx import require_onnx
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.report.html import write_report
 from yoloprune.report.study import Study

@@ -23,9 +23,9 @@ from yoloprune.darknet.state import ConvParameters
 from yoloprune.darknet.zoo import NETWORKS, yolov3_tiny
 from yoloprune.detection.decode import decode
 from yoloprune.errors import VerificationError, YoloPruneError
-from yoloprune.export import onnx as export
-from yoloprune.export import onnx_model
-from yoloprune.export.interface import OnnxForm, is_decodable
+from yoloprune.exporters import onnx as export
+from yoloprune.exporters import onnx_model
+from yoloprune.exporters.interface import OnnxForm, is_decodable
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.model.network import Network
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from yoloprune.export.interface import OnnxForm
+from yoloprune.exporters.interface import OnnxForm
 from yoloprune.graph.model import Model
 
 

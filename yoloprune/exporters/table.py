@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from yoloprune.errors import UsageError
-from yoloprune.export.format import ExportFormat
-from yoloprune.export.onnx import ONNX
+from yoloprune.exporters.format import ExportFormat
+from yoloprune.exporters.onnx import ONNX
 
 FORMATS: Mapping[str, ExportFormat] = {row.name: row for row in (ONNX,)}
 

@@ -17,9 +17,9 @@ from yoloprune.engines.agreement import TOLERANCE
 from yoloprune.engines.onnx_bytes import float32_arrays
 from yoloprune.engines.onnxruntime import ONNXRUNTIME, runner, session
 from yoloprune.errors import VerificationError, YoloPruneError
-from yoloprune.export.format import ExportCheck, ExportFormat
-from yoloprune.export.interface import OnnxForm, interface, interface_lines, metadata, onnx_graph
-from yoloprune.export.onnx_model import onnx_model
+from yoloprune.exporters.format import ExportCheck, ExportFormat
+from yoloprune.exporters.interface import OnnxForm, interface, interface_lines, metadata, onnx_graph
+from yoloprune.exporters.onnx_model import onnx_model
 from yoloprune.files import write_atomically
 from yoloprune.frontends.darknet.document import pair
 from yoloprune.frontends.darknet.heads import raw_map
