@@ -11,8 +11,8 @@ width) of the input.
 
 from collections.abc import Callable, Sequence
 
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.zoo import COCO_ANCHORS, COCO_TINY_ANCHORS, Anchors, CfgBuilder
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.zoo import COCO_ANCHORS, COCO_TINY_ANCHORS, Anchors, CfgBuilder
 
 YOLOV4_ANCHORS: Anchors = (
     (12, 16), (19, 36), (40, 28), (36, 75), (76, 55), (72, 146), (142, 110), (192, 243), (459, 401),

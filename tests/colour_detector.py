@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import ConvParameters
 from yoloprune.data.images import write_image
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import ConvParameters
 
 CELL = 8
 GREEN_OBJECT = (255, 255, 0)

@@ -5,8 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from yoloprune.darknet.parser import parse_cfg, read_cfg
-from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.parser import parse_cfg, read_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
 
 SHAPES = {"grey": (1, 64, 64), "oblong": (3, 64, 96), "grey, upright": (1, 96, 64)}
 """Channels, height and width of the input."""

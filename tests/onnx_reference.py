@@ -8,11 +8,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import BATCH_NORM_EPSILON, State
 from yoloprune.detection.decode import decode
 from yoloprune.exporters.onnx_model import onnx_model
 from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import BATCH_NORM_EPSILON, State
 from yoloprune.model import layers
 from yoloprune.model.network import Network
 

@@ -12,11 +12,11 @@ from typing import TypeVar
 import torch
 from hypothesis import strategies as st
 
-from yoloprune.darknet.options import ACTIVATIONS
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import ConvParameters
-from yoloprune.darknet.weights import parameter_shapes
+from yoloprune.frontends.darknet.options import ACTIVATIONS
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import ConvParameters
+from yoloprune.frontends.darknet.weights import parameter_shapes
 
 Shape = tuple[int, int, int]
 _T = TypeVar("_T")

@@ -17,10 +17,10 @@ from demo.hands import main, write_rendered_hands
 from tests.cli.commands import run
 from tests.training.painted import paint
 from tests.workflows.case_study.tiny import TINY, torch_alone
-from yoloprune.darknet.parser import write_cfg
-from yoloprune.darknet.weights import write_weights
-from yoloprune.darknet.zoo import yolov3
 from yoloprune.engines import benchmark
+from yoloprune.frontends.darknet.parser import write_cfg
+from yoloprune.frontends.darknet.weights import write_weights
+from yoloprune.frontends.darknet.zoo import yolov3
 from yoloprune.model.initialization import training_state
 from yoloprune.workflows.case_study.settings import PRESETS
 

@@ -16,12 +16,12 @@ from tests import architectures
 from tests.onnx_reference import outputs_of
 from tests.pruning.darknet import pruned_pair
 from tests.random_networks import random_state
-from yoloprune.darknet.parser import write_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import State
-from yoloprune.darknet.weights import write_weights
-from yoloprune.darknet.zoo import NETWORKS
 from yoloprune.exporters.onnx import export_onnx
+from yoloprune.frontends.darknet.parser import write_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import State
+from yoloprune.frontends.darknet.weights import write_weights
+from yoloprune.frontends.darknet.zoo import NETWORKS
 from yoloprune.model.network import Network
 
 BUILDERS = NETWORKS | architectures.ARCHITECTURES

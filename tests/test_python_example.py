@@ -8,9 +8,9 @@ import pytest
 
 import yoloprune
 from tests.training.painted import paint
-from yoloprune.darknet.parser import write_cfg
-from yoloprune.darknet.weights import write_weights
-from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.frontends.darknet.parser import write_cfg
+from yoloprune.frontends.darknet.weights import write_weights
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.model.initialization import random_state
 
 README = Path(__file__).parents[1] / "README.md"

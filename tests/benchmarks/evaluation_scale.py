@@ -16,9 +16,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from yoloprune.darknet.parser import read_cfg
 from yoloprune.data.images import write_image
 from yoloprune.detection.decode import class_count
+from yoloprune.frontends.darknet.parser import read_cfg
 
 PROTOCOLS = ("case-study", "coco")
 

@@ -34,10 +34,6 @@ from tests.data.originals import DIAMOND, SQUARE, small_original, write_mat
 from tests.random_networks import random_state
 from tests.report.studies import filled_study
 from tests.training.painted import paint
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.parser import format_cfg, read_cfg, write_cfg
-from yoloprune.darknet.weights import parameter_shapes, read_weights, write_weights
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.data.archives import unpack_tar
 from yoloprune.data.check import check_dataset, write_clean_copy
 from yoloprune.data.images import list_images, read_image, read_image_file
@@ -46,15 +42,19 @@ from yoloprune.data.read import read_dataset, read_raw
 from yoloprune.data.text_files import read_names
 from yoloprune.data.vgg_hand import is_original, read_hand_corners
 from yoloprune.files import file_sha256
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.lower import lower
+from yoloprune.frontends.darknet.parser import format_cfg, read_cfg, write_cfg
+from yoloprune.frontends.darknet.weights import parameter_shapes, read_weights, write_weights
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import read_plan
+from yoloprune.pruning.weights.mask_file import write_masks
+from yoloprune.pruning.weights.masks import MaskSettings, apply_masks, magnitude_masks
+from yoloprune.pruning.weights.storage import pack, read_packed
 from yoloprune.report.markdown import report_json, report_markdown
 from yoloprune.report.study import TrainingLog
-from yoloprune.sparsity.mask_file import write_masks
-from yoloprune.sparsity.masks import MaskSettings, apply_masks, magnitude_masks
-from yoloprune.sparsity.storage import pack, read_packed
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
 from yoloprune.training.loop import Loop

@@ -26,10 +26,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from yoloprune.darknet.parser import read_cfg, write_cfg
-from yoloprune.darknet.spec import Conv, Head, Layer, NetworkSpec, class_count, with_option
-from yoloprune.darknet.state import BATCH_NORM_EPSILON
-from yoloprune.darknet.weights import read_weights
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.images import Image, read_image, stretch
 from yoloprune.data.read import read_dataset
@@ -39,6 +35,17 @@ from yoloprune.evaluation.average_precision import GroundTruth, average_precisio
 from yoloprune.evaluation.detector import detect_objects, network_detector
 from yoloprune.evaluation.evaluator import ground_truth
 from yoloprune.evaluation.protocols import NMS_THRESHOLD
+from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
+from yoloprune.frontends.darknet.spec import (
+    Conv,
+    Head,
+    Layer,
+    NetworkSpec,
+    class_count,
+    with_option,
+)
+from yoloprune.frontends.darknet.state import BATCH_NORM_EPSILON
+from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.model.layers import ConvLayer
 from yoloprune.model.network import Network
 

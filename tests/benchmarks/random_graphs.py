@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.pruning.test_cut import check_slim_equals_masked
 from tests.random_networks import network_specs
-from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.spec import NetworkSpec
 
 
 def main() -> None:

@@ -17,9 +17,6 @@ import numpy as np
 import torch
 import torch_pruning as tp
 
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import NetworkSpec, class_count
-from yoloprune.darknet.weights import read_weights
 from yoloprune.data.calibration import Calibration, read_calibration
 from yoloprune.data.dataset import Dataset, LabelledImage
 from yoloprune.data.read import read_objects
@@ -27,6 +24,9 @@ from yoloprune.data.text_files import read_image_list
 from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.frontends.darknet.document import layer_of, model, pair
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
+from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.graph.model import Model
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Budget

@@ -10,8 +10,8 @@ import time
 
 import torch
 
-from yoloprune.darknet.zoo import yolov3
 from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.frontends.darknet.zoo import yolov3
 from yoloprune.graph.edits import edit
 from yoloprune.model.initialization import random_state
 from yoloprune.pruning.budget import Budget

@@ -14,11 +14,11 @@ import numpy as np
 import onnxruntime
 
 from tests.pruning.darknet import pruned_pair
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.parser import read_cfg, write_cfg
-from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.exporters.onnx import export_onnx
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.lower import IMAGES, lower
+from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
+from yoloprune.frontends.darknet.weights import read_weights, write_weights
 from yoloprune.pruning.verification import random_images
 
 

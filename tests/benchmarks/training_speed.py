@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import class_count, with_input_size
 from yoloprune.data.loader import TrainingImages, micro_batches
 from yoloprune.data.read import read_dataset
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.spec import class_count, with_input_size
 from yoloprune.model.initialization import training_state
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import world

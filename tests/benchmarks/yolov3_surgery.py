@@ -12,10 +12,10 @@ import time
 
 import torch
 
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.zoo import yolov3
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.edits import applied
 from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.frontends.darknet.zoo import yolov3
 from yoloprune.graph.edits import edit
 from yoloprune.model.initialization import random_state
 from yoloprune.model.network import Network

@@ -13,10 +13,6 @@ from pathlib import Path
 
 import torch
 
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.weights import read_weights
-from yoloprune.darknet.zoo import yolov3
 from yoloprune.engines.benchmark import (
     Timer,
     alternating_times,
@@ -27,11 +23,15 @@ from yoloprune.engines.benchmark import (
     wall_clock,
 )
 from yoloprune.engines.zero_skipping import SparseNetwork
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import model
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.weights import read_weights
+from yoloprune.frontends.darknet.zoo import yolov3
 from yoloprune.model.initialization import random_state
 from yoloprune.pruning.choices import Scope
-from yoloprune.sparsity.masks import MaskSettings, Pattern, apply_masks, magnitude_masks
-from yoloprune.sparsity.storage import pack
+from yoloprune.pruning.weights.masks import MaskSettings, Pattern, apply_masks, magnitude_masks
+from yoloprune.pruning.weights.storage import pack
 
 RUNS = 7
 

@@ -8,9 +8,9 @@ import pytest
 from tests.cli.commands import run
 from tests.colour_detector import colour_spec, colour_state
 from tests.training.painted import paint
-from yoloprune.darknet.parser import write_cfg
-from yoloprune.darknet.weights import write_weights
-from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.frontends.darknet.parser import write_cfg
+from yoloprune.frontends.darknet.weights import write_weights
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.model.initialization import random_state
 
 

@@ -12,9 +12,9 @@ import pytest
 from tests.cli.commands import refused, run
 from tests.processes import outcome, program
 from tests.training.painted import paint
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.weights import read_weights
+from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.weights import read_weights
 
 if TYPE_CHECKING:
     from cli.conftest import Pair

@@ -11,8 +11,8 @@ from tests.cli.commands import refused, run
 from tests.data.originals import TRAINING, small_original, write_image
 from tests.processes import outcome, program
 from tests.training.painted import paint
-from yoloprune.darknet.parser import read_cfg
 from yoloprune.data.read import read_dataset
+from yoloprune.frontends.darknet.parser import read_cfg
 
 if TYPE_CHECKING:
     from cli.conftest import Pair

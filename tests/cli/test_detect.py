@@ -15,12 +15,12 @@ import pytest
 
 from tests.cli.commands import refused, run
 from tests.colour_detector import BLUE_OBJECT, GREEN_OBJECT, colour_spec, colour_state, paint
-from yoloprune.darknet.parser import write_cfg
-from yoloprune.darknet.weights import write_weights
 from yoloprune.data import videos
 from yoloprune.data.annotated import annotated_paths
 from yoloprune.data.images import read_image
 from yoloprune.errors import DatasetError
+from yoloprune.frontends.darknet.parser import write_cfg
+from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.workflows import detect as workflow
 
 SIZE = (256, 256)

@@ -9,9 +9,9 @@ import torch
 
 from tests.cli.commands import refused, run
 from tests.training.painted import paint
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.weights import read_weights
 from yoloprune.data.anchors import network_anchors
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.weights import read_weights
 
 SETTINGS = ("--epochs", 1, "--batch-size", 4, "--workers", 0)
 STILL = (*SETTINGS, "--learning-rate", 1e-9)

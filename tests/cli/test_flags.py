@@ -10,8 +10,8 @@ from tests.cli.conftest import Pair
 from tests.training.painted import paint
 from yoloprune.cli.flags import with_flags
 from yoloprune.cli.main import app
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import class_count
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.spec import class_count
 
 COMMANDS = typer.main.get_command(app).commands
 

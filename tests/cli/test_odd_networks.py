@@ -13,10 +13,10 @@ from tests.cli.commands import refused, run
 from tests.odd_networks import SHAPES, odd_spec, opencv_rows
 from tests.training.painted import paint
 from tests.workflows.case_study.tiny import torch_alone
-from yoloprune.darknet.parser import read_cfg, write_cfg
-from yoloprune.darknet.weights import read_weights
 from yoloprune.data.images import read_image
 from yoloprune.engines import benchmark
+from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
+from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.model.network import Network
 
 TRAINING = ("--epochs", 1, "--batch-size", 4, "--workers", 0, "--quiet")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.commands import refused, run
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.weights import read_weights, write_weights
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.weights import read_weights, write_weights
 
 if TYPE_CHECKING:
     from cli.conftest import Pair

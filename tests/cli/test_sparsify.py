@@ -15,12 +15,12 @@ import torch
 
 from tests.cli.commands import refused, run
 from tests.cli.conftest import Pair
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.weights import read_weights
 from yoloprune.engines import benchmark, sparse_benchmark
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.model.network import Network
-from yoloprune.sparsity.mask_file import read_masks
-from yoloprune.sparsity.storage import read_packed
+from yoloprune.pruning.weights.mask_file import read_masks
+from yoloprune.pruning.weights.storage import read_packed
 
 
 @pytest.fixture

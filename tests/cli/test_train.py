@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from tests.cli.commands import refused, run
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.weights import read_weights
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.model.network import Network
 
 SETTINGS = ["--epochs", 1, "--batch-size", 4, "--workers", 0, "--quiet"]

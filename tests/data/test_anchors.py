@@ -4,8 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.zoo import COCO_ANCHORS, yolov3
 from yoloprune.data.anchors import (
     anchor_fit,
     fit_anchors,
@@ -15,6 +13,8 @@ from yoloprune.data.anchors import (
     shape_iou,
 )
 from yoloprune.errors import DatasetError
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.zoo import COCO_ANCHORS, yolov3
 
 
 def random_shapes(count: int, seed: int = 0) -> np.ndarray:

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from yoloprune.darknet.parser import parse_cfg
 from yoloprune.data.images import (
     Resize,
     darknet_resize,
@@ -20,6 +19,7 @@ from yoloprune.data.images import (
 )
 from yoloprune.detection.boxes import boxes_to_image, boxes_to_network
 from yoloprune.errors import CfgError, DatasetError
+from yoloprune.frontends.darknet.parser import parse_cfg
 
 
 def random_image(height: int, width: int, channels: int = 3) -> np.ndarray:

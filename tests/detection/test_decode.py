@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from tests.random_networks import random_state
-from yoloprune.darknet.parser import format_cfg, parse_cfg
-from yoloprune.darknet.spec import NetworkSpec, class_count
-from yoloprune.darknet.weights import write_weights
 from yoloprune.detection.decode import decode
 from yoloprune.errors import CfgError
+from yoloprune.frontends.darknet.parser import format_cfg, parse_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
+from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.model.network import Network
 
 HEIGHT, WIDTH = 64, 96

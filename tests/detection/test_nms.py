@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.detection.boxes import box_diou, box_iou, pixel_box_iou
 from yoloprune.detection.decode import Detections, Predictions
 from yoloprune.detection.nms import darknet_overlap, merge_detections, nms, select_detections
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
 
 
 def random_boxes(count: int, seed: int, image: float = 200.0) -> Tensor:

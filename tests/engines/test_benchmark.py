@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from tests.random_networks import random_state
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.engines import benchmark as stopwatch
 from yoloprune.engines.benchmark import benchmark, what_binds
 from yoloprune.errors import UsageError
 from yoloprune.frontends.darknet.document import model
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 
 SPEC = yolov3_tiny(classes=1, width=0.0625, size=(32, 32))
 MODEL = model(SPEC, random_state(SPEC, 1, torch.float32), title="tiny")

@@ -8,13 +8,13 @@ import torch
 
 from tests.architectures import ARCHITECTURES
 from tests.random_networks import random_state
-from yoloprune.darknet.parser import write_cfg
-from yoloprune.darknet.weights import write_weights
-from yoloprune.darknet.zoo import NETWORKS, yolov3_tiny
 from yoloprune.engines.table import ENGINES, engine_named, run_in
 from yoloprune.errors import MissingDependencyError, UsageError
 from yoloprune.exporters.onnx import export_onnx
 from yoloprune.frontends.darknet.document import model
+from yoloprune.frontends.darknet.parser import write_cfg
+from yoloprune.frontends.darknet.weights import write_weights
+from yoloprune.frontends.darknet.zoo import NETWORKS, yolov3_tiny
 from yoloprune.model.network import Network
 
 BUILDERS = NETWORKS | ARCHITECTURES

@@ -17,16 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.random_networks import network_specs, random_state
-from yoloprune.darknet.options import ACTIVATIONS
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import Conv, NetworkSpec
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.engines import zero_skipping
 from yoloprune.engines.zero_skipping import SparseConv, SparseNetwork
 from yoloprune.errors import MissingDependencyError, PlanError
+from yoloprune.frontends.darknet.options import ACTIVATIONS
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import Conv, NetworkSpec
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.model.layers import ACTIVATION_FUNCTIONS
 from yoloprune.model.network import Network
-from yoloprune.sparsity.masks import MaskSettings, apply_masks, magnitude_masks
+from yoloprune.pruning.weights.masks import MaskSettings, apply_masks, magnitude_masks
 
 TINY = yolov3_tiny(classes=1, width=0.125, size=(64, 64))
 POOL = ThreadPoolExecutor(3)

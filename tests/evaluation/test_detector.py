@@ -10,14 +10,14 @@ import torch
 from tests.colour_detector import BLUE_OBJECT, GREEN_OBJECT, colour_spec, colour_state, paint
 from tests.odd_networks import SHAPES, odd_spec, opencv_rows
 from tests.random_networks import random_state
-from yoloprune.darknet.parser import parse_cfg, write_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import ConvParameters, State
-from yoloprune.darknet.weights import write_weights
 from yoloprune.data.images import Resize, letterbox, read_image, stretch
 from yoloprune.detection.boxes import box_iou
 from yoloprune.errors import CfgError
 from yoloprune.evaluation.detector import Detector, detect_objects, network_detector
+from yoloprune.frontends.darknet.parser import parse_cfg, write_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import ConvParameters, State
+from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.model.network import Network
 
 

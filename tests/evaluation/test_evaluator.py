@@ -17,8 +17,6 @@ from tests.colour_detector import (
     write_labels,
 )
 from tests.reporters import Heard
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import with_input_size
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import CfgError, ClassesError, DatasetError
@@ -26,6 +24,8 @@ from yoloprune.evaluation import streams
 from yoloprune.evaluation.detector import Detector, network_detector
 from yoloprune.evaluation.evaluator import Evaluation, evaluate
 from yoloprune.evaluation.protocols import PROTOCOLS, coco
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import with_input_size
 from yoloprune.model.initialization import random_state
 from yoloprune.model.network import Network
 

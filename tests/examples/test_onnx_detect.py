@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from tests.random_networks import random_state
-from yoloprune.darknet.spec import NetworkSpec, with_option
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.data.images import read_image, write_image
 from yoloprune.detection.nms import IOU_THRESHOLD, SCORE_THRESHOLD
 from yoloprune.evaluation.detector import detect_objects, network_detector
 from yoloprune.exporters.onnx import export_onnx
+from yoloprune.frontends.darknet.spec import NetworkSpec, with_option
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.model.network import Network
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "onnx_detect.py"

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from tests.pruning.networks import every_contraction, random_parameters
 from tests.random_networks import network_specs, random_state
-from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.errors import GraphError
 from yoloprune.execution.stream import (
     Stream,
@@ -21,6 +20,7 @@ from yoloprune.execution.stream import (
     stretches,
 )
 from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.graph.graph import Graph, ValueType
 from yoloprune.graph.shapes import facts
 

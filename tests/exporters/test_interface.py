@@ -11,10 +11,10 @@ import torch
 
 from tests.colour_detector import colour_spec, colour_state
 from tests.random_networks import random_state
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines, is_decodable
 from yoloprune.exporters.onnx import export_onnx
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 
 HEADLESS = "[net]\nheight=8\nwidth=16\nchannels=1\n[convolutional]\nfilters=2\nactivation=linear\n"
 TWO_HEADS = """[net]

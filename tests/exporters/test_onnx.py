@@ -16,17 +16,17 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from tests.architectures import ARCHITECTURES
 from tests.onnx_reference import outputs_of
 from tests.random_networks import network_specs, random_state
-from yoloprune.darknet.options import ACTIVATIONS
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import ConvParameters
-from yoloprune.darknet.zoo import NETWORKS, yolov3_tiny
 from yoloprune.detection.decode import decode
 from yoloprune.errors import VerificationError, YoloPruneError
 from yoloprune.exporters import onnx as export
 from yoloprune.exporters import onnx_model
 from yoloprune.exporters.interface import OnnxForm, is_decodable
 from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.frontends.darknet.options import ACTIVATIONS
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import ConvParameters
+from yoloprune.frontends.darknet.zoo import NETWORKS, yolov3_tiny
 from yoloprune.model.network import Network
 
 SPEC = yolov3_tiny(classes=2, width=0.125, size=(64, 96))

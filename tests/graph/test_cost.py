@@ -5,10 +5,10 @@ from hypothesis import given, settings
 
 from tests.architectures import ARCHITECTURES
 from tests.random_networks import network_specs
-from yoloprune.darknet import cost as darknet
-from yoloprune.darknet.spec import WEIGHTS_HEADER_BYTES, NetworkSpec
-from yoloprune.darknet.zoo import NETWORKS
+from yoloprune.frontends.darknet import cost as darknet
 from yoloprune.frontends.darknet.lower import lower
+from yoloprune.frontends.darknet.spec import WEIGHTS_HEADER_BYTES, NetworkSpec
+from yoloprune.frontends.darknet.zoo import NETWORKS
 from yoloprune.graph.builder import GraphBuilder
 from yoloprune.graph.cost import cost
 from yoloprune.graph.shapes import facts

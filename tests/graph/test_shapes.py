@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.architectures import ARCHITECTURES
 from tests.random_networks import network_specs
-from yoloprune.darknet.shapes import layer_shapes
-from yoloprune.darknet.zoo import NETWORKS
 from yoloprune.errors import GraphError
 from yoloprune.frontends.darknet.lower import lower
+from yoloprune.frontends.darknet.shapes import layer_shapes
+from yoloprune.frontends.darknet.zoo import NETWORKS
 from yoloprune.graph.builder import GraphBuilder
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.shapes import facts

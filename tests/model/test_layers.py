@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from tests.random_networks import random_state
-from yoloprune.darknet.options import ACTIVATIONS
-from yoloprune.darknet.parser import parse_cfg, write_cfg
-from yoloprune.darknet.weights import write_weights
+from yoloprune.frontends.darknet.options import ACTIVATIONS
+from yoloprune.frontends.darknet.parser import parse_cfg, write_cfg
+from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.model.layers import ACTIVATION_FUNCTIONS
 from yoloprune.model.network import Network
 

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from tests.architectures import ARCHITECTURES
 from tests.random_networks import network_specs, random_state
-from yoloprune.darknet.parser import parse_cfg, write_cfg
-from yoloprune.darknet.spec import Conv, Layer, NetworkSpec
-from yoloprune.darknet.state import ConvParameters, State
-from yoloprune.darknet.weights import write_weights
-from yoloprune.darknet.zoo import NETWORKS
 from yoloprune.errors import WeightsError
+from yoloprune.frontends.darknet.parser import parse_cfg, write_cfg
+from yoloprune.frontends.darknet.spec import Conv, Layer, NetworkSpec
+from yoloprune.frontends.darknet.state import ConvParameters, State
+from yoloprune.frontends.darknet.weights import write_weights
+from yoloprune.frontends.darknet.zoo import NETWORKS
 from yoloprune.model.network import Network
 
 BUILDERS = NETWORKS | ARCHITECTURES

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from torch import Tensor, dtype, float32
 
 from tests.random_networks import random_state
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.frontends.darknet.document import state as darknet_state
 from yoloprune.frontends.darknet.edits import applied
 from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import ConvParameters, State
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import DependencyGraph, analyze

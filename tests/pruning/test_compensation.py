@@ -17,11 +17,11 @@ from tests.pruning.networks import (
 )
 from tests.pruning.plans import random_plan, with_carriers, with_dead_channels
 from tests.random_networks import BLOCKS, network_specs, random_state
-from yoloprune.darknet.options import ACTIVATIONS
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.zoo import yolov3
 from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.frontends.darknet.options import ACTIVATIONS
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.zoo import yolov3
 from yoloprune.pruning.choices import Compensation
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyze

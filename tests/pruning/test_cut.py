@@ -11,12 +11,12 @@ from torch import Tensor
 from tests.pruning.darknet import arrays, dependencies, slim_spec
 from tests.pruning.plans import random_plan
 from tests.random_networks import network_specs
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError
 from yoloprune.frontends.darknet.edits import applied
 from yoloprune.frontends.darknet.lower import lower
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.edits import edit
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import DependencyGraph, analyze

@@ -6,10 +6,10 @@ import pytest
 
 from tests import architectures
 from tests.pruning.darknet import dependencies, layer
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.zoo import NETWORKS, yolov3
 from yoloprune.errors import VerificationError
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.zoo import NETWORKS, yolov3
 from yoloprune.graph.builder import GraphBuilder
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.torch_pruning_check import cross_check

@@ -10,8 +10,8 @@ import pytest
 from tests import architectures
 from tests.pruning.darknet import dependencies
 from tests.pruning.plans import random_plan, with_carriers
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.pruning.plan import check_plan, kept_filters, read_plan, write_plan
 
 GRAPH = dependencies(yolov3_tiny(classes=1, width=0.125, size=(64, 64)))

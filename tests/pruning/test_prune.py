@@ -8,9 +8,9 @@ from torch import Tensor
 
 from tests.pruning.darknet import arrays, dependencies
 from tests.pruning.plans import random_plan
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import VerificationError, WeightsError
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.edits import edit
 from yoloprune.graph.graph import Graph
 from yoloprune.pruning.budget import Budget

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tests import architectures
 from tests.pruning.darknet import dependencies, slim_spec
 from tests.random_networks import network_specs
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.zoo import yolov3, yolov3_tiny
 from yoloprune.errors import PlanError
+from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.zoo import yolov3, yolov3_tiny
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.groups import DependencyGraph

@@ -4,12 +4,12 @@ import numpy as np
 import torch
 
 from tests.pruning.darknet import arrays, dependencies, slim_spec
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.zoo import yolov3
 from yoloprune.detection.decode import Detections
 from yoloprune.engines.benchmark import Latency
 from yoloprune.evaluation.average_precision import GroundTruth
+from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.zoo import yolov3
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.score.on_weights import l2, score
 from yoloprune.pruning.solve import normalised, solve

@@ -15,13 +15,13 @@ import torch
 
 from tests.random_networks import random_state
 from tests.report import studies
-from yoloprune.darknet.parser import parse_cfg, write_cfg
-from yoloprune.darknet.weights import write_weights
 from yoloprune.data.images import read_image, stretch, write_image
 from yoloprune.detection.boxes import boxes_to_image
 from yoloprune.detection.decode import decode
 from yoloprune.detection.nms import select_detections
 from yoloprune.exporters.onnx import export_onnx
+from yoloprune.frontends.darknet.parser import parse_cfg, write_cfg
+from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.model.network import Network
 from yoloprune.report.html import REPORTS, report_html, write_report
 from yoloprune.report.study import Check, Command, ExportedFiles, Measurement, Study

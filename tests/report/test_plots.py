@@ -10,8 +10,8 @@ import pytest
 
 from tests.pruning.darknet import dependencies, layer
 from tests.report import studies
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.evaluation.average_precision import average_precision
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.report import plots
 from yoloprune.report.group_graph import group_chart, packed
 from yoloprune.report.study import Measurement, TrainingLog

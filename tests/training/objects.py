@@ -2,7 +2,7 @@
 
 import torch
 
-from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.training.assign import Objects
 
 SPEC = yolov3_tiny(classes=2, width=0.0625, size=(96, 128))

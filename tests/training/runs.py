@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.data.read import read_dataset
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.model.initialization import training_state
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World

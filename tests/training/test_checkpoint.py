@@ -11,8 +11,8 @@ import torch
 
 from tests import bombs
 from tests.random_networks import random_state
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import CheckpointError
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
 from yoloprune.training.loop import Loop

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import Yolo
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import Yolo
 from yoloprune.training.distill import distillation_loss
 
 X, Y, W, H, OBJECTNESS, FIRST, SECOND = range(7)

@@ -19,13 +19,13 @@ from tests.odd_networks import SHAPES, odd_spec
 from tests.processes import begun, ended, holding
 from tests.reporters import Heard
 from tests.training.runs import CONFIG, SPEC, run, same_end
-from yoloprune.darknet.parser import parse_cfg, read_cfg
-from yoloprune.darknet.weights import read_weights
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.data import workers
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import CheckpointError, RunError, UsageError
 from yoloprune.evaluation.protocols import DEFAULT_PROTOCOL
+from yoloprune.frontends.darknet.parser import parse_cfg, read_cfg
+from yoloprune.frontends.darknet.weights import read_weights
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
 from yoloprune.training import engine

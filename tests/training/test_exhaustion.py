@@ -16,8 +16,8 @@ from tests.reporters import Heard
 from tests.training.painted import paint
 from tests.training.runs import SPEC, run
 from yoloprune.cli.main import app
-from yoloprune.darknet.parser import write_cfg
 from yoloprune.errors import RunError
+from yoloprune.frontends.darknet.parser import write_cfg
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.memory import largest_fitting
 

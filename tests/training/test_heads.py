@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from yoloprune.darknet.parser import format_cfg, parse_cfg, write_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import State
-from yoloprune.darknet.weights import check_state, write_weights
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.data.anchors import network_anchors
 from yoloprune.data.dataset import Dataset, LabelledImage, RawDataset, RawImage
 from yoloprune.detection.decode import decode
 from yoloprune.errors import CfgError, ClassesError, DatasetError
+from yoloprune.frontends.darknet.parser import format_cfg, parse_cfg, write_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import State
+from yoloprune.frontends.darknet.weights import check_state, write_weights
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.model.initialization import RARE_OBJECT, random_state, training_state
 from yoloprune.model.network import Network
-from yoloprune.sparsity.masks import MaskSettings, apply_masks, magnitude_masks
+from yoloprune.pruning.weights.masks import MaskSettings, apply_masks, magnitude_masks
 from yoloprune.training.heads import (
     check_classes,
     data_classes,

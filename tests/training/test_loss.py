@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tests.training.objects import GRIDS, SIZE, SPEC, random_objects
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.detection.decode import decode
 from yoloprune.errors import CfgError
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.training.assign import Objects, assign
 from yoloprune.training.loss import Loss, ciou, detection_loss, ignore_iou, trainable_heads
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.random_networks import random_state
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.zoo import yolov3
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.zoo import yolov3
 from yoloprune.model.network import Network
 from yoloprune.training.regularize import coupled_scales, shrink, typical_scale, zero_share
 

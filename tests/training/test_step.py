@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.training.runs import CONFIG, SPEC, run
-from yoloprune.darknet.parser import parse_cfg
 from yoloprune.errors import RunError
+from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.training import step
 from yoloprune.training.checkpoint import Checkpoint, load_checkpoint
 from yoloprune.training.config import TrainingConfig

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.training.painted import paint
-from yoloprune.darknet.parser import write_cfg
-from yoloprune.darknet.weights import write_weights
-from yoloprune.darknet.zoo import yolov3_tiny
+from yoloprune.frontends.darknet.parser import write_cfg
+from yoloprune.frontends.darknet.weights import write_weights
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.model import Model
 from yoloprune.model.initialization import random_state
 from yoloprune.workflows.models import load

@@ -12,8 +12,8 @@ from tests.colour_detector import (
     paint,
     write_labels,
 )
-from yoloprune.darknet.parser import write_cfg
-from yoloprune.darknet.weights import write_weights
+from yoloprune.frontends.darknet.parser import write_cfg
+from yoloprune.frontends.darknet.weights import write_weights
 
 SIZE = (32, 32)
 

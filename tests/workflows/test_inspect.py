@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.parser import read_cfg
 from yoloprune.errors import UsageError
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import darknet
+from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.graph.model import Model
 from yoloprune.workflows.data_sets import check_data, fit_anchors, reference, split_data
 from yoloprune.workflows.inspect import inspect

@@ -11,10 +11,6 @@ import torch
 
 import yoloprune
 from tests.reporters import Heard
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.weights import read_weights
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import (
     PlanError,
     UsageError,
@@ -22,7 +18,11 @@ from yoloprune.errors import (
     YoloPruneError,
 )
 from yoloprune.exporters.interface import OnnxForm
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import darknet, model, pair
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.weights import read_weights
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.edits import edit
 from yoloprune.graph.model import Model
 from yoloprune.model.initialization import random_state

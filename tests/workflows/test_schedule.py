@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from tests.random_networks import random_state
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import UsageError
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import darknet, model
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.model import Model
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.prune import prune

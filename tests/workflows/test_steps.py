@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import model
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.model.initialization import random_state
 from yoloprune.pruning.choices import Scope
 from yoloprune.reporter import SILENT

@@ -2,10 +2,10 @@
 
 import pytest
 
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import darknet, model
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.model import Model
 from yoloprune.model.initialization import random_state
 from yoloprune.pruning.budget import Budget

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tests.reporters import Heard
-from yoloprune.darknet.parser import write_cfg
-from yoloprune.darknet.weights import write_weights
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import RunError, UsageError, YoloPruneError
 from yoloprune.frontends.darknet.document import darknet, pair
+from yoloprune.frontends.darknet.parser import write_cfg
+from yoloprune.frontends.darknet.weights import write_weights
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.model import Model
 from yoloprune.model.initialization import random_state
 from yoloprune.training.engine import InterruptedRunError

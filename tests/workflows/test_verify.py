@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.engines import agreement
 from yoloprune.errors import UsageError, VerificationError
 from yoloprune.exporters.interface import OnnxForm
 from yoloprune.frontends.darknet.document import model
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.model.initialization import random_state
 from yoloprune.workflows.models import save
 from yoloprune.workflows.prune import prune

@@ -10,7 +10,6 @@ from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.engine_options import Device, EngineName
 from yoloprune.cli.networks import first_model, holds_network
 from yoloprune.cli.options import Json, Quiet
-from yoloprune.darknet.spec import class_count
 from yoloprune.data.names import names_of_data
 from yoloprune.data.text_files import read_names
 from yoloprune.detection.nms import IOU_THRESHOLD, SCORE_THRESHOLD
@@ -18,6 +17,7 @@ from yoloprune.devices import AUTO
 from yoloprune.engines.table import DEFAULT_ENGINE
 from yoloprune.errors import UsageError
 from yoloprune.frontends.darknet.document import darknet
+from yoloprune.frontends.darknet.spec import class_count
 from yoloprune.graph.model import Model
 from yoloprune.workflows.detect import detect as detect_in
 

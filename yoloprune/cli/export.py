@@ -8,10 +8,10 @@ import typer
 from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.networks import only_model
 from yoloprune.cli.options import Json, NetworkWords, Quiet
-from yoloprune.darknet.spec import class_count
 from yoloprune.data.text_files import read_names
 from yoloprune.exporters.table import FORMATS
 from yoloprune.frontends.darknet.document import darknet
+from yoloprune.frontends.darknet.spec import class_count
 from yoloprune.workflows.export import export as export_to
 
 Decode = Annotated[

@@ -38,7 +38,7 @@ from yoloprune.devices import AUTO
 from yoloprune.errors import UsageError
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
-from yoloprune.sparsity.masks import Pattern
+from yoloprune.pruning.weights.masks import Pattern
 from yoloprune.training.config import STEP
 from yoloprune.training.peers import is_first
 from yoloprune.workflows.choices import Schedule

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from yoloprune.darknet.cfg import read_cfg_text
 from yoloprune.errors import UsageError
 from yoloprune.escapes import printable
+from yoloprune.frontends.darknet.cfg import read_cfg_text
 from yoloprune.graph.model import Model
 from yoloprune.reporter import Reporter
 from yoloprune.workflows.defaults import PRUNING

@@ -8,13 +8,13 @@ import typer
 from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.networks import only_model
 from yoloprune.cli.options import CfgPath, Exclude, Json, NetworkWords, Quiet
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.weights import write_weights
 from yoloprune.errors import UsageError
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.pruning.choices import Scope
+from yoloprune.pruning.weights.masks import Pattern
+from yoloprune.pruning.weights.storage import read_packed
 from yoloprune.report.shown import Shown
-from yoloprune.sparsity.masks import Pattern
-from yoloprune.sparsity.storage import read_packed
 from yoloprune.workflows.cut import refuse_to_replace
 from yoloprune.workflows.sparsify import sparsify as sparsify_network
 

@@ -7,10 +7,10 @@ import typer
 
 from yoloprune.cli.console import print_result
 from yoloprune.cli.options import Json, Quiet
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.parser import write_cfg
-from yoloprune.darknet.zoo import NETWORKS
 from yoloprune.errors import UsageError
+from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.parser import write_cfg
+from yoloprune.frontends.darknet.zoo import NETWORKS
 from yoloprune.report.shown import Shown
 from yoloprune.report.table import amount
 

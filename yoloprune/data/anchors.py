@@ -12,11 +12,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.darknet.shapes import layer_shapes
-from yoloprune.darknet.spec import Head, NetworkSpec, Region
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.inspection import image_size
 from yoloprune.errors import DatasetError
+from yoloprune.frontends.darknet.shapes import layer_shapes
+from yoloprune.frontends.darknet.spec import Head, NetworkSpec, Region
 
 Shapes: TypeAlias = NDArray[np.float64]
 

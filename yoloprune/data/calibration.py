@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.images import NetworkInput, darknet_resize, image_channels, read_image
 from yoloprune.data.read import dataset_images
 from yoloprune.detection.placement import Placement
 from yoloprune.errors import CfgError, DatasetError
 from yoloprune.frontends.darknet.document import darknet
+from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.graph.model import Model
 from yoloprune.pruning.verification import random_images
 from yoloprune.reporter import SILENT, Reporter

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.image_header import read_claim
 from yoloprune.data.text_files import read_image_list
 from yoloprune.detection.placement import Placement
 from yoloprune.errors import CfgError, DatasetError
 from yoloprune.files import read_file, write_atomically
+from yoloprune.frontends.darknet.spec import NetworkSpec
 
 Image: TypeAlias = NDArray[np.uint8]
 NetworkInput: TypeAlias = NDArray[np.float32]

@@ -12,8 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.spec import GaussianYolo, Head, NetworkSpec, Region, Yolo, class_count
 from yoloprune.errors import CfgError
+from yoloprune.frontends.darknet.spec import (
+    GaussianYolo,
+    Head,
+    NetworkSpec,
+    Region,
+    Yolo,
+    class_count,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

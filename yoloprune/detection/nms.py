@@ -11,10 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.options import Options
-from yoloprune.darknet.spec import GaussianYolo, NetworkSpec, Yolo
 from yoloprune.detection.boxes import box_diou, box_iou, pixel_box_iou
 from yoloprune.detection.decode import Detections, Predictions
+from yoloprune.frontends.darknet.options import Options
+from yoloprune.frontends.darknet.spec import GaussianYolo, NetworkSpec, Yolo
 
 PairwiseIou = Callable[[Tensor, Tensor], Tensor]
 

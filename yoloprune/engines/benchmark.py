@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.cost import cost
 from yoloprune.devices import AUTO
 from yoloprune.engines.engine import Runner
 from yoloprune.engines.table import ENGINES, engine_named, run_in
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.reporter import SILENT, Reporter

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.parser import read_cfg
 from yoloprune.engines.engine import Engine, Runner, Setup
 from yoloprune.engines.onnx_bytes import onnx_bytes
 from yoloprune.frontends.darknet.heads import raw_map
+from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.graph.model import Model
 
 TITLE = "OpenCV"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.darknet.shapes import Shape
-from yoloprune.darknet.spec import Conv
+from yoloprune.frontends.darknet.shapes import Shape
+from yoloprune.frontends.darknet.spec import Conv
 
 BLOCK_FLOATS = 8192
 """Input floats that a tile may read before the next filter: they fit into the innermost cache."""

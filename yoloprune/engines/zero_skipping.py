@@ -21,13 +21,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from yoloprune.darknet.shapes import Shape, layer_shapes, source_shapes
-from yoloprune.darknet.spec import Conv, NetworkSpec
-from yoloprune.darknet.state import State
 from yoloprune.engines.engine import Engine, Runner, Setup
 from yoloprune.engines.sparse_layout import Geometry, nonzeros, tile_starts, unit_size
 from yoloprune.errors import MissingDependencyError
 from yoloprune.frontends.darknet.document import pair
+from yoloprune.frontends.darknet.shapes import Shape, layer_shapes, source_shapes
+from yoloprune.frontends.darknet.spec import Conv, NetworkSpec
+from yoloprune.frontends.darknet.state import State
 from yoloprune.graph.model import Model
 from yoloprune.model.layers import ACTIVATION_FUNCTIONS, ConvLayer, folded
 from yoloprune.model.network import Network

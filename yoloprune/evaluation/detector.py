@@ -10,7 +10,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.data.images import Image, Resize, darknet_resize, image_channels, in_channels
 from yoloprune.detection.boxes import boxes_to_image, clip_boxes
 from yoloprune.detection.decode import Detections, Predictions, decode
@@ -18,6 +17,7 @@ from yoloprune.detection.nms import PairwiseIou, darknet_overlap, select_detecti
 from yoloprune.detection.placement import Placement
 from yoloprune.engines.engine import Runner
 from yoloprune.engines.torch import runner
+from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
 from yoloprune.model.network import Network
 
 

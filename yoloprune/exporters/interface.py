@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from yoloprune.darknet.shapes import layer_shapes
-from yoloprune.darknet.spec import AnyHead, NetworkSpec, Region, class_count
 from yoloprune.data.images import darknet_resize, letterbox
 from yoloprune.detection.nms import IOU_THRESHOLD, SCORE_THRESHOLD
 from yoloprune.errors import CfgError
 from yoloprune.frontends.darknet.heads import raw_map
 from yoloprune.frontends.darknet.lower import BATCH, lower
+from yoloprune.frontends.darknet.shapes import layer_shapes
+from yoloprune.frontends.darknet.spec import AnyHead, NetworkSpec, Region, class_count
 from yoloprune.graph.graph import Graph
 
 _COLORS = {3: "RGB", 1: "gray"}

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import State
 from yoloprune.detection.decode import decode
 from yoloprune.engines.agreement import TOLERANCE
 from yoloprune.engines.onnx_bytes import float32_arrays
@@ -24,6 +22,8 @@ from yoloprune.files import write_atomically
 from yoloprune.frontends.darknet.document import pair
 from yoloprune.frontends.darknet.heads import raw_map
 from yoloprune.frontends.darknet.lower import parameters
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import State
 from yoloprune.graph.model import Model
 from yoloprune.model.network import Network
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import ConvParameters, State
-from yoloprune.darknet.weights import parameter_shapes
 from yoloprune.errors import WeightsError
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import ConvParameters, State
+from yoloprune.frontends.darknet.weights import parameter_shapes
 
 RARE_OBJECT = -4.6
 """Logit of a probability of 0.01."""

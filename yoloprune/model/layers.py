@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from yoloprune.darknet.spec import Conv, MaxPool, Reorg
-from yoloprune.darknet.state import BATCH_NORM_EPSILON, ConvParameters
+from yoloprune.frontends.darknet.spec import Conv, MaxPool, Reorg
+from yoloprune.frontends.darknet.state import BATCH_NORM_EPSILON, ConvParameters
 
 Activation = Callable[[Tensor], Tensor]
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from yoloprune.darknet.shapes import layer_shapes, source_shapes
-from yoloprune.darknet.spec import (
+from yoloprune.frontends.darknet.shapes import layer_shapes, source_shapes
+from yoloprune.frontends.darknet.spec import (
     INPUT,
     AvgPool,
     Conv,
@@ -25,8 +25,8 @@ from yoloprune.darknet.spec import (
     Shortcut,
     Upsample,
 )
-from yoloprune.darknet.state import ConvParameters, State
-from yoloprune.darknet.weights import check_state
+from yoloprune.frontends.darknet.state import ConvParameters, State
+from yoloprune.frontends.darknet.weights import check_state
 from yoloprune.model.layers import (
     ACTIVATION_FUNCTIONS,
     ConvLayer,

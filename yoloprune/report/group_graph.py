@@ -6,7 +6,9 @@ each group from the convolutions that produce its channels to those that consume
 
 from typing import TYPE_CHECKING
 
-from yoloprune.darknet.spec import (
+from yoloprune.frontends.darknet.document import layer_of
+from yoloprune.frontends.darknet.lower import lower
+from yoloprune.frontends.darknet.spec import (
     Conv,
     Head,
     Layer,
@@ -16,8 +18,6 @@ from yoloprune.darknet.spec import (
     Shortcut,
     Upsample,
 )
-from yoloprune.frontends.darknet.document import layer_of
-from yoloprune.frontends.darknet.lower import lower
 from yoloprune.pruning.groups import ChannelGroup, analyze
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.report.svg import COLOURS, NARROW, render

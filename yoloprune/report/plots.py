@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.lower import lower
+from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.report.study import FINE_TUNED, ORIGINAL, PRUNED, Measurement, Selection, TrainingLog

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from yoloprune.darknet.cost import Cost, cost
-from yoloprune.darknet.spec import Conv, NetworkSpec
+from yoloprune.frontends.darknet.cost import Cost, cost
+from yoloprune.frontends.darknet.spec import Conv, NetworkSpec
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.prove import Exactness
 from yoloprune.pruning.prune import Proof

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from yoloprune.darknet.cost import Cost, cost
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import State
+from yoloprune.frontends.darknet.cost import Cost, cost
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import State
 from yoloprune.report.table import amount, change, file_size
 
 HEADER = ("Network", "Weights", "Size", "MACs")

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.images import Image
 from yoloprune.detection.decode import Detections
 from yoloprune.engines.benchmark import Latency
 from yoloprune.evaluation.average_precision import GroundTruth, PrecisionRecall
+from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.pruning.plan import PruningPlan
 
 ORIGINAL, PRUNED, FINE_TUNED = "Original", "Pruned", "Fine-tuned"

@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import dataclass
 
-from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.report.study import ExportedFiles
 
 ONNX_TITLE = "What slim.onnx wants and gives"

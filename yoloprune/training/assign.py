@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.spec import Head
+from yoloprune.frontends.darknet.spec import Head
 
 SHAPE_IOU = 0.4
 """Anchors of at least this shape IoU answer for an object too, beside the best one."""

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import torch
 
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.documents import fitted
 from yoloprune.errors import CheckpointError
 from yoloprune.files import plain_size, write_atomically
+from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.run_folder import check_log
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.spec import Yolo
+from yoloprune.frontends.darknet.spec import Yolo
 
 
 def distillation_loss(

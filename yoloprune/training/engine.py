@@ -13,9 +13,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from yoloprune.darknet.shapes import layer_shapes
-from yoloprune.darknet.spec import NetworkSpec, with_input_size
-from yoloprune.darknet.state import State
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.fingerprint import fingerprint
 from yoloprune.data.images import image_channels
@@ -24,10 +21,13 @@ from yoloprune.data.names import write_names
 from yoloprune.errors import CfgError, DatasetError, RunError, UsageError
 from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
+from yoloprune.frontends.darknet.shapes import layer_shapes
+from yoloprune.frontends.darknet.spec import NetworkSpec, with_input_size
+from yoloprune.frontends.darknet.state import State
 from yoloprune.interrupts import stop_flag
 from yoloprune.model.network import Network
+from yoloprune.pruning.weights.masks import WeightMasks, apply_masks
 from yoloprune.reporter import SILENT, Reporter, WarnsOnce
-from yoloprune.sparsity.masks import WeightMasks, apply_masks
 from yoloprune.training.checkpoint import Position
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World

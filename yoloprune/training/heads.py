@@ -12,18 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.options import Options
-from yoloprune.darknet.spec import (
-    Conv,
-    GaussianYolo,
-    Head,
-    NetworkSpec,
-    Yolo,
-    class_count,
-    resized,
-    with_option,
-)
-from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.data.anchors import (
     AnchorFit,
     Shapes,
@@ -39,8 +27,20 @@ from yoloprune.data.dataset import Dataset, RawDataset
 from yoloprune.data.faults import used_classes
 from yoloprune.data.text_files import default_names, shown_names
 from yoloprune.errors import CfgError, ClassesError, DatasetError
+from yoloprune.frontends.darknet.options import Options
+from yoloprune.frontends.darknet.spec import (
+    Conv,
+    GaussianYolo,
+    Head,
+    NetworkSpec,
+    Yolo,
+    class_count,
+    resized,
+    with_option,
+)
+from yoloprune.frontends.darknet.state import ConvParameters, State
 from yoloprune.model.initialization import training_state
-from yoloprune.sparsity.masks import WeightMasks
+from yoloprune.pruning.weights.masks import WeightMasks
 
 _OF_CLASSES = ("counters_per_class", "map")
 """Options of a head that list something for each class: of other classes they say nothing."""

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.shapes import layer_shapes
-from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.shapes import layer_shapes
+from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.training.assign import Objects, assign
 from yoloprune.training.loss import detection_loss, trainable_heads
 

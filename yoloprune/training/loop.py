@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import State
 from yoloprune.errors import CheckpointError
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import State
 from yoloprune.model.network import Network
+from yoloprune.pruning.weights.masks import WeightMasks
 from yoloprune.reporter import Reporter
-from yoloprune.sparsity.masks import WeightMasks
 from yoloprune.training.checkpoint import (
     Checkpoint,
     Position,

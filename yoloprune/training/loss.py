@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from yoloprune.darknet.options import Options
-from yoloprune.darknet.spec import NetworkSpec, Yolo
 from yoloprune.detection.boxes import box_cxcywh_to_xyxy, box_iou
 from yoloprune.detection.decode import decode_yolo_boxes
 from yoloprune.errors import CfgError
+from yoloprune.frontends.darknet.options import Options
+from yoloprune.frontends.darknet.spec import NetworkSpec, Yolo
 from yoloprune.training.assign import Objects, Positives
 
 IGNORE_IOU = 0.5

@@ -12,15 +12,15 @@ import cv2
 import numpy as np
 import torch
 
-from yoloprune.darknet.parser import read_cfg, write_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import State
-from yoloprune.darknet.weights import read_weights, write_weights
 from yoloprune.data.images import in_channels, write_image
 from yoloprune.data.loader import Batch
 from yoloprune.documents import MOST_BYTES, fitted, parse_document
 from yoloprune.errors import CheckpointError
 from yoloprune.files import read_file, write_atomically, write_json, write_text
+from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import State
+from yoloprune.frontends.darknet.weights import read_weights, write_weights
 from yoloprune.training.config import TrainingConfig
 
 CHECKPOINT, LOG = "last.pt", "log.jsonl"

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from yoloprune.darknet.shapes import layer_shapes
-from yoloprune.darknet.spec import with_input_size
 from yoloprune.data.loader import Batch
 from yoloprune.errors import RunError
+from yoloprune.frontends.darknet.shapes import layer_shapes
+from yoloprune.frontends.darknet.spec import with_input_size
 from yoloprune.training.assign import Objects, Positives, assign
 from yoloprune.training.distill import distillation_loss
 from yoloprune.training.loop import TERMS, Loop

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from yoloprune.darknet.cost import cost
 from yoloprune.devices import AUTO
 from yoloprune.engines import benchmark as stopwatch
 from yoloprune.engines import sparse_benchmark
 from yoloprune.engines.benchmark import EngineResult
 from yoloprune.engines.sparse_benchmark import SparseResult
 from yoloprune.engines.zero_skipping import TITLE
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.report.shown import Result, Shown

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.parser import read_cfg
 from yoloprune.data.calibration import proof_images
 from yoloprune.documents import fitted, read_document
 from yoloprune.errors import PlanError, UsageError, VerificationError
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
 from yoloprune.exporters.onnx import export_onnx
 from yoloprune.files import file_sha256, write_folder, write_json, write_text
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import darknet, pair, weights_sha256
+from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.graph.model import Model
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.cut import cut as surgery

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.zoo import COCO_ANCHORS
 from yoloprune.data.anchors import (
     AnchorFit,
     Shapes,
@@ -28,6 +26,8 @@ from yoloprune.data.read import read_raw
 from yoloprune.data.request import canonical
 from yoloprune.data.split import Division, divide
 from yoloprune.files import refuse_existing, refuse_inside
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.zoo import COCO_ANCHORS
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from yoloprune.darknet.cost import Cost, cost
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.cost import Cost, cost
 from yoloprune.frontends.darknet.document import darknet, layer_of
 from yoloprune.frontends.darknet.lower import lower
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, analyze
 from yoloprune.pruning.layers import layers_of

@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yoloprune.darknet.cost import cost
 from yoloprune.data.calibration import choose_calibration
 from yoloprune.data.fingerprint import fingerprint
 from yoloprune.devices import AUTO
 from yoloprune.documents import read_document
 from yoloprune.errors import PlanError, RunError, UsageError
 from yoloprune.files import write_json
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import darknet, weights_sha256
 from yoloprune.graph.model import Model
 from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
+from yoloprune.pruning.weights.masks import MaskSettings, Pattern
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
-from yoloprune.sparsity.masks import MaskSettings, Pattern
 from yoloprune.training.config import STEP
 from yoloprune.training.distributed import world
 from yoloprune.training.run_folder import CHECKPOINT

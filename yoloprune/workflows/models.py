@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from yoloprune.darknet.cfg import read_cfg_text
-from yoloprune.darknet.foreign import refuse_foreign
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.weights import read_seen, read_weights
 from yoloprune.data.names import fitting_names
 from yoloprune.errors import UsageError, WeightsError
+from yoloprune.frontends.darknet.cfg import read_cfg_text
 from yoloprune.frontends.darknet.document import model
+from yoloprune.frontends.darknet.foreign import refuse_foreign
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.weights import read_seen, read_weights
 from yoloprune.graph.model import Model
 
 IN_FOLDERS = ("slim", "sparse", "best", "last")

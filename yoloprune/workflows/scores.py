@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.data.calibration import Calibration
 from yoloprune.data.read import read_objects
 from yoloprune.errors import DatasetError, UsageError
 from yoloprune.frontends.darknet.curvature import curvatures
 from yoloprune.frontends.darknet.document import darknet
+from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
 from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.score.gradients import input_gradients

@@ -13,12 +13,8 @@ from yoloprune.files import write_bytes, write_folder, write_json
 from yoloprune.frontends.darknet.document import darknet, model, pair
 from yoloprune.graph.model import Model
 from yoloprune.pruning.choices import Scope
-from yoloprune.report.shown import Result, Shown
-from yoloprune.report.sparsity import HEADER, sparsity_report, sparsity_rows
-from yoloprune.report.table import amount, change, file_size
-from yoloprune.reporter import SILENT, Reporter
-from yoloprune.sparsity.mask_file import read_masks, write_masks
-from yoloprune.sparsity.masks import (
+from yoloprune.pruning.weights.mask_file import read_masks, write_masks
+from yoloprune.pruning.weights.masks import (
     MaskSettings,
     Pattern,
     WeightMasks,
@@ -26,7 +22,11 @@ from yoloprune.sparsity.masks import (
     left_dense,
     magnitude_masks,
 )
-from yoloprune.sparsity.storage import pack, write_packed
+from yoloprune.pruning.weights.storage import pack, write_packed
+from yoloprune.report.shown import Result, Shown
+from yoloprune.report.sparsity import HEADER, sparsity_report, sparsity_rows
+from yoloprune.report.table import amount, change, file_size
+from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.cut import PRUNED_FILES, SPARSE_FILES, refuse_to_replace
 from yoloprune.workflows.models import load, opened

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.spec import with_input_size
 from yoloprune.data.calibration import Calibration
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.fingerprint import fingerprint
@@ -20,22 +18,24 @@ from yoloprune.errors import DatasetError, RunError, UsageError
 from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_folder, write_text
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import darknet, pair
+from yoloprune.frontends.darknet.spec import with_input_size
 from yoloprune.graph.model import Model
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.prune import check_budget
-from yoloprune.reporter import Reporter
-from yoloprune.sparsity.mask_file import read_masks
-from yoloprune.sparsity.masks import (
+from yoloprune.pruning.weights.mask_file import read_masks
+from yoloprune.pruning.weights.masks import (
     MaskSettings,
     Pattern,
     WeightMasks,
     kept_share,
     magnitude_masks,
 )
+from yoloprune.reporter import Reporter
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
 from yoloprune.training.engine import train, trainable_spec

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.data.calibration import Calibration, choose_calibration
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import read_dataset
@@ -16,6 +15,7 @@ from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_json
 from yoloprune.frontends.darknet.document import darknet, pair
+from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
 from yoloprune.graph.model import Model
 from yoloprune.locks import locked
 from yoloprune.model.network import Network

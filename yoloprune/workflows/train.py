@@ -5,20 +5,20 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.shapes import layer_shapes
-from yoloprune.darknet.spec import NetworkSpec, class_count, with_input_size
-from yoloprune.darknet.weights import read_weights
 from yoloprune.data.dataset import Dataset
 from yoloprune.devices import AUTO
 from yoloprune.errors import RunError, UsageError
 from yoloprune.frontends.darknet.document import darknet, model, pair
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.shapes import layer_shapes
+from yoloprune.frontends.darknet.spec import NetworkSpec, class_count, with_input_size
+from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.graph.model import Model
 from yoloprune.model.initialization import training_state, transferred_state
 from yoloprune.model.network import Network
+from yoloprune.pruning.weights.masks import WeightMasks
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
-from yoloprune.sparsity.masks import WeightMasks
 from yoloprune.training.config import FINETUNE, TRAIN, TrainingConfig
 from yoloprune.training.distributed import World, world
 from yoloprune.training.engine import train as train_state

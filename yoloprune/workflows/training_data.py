@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from yoloprune.darknet.spec import NetworkSpec, class_count
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.faults import described, used_classes
 from yoloprune.data.read import read_raw
 from yoloprune.data.split import training_parts
+from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.training.heads import check_classes, data_classes
 

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from tests.architectures import ARCHITECTURES
 from tests.onnx_reference import as_stored, evaluator, outputs_of
 from tests.random_networks import BLOCKS, network_specs, random_state
-from yoloprune.darknet import options
-from yoloprune.darknet import spec as spec_module
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import AnyLayer, Layer, MaxPool, NetworkSpec
-from yoloprune.darknet.zoo import NETWORKS
 from yoloprune.errors import CfgError
 from yoloprune.exporters.interface import is_decodable
+from yoloprune.frontends.darknet import options
+from yoloprune.frontends.darknet import spec as spec_module
 from yoloprune.frontends.darknet.activations import ACTIVATIONS
 from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import AnyLayer, Layer, MaxPool, NetworkSpec
+from yoloprune.frontends.darknet.zoo import NETWORKS
 from yoloprune.model.layers import ACTIVATION_FUNCTIONS
 from yoloprune.model.network import Network
 

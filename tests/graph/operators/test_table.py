@@ -16,10 +16,10 @@ from tests.architectures import ARCHITECTURES
 from tests.graph.operators.cases import ELEMENTWISE, Array, Case, Draw
 from tests.graph.operators.layer_cases import LAYERS
 from tests.graph.operators.move_cases import MOVES
-from yoloprune.darknet.zoo import NETWORKS
 from yoloprune.errors import GraphError
 from yoloprune.frontends.darknet.activations import ACTIVATIONS
 from yoloprune.frontends.darknet.lower import lower
+from yoloprune.frontends.darknet.zoo import NETWORKS
 from yoloprune.graph.builder import GraphBuilder
 from yoloprune.graph.graph import Node
 from yoloprune.graph.operators.table import OPERATORS, operator_of

@@ -22,13 +22,13 @@ from tests.pruning.networks import (
 )
 from tests.pruning.plans import random_plan, with_carriers, with_dead_channels
 from tests.random_networks import network_specs, random_state
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import BATCH_NORM_EPSILON
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError, WeightsError
 from yoloprune.execution.stream import arrays_like, computed
 from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import BATCH_NORM_EPSILON
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.graph import Graph
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Compensation

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from yoloprune.darknet.shapes import layer_shapes, source_shapes
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.frontends.darknet.shapes import layer_shapes, source_shapes
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
 from yoloprune.pruning.groups import analyze

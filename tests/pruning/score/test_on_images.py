@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from tests.pruning.memory import PeakOfTensors
 from tests.pruning.networks import every_contraction, random_images, random_parameters
 from tests.random_networks import network_specs, random_state
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.execution.stream import arrays_like, computed
 from yoloprune.frontends.darknet.curvature import curvatures
 from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.graph import Graph, Node, ValueType
 from yoloprune.model.initialization import training_state
 from yoloprune.pruning.budget import Budget

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from tests.random_networks import random_state
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.zoo import yolov3
 from yoloprune.errors import PlanError
 from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.zoo import yolov3
 from yoloprune.pruning.groups import ChannelGroup, analyze
 from yoloprune.pruning.layers import layers_of
 from yoloprune.pruning.score.on_weights import CRITERIA, criterion_named, score

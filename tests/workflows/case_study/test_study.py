@@ -19,12 +19,12 @@ from tests.processes import begun, ended, in_ranks
 from tests.reporters import Heard
 from tests.workflows.case_study.tiny import TINY, torch_alone
 from tests.workflows.case_study.tiny import study as study_of
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.parser import read_cfg, write_cfg
-from yoloprune.darknet.weights import write_weights
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.engines import benchmark
 from yoloprune.errors import ClassesError, DatasetError, RunError, UsageError, YoloPruneError
+from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
+from yoloprune.frontends.darknet.weights import write_weights
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.model.initialization import random_state
 from yoloprune.report.study import Study
 from yoloprune.workflows.case_study import measurements

@@ -1,1 +1,1 @@
-"""Darknet networks as graphs."""
+"""Darknet networks: .cfg text and .weights files, the networks in them, and their graphs."""

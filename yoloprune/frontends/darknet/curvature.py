@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from yoloprune.darknet.spec import NetworkSpec, Yolo
 from yoloprune.frontends.darknet.heads import raw_map
+from yoloprune.frontends.darknet.spec import NetworkSpec, Yolo
 
 
 def curvatures(spec: NetworkSpec) -> dict[str, Callable[[Tensor], Tensor]]:

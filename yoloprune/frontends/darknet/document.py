@@ -7,15 +7,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from yoloprune.darknet.parser import write_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import ConvParameters, State
-from yoloprune.darknet.weights import write_weights
 from yoloprune.errors import UsageError
 from yoloprune.files import file_sha256, write_text
 from yoloprune.frontends.darknet.edits import applied
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.names import names_text
+from yoloprune.frontends.darknet.parser import write_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import ConvParameters, State
+from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.graph.edits import Edits
 from yoloprune.graph.model import Model
 

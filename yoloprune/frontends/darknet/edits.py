@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from yoloprune.darknet.spec import AnyLayer, Conv, NetworkSpec, resized
+from yoloprune.frontends.darknet.spec import AnyLayer, Conv, NetworkSpec, resized
 from yoloprune.graph.edits import Edits
 
 

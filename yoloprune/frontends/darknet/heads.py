@@ -12,8 +12,8 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from yoloprune.darknet.shapes import Shape
-from yoloprune.darknet.spec import (
+from yoloprune.frontends.darknet.shapes import Shape
+from yoloprune.frontends.darknet.spec import (
     AnyHead,
     GaussianYolo,
     NetworkSpec,

@@ -10,8 +10,10 @@ from typing import assert_never
 
 from torch import Tensor
 
-from yoloprune.darknet.shapes import Shape, layer_shapes, source_shapes
-from yoloprune.darknet.spec import (
+from yoloprune.frontends.darknet.activations import ACTIVATIONS
+from yoloprune.frontends.darknet.heads import lower_boxes, raw_map
+from yoloprune.frontends.darknet.shapes import Shape, layer_shapes, source_shapes
+from yoloprune.frontends.darknet.spec import (
     INPUT,
     AnyLayer,
     AvgPool,
@@ -29,9 +31,7 @@ from yoloprune.darknet.spec import (
     Upsample,
     Yolo,
 )
-from yoloprune.darknet.state import BATCH_NORM_EPSILON, State
-from yoloprune.frontends.darknet.activations import ACTIVATIONS
-from yoloprune.frontends.darknet.heads import lower_boxes, raw_map
+from yoloprune.frontends.darknet.state import BATCH_NORM_EPSILON, State
 from yoloprune.graph.builder import GraphBuilder
 from yoloprune.graph.graph import Graph
 

@@ -7,9 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.data.dataset import LabelledImage
 from yoloprune.data.images import read_image
 from yoloprune.documents import read_document
@@ -18,7 +15,10 @@ from yoloprune.evaluation.detector import Detector, detect_objects, network_dete
 from yoloprune.evaluation.evaluator import ground_truth
 from yoloprune.evaluation.protocols import NMS_THRESHOLD
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.model.network import Network
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.groups import analyze

@@ -5,8 +5,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import class_count
 from yoloprune.data.anchors import cfg_anchors, input_shapes
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.faults import described
@@ -22,6 +20,8 @@ from yoloprune.data.vgg_hand import (
 from yoloprune.documents import read_document
 from yoloprune.errors import ClassesError, DatasetError, RunError
 from yoloprune.files import write_json
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.spec import class_count
 from yoloprune.workflows.case_study.subject import Subject
 
 SUMMARY = "data.json"

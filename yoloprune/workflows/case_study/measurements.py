@@ -8,9 +8,6 @@ import cv2
 import numpy as np
 import torch
 
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import State
 from yoloprune.documents import read_document
 from yoloprune.engines.agreement import TOLERANCE, largest_difference
 from yoloprune.engines.benchmark import Latency, benchmark
@@ -24,6 +21,9 @@ from yoloprune.exporters.onnx import export_onnx
 from yoloprune.files import write_json, write_text
 from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.lower import lower
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import State
 from yoloprune.model.network import Network
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.prove import Exactness

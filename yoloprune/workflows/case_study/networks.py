@@ -6,15 +6,15 @@ from typing import Protocol
 
 import torch
 
-from yoloprune.darknet.parser import read_cfg
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import State
-from yoloprune.darknet.weights import read_weights
-from yoloprune.darknet.zoo import yolov3
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.names import write_names
 from yoloprune.files import write_folder
 from yoloprune.frontends.darknet.document import darknet, model
+from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import State
+from yoloprune.frontends.darknet.weights import read_weights
+from yoloprune.frontends.darknet.zoo import yolov3
 from yoloprune.model.initialization import training_state
 from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Budget

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.weights import parameter_shapes
 from yoloprune.documents import read_document
 from yoloprune.errors import PlanError
 from yoloprune.files import write_json
-from yoloprune.sparsity.masks import MaskSettings, WeightMasks, check_masks
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.weights import parameter_shapes
+from yoloprune.pruning.weights.masks import MaskSettings, WeightMasks, check_masks
 
 MOST_SETTINGS = 4 << 20
 """Bytes of a file beside the bits."""

@@ -29,11 +29,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.state import ConvParameters, State
-from yoloprune.darknet.weights import check_state, parameter_shapes
 from yoloprune.errors import WeightsError
 from yoloprune.files import read_file, write_atomically
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.state import ConvParameters, State
+from yoloprune.frontends.darknet.weights import check_state, parameter_shapes
 
 MAGIC = b"YPSPARSE"
 VERSION = 1

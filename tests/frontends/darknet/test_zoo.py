@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.architectures import ARCHITECTURES
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.shapes import layer_shapes
-from yoloprune.darknet.spec import Conv, MaxPool, NetworkSpec, Shortcut
-from yoloprune.darknet.zoo import NETWORKS, CfgBuilder, yolov3, yolov3_tiny
 from yoloprune.errors import CfgError, UsageError
+from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.shapes import layer_shapes
+from yoloprune.frontends.darknet.spec import Conv, MaxPool, NetworkSpec, Shortcut
+from yoloprune.frontends.darknet.zoo import NETWORKS, CfgBuilder, yolov3, yolov3_tiny
 
 BUILDERS = NETWORKS | ARCHITECTURES
 GOLDEN = json.loads(

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from yoloprune.darknet import cfg
-from yoloprune.darknet.cfg import (
+from yoloprune.errors import CfgError
+from yoloprune.frontends.darknet import cfg
+from yoloprune.frontends.darknet.cfg import (
     Option,
     Section,
     format_sections,
     parse_sections,
     read_cfg_text,
 )
-from yoloprune.errors import CfgError
 
 TEXT = """# a comment
 [net]

@@ -9,10 +9,12 @@ concerns training (jitter, learning rates, loss weights) or what is done with th
 from collections.abc import Callable
 from pathlib import Path
 
-from yoloprune.darknet.cfg import Section, format_sections, parse_sections, read_cfg_text
-from yoloprune.darknet.options import ACTIVATIONS, Options
-from yoloprune.darknet.shapes import layer_shapes
-from yoloprune.darknet.spec import (
+from yoloprune.errors import CfgError
+from yoloprune.files import write_text
+from yoloprune.frontends.darknet.cfg import Section, format_sections, parse_sections, read_cfg_text
+from yoloprune.frontends.darknet.options import ACTIVATIONS, Options
+from yoloprune.frontends.darknet.shapes import layer_shapes
+from yoloprune.frontends.darknet.spec import (
     INPUT,
     AnyLayer,
     AvgPool,
@@ -31,8 +33,6 @@ from yoloprune.darknet.spec import (
     Upsample,
     Yolo,
 )
-from yoloprune.errors import CfgError
-from yoloprune.files import write_text
 
 _NOT_IMPLEMENTED = {
     "convolutional": (

@@ -5,8 +5,8 @@ import tracemalloc
 import pytest
 
 from tests.pruning.darknet import dependencies
-from yoloprune.darknet.parser import parse_cfg
 from yoloprune.errors import CfgError
+from yoloprune.frontends.darknet.parser import parse_cfg
 
 NET = "[net]\nchannels=3\nheight={0}\nwidth={0}\n"
 

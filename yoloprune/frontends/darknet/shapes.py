@@ -8,8 +8,9 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from yoloprune.darknet.options import MAX_CHANNELS
-from yoloprune.darknet.spec import (
+from yoloprune.errors import CfgError
+from yoloprune.frontends.darknet.options import MAX_CHANNELS
+from yoloprune.frontends.darknet.spec import (
     INPUT,
     AvgPool,
     Conv,
@@ -24,7 +25,6 @@ from yoloprune.darknet.spec import (
     Shortcut,
     Upsample,
 )
-from yoloprune.errors import CfgError
 
 Shape: TypeAlias = tuple[int, int, int]
 """Channels, height, width."""

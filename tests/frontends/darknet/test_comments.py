@@ -11,11 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.random_networks import random_state
-from yoloprune.darknet.cfg import Option, Section, parse_sections
-from yoloprune.darknet.options import Options
-from yoloprune.darknet.parser import format_cfg, parse_cfg
-from yoloprune.darknet.weights import write_weights
 from yoloprune.errors import CfgError
+from yoloprune.frontends.darknet.cfg import Option, Section, parse_sections
+from yoloprune.frontends.darknet.options import Options
+from yoloprune.frontends.darknet.parser import format_cfg, parse_cfg
+from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.model.network import Network
 
 C = ctypes.CDLL(None)

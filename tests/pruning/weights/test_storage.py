@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.random_networks import random_state
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.state import ConvParameters, State
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import WeightsError
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.state import ConvParameters, State
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.pruning.choices import Scope
-from yoloprune.sparsity.masks import MaskSettings, apply_masks, magnitude_masks
-from yoloprune.sparsity.storage import pack, read_packed, unpack, write_packed
+from yoloprune.pruning.weights.masks import MaskSettings, apply_masks, magnitude_masks
+from yoloprune.pruning.weights.storage import pack, read_packed, unpack, write_packed
 
 SPEC = yolov3_tiny(classes=1, width=0.125, size=(64, 64))
 ONE_LAYER = parse_cfg("""[net]

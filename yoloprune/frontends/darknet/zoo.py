@@ -8,10 +8,10 @@ from the darknet repository).
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from yoloprune.darknet.cfg import Option, Section
-from yoloprune.darknet.parser import spec_from_sections
-from yoloprune.darknet.spec import NetworkSpec
 from yoloprune.errors import UsageError
+from yoloprune.frontends.darknet.cfg import Option, Section
+from yoloprune.frontends.darknet.parser import spec_from_sections
+from yoloprune.frontends.darknet.spec import NetworkSpec
 
 Anchors: TypeAlias = Sequence[tuple[float, float]]
 

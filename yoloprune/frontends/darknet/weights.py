@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from yoloprune.darknet.foreign import refuse_foreign
-from yoloprune.darknet.shapes import layer_shapes, source_shapes
-from yoloprune.darknet.spec import WEIGHTS_HEADER_BYTES, Conv, NetworkSpec
-from yoloprune.darknet.state import ConvParameters, State
 from yoloprune.errors import WeightsError
 from yoloprune.files import plain_size, write_atomically
+from yoloprune.frontends.darknet.foreign import refuse_foreign
+from yoloprune.frontends.darknet.shapes import layer_shapes, source_shapes
+from yoloprune.frontends.darknet.spec import WEIGHTS_HEADER_BYTES, Conv, NetworkSpec
+from yoloprune.frontends.darknet.state import ConvParameters, State
 
 _VERSION = (0, 2, 5)
 _LONGEST_HEADER = 40

@@ -7,11 +7,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.random_networks import random_state
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.parser import format_cfg, parse_cfg, read_cfg
-from yoloprune.darknet.weights import parameter_shapes, read_weights, write_weights
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import CfgError, WeightsError
+from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.parser import format_cfg, parse_cfg, read_cfg
+from yoloprune.frontends.darknet.weights import parameter_shapes, read_weights, write_weights
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 
 TINY = yolov3_tiny(classes=1, width=0.0625, size=(32, 32))
 TEXT = format_cfg(TINY)

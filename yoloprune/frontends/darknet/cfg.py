@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from yoloprune.darknet.foreign import refuse_foreign
 from yoloprune.errors import CfgError
 from yoloprune.files import read_pipe
+from yoloprune.frontends.darknet.foreign import refuse_foreign
 
 BLANKS = " \t"
 """What darknet leaves out of a line, whose end may be CR LF; any other blank is a character."""

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yoloprune.darknet.spec import Conv, NetworkSpec
-from yoloprune.darknet.state import ConvParameters, State
-from yoloprune.darknet.weights import check_state, parameter_shapes
 from yoloprune.errors import PlanError, UsageError
+from yoloprune.frontends.darknet.spec import Conv, NetworkSpec
+from yoloprune.frontends.darknet.state import ConvParameters, State
+from yoloprune.frontends.darknet.weights import check_state, parameter_shapes
 from yoloprune.pruning.choices import Scope
 
 EXCLUSIONS = ("first", "heads")

@@ -10,18 +10,18 @@ import torch
 from hypothesis import given, settings
 
 from tests.random_networks import network_specs, random_state
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import WEIGHTS_HEADER_BYTES, NetworkSpec
-from yoloprune.darknet.state import State
-from yoloprune.darknet.weights import (
+from yoloprune.errors import WeightsError
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import WEIGHTS_HEADER_BYTES, NetworkSpec
+from yoloprune.frontends.darknet.state import State
+from yoloprune.frontends.darknet.weights import (
     check_state,
     parameter_shapes,
     read_header,
     read_weights,
     write_weights,
 )
-from yoloprune.darknet.zoo import yolov3_tiny
-from yoloprune.errors import WeightsError
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 
 SPEC = parse_cfg(
     "[net]\nchannels=3\nheight=8\nwidth=8\n"

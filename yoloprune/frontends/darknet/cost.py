@@ -6,8 +6,8 @@ MACs are those of the convolutions, as darknet counts them (its BFLOPs are 2 x M
 import math
 from dataclasses import dataclass
 
-from yoloprune.darknet.shapes import Shape, layer_shapes, source_shapes
-from yoloprune.darknet.spec import WEIGHTS_HEADER_BYTES, Conv, NetworkSpec
+from yoloprune.frontends.darknet.shapes import Shape, layer_shapes, source_shapes
+from yoloprune.frontends.darknet.spec import WEIGHTS_HEADER_BYTES, Conv, NetworkSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ import json
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, TypeAlias
 
-from yoloprune.darknet.cfg import Option, Section
-from yoloprune.darknet.options import before_comment
 from yoloprune.errors import CfgError
+from yoloprune.frontends.darknet.cfg import Option, Section
+from yoloprune.frontends.darknet.options import before_comment
 
 INPUT = -1
 """Source index of the network's input image."""

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 
 from tests.architectures import ARCHITECTURES
 from tests.random_networks import network_texts
-from yoloprune.darknet.options import ACTIVATIONS
-from yoloprune.darknet.parser import format_cfg, parse_cfg, read_cfg, write_cfg
-from yoloprune.darknet.spec import (
+from yoloprune.errors import CfgError
+from yoloprune.frontends.darknet.options import ACTIVATIONS
+from yoloprune.frontends.darknet.parser import format_cfg, parse_cfg, read_cfg, write_cfg
+from yoloprune.frontends.darknet.spec import (
     INPUT,
     Conv,
     GaussianYolo,
@@ -25,8 +26,7 @@ from yoloprune.darknet.spec import (
     resized,
     with_input_size,
 )
-from yoloprune.darknet.zoo import NETWORKS
-from yoloprune.errors import CfgError
+from yoloprune.frontends.darknet.zoo import NETWORKS
 
 NET = "[net]\nchannels=3\nheight=32\nwidth=32\n"
 CONV = "[convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\nstride=1\npad=1\nactivation=leaky\n"

@@ -7,10 +7,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.architectures import ARCHITECTURES
 from tests.random_networks import network_specs, random_state
-from yoloprune.darknet.cost import cost
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.weights import write_weights
-from yoloprune.darknet.zoo import NETWORKS
+from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.weights import write_weights
+from yoloprune.frontends.darknet.zoo import NETWORKS
 from yoloprune.model.network import Network
 
 

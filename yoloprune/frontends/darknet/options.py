@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from yoloprune.darknet.cfg import BLANKS, Section
 from yoloprune.errors import CfgError
+from yoloprune.frontends.darknet.cfg import BLANKS, Section
 
 # fmt: off
 ACTIVATIONS = frozenset({

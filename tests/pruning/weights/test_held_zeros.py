@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tests.training.painted import paint
-from yoloprune.darknet.spec import NetworkSpec
-from yoloprune.darknet.weights import read_weights
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import CheckpointError, PlanError
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.weights import read_weights
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.model.initialization import training_state
-from yoloprune.sparsity.masks import MaskSettings, WeightMasks, magnitude_masks
+from yoloprune.pruning.weights.masks import MaskSettings, WeightMasks, magnitude_masks
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
 from yoloprune.training.engine import InterruptedRunError, train

@@ -2,9 +2,9 @@
 
 import pytest
 
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.spec import Layer
 from yoloprune.errors import CfgError
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import Layer
 
 NET = "[net]\nchannels=3\nheight=32\nwidth=32\n"
 CONV = "[convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\nstride=1\npad=1\nactivation=leaky\n"

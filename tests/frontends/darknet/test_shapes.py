@@ -6,10 +6,10 @@ from hypothesis import given, settings
 
 from tests.architectures import ARCHITECTURES
 from tests.random_networks import network_specs, random_state
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.shapes import layer_shapes, source_shapes
-from yoloprune.darknet.spec import Layer
-from yoloprune.darknet.zoo import NETWORKS
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.shapes import layer_shapes, source_shapes
+from yoloprune.frontends.darknet.spec import Layer
+from yoloprune.frontends.darknet.zoo import NETWORKS
 from yoloprune.model.network import Network
 
 NET = "[net]\nchannels=3\nheight=14\nwidth=11\n"

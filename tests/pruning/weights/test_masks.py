@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tests.random_networks import random_state
-from yoloprune.darknet.parser import parse_cfg
-from yoloprune.darknet.state import ConvParameters
-from yoloprune.darknet.zoo import yolov3_tiny
 from yoloprune.errors import PlanError, UsageError
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.state import ConvParameters
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.pruning.choices import Scope
-from yoloprune.sparsity.mask_file import read_masks, write_masks
-from yoloprune.sparsity.masks import (
+from yoloprune.pruning.weights.mask_file import read_masks, write_masks
+from yoloprune.pruning.weights.masks import (
     MaskSettings,
     Pattern,
     WeightMasks,

@@ -1,1 +1,0 @@
-"""The Darknet formats: .cfg text, the network it describes, and .weights files."""
