@@ -29,7 +29,7 @@ from rich.table import Table
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.images import Image, read_image, stretch
 from yoloprune.data.read import read_dataset
-from yoloprune.detection.boxes import box_cxcywh_to_xyxy, box_iou
+from yoloprune.detection.boxes import box_iou
 from yoloprune.detection.decode import Detections
 from yoloprune.evaluation.average_precision import GroundTruth, average_precisions, rank
 from yoloprune.evaluation.detector import detect_objects, network_detector
@@ -91,7 +91,8 @@ def opencv_detections(
     rows = torch.from_numpy(np.concatenate([o.reshape(-1, o.shape[-1]) for o in outputs]))
     height, width = image.shape[:2]
     size = torch.tensor((width, height, width, height))
-    boxes = box_cxcywh_to_xyxy(rows[:, :4]) * size
+    middle, half = rows[:, :2], rows[:, 2:4] / 2
+    boxes = torch.cat((middle - half, middle + half), dim=1) * size
     corners = torch.cat((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), dim=1)
     kept: list[tuple[int, int]] = []
     for label in range(rows.shape[1] - 5):

@@ -92,7 +92,11 @@ def test_too_few_shapes_are_refused() -> None:
 
 
 def test_shapes_in_the_network_are_stretched_or_letterboxed() -> None:
-    boxes = [np.array([[0.5, 0.5, 0.5, 0.25]]), np.zeros((0, 4)), np.array([[0.5, 0.5, 1.0, 1.0]])]
+    boxes = [
+        np.array([[0.25, 0.5, 0.75, 0.75]]),
+        np.zeros((0, 4)),
+        np.array([[0.0, 0.0, 1.0, 1.0]]),
+    ]
     sizes = [(100, 200), (7, 7), (300, 100)]
     stretched = input_shapes(boxes, sizes, (320, 416), letterbox=False)
     assert stretched.tolist() == [[208, 80], [416, 320]]

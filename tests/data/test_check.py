@@ -68,7 +68,7 @@ def test_each_fault_is_found_where_it_is(
     clipped = fault == Fault.OUTSIDE and "0.9" in line
     assert len(check.images[0].labelled.labels) == 1 + clipped
     if clipped:
-        assert check.images[0].labelled.boxes[1] == pytest.approx([0.825, 0.5, 0.35, 0.2])
+        assert check.images[0].labelled.boxes[1] == pytest.approx([0.65, 0.4, 1, 0.6])
 
 
 @pytest.mark.parametrize("line", ["0 0.5 0.5 0.5", "hand 0.5 0.5 0.5 0.5", "0 0.5 0.5 nan 0.5"])

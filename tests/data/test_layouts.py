@@ -27,11 +27,9 @@ def check_content(dataset: Dataset) -> None:
         assert found.path.is_file()
         assert len(found.labels) == 1
         if NAMES[found.labels[0]] == "left hand":
-            cx, cy, width, height = found.boxes[0]
-            sides = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
-            assert sides == pytest.approx(BOX, abs=1e-6)
+            assert found.boxes[0] == pytest.approx(BOX, abs=1e-6)
         else:
-            assert found.boxes[0] == pytest.approx([0.5, 0.5, 1, 1])
+            assert found.boxes[0] == pytest.approx([0, 0, 1, 1])
 
 
 def test_it_is_read_from_any_working_directory(

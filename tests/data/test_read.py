@@ -34,7 +34,7 @@ def test_odd_boxes_are_clipped_or_left_out_and_counted(tmp_path: Path) -> None:
     # As darknet's src/data.c fill_truth_detection.
     odd = "0 0.05 0.5 0.2 0.5\n0 0.5 0.5 0 0\n15 0.5 0.5 0.1 0.1\n1 0.5 0.5 0.1 0.1\n"
     dataset = read_dataset(add(tmp_path, odd, GOOD, GOOD), classes=2)
-    assert dataset.images[0].boxes[0] == pytest.approx([0.075, 0.5, 0.15, 0.5])
+    assert dataset.images[0].boxes[0] == pytest.approx([0, 0.25, 0.15, 0.75])
     assert dataset.images[0].labels.tolist() == [0, 1]
     assert counted(dataset) == {Fault.UNKNOWN_CLASS: 1, Fault.NO_AREA: 1, Fault.OUTSIDE: 1}
     lines = [described(remark) for remark in dataset.remarks]

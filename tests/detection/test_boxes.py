@@ -3,7 +3,6 @@ import torch
 from torch import Tensor
 
 from yoloprune.detection.boxes import (
-    box_cxcywh_to_xyxy,
     box_iou,
     boxes_to_image,
     boxes_to_network,
@@ -11,11 +10,6 @@ from yoloprune.detection.boxes import (
     pixel_box_iou,
 )
 from yoloprune.detection.placement import Placement
-
-
-def test_centre_and_size_become_corners() -> None:
-    boxes = torch.tensor([[10.0, 20.0, 4.0, 6.0]])
-    assert box_cxcywh_to_xyxy(boxes).tolist() == [[8.0, 17.0, 12.0, 23.0]]
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ GRIDS = [(3, 4), (6, 8)]
 def random_objects(count: int, seed: int) -> Objects:
     generator = torch.Generator().manual_seed(seed)
     draw = torch.rand(count, 4, generator=generator)
-    boxes = torch.cat((draw[:, :2] * torch.tensor([128.0, 96.0]), draw[:, 2:] * 80 + 4), dim=1)
+    middle, half = draw[:, :2] * torch.tensor([128.0, 96.0]), draw[:, 2:] * 40 + 2
     return Objects(
         image=torch.randint(0, 3, (count,), generator=generator),
         label=torch.randint(0, 2, (count,), generator=generator),
-        boxes=boxes,
+        boxes=torch.cat((middle - half, middle + half), dim=1),
     )

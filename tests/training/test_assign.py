@@ -14,7 +14,8 @@ def by_loop(objects: Objects) -> list[dict[tuple[int, int, int, int], int]]:
     found: list[dict[tuple[int, int, int, int], int]] = [{}, {}]
     fits: list[dict[tuple[int, int, int, int], float]] = [{}, {}]
     for number in range(len(objects.boxes)):
-        cx, cy, w, h = objects.boxes[number].tolist()
+        left, top, right, bottom = objects.boxes[number].tolist()
+        cx, cy, w, h = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
         ious = []
         for head in SPEC.heads:
             for aw, ah in head.anchors:

@@ -200,7 +200,8 @@ def images(folder: Path, boxes: np.ndarray, labels: np.ndarray) -> LabelledImage
 def test_anchors_are_fitted_to_boxes_as_training_shows_them(tmp_path: Path) -> None:
     """An image of 80x40 pixels fills a 64x64 input to 64x32: boxes keep their aspect ratio."""
     sides = np.array([8, 12, 16, 24, 30, 40])
-    boxes = np.column_stack([np.full((6, 2), 0.5), sides / 80, sides / 2 / 40])
+    half = np.column_stack([sides / 80, sides / 2 / 40]) / 2
+    boxes = np.column_stack([0.5 - half, 0.5 + half])
     image = images(tmp_path, boxes, np.zeros(6, np.int64))
     found = fit_heads(
         SPEC, random_state(SPEC), Dataset(images=(image,), names=("hand",)),
@@ -213,7 +214,7 @@ def test_anchors_are_fitted_to_boxes_as_training_shows_them(tmp_path: Path) -> N
 
 
 def test_too_few_shapes_leave_the_anchors(tmp_path: Path) -> None:
-    image = images(tmp_path, np.full((3, 4), 0.5), np.zeros(3, np.int64))
+    image = images(tmp_path, np.array([[0.25, 0.25, 0.75, 0.75]] * 3), np.zeros(3, np.int64))
     dataset = Dataset(images=(image,), names=("hand",))
     found = fit_heads(SPEC, random_state(SPEC), dataset, size=(64, 64))
     assert network_anchors(found.spec).tolist() == network_anchors(SPEC).tolist()

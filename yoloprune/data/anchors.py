@@ -113,7 +113,7 @@ def input_shapes(
 ) -> Shapes:  # -> (N, 2)
     """Shapes of all boxes in pixels of a network input of `size` (height, width).
 
-    `boxes` (n, 4) of each image are relative centre and size, `image_sizes` its (height, width).
+    `boxes` (n, 4) of each image are relative corners, `image_sizes` its (height, width).
     With `letterbox` images keep their aspect ratio; otherwise they are stretched.
     """
     height, width = size
@@ -121,7 +121,7 @@ def input_shapes(
     for own, (own_height, own_width) in zip(boxes, image_sizes, strict=True):
         scale = min(height / own_height, width / own_width)
         fitted = (own_width * scale, own_height * scale) if letterbox else (width, height)
-        shapes.append(own[:, 2:] * fitted)
+        shapes.append((own[:, 2:] - own[:, :2]) * fitted)
     return np.concatenate(shapes)
 
 

@@ -13,7 +13,6 @@ from yoloprune.data.dataset import WHOLE, Fault, Finding, LabelledImage, RawData
 from yoloprune.data.faults import (
     annotation_findings,
     box_text,
-    corners_to_centers,
     finding,
     repeated,
     sound_objects,
@@ -203,4 +202,4 @@ def _usable(image: RawImage, classes: int, findings: list[Finding]) -> LabelledI
     boxes, labels = boxes[~twice], labels[~twice]
     if image.problems or any(found.fault is Fault.UNUSABLE for found in faults):
         return None
-    return LabelledImage(path=image.path, boxes=corners_to_centers(boxes), labels=labels)
+    return LabelledImage(path=image.path, boxes=boxes, labels=labels)

@@ -80,7 +80,7 @@ class RawDataset:
 class LabelledImage:
     """An image file and its N objects.
 
-    `boxes` (N, 4) float64 cxcywh relative to the image, `labels` (N,) int64.
+    `boxes` (N, 4) float64 xyxy relative to the image, all inside it, `labels` (N,) int64.
     """
 
     path: Path

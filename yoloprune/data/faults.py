@@ -138,16 +138,10 @@ def has_area(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:  # (N, 4) -> (N,)
     return np.asarray((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
 
 
-def corners_to_centers(boxes: NDArray[np.float64]) -> NDArray[np.float64]:  # (N, 4) -> (N, 4)
-    """Left, top, right, bottom to center x, center y, width, height."""
-    low, high = boxes[:, :2], boxes[:, 2:]
-    return np.concatenate(((low + high) / 2, high - low), axis=1)
-
-
 def sound_boxes(image: RawImage) -> NDArray[np.float64]:  # -> (N, 4)
-    """The boxes that have an area inside the image, clipped, as relative center and size."""
+    """The boxes that have an area inside the image, clipped, as relative corners."""
     boxes = clip_relative(image.boxes)
-    return corners_to_centers(boxes[has_area(boxes)])
+    return boxes[has_area(boxes)]
 
 
 def repeated(boxes: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:

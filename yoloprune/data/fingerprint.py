@@ -4,6 +4,7 @@ import hashlib
 import os
 
 from yoloprune.data.dataset import Dataset
+from yoloprune.data.formats.yolo_labels import corners_to_centers
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -17,5 +18,7 @@ def fingerprint(dataset: Dataset) -> str:
         # Names are bytes to the system, in whatever encoding.
         digest.update(os.fsencode(image.path.name))
         digest.update(f" {image.path.stat().st_size}\n".encode())
-        digest.update(image.boxes.tobytes() + image.labels.tobytes())
+        # As label files have them: so it stays what it was of earlier runs.
+        boxes = corners_to_centers(image.boxes)
+        digest.update(boxes.tobytes() + image.labels.tobytes())
     return digest.hexdigest()

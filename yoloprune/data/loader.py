@@ -20,7 +20,6 @@ from yoloprune.data.augment import Sample, augmented_sample, plain_sample
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.images import Image, read_image
 from yoloprune.data.workers import made_in_order
-from yoloprune.detection.boxes import box_cxcywh_to_xyxy
 from yoloprune.reporter import SILENT, Reporter
 
 CACHE_BYTES = 3 << 30
@@ -93,8 +92,7 @@ class TrainingImages:
     def _labelled(self, index: int) -> Sample:
         labelled, image = self.dataset.images[index], self._image(index)
         height, width = image.shape[:2]
-        relative = box_cxcywh_to_xyxy(torch.from_numpy(labelled.boxes)).numpy()
-        boxes = (relative * [width, height, width, height]).astype(np.float32)
+        boxes = (labelled.boxes * [width, height, width, height]).astype(np.float32)
         return Sample(image=image, boxes=boxes, labels=labelled.labels)
 
     def _image(self, index: int) -> Image:
@@ -175,14 +173,12 @@ def _arrays(
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack samples of one size into a batch; their xyxy boxes become cxcywh."""
+    """Stack samples of one size into a batch."""
     images = torch.from_numpy(np.stack([sample.image for sample in samples]))
-    corners = torch.from_numpy(np.concatenate([sample.boxes for sample in samples]))
-    centre = (corners[:, :2] + corners[:, 2:]) / 2
     counts = torch.tensor([len(sample.labels) for sample in samples])
     return Batch(
         images=images.permute(0, 3, 1, 2).contiguous(),
         image=torch.arange(len(samples)).repeat_interleave(counts),
         label=torch.from_numpy(np.concatenate([sample.labels for sample in samples])),
-        boxes=torch.cat((centre, corners[:, 2:] - corners[:, :2]), dim=1),
+        boxes=torch.from_numpy(np.concatenate([sample.boxes for sample in samples])),
     )

@@ -12,7 +12,6 @@ from yoloprune.data.dataset import Dataset, Fault, LabelledImage, RawDataset, Ra
 from yoloprune.data.faults import (
     Tally,
     annotation_findings,
-    corners_to_centers,
     finding,
     sound_objects,
     unlabelled_text,
@@ -102,7 +101,7 @@ def read_objects(image: Path, classes: int) -> LabelledImage | None:
     for found in findings:
         if found.fault is Fault.UNKNOWN_CLASS:
             raise DatasetError(f"{found.where}: {found.text} is not one of the {classes} classes")
-    return LabelledImage(path=image, boxes=corners_to_centers(boxes), labels=labels)
+    return LabelledImage(path=image, boxes=boxes, labels=labels)
 
 
 def dataset_images(source: Path) -> tuple[Path, ...]:
@@ -159,9 +158,7 @@ def _strict(
         objects += len(image.labels)
         if any(found.fault is Fault.UNUSABLE for found in findings):
             continue
-        usable.append(
-            LabelledImage(path=image.path, boxes=corners_to_centers(boxes), labels=labels)
-        )
+        usable.append(LabelledImage(path=image.path, boxes=boxes, labels=labels))
     if not allow_faulty:
         _refuse_unreadable(tally, len(images) - len(usable), len(images))
     _refuse_unlabelled(raw.path, tally, len(images), allow_most=allow_faulty)

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.data.archives import is_tar, unpack_tar
-from yoloprune.data.faults import corners_to_centers
 from yoloprune.data.formats.darknet import write_data_file
 from yoloprune.data.formats.yolo_labels import write_labels
 from yoloprune.data.images import is_image, read_image_file
@@ -233,7 +232,7 @@ def _read_pair(image: Path, annotations: Path, tally: _Tally) -> tuple[bytes, ND
     visible = (clipped[:, 2:] - clipped[:, :2] >= SMALLEST_SIDE).all(axis=1)
     tally.dropped += int((~visible).sum())
     tally.clipped += int((visible & (clipped != boxes).any(axis=1)).sum())
-    return data, corners_to_centers(clipped[visible] / extent)
+    return data, clipped[visible] / extent
 
 
 def _hands(boxes: Value) -> list[dict[str, Value]]:

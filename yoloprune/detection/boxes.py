@@ -1,18 +1,12 @@
 """Arithmetic on boxes.
 
-xyxy: left, top, right, bottom. cxcywh: centre, width, height. N, M: numbers of boxes.
+All are xyxy: left, top, right, bottom. N, M: numbers of boxes.
 """
 
 import torch
 from torch import Tensor
 
 from yoloprune.detection.placement import Placement
-
-
-def box_cxcywh_to_xyxy(boxes: Tensor) -> Tensor:  # (..., 4) -> (..., 4)
-    """Centre and size to corners."""
-    centre, size = boxes[..., :2], boxes[..., 2:]
-    return torch.cat((centre - size / 2, centre + size / 2), dim=-1)
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:  # (N, 4), (M, 4) -> (N, M)

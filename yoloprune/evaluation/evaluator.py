@@ -9,7 +9,6 @@ import torch
 
 from yoloprune.data.dataset import Dataset, LabelledImage
 from yoloprune.data.images import Resize, read_image
-from yoloprune.detection.boxes import box_cxcywh_to_xyxy
 from yoloprune.errors import ClassesError, DatasetError
 from yoloprune.evaluation.average_precision import (
     GroundTruth,
@@ -120,7 +119,7 @@ def evaluate(
 
 def ground_truth(labelled: LabelledImage, size: tuple[int, ...]) -> GroundTruth:
     """The objects of an image of this (height, width), in its pixels."""
-    relative = box_cxcywh_to_xyxy(torch.from_numpy(labelled.boxes))
+    relative = torch.from_numpy(labelled.boxes)
     boxes = relative * relative.new_tensor((size[1], size[0], size[1], size[0]))
     return GroundTruth(boxes_xyxy=boxes, labels=torch.from_numpy(labelled.labels))
 

@@ -25,7 +25,7 @@ SHAPE_IOU = 0.4
 class Objects:
     """The labelled objects of a batch of images: M of them.
 
-    `image` (M,) int64, index in the batch; `label` (M,) int64; `boxes` (M, 4) float32 cxcywh in
+    `image` (M,) int64, index in the batch; `label` (M,) int64; `boxes` (M, 4) float32 xyxy in
     input pixels.
     """
 
@@ -70,7 +70,8 @@ def assign(
 ) -> list[Positives]:
     """Positives of each head, whose (rows, columns) are `grids`, for (height, width) inputs."""
     anchors = torch.cat([objects.boxes.new_tensor(head.anchors) for head in heads])
-    fit = shape_iou(objects.boxes[:, 2:], anchors)  # (M, all anchors)
+    low, high = objects.boxes[:, :2], objects.boxes[:, 2:]
+    fit = shape_iou(high - low, anchors)  # (M, all anchors)
     chosen = fit > SHAPE_IOU
     if len(fit):
         chosen[torch.arange(len(fit)), fit.argmax(dim=1)] = True
@@ -83,7 +84,7 @@ def assign(
         # Best fitting last: of two objects in one place, the last one stands.
         order = fit[:, own][target, anchor].argsort(stable=True)
         target, anchor = target[order], anchor[order]
-        centre = objects.boxes[target, :2]
+        centre = (low[target] + high[target]) / 2
         column = (centre[:, 0] * columns / input_size[1]).long().clamp(0, columns - 1)
         row = (centre[:, 1] * rows / input_size[0]).long().clamp(0, rows - 1)
         image = objects.image[target]

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from yoloprune.detection.boxes import box_cxcywh_to_xyxy, box_iou
+from yoloprune.detection.boxes import box_iou
 from yoloprune.detection.decode import decode_yolo_boxes
 from yoloprune.errors import CfgError
 from yoloprune.frontends.darknet.options import Options
@@ -80,8 +80,7 @@ def detection_loss(
         t = split.permute(0, 1, 3, 4, 2)  # (B, A, h, w, 5 + C)
         boxes = decode_yolo_boxes(head, t, size)  # (B, A, h, w, 4) xyxy
         at = (own.image, own.anchor, own.row, own.column)
-        truth = box_cxcywh_to_xyxy(objects.boxes[own.target])
-        box = box + (1 - ciou(boxes[at], truth)).sum()
+        box = box + (1 - ciou(boxes[at], objects.boxes[own.target])).sum()
         wanted = torch.zeros_like(t[..., 4])
         wanted[at] = 1
         weight = _objectness_weight(boxes.detach(), objects, wanted, ignore_iou(head))
@@ -122,9 +121,8 @@ def ignore_iou(head: Yolo) -> float:
 def _objectness_weight(boxes: Tensor, objects: Objects, wanted: Tensor, ignored: float) -> Tensor:
     """1, but 0 for predictions (B, A, h, w) that overlap an object and are no positives."""
     weight = torch.ones_like(wanted)
-    truth = box_cxcywh_to_xyxy(objects.boxes)
     for image in range(len(boxes)):
-        own = truth[objects.image == image]
+        own = objects.boxes[objects.image == image]
         if len(own):
             overlap = box_iou(boxes[image].reshape(-1, 4), own).amax(dim=1)
             weight[image][overlap.reshape(weight[image].shape) > ignored] = 0

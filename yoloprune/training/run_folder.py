@@ -117,12 +117,9 @@ def write_batch_picture(run: Path, batch: Batch, limit: int = 16) -> None:
         pixels = np.ascontiguousarray(batch.images[number].permute(1, 2, 0).numpy())
         # In colours, for the boxes are green.
         image = in_channels(pixels, 3)
-        for cx, cy, w, h in batch.boxes[batch.image == number].tolist():
-            first, last = (
-                (round(cx - w / 2), round(cy - h / 2)),
-                (round(cx + w / 2), round(cy + h / 2)),
-            )
-            cv2.rectangle(image, first, last, (0, 255, 0), 2)
+        for box in batch.boxes[batch.image == number].tolist():
+            left, top, right, bottom = map(round, box)
+            cv2.rectangle(image, (left, top), (right, bottom), (0, 255, 0), 2)
         tiles.append(image)
     columns = 4
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)

@@ -81,7 +81,7 @@ def _objects(spec: NetworkSpec, calibration: Calibration) -> list[Objects]:
         nothing = np.zeros((0, 4), np.float64), np.zeros(0, np.int64)
         relative, labels = nothing if labelled is None else (labelled.boxes, labelled.labels)
         boxes = relative * np.tile((width, height), 2) * np.tile(placement.scale, 2)
-        boxes[:, :2] += placement.offset
+        boxes += np.tile(placement.offset, 2)
         found.append(
             Objects(
                 image=torch.zeros(len(labels), dtype=torch.int64),

@@ -66,8 +66,8 @@ def test_objects_are_what_pycocotools_reads(root: Path, capsys: pytest.CaptureFi
             left, top, width, height = annotation["bbox"]
             low = np.array((left, top))
             high = np.minimum((left + width, top + height), size)  # cut at the border
-            assert (box[:2] - box[2:] / 2) * size == pytest.approx(low)
-            assert (box[:2] + box[2:] / 2) * size == pytest.approx(high)
+            assert box[:2] * size == pytest.approx(low)
+            assert box[2:] * size == pytest.approx(high)
 
 
 def test_splits_are_files_of_a_folder(root: Path) -> None:
@@ -183,7 +183,7 @@ def test_polygons_stand_in_for_missing_boxes(root: Path) -> None:
     del content["annotations"][0]["bbox"]
     content["annotations"][0]["segmentation"] = [[10, 20, 40, 20, 40, 60], [10, 20, 12, 60, 10, 60]]
     dataset = read_dataset(save(root, content), classes=2)
-    assert dataset.images[1].boxes[0] == pytest.approx([0.25, 40 / 90, 0.3, 40 / 90])
+    assert dataset.images[1].boxes[0] == pytest.approx([0.1, 20 / 90, 0.4, 60 / 90])
     assert [r.fault for r in dataset.remarks] == [Fault.OUTSIDE, Fault.IGNORED, Fault.POLYGON]
 
 

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.data.originals import write_image
@@ -44,9 +43,7 @@ def root(tmp_path: Path) -> Path:
 
 def corners(dataset: Dataset, index: int = 0) -> list[list[float]]:
     """Left, top, right, bottom in pixels of an image of 100x50."""
-    boxes = dataset.images[index].boxes
-    low, high = boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2
-    pixels = np.concatenate((low, high), axis=1) * (100, 50, 100, 50)
+    pixels = dataset.images[index].boxes * (100, 50, 100, 50)
     return [[round(value, 9) for value in box] for box in pixels.tolist()]
 
 

@@ -30,8 +30,7 @@ def test_boxes_that_rounding_pushed_out_are_cut(tmp_path: Path) -> None:
     label(tmp_path, "a.txt", "0 0.0996 0.9 0.2 0.201\n")
     labelled = read_objects(tmp_path / "a.jpg", 1)
     assert labelled is not None
-    ((cx, cy, width, height),) = labelled.boxes.tolist()
-    sides = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
+    (sides,) = labelled.boxes.tolist()
     assert sides == pytest.approx((0, 0.7995, 0.1996, 1))
 
 
@@ -125,8 +124,10 @@ def test_where_darknet_looks(image: str, labels: str, tmp_path: Path) -> None:
 
 
 def test_labels_are_written_as_they_are_read(tmp_path: Path) -> None:
-    boxes, labels = np.array([[0.5, 0.25, 0.125, 0.5]]), np.array([3])
+    boxes, labels = np.array([[0.25, 0.125, 0.75, 0.5]]), np.array([3])
     write_labels(tmp_path / "a.txt", boxes, labels)
+    # Darknet's files have the center and the size.
+    assert (tmp_path / "a.txt").read_text() == "3 0.500000 0.312500 0.500000 0.375000\n"
     found = read_objects(tmp_path / "a.jpg", 4)
     assert found is not None
     assert (found.boxes.tolist(), found.labels.tolist()) == (boxes.tolist(), [3])

@@ -15,7 +15,7 @@ from yoloprune.frontends.darknet.zoo import NETWORKS, CfgBuilder, yolov3, yolov3
 
 BUILDERS = NETWORKS | ARCHITECTURES
 GOLDEN = json.loads(
-    (Path(__file__).parents[1] / "golden" / "architectures.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[2] / "golden" / "architectures.json").read_text(encoding="utf-8")
 )
 
 

@@ -20,10 +20,12 @@ STATE = training_state(SPEC)
 
 def some_objects(count: int, seed: int) -> Objects:
     generator = torch.Generator().manual_seed(seed)
+    middle, size = (torch.rand(count, 4, generator=generator) * 20 + 20).chunk(2, dim=1)
+    boxes = torch.cat((middle - size / 2, middle + size / 2), dim=1)
     return Objects(
         image=torch.zeros(count, dtype=torch.int64),
         label=torch.randint(2, (count,), generator=generator),
-        boxes=torch.rand(count, 4, generator=generator) * 20 + 20,
+        boxes=boxes,
     )
 
 

@@ -109,12 +109,18 @@ def unlabelled(image: Path, problems: Sequence[str] = (), source: Path | None = 
 
 
 def write_labels(path: Path, boxes: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
-    """Write a label file: `boxes` (N, 4) relative center and size, `labels` (N,)."""
+    """Write a label file: `boxes` (N, 4) relative corners, `labels` (N,)."""
     lines = (
         f"{label} {' '.join(f'{value:.6f}' for value in box)}\n"
-        for label, box in zip(labels.tolist(), boxes.tolist(), strict=True)
+        for label, box in zip(labels.tolist(), corners_to_centers(boxes).tolist(), strict=True)
     )
     path.write_text("".join(lines), encoding="utf-8")
+
+
+def corners_to_centers(boxes: NDArray[np.float64]) -> NDArray[np.float64]:  # (N, 4) -> (N, 4)
+    """Left, top, right, bottom to center x, center y, width, height."""
+    low, high = boxes[:, :2], boxes[:, 2:]
+    return np.concatenate(((low + high) / 2, high - low), axis=1)
 
 
 def _parsed(words: list[str]) -> tuple[int, list[float]]:
