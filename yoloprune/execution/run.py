@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import replace
+from typing import TypeAlias, cast
 
+import torch
 from torch import Tensor
 
 from yoloprune.graph.graph import Graph, Node
+from yoloprune.graph.operators.dtypes import code_of, dtype_of
 from yoloprune.graph.operators.table import operator_of
 from yoloprune.graph.operators.tensors import tensor_of
 
@@ -17,7 +20,8 @@ Change: TypeAlias = Callable[[str, Tensor], Tensor]
 class Run:
     """A graph's values for one set of inputs, as far as it was run.
 
-    `array` gives a parameter or constant by name; what `keep` names is not let go.
+    `array` gives a parameter or constant by name; what `keep` names is not let go. Everything real
+    is computed in the dtype of the inputs, whatever the network converts it to.
     """
 
     def __init__(
@@ -30,13 +34,16 @@ class Run:
         self.opset = graph.opset
         self.array = array
         self.values = dict(inputs)
+        real = (value.dtype for value in inputs.values() if value.is_floating_point())
+        self.dtype = next(real, torch.float64)
         self.left = reads(graph)
         self.left.update(tuple(keep))
 
     def step(self, node: Node, change: Change | None = None) -> Sequence[Tensor]:
         """Compute what a node gives, and let go what no other reads."""
         read = [self._read(name) for name in node.inputs]
-        outputs = operator_of(node).compute(node, read, self.opset)
+        outputs = operator_of(node).compute(_in(self.dtype, node), read, self.opset)
+        outputs = tuple(o.to(self.dtype) if o.is_floating_point() else o for o in outputs)
         if change is not None:
             outputs = (change(node.name, outputs[0]), *outputs[1:])
         self.values.update(
@@ -50,6 +57,14 @@ class Run:
         if not name:
             return None
         return self.values[name] if name in self.values else self.array(name)
+
+
+def _in(dtype: torch.dtype, node: Node) -> Node:
+    """A node that gives its real numbers in a dtype, whatever the network says of their own."""
+    code = node.attributes.get("to")
+    if node.operator != "Cast" or not dtype_of(node, cast(int, code)).is_floating_point:
+        return node
+    return replace(node, attributes={**node.attributes, "to": code_of(dtype)})
 
 
 def array_like(

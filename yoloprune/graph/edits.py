@@ -5,7 +5,7 @@ for each as that one needs it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -76,13 +76,16 @@ class Edits:
     """Everything that surgery changes in a graph.
 
     `arrays`: what stays of parameters and constants where nodes read them; `constants`: new numbers
-    of constants (shapes, bounds, indices) where nodes read them; `attributes`: new attributes, by
-    node and name.
+    (shapes, bounds, indices) where nodes read constants, or what was computed; `attributes`: new
+    attributes, by node and name; `nodes`: what stands in a node's place, by its name, itself
+    perhaps among them; `added`: constants that those read.
     """
 
     arrays: Mapping[Reading, ArrayCut]
     constants: Mapping[Reading, NDArray[Any]]
     attributes: Mapping[str, Mapping[str, Attribute]]
+    nodes: Mapping[str, tuple[Node, ...]] = field(default_factory=dict)
+    added: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def edit(
@@ -94,24 +97,58 @@ def edit(
     else read it under a name of its own. Nothing is changed in place; tensors that lose nothing are
     shared.
     """
-    writer = _Writer(graph, parameters)
-    nodes = tuple(writer.node(node, edits) for node in graph.nodes)
-    slim = replace(graph, nodes=nodes, parameters=writer.shapes, constants=writer.constants)
-    return slim, writer.tensors
+    writer = _Writer(graph, parameters, edits)
+    replaced = (own for node in graph.nodes for own in edits.nodes.get(node.name, (node,)))
+    nodes = tuple(writer.node(node, edits) for node in replaced)
+    kept, read = _still_read(graph, nodes)
+    slim = replace(
+        graph,
+        nodes=kept,
+        parameters={name: found for name, found in writer.shapes.items() if name in read},
+        constants={name: array for name, array in writer.constants.items() if name in read},
+    )
+    return slim, {name: tensor for name, tensor in writer.tensors.items() if name in read}
+
+
+def _still_read(graph: Graph, nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], set[str]]:
+    """The nodes without those that only such read as are no longer there; and what may be read.
+
+    What nobody read before stays.
+    """
+    before = {name for node in graph.nodes for name in node.inputs} | graph.outputs.keys()
+    unread = {name for node in graph.nodes for name in node.outputs}
+    unread = (unread | graph.parameters.keys() | graph.constants.keys()) - before
+    read = unread | graph.outputs.keys()
+    kept = []
+    for node in reversed(nodes):
+        if any(name in read for name in node.outputs):
+            kept.append(node)
+            read.update(node.inputs)
+    return tuple(reversed(kept)), read
 
 
 class _Writer:
     """The arrays of a graph that is being edited; each name is written once for each content."""
 
-    def __init__(self, graph: Graph, parameters: Mapping[str, Tensor]) -> None:
+    def __init__(self, graph: Graph, parameters: Mapping[str, Tensor], edits: Edits) -> None:
         self.graph = graph
         self.shapes = dict(graph.parameters)
-        self.constants = dict(graph.constants)
+        self.constants = {**graph.constants, **edits.added}
         self.tensors = dict(parameters)
         self.original = parameters
         self.cuts: dict[str, list[tuple[str, ArrayCut | NDArray[Any] | None]]] = {}
         self.taken = {*graph.parameters, *graph.constants, *graph.inputs}
         self.taken |= {name for node in graph.nodes for name in node.outputs}
+        for name in graph.outputs:
+            if name in self.shapes or name in self.constants:
+                self._array(name, None)
+        # Who reads an array whole may do so by its name alone, in places that no edit reaches.
+        changed = edits.arrays.keys() | edits.constants.keys()
+        for node in graph.nodes:
+            for position, name in enumerate(node.inputs):
+                array = name in self.shapes or name in self.constants
+                if array and (node.name, position) not in changed:
+                    self._array(name, None)
 
     def node(self, node: Node, edits: Edits) -> Node:
         """A node with its edits; its arrays are written."""
@@ -122,6 +159,10 @@ class _Writer:
                 change = edits.arrays.get(reading)
                 numbers = edits.constants.get(reading)
                 inputs[position] = self._array(name, change if numbers is None else numbers)
+            elif (node.name, position) in edits.constants:
+                own = self._new_name(node.name, position)
+                self.constants[own] = edits.constants[node.name, position]
+                inputs[position] = own
         attributes = {**node.attributes, **edits.attributes.get(node.name, {})}
         if tuple(inputs) == node.inputs and attributes == dict(node.attributes):
             return node

@@ -66,6 +66,10 @@ class Graph:
 
     Nothing in a graph asks for that; the format that it is written back to does.
     """
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Numbers that named sizes are taken for where one is needed."""
+    observed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Shapes that values had in a run with these sizes, where no operator's rule tells them."""
 
     def __post_init__(self) -> None:
         known: set[str] = set()
@@ -101,7 +105,7 @@ class Graph:
                 [node.name, node.operator, node.inputs, node.outputs, dict(node.attributes)]
                 for node in self.nodes
             ],
-            *([dict(self.blocks)] if self.blocks else []),
+            *(dict(own) for own in (self.blocks, self.sizes, self.observed) if own),
         ]
         return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 

@@ -39,15 +39,18 @@ class Facts:
 
 def facts(
     graph: Graph,
-    sizes: Mapping[str, int] = ONE_IMAGE,
+    sizes: Mapping[str, int] | None = None,
     *,
     observed: Mapping[str, Shape] | None = None,
 ) -> Facts:
-    """The facts of a graph whose inputs' named sizes are these.
+    """The facts of a graph whose inputs' named sizes are these, or else those that it names itself.
 
-    `observed` gives the shapes that a run had, for what no rule tells. Raises `GraphError`, by node
-    and operator, where neither does, or where a node does not fit what it reads.
+    `observed` gives the shapes that a run had, for what no rule tells; by default they are the
+    graph's own. Raises `GraphError`, by node and operator, where neither does, or where a node does
+    not fit what it reads.
     """
+    sizes = {**ONE_IMAGE, **graph.sizes} if sizes is None else sizes
+    observed = graph.observed if observed is None else observed
     shapes: dict[str, Shape] = {
         name: tuple(_size(name, size, sizes) for size in value.shape)
         for name, value in graph.inputs.items()
@@ -87,12 +90,12 @@ def _shapes(
     shapes: Sequence[Shape | None],
     known: Sequence[NDArray[Any] | None],
     opset: int,
-    observed: Mapping[str, Shape] | None,
+    observed: Mapping[str, Shape],
 ) -> tuple[Shape, ...]:
     try:
         return operator_of(node).shape(node, shapes, known, opset)
     except GraphError:
-        if observed is None or any(name and name not in observed for name in node.outputs):
+        if any(name and name not in observed for name in node.outputs):
             raise
         return tuple(observed[name] if name else () for name in node.outputs)
 

@@ -4,7 +4,9 @@ Kernels lose filters and columns, vectors entries; moves get the bounds, sizes a
 from what is left what they took before, and nodes that count channels the new counts.
 """
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,10 @@ class _Surgeon:
         self.arrays: dict[Reading, ArrayCut] = {}
         self.constants: dict[Reading, NDArray[Any]] = {}
         self.attributes: dict[str, dict[str, Attribute]] = {}
+        self.nodes: dict[str, tuple[Node, ...]] = {}
+        self.added: dict[str, NDArray[Any]] = {}
+        # Numbers that were computed from a size that may be any stay so.
+        self.open = any(isinstance(n, str) for v in self.graph.inputs.values() for n in v.shape)
 
     def edits(self) -> Edits:
         for found in self.labels.contractions:
@@ -54,7 +60,13 @@ class _Surgeon:
             resize = RESIZED.get(node.operator)
             if resize is not None and any(map(self._smaller, (*node.inputs[:1], *node.outputs))):
                 resize(self, node)
-        return Edits(arrays=self.arrays, constants=self.constants, attributes=self.attributes)
+        return Edits(
+            arrays=self.arrays,
+            constants=self.constants,
+            attributes=self.attributes,
+            nodes=self.nodes,
+            added=self.added,
+        )
 
     def _kernel(self, found: Contraction) -> None:
         filters, columns = self.kept[found.filters], self.kept[found.columns]
@@ -120,7 +132,59 @@ class _Surgeon:
         elif not np.array_equal(before.reshape(-1), values):
             array = np.asarray(values, dtype=before.dtype).reshape(before.shape)
             array.setflags(write=False)
-            self.constants[node.name, position] = array
+            if self.open and node.inputs[position] in self.labels.facts.static:
+                self._correct(node, position, before, array)
+            else:
+                self.constants[node.name, position] = array
+
+    def _correct(
+        self, node: Node, position: int, before: NDArray[Any], after: NDArray[Any]
+    ) -> None:
+        """Let a node read in what ratio computed numbers are other than before.
+
+        Numbers of a fixed size become what they are to be; those that follow from the size of an
+        image too, a flattened map's, say, become as much less.
+        """
+        name = f"{node.name}.{position}"
+        same = before == after
+        self.added[f"{name}.after"] = np.where(same, 1, after).astype(before.dtype)
+        self.added[f"{name}.before"] = np.where(same, 1, before).astype(before.dtype)
+        *others, own = self.nodes.get(node.name, (node,))
+        inputs = list(own.inputs)
+        times, over = f"{name}.times", f"{name}.over"
+        others += [
+            _node("Mul", times, inputs[position], f"{name}.after"),
+            _node("Div", over, times, f"{name}.before"),
+        ]
+        inputs[position] = over
+        self.nodes[node.name] = (*others, replace(own, inputs=tuple(inputs)))
+
+    def restore(self, node: Node) -> None:
+        """Let a node that tells a shape tell the dense network's, from which numbers follow."""
+        name = node.inputs[0]
+        rank = len(self.labels.facts.shapes[name])
+        dense = self.labels.facts.shapes[name]
+        slim = tuple(self.size(name, axis) for axis in range(rank))
+        own, output = replace(node, outputs=(f"{node.name}.slim",)), node.outputs[0]
+        part = slice(integer(node, "start", 0), integer(node, "end", rank))
+        before, after = (np.array(shape[part], np.int64) for shape in (slim, dense))
+        if node.operator == "Size":
+            before, after = (np.array(math.prod(shape), np.int64) for shape in (slim, dense))
+        if np.array_equal(before, after):
+            return
+        same = before == after
+        self.added[f"{output}.dense"] = np.where(same, 1, after)
+        self.added[f"{output}.count"] = np.where(same, 1, before)
+        times = f"{output}.times"
+        self.nodes[node.name] = (
+            own,
+            _node("Mul", times, own.outputs[0], f"{output}.dense"),
+            replace(_node("Div", output, times, f"{output}.count"), name=f"{output}.over"),
+        )
+
+
+def _node(operator: str, name: str, *inputs: str) -> Node:
+    return Node(name=name, operator=operator, inputs=inputs, outputs=(name,))
 
 
 def _shape(surgeon: _Surgeon, node: Node) -> None:
@@ -204,7 +268,9 @@ RESIZED: Mapping[str, Callable[[_Surgeon, Node], None]] = {
     "Gather": _gather,
     "Reshape": _shape,
     "Resize": _sizes,
+    "Shape": _Surgeon.restore,
+    "Size": _Surgeon.restore,
     "Slice": _slice,
     "Split": _split,
 }
-"""The operators that are told in numbers which channels, or how many, they read or give."""
+"""The operators that are told in numbers which channels or how many they read, or tell it."""

@@ -17,7 +17,7 @@ from yoloprune.errors import VerificationError, WeightsError
 from yoloprune.execution.run import Change, Run, array_like
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.operators.operator import Family
-from yoloprune.graph.operators.table import operator_of
+from yoloprune.graph.operators.table import OPERATORS
 from yoloprune.pruning.groups import DependencyGraph
 from yoloprune.pruning.labels.ids import Ids
 from yoloprune.pruning.masked import silenced
@@ -64,12 +64,12 @@ def exactness(
     shake = _Shake(dependencies, kept, seed)
     masked = computed(*silenced(dependencies, parameters, kept), inputs, shake.dense)
     slimmer = computed(*slim, inputs, shake.slim)
-    common = {name for node in slim[0].nodes for name in node.outputs}
+    # Either has values that the other has not: products with masks, gathers for chains of moves.
+    common = {name for node in dependencies.graph.nodes for name in node.outputs}
+    common &= {name for node in slim[0].nodes for name in node.outputs}
     errors: dict[str, float] = {}
-    for name, reference in masked:
-        if name not in common:
-            continue  # A product with a mask.
-        own, value = next(slimmer)
+    pairs = zip(_of(common, masked), _of(common, slimmer), strict=True)
+    for (name, reference), (own, value) in pairs:
         assert own == name
         ids = labels.values.get(name)
         if ids is not None and value.is_floating_point():
@@ -80,6 +80,10 @@ def exactness(
     return Exactness(
         relative_error=errors[where], worst=where, values=len(errors), tolerance=tolerance
     )
+
+
+def _of(names: set[str], values: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    return (pair for pair in values if pair[0] in names)
 
 
 def require(found: Exactness) -> None:
@@ -99,14 +103,31 @@ def computed(
 ) -> Iterator[tuple[str, Tensor]]:
     """Every value that a graph computes, in order, in the inputs' dtype and on their device.
 
-    `change(node, value)` gives what stands in for a node's first output, where that is wanted.
+    `change(node, value)` gives what stands in for a node's first output, where that is wanted. What
+    an operator gives that is not known is noise, the same each time: it reads no channel that may
+    go.
     Parameters are converted as they are read; a value is let go after its last reader.
     """
-    run = Run(graph, array_like(graph, parameters, next(iter(inputs.values()))), inputs)
+    real = (value for value in inputs.values() if value.is_floating_point())
+    like = next(real, next(iter(inputs.values())).double())
+    run = Run(graph, array_like(graph, parameters, like), {**stand_ins(graph, like), **inputs})
     for node in graph.nodes:
+        if node.operator not in OPERATORS:
+            continue
         with torch.inference_mode():
             given = run.step(node, change)
         yield from ((n, value) for n, value in zip(node.outputs, given, strict=False) if n)
+
+
+def stand_ins(graph: Graph, like: Tensor) -> dict[str, Tensor]:
+    """Noise for everything that operators give that are not known, of the shapes observed."""
+    generator = torch.Generator().manual_seed(0)
+    return {
+        name: torch.rand(graph.observed[name], dtype=torch.float64, generator=generator).to(like)
+        for node in graph.nodes
+        if node.operator not in OPERATORS
+        for name in filter(None, node.outputs)
+    }
 
 
 def outputs(
@@ -124,7 +145,8 @@ def outputs(
         for name, value in computed(graph, parameters, inputs, change)
         if name in graph.outputs
     }
-    return tuple(given[name] for name in graph.outputs)
+    given = {**stand_ins(graph, next(iter(inputs.values()))), **inputs, **given}
+    return tuple(given[name] for name in graph.outputs if name in given)
 
 
 def dense_outputs(
@@ -134,7 +156,10 @@ def dense_outputs(
 
     Raises `WeightsError` if that is not finite.
     """
-    single = {name: value.float() for name, value in inputs.items()}
+    single = {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in inputs.items()
+    }
     beyond = ""
 
     def watch(node: str, value: Tensor) -> Tensor:
@@ -155,7 +180,8 @@ def dense_outputs(
 
 def _activates(node: Node) -> bool:
     """Whether a node may make many different values one, as a rectifier does."""
-    if operator_of(node).family is not Family.ELEMENTWISE:
+    row = OPERATORS.get(node.operator)
+    if row is None or row.family is not Family.ELEMENTWISE:
         return False
     return len(node.inputs) == 1 or node.operator in ("Clip", "PRelu")
 

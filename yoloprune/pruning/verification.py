@@ -32,17 +32,22 @@ class Verification:
 def random_images(graph: Graph, *, seed: int = 0, batch: int = 1) -> dict[str, Tensor]:
     """Uniform noise in [0, 1) for everything that a graph is given, by name, float64.
 
-    Sizes that may be any are `batch`.
+    Sizes that may be any are those that the graph takes for them, or else `batch`. Where whole
+    numbers are wanted, those of bytes are up to 255 and others 1.
     """
     generator = torch.Generator().manual_seed(seed)
-    return {
-        name: torch.rand(
-            [batch if isinstance(size, str) else size for size in value.shape],
-            dtype=torch.float64,
-            generator=generator,
-        )
-        for name, value in graph.inputs.items()
-    }
+    found = {}
+    for name, value in graph.inputs.items():
+        shape = [
+            graph.sizes.get(size, batch) if isinstance(size, str) else size for size in value.shape
+        ]
+        noise = torch.rand(shape, dtype=torch.float64, generator=generator)
+        if value.dtype == "uint8":
+            noise = (noise * 256).byte()
+        elif value.dtype.startswith(("int", "uint", "bool")):
+            noise = torch.ones(shape, dtype=getattr(torch, value.dtype))
+        found[name] = noise
+    return found
 
 
 def compare(

@@ -30,3 +30,8 @@ def dtype_of(node: Node, code: int) -> torch.dtype:
     if code not in _DTYPES:
         raise refused(node, f"asks for the dtype {code} of ONNX, which torch has not")
     return _DTYPES[code]
+
+
+def code_of(dtype: torch.dtype) -> int:
+    """ONNX's number for a dtype."""
+    return next(code for code, own in _DTYPES.items() if own == dtype)

@@ -43,7 +43,7 @@ def _gather(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     axis = axis_of(node, integer(node, "axis", 0), x.dim())
     places = _counted(indices, x.shape[axis]).to(x.device)
     taken = x.index_select(axis, places.reshape(-1))
-    return (taken.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]),)
+    return (taken.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])),)
 
 
 def _gather_elements_shape(
@@ -91,7 +91,7 @@ def _gather_nd(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     places = _flat(indices, shape[batch : batch + depth]).reshape(sets, -1)
     places = places + cells * torch.arange(sets, device=x.device)[:, None]
     taken = x.reshape(sets * cells, -1).index_select(0, places.reshape(-1))
-    return (taken.reshape(*indices.shape[:-1], *rest),)
+    return (taken.reshape((*indices.shape[:-1], *rest)),)
 
 
 def _scatter_nd(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:

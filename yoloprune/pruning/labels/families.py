@@ -36,8 +36,21 @@ def unknown(walk: Walk, node: Node, reason: str | None = None) -> None:
             walk.values[name] = no_channels(len(walk.facts.shapes[name]))
 
 
+TOLD = {"Expand": 1, "Reshape": 1, "Resize": 3, "Split": 1, "Squeeze": 1, "Tile": 1, "Unsqueeze": 1}
+"""The input in which an operator reads sizes, counts or axes."""
+
+
+def _is_told(walk: Walk, node: Node) -> bool:
+    """Whether sizes that a node reads are known beforehand, if it reads any."""
+    told = node.inputs[TOLD[node.operator] :][:1] if node.operator in TOLD else ()
+    return all(not name or name in walk.facts.known for name in told)
+
+
 def moved(walk: Walk, node: Node) -> None:
     """Ids move as the data do."""
+    if not _is_told(walk, node):
+        unknown(walk, node, f"moved by {title(node)}, whose sizes are computed")
+        return
     if node.operator == "DepthToSpace":
         _depth_to_space(walk, node)
         return
@@ -208,7 +221,7 @@ def spatial(walk: Walk, node: Node) -> None:
         _with_vectors(walk, node)
         return
     name, output = node.inputs[0], node.outputs[0]
-    if name not in walk.values or len(node.outputs) > 1:
+    if name not in walk.values or len(node.outputs) > 1 or not _is_told(walk, node):
         unknown(walk, node)
         return
     before, after = walk.facts.shapes[name], walk.facts.shapes[output]

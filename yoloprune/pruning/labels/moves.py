@@ -50,7 +50,8 @@ def whole_numbers(
 
 def move(moved: Move) -> list[Ids] | None:
     """Ids of a move's outputs; None where they depend on numbers that are not known."""
-    return MOVES[moved.node.operator](moved)
+    rule = MOVES.get(moved.node.operator)
+    return None if rule is None else rule(moved)
 
 
 def _identity(moved: Move) -> list[Ids] | None:
