@@ -1,4 +1,4 @@
-"""Networks on disk: a Darknet pair, or a folder that `prune`, `train`, `finetune`, ... wrote."""
+"""Networks on disk: a Darknet pair, an ONNX file, or a folder that a command wrote."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from yoloprune.frontends.darknet.foreign import refuse_foreign
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.weights import read_seen, read_weights
+from yoloprune.frontends.onnx.read import read
 from yoloprune.graph.model import Model
 
 IN_FOLDERS = ("slim", "sparse", "best", "last")
@@ -17,12 +18,17 @@ IN_FOLDERS = ("slim", "sparse", "best", "last")
 
 
 def load(path: str | Path, weights: str | Path | None = None) -> Model:
-    """The network in a .cfg and its .weights, or in a folder that pruning or training wrote.
+    """The network in a .cfg and its .weights, an .onnx, or a folder that pruning or training wrote.
 
-    Without `weights` they are those beside the .cfg. Raises `CfgError` or `WeightsError` if the
-    files cannot be read, `UsageError` for a folder that holds no network, or several.
+    Without `weights` they are those beside the .cfg. Raises `CfgError`, `WeightsError` or, for an
+    .onnx, `GraphError` if the files cannot be read, `UsageError` for a folder that holds no
+    network, or several.
     """
     path = Path(path)
+    if path.suffix.lower() == ".onnx" and not path.is_dir():
+        if weights is not None:
+            raise UsageError(f"{path} holds its weights itself: {weights} does not go with it")
+        return read(path)
     if path.is_dir():
         if weights is not None:
             raise UsageError(f"{path} is a folder: {weights} does not go with it")

@@ -1,0 +1,232 @@
+"""What an ONNX file may look like: each is pruned exactly, or says in a line why it is not read."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.frontends.onnx.models import free, loaded, model, node, slimmed, two_convs, weights
+from tests.frontends.onnx.models import written as saved
+from yoloprune.errors import GraphError
+from yoloprune.frontends.onnx.read import read
+from yoloprune.graph.model import Model
+from yoloprune.pruning.groups import analyze
+
+
+def check(network: Model, folder: Path, *nodes: str) -> onnx.ModelProto:
+    """These nodes can lose filters; a slim file is exact, valid, and read as what it was."""
+    slim, found, dependencies = slimmed(network, seed=3)
+    assert free(dependencies) == set(nodes)
+    assert found.passed, found
+    proto = saved(slim, folder)
+    again = read(folder / "written.onnx")
+    assert again.graph.digest() == slim.graph.digest()
+    return proto
+
+
+def copied(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    return [onnx.NodeProto.FromString(own.SerializeToString()) for own in nodes]
+
+
+def test_weights_that_are_constant_nodes(tmp_path: Path) -> None:
+    proto = two_convs()
+    nodes = [node("Constant", [], [t.name], value=t) for t in proto.graph.initializer]
+    nodes += copied(list(proto.graph.node))
+    del proto.graph.initializer[:], proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    after = check(loaded(proto, tmp_path), tmp_path, "first")
+    assert {tensor.name for tensor in after.graph.initializer} == {"w1", "c1", "w2"}
+
+
+def test_weights_behind_identity_that_others_share(tmp_path: Path) -> None:
+    proto = two_convs()
+    proto.graph.node.insert(0, node("Identity", ["shared"], ["c1"], name="same"))
+    proto.graph.node.append(node("Conv", ["x", "w3", "shared"], ["z"], name="other"))
+    proto.graph.initializer[1].name = "shared"
+    proto.graph.initializer.append(numpy_helper.from_array(weights(8, 3, 1, 1), "w3"))
+    proto.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, (1, 8, 8, 8)))
+    check(loaded(proto, tmp_path), tmp_path, "first")
+
+
+def test_an_array_that_two_read_is_cut_for_each_alone(tmp_path: Path) -> None:
+    middle = [
+        node("Relu", ["a"], ["b"], name="relu"),
+        node("Conv", ["x", "w1", "c1"], ["z"], name="whole", pads=[1] * 4),
+    ]
+    outputs = {"y": (1, 4, 8, 8), "z": (1, 8, 8, 8)}
+    proto = check(loaded(two_convs(middle, outputs=outputs), tmp_path), tmp_path, "first")
+    assert list(proto.graph.node[2].input) == ["x", "w1", "c1"]
+    assert proto.graph.node[0].input[1] == "w1.1"
+
+
+def test_kernels_that_are_transposed_first(tmp_path: Path) -> None:
+    arrays = {"w1": weights(8, 3), "w2": weights(5, 8)}
+    nodes = [
+        node("Transpose", ["w1"], ["t1"], perm=[1, 0]),
+        node("MatMul", ["x", "t1"], ["a"], name="first"),
+        node("Relu", ["a"], ["b"]),
+        node("Transpose", ["w2"], ["t2"], perm=[1, 0]),
+        node("MatMul", ["b", "t2"], ["y"], name="second"),
+    ]
+    proto = model(nodes, arrays, inputs={"x": (7, 3)}, outputs={"y": (7, 5)})
+    check(loaded(proto, tmp_path), tmp_path, "first")
+
+
+def test_arrays_in_a_file_of_their_own(tmp_path: Path) -> None:
+    network = loaded(
+        two_convs(), tmp_path, save_as_external_data=True, location="net.weights", size_threshold=0
+    )
+    slim, found, _ = slimmed(network)
+    assert found.passed
+    slim.save(tmp_path / "out" / "slim.onnx")
+    again = read(tmp_path / "out" / "slim.onnx")
+    assert again.graph.digest() == slim.graph.digest()
+    assert all(torch.equal(again.parameters[name], t) for name, t in slim.parameters.items())
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.FLOAT16, TensorProto.BFLOAT16])
+def test_numbers_of_half_precision(dtype: int, tmp_path: Path) -> None:
+    proto = two_convs(dtype=dtype, opset=22)
+    for tensor in proto.graph.initializer:
+        half = numpy_helper.to_array(tensor).astype(helper.tensor_dtype_to_np_dtype(dtype))
+        tensor.CopyFrom(numpy_helper.from_array(half, tensor.name))
+    slim, found, _ = slimmed(loaded(proto, tmp_path))
+    assert found.passed
+    assert {t.data_type for t in saved(slim, tmp_path).graph.initializer} == {dtype}
+
+
+def test_initializers_that_are_inputs_too(tmp_path: Path) -> None:
+    proto = two_convs(opset=11)
+    proto.ir_version = 3
+    for tensor in proto.graph.initializer:
+        proto.graph.input.append(
+            helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, tensor.dims)
+        )
+    network = loaded(proto, tmp_path)
+    assert list(network.graph.inputs) == ["x"]
+    graph = check(network, tmp_path, "first").graph
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.input}
+    assert all(list(tensor.dims) == shapes[tensor.name] for tensor in graph.initializer)
+
+
+def test_nodes_in_any_order_without_names(tmp_path: Path) -> None:
+    proto = two_convs()
+    for own in proto.graph.node:
+        own.name = ""
+    nodes = copied(list(proto.graph.node)[::-1])
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    check(loaded(proto, tmp_path), tmp_path, "a")
+
+
+def test_functions_are_inlined(tmp_path: Path) -> None:
+    proto = two_convs([node("Act", ["a"], ["b"], domain="own")])
+    proto.opset_import.add(domain="own", version=1)
+    body = [node("Sigmoid", ["p"], ["s"]), node("Mul", ["p", "s"], ["q"])]
+    proto.functions.append(
+        helper.make_function("own", "Act", ["p"], ["q"], body, [helper.make_opsetid("", 17)])
+    )
+    check(loaded(proto, tmp_path), tmp_path, "first")
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), ("batch", 3, "height", "width")])
+def test_shapes_that_are_computed_tell_the_dense_network(
+    shape: tuple[int | str, ...], tmp_path: Path
+) -> None:
+    middle = [
+        node("Shape", ["a"], ["shape"], name="shape"),
+        node("Gather", ["shape", "places"], ["ends"]),
+        node("Concat", ["ends", "minus"], ["target"], axis=0),
+        node("Reshape", ["a", "target"], ["rows"], name="rows"),
+        node("Gather", ["shape", "one"], ["width"]),
+        node("Cast", ["width"], ["real"], to=TensorProto.FLOAT),
+        node("Sqrt", ["real"], ["root"]),
+        node("Div", ["rows", "root"], ["scaled"]),
+        node("Reshape", ["scaled", "shape"], ["b"], name="back"),
+    ]
+    arrays = {"places": np.array([0, 1]), "minus": np.array([-1]), "one": np.array([1])}
+    outputs = {"y": (shape[0], 4, *shape[2:])}
+    proto = two_convs(middle, arrays=arrays, inputs={"x": shape}, outputs=outputs)
+    check(loaded(proto, tmp_path), tmp_path, "first")
+
+
+def test_branches_freeze_what_they_capture(tmp_path: Path) -> None:
+    def branch(operator: str) -> onnx.GraphProto:
+        inside = helper.make_tensor_value_info("inside", TensorProto.FLOAT, None)
+        return helper.make_graph([node(operator, ["a"], ["inside"])], operator, [], [inside])
+
+    choice = node(
+        "If", ["yes"], ["b"], name="choice", then_branch=branch("Relu"), else_branch=branch("Neg")
+    )
+    network = loaded(two_convs([choice], arrays={"yes": np.array(True)}), tmp_path)
+    assert network.graph.observed == {"b": (1, 8, 8, 8)}
+    dependencies = analyze(network.graph)
+    assert not dependencies.prunable
+    reasons = {group.frozen_because for group in dependencies.groups}
+    assert reasons == {"read by choice (If)", "network output y"}
+
+
+def test_sequences_of_parts_are_splits(tmp_path: Path) -> None:
+    numbers = {"four": np.array(4), "zero": np.array(0), "one": np.array(1)}
+    middle = [
+        node("SplitToSequence", ["a", "four"], ["parts"], name="chunk", axis=1),
+        node("SequenceAt", ["parts", "zero"], ["p"], name="left"),
+        node("SequenceAt", ["parts", "one"], ["q"], name="right"),
+        node("Concat", ["q", "p"], ["b"], axis=1),
+    ]
+    proto = onnx.shape_inference.infer_shapes(two_convs(middle, arrays=numbers))
+    network = loaded(proto, tmp_path)
+    assert [n.operator for n in network.graph.nodes][1:4] == ["Split", "Identity", "Identity"]
+    check(network, tmp_path, "first")
+
+
+Change = Callable[[onnx.ModelProto], object]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: setattr(p.opset_import[0], "version", 99), "opset 99"),
+        (lambda p: p.graph.node[1].input.__setitem__(0, "nothing"), "reads nothing, which"),
+        (lambda p: p.graph.initializer[0].dims.append(7), "'w1' cannot be read"),
+        (lambda p: p.graph.initializer.pop(0), "reads w1, which nothing gives"),
+        (lambda p: p.graph.node[0].input.__setitem__(0, "y"), "in a circle"),
+        (lambda p: p.graph.ClearField("node"), "no nodes"),
+        (lambda p: p.graph.input[0].type.Clear(), "input x is no tensor"),
+        (lambda p: p.graph.node[2].input.__setitem__(1, "w1"), "reads (1, 8, 8, 8) with a kernel"),
+        (lambda p: p.ClearField("opset_import"), "which version"),
+    ],
+)
+def test_what_is_no_network_is_refused_in_a_line(
+    change: Change, message: str, tmp_path: Path
+) -> None:
+    proto = two_convs()
+    change(proto)
+    (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(GraphError, match=re.escape(message)) as caught:
+        read(tmp_path / "net.onnx")
+    assert str(caught.value).startswith(str(tmp_path / "net.onnx"))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"\xff" * 100)
+    with pytest.raises(GraphError, match="no ONNX file"):
+        read(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("location", ["../secret", "absent"])
+def test_arrays_are_looked_for_beside_the_file_alone(location: str, tmp_path: Path) -> None:
+    proto = two_convs()
+    tensor = proto.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(GraphError, match=location):
+        read(tmp_path / "net.onnx")

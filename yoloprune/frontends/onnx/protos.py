@@ -1,0 +1,155 @@
+"""How the nodes, arrays and attributes of ONNX's protobufs are called and written here."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yoloprune.errors import GraphError
+from yoloprune.graph.graph import Attribute
+
+if TYPE_CHECKING:
+    import onnx
+
+OWN_DOMAINS = ("", "ai.onnx")
+"""How models call the domain of ONNX's own operators."""
+
+
+def node_names(nodes: "Sequence[onnx.NodeProto]") -> list[str]:
+    """A name for each node: its own, or where that says nothing its first output's."""
+    given = Counter(node.name for node in nodes)
+    taken = {name for name, times in given.items() if times == 1}
+    names = []
+    for number, node in enumerate(nodes):
+        name = node.name
+        if not name or given[name] > 1:
+            name = next(filter(None, node.output), f"node_{number}")
+            while name in taken:
+                name += "_"
+            taken.add(name)
+        names.append(name)
+    return names
+
+
+def operator_name(node: "onnx.NodeProto") -> str:
+    """The operator's name, behind its domain where that is not ONNX's own."""
+    return node.op_type if node.domain in OWN_DOMAINS else f"{node.domain}.{node.op_type}"
+
+
+def subgraphs(node: "onnx.NodeProto") -> "list[onnx.GraphProto]":
+    """The bodies that a node runs."""
+    from onnx import AttributeProto
+
+    found = [a.g for a in node.attribute if a.type == AttributeProto.GRAPH]
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPHS:
+            found += attribute.graphs
+    return found
+
+
+def captured(node: "onnx.NodeProto") -> list[str]:
+    """Names that the bodies of a node read from outside, in order."""
+    found: dict[str, None] = {}
+    for body in subgraphs(node):
+        own = {value.name for value in (*body.input, *body.initializer)}
+        for inner in body.node:
+            for name in (*inner.input, *captured(inner)):
+                if name and name not in own:
+                    found[name] = None
+            own.update(inner.output)
+        for value in body.output:
+            if value.name not in own:
+                found[value.name] = None
+    return list(found)
+
+
+def attributes_of(node: "onnx.NodeProto") -> dict[str, Attribute]:
+    """What a node is told; of bodies and other things that operators here do not know, a digest."""
+    return {attribute.name: _attribute(attribute) for attribute in node.attribute}
+
+
+def _attribute(attribute: "onnx.AttributeProto") -> Attribute:
+    from onnx import AttributeProto
+
+    match attribute.type:
+        case AttributeProto.INT:
+            return attribute.i
+        case AttributeProto.FLOAT:
+            return attribute.f
+        case AttributeProto.STRING:
+            return attribute.s.decode(errors="replace")
+        case AttributeProto.INTS:
+            return tuple(attribute.ints)
+        case AttributeProto.FLOATS:
+            return tuple(attribute.floats)
+        case AttributeProto.STRINGS:
+            return tuple(text.decode(errors="replace") for text in attribute.strings)
+        case _:
+            return hashlib.sha256(attribute.SerializeToString(deterministic=True)).hexdigest()
+
+
+def array_of(tensor: "onnx.TensorProto", folder: Path) -> NDArray[Any]:
+    """The numbers of a tensor; those in a file of their own are mapped, not read.
+
+    Raises `GraphError` where they are not there, or not as many as its shape says.
+    """
+    from onnx_ir.serde import deserialize_tensor
+
+    try:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                _check_location(tensor.name, entry.value, folder)
+        array = np.asarray(deserialize_tensor(tensor, folder).numpy())
+    except GraphError:
+        raise
+    except Exception as error:
+        # onnx-ir raises what numpy, the operating system and protobuf happen to raise.
+        raise GraphError(f"the array {tensor.name!r} cannot be read: {error}") from error
+    return array.astype(str) if array.dtype == object else array
+
+
+def _check_location(name: str, location: str, folder: Path) -> None:
+    if not (folder / location).resolve().is_relative_to(folder.resolve()):
+        raise GraphError(
+            f"the array {name!r} is said to be in {location}, beyond the file's folder"
+        )
+    if not (folder / location).is_file():
+        raise GraphError(
+            f"the array {name!r} is in {location}, which is not beside the file: put it there"
+        )
+
+
+def constant_of(node: "onnx.NodeProto", folder: Path) -> NDArray[Any]:
+    """The numbers of a `Constant`."""
+    for attribute in node.attribute:
+        match attribute.name:
+            case "value":
+                return array_of(attribute.t, folder)
+            case "value_float":
+                return np.array(attribute.f, np.float32)
+            case "value_int":
+                return np.array(attribute.i, np.int64)
+            case "value_floats":
+                return np.array(attribute.floats, np.float32)
+            case "value_ints":
+                return np.array(attribute.ints, np.int64)
+            case "value_string" | "value_strings":
+                texts = [attribute.s] if attribute.name == "value_string" else attribute.strings
+                array = np.array([text.decode(errors="replace") for text in texts])
+                return array.reshape(()) if attribute.name == "value_string" else array
+    raise GraphError(f"the Constant {node.output[0]} holds nothing that is understood")
+
+
+def tensor_protos(model: "onnx.ModelProto") -> "Iterator[onnx.TensorProto]":
+    """Every array of a model, those of nodes' attributes and bodies too."""
+    pending = [model.graph]
+    while pending:
+        graph = pending.pop()
+        yield from graph.initializer
+        for node in graph.node:
+            yield from (attribute.t for attribute in node.attribute if attribute.HasField("t"))
+            pending += subgraphs(node)

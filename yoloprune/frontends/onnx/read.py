@@ -1,0 +1,129 @@
+"""Reading ONNX files."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yoloprune.errors import GraphError, MissingDependencyError
+from yoloprune.frontends.onnx.arrays import with_parameters
+from yoloprune.frontends.onnx.document import OnnxDocument
+from yoloprune.frontends.onnx.lower import lower, opset_of
+from yoloprune.frontends.onnx.protos import captured
+from yoloprune.frontends.onnx.sequences import without_sequences
+from yoloprune.frontends.onnx.sizes import sized
+from yoloprune.graph.model import Model
+from yoloprune.graph.operators.tensors import tensor_of
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSETS = range(11, 24)
+"""Versions of ONNX's operators that are understood; older ones are converted to the first."""
+
+
+def read(path: Path) -> Model:
+    """The network in an ONNX file.
+
+    Functions are inlined and nodes sorted. Raises `GraphError` for what is no ONNX model or cannot
+    be understood, `MissingDependencyError` where a package is not installed.
+    """
+    try:
+        model = _prepared(_parsed(path))
+        whole = sized(lower(model, path.parent), model, path.parent)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"ONNX files need the package {error.name}: pip install 'yoloprune[export]'"
+        ) from error
+    except GraphError as error:
+        raise GraphError(f"{path}: {error}") from error
+    graph = with_parameters(whole)
+    parameters = {name: tensor_of(whole.constants[name]) for name in graph.parameters}
+    document = OnnxDocument(
+        model=model,
+        folder=path.parent,
+        dense=graph,
+        parameters=parameters,
+        graph=graph,
+        title=path.stem,
+    )
+    return Model(graph=graph, parameters=parameters, document=document)
+
+
+def _parsed(path: Path) -> "onnx.ModelProto":
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_model(path, load_external_data=False)
+    except DecodeError as error:
+        raise GraphError("this is no ONNX file, or it is damaged") from error
+    if not model.graph.node:
+        raise GraphError("this is no ONNX file, or its graph has no nodes")
+    return model
+
+
+def _prepared(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """A model of opsets that are understood, without functions, whose nodes are sorted."""
+    from onnx import inliner, version_converter
+
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    opset = opset_of(model)
+    if opset >= OPSETS.stop:
+        raise GraphError(
+            f"it is written in opset {opset}, of which {OPSETS.stop - 1} is the newest that is "
+            "understood: export it with an older one"
+        )
+    if opset < OPSETS.start:
+        try:
+            model = version_converter.convert_version(model, OPSETS.start)
+        except (RuntimeError, ValueError) as error:
+            raise GraphError(
+                f"it is written in opset {opset}, which cannot be converted to {OPSETS.start}: "
+                f"{str(error).strip().splitlines()[0]}"
+            ) from error
+    model = without_sequences(model)
+    return model if _is_sorted(model.graph) else _sorted(model)
+
+
+def _is_sorted(graph: "onnx.GraphProto") -> bool:
+    known = {value.name for value in (*graph.input, *graph.initializer)}
+    for node in graph.node:
+        if any(name and name not in known for name in (*node.input, *captured(node))):
+            return False
+        known.update(node.output)
+    return True
+
+
+def _sorted(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """The same with its nodes in an order in which they can be computed, if there is one."""
+    waiting = list(model.graph.node)
+    known = {value.name for value in (*model.graph.input, *model.graph.initializer)}
+    given = known | {name for node in waiting for name in node.output}
+    ordered = []
+    readers: dict[str, list[int]] = {}
+    missing = []
+    for number, node in enumerate(waiting):
+        names = {name for name in (*node.input, *captured(node)) if name and name not in known}
+        if lost := sorted(names - given):
+            raise GraphError(
+                f"the node {node.name or node.output[0]} reads {lost[0]}, which nothing gives"
+            )
+        missing.append(len(names))
+        for name in names:
+            readers.setdefault(name, []).append(number)
+    ready = [number for number, count in enumerate(missing) if not count][::-1]
+    while ready:
+        number = ready.pop()
+        ordered.append(waiting[number])
+        for name in waiting[number].output:
+            for reader in readers.get(name, []):
+                missing[reader] -= 1
+                if not missing[reader]:
+                    ready.append(reader)
+    if len(ordered) < len(waiting):
+        raise GraphError("its nodes read one another in a circle")
+    result = type(model)()
+    result.CopyFrom(model)
+    del result.graph.node[:]
+    result.graph.node.extend(ordered)
+    return result

@@ -1,0 +1,291 @@
+"""Writing ONNX files: the model that was read, with what its graph says otherwise."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from yoloprune.errors import GraphError
+from yoloprune.files import write_atomically
+from yoloprune.frontends.onnx.document import OnnxDocument
+from yoloprune.frontends.onnx.protos import captured, node_names, tensor_protos
+from yoloprune.graph.graph import Graph, Node
+from yoloprune.graph.shapes import facts
+
+if TYPE_CHECKING:
+    import onnx
+
+LARGEST = (1 << 31) - (1 << 24)
+"""Bytes of numbers that one file holds: protobuf ends at 2 GiB."""
+
+
+def write(document: OnnxDocument, parameters: Mapping[str, Tensor], path: Path) -> None:
+    """Write what `written` gives; numbers that are too many, or were apart, into `path`.data."""
+    model = written(document, parameters)
+    apart = any(tensor.external_data for tensor in tensor_protos(model))
+    if apart or model.ByteSize() > LARGEST:
+        _write_apart(model, document.folder, path)
+        return
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _write_apart(model: "onnx.ModelProto", folder: Path, path: Path) -> None:
+    """Numbers go from file to file, tensor by tensor."""
+    import onnx_ir
+
+    own = onnx_ir.serde.deserialize_model(model)
+    for tensor in onnx_ir.external_data.find_external_tensors(own):  # type: ignore[attr-defined]
+        tensor.base_dir = folder
+    numbers = path.with_name(f"{path.name}.data")
+    with write_atomically(numbers) as temporary, write_atomically(path) as temporary_model:
+        own = onnx_ir.external_data.unload_from_model(own, folder, temporary.name)
+        onnx_ir.save(own, temporary_model)
+
+
+def written(document: OnnxDocument, parameters: Mapping[str, Tensor]) -> "onnx.ModelProto":
+    """The model that a document's graph and these parameters are.
+
+    What neither changes is as it was read, and stays in its own file if it was in one. Raises
+    `GraphError` unless the parameters are those of the graph.
+    """
+    return _Writer(document, parameters).model
+
+
+class _Writer:
+    def __init__(self, document: OnnxDocument, parameters: Mapping[str, Tensor]) -> None:
+        from onnx import ModelProto
+
+        self.dense, self.slim = document.dense, document.graph
+        _check(self.slim, parameters)
+        self.model = ModelProto()
+        self.model.CopyFrom(document.model)
+        self.parameters = parameters
+        self.names = node_names(self.model.graph.node)
+        self.read = self._readings()
+        arrays = self._with_those_computed(self._changed(document.parameters, parameters))
+        if self.slim is not self.dense:
+            self._write_nodes()
+        self._write_arrays(arrays)
+        if self.slim is not self.dense:
+            self._drop_unread()
+            self._refresh_shapes()
+
+    def _readings(self) -> set[str]:
+        graph = self.model.graph
+        read = {name for node in graph.node for name in (*node.input, *captured(node))}
+        return read | {value.name for value in graph.output}
+
+    def _changed(
+        self, before: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
+    ) -> dict[str, NDArray[Any] | Tensor]:
+        """The arrays that the model does not hold yet, by name."""
+        found: dict[str, NDArray[Any] | Tensor] = {
+            name: tensor
+            for name, tensor in parameters.items()
+            if name not in before or not _equal(before[name], tensor)
+        }
+        for name, array in self.slim.constants.items():
+            old = self.dense.constants.get(name)
+            if old is not array and (old is None or not _same(old, array)):
+                found[name] = array
+        return found
+
+    def _with_those_computed(
+        self, arrays: dict[str, NDArray[Any] | Tensor]
+    ) -> dict[str, NDArray[Any] | Tensor]:
+        """Those arrays, and the ones that nodes outside the graph compute from any of them."""
+        own = {node.name for node in self.dense.nodes}
+        stale = set(arrays)
+        for name, node in zip(self.names, self.model.graph.node, strict=True):
+            if name not in own and stale.intersection(node.input):
+                for output in node.output:
+                    stale.add(output)
+                    if output in self.parameters:
+                        arrays.setdefault(output, self.parameters[output])
+                    elif output in self.slim.constants:
+                        arrays.setdefault(output, self.slim.constants[output])
+        return arrays
+
+    def _write_nodes(self) -> None:
+        """Give nodes new inputs and attributes; put new ones in, and leave those out that went."""
+        dense = {node.name: node for node in self.dense.nodes}
+        protos = list(zip(self.names, self.model.graph.node, strict=True))
+        nodes: list[onnx.NodeProto] = []
+        position = 0
+        for node in self.slim.nodes:
+            if node.name not in dense:
+                nodes.append(_made(node))
+                continue
+            while protos[position][0] != node.name:
+                if protos[position][0] not in dense:
+                    nodes.append(protos[position][1])
+                position += 1
+            proto = protos[position][1]
+            _change(proto, dense[node.name], node)
+            nodes.append(proto)
+            position += 1
+        nodes += [proto for name, proto in protos[position:] if name not in dense]
+        kept = [type(proto).FromString(proto.SerializeToString()) for proto in nodes]
+        del self.model.graph.node[:]
+        self.model.graph.node.extend(kept)
+
+    def _write_arrays(self, arrays: Mapping[str, NDArray[Any] | Tensor]) -> None:
+        """Arrays that were computed from others are initializers from now on."""
+        graph = self.model.graph
+        initializers = {tensor.name: tensor for tensor in graph.initializer}
+        inputs = {value.name: value for value in graph.input}
+        replaced: set[str] = set()
+        for name, array in arrays.items():
+            tensor = initializers.get(name)
+            if tensor is None:
+                tensor = graph.initializer.add(name=name)
+                replaced.add(name)
+            _set(tensor, array)
+            if name in inputs or self.model.ir_version < 4:
+                # Until then each initializer was an input, too.
+                value = inputs[name] if name in inputs else graph.input.add(name=name)
+                value.type.tensor_type.elem_type = tensor.data_type
+                del value.type.tensor_type.shape.dim[:]
+                for size in tensor.dims:
+                    value.type.tensor_type.shape.dim.add(dim_value=size)
+        for number in reversed(range(len(graph.node))):
+            outputs = [name for name in graph.node[number].output if name]
+            if replaced.intersection(outputs):
+                self._replace(number, outputs, replaced)
+
+    def _replace(self, number: int, outputs: list[str], replaced: set[str]) -> None:
+        """Take away a node that gave arrays; those of its outputs that stay become arrays, too."""
+        from onnx.numpy_helper import from_array
+
+        graph = self.model.graph
+        for name in outputs:
+            if name in replaced or name not in self.read:
+                continue
+            if name in self.parameters:
+                _set(graph.initializer.add(name=name), self.parameters[name])
+            elif name in self.slim.constants:
+                graph.initializer.append(from_array(self.slim.constants[name], name))
+        del graph.node[number]
+
+    def _drop_unread(self) -> None:
+        """Take away what nothing reads any more: arrays, and nodes of which nothing is left."""
+        graph = self.model.graph
+        while gone := self.read - (read := self._readings()):
+            for number in reversed(range(len(graph.node))):
+                outputs = {name for name in graph.node[number].output if name}
+                if outputs & gone and not outputs & read:
+                    del graph.node[number]
+            arrays = gone.intersection(tensor.name for tensor in graph.initializer)
+            _drop(graph.initializer, arrays)
+            _drop(graph.input, arrays)
+            self.read = read
+
+    def _refresh_shapes(self) -> None:
+        """Give values the sizes that they have now; forget those of values that are gone."""
+        graph = self.model.graph
+        try:
+            before, after = facts(self.dense).shapes, facts(self.slim).shapes
+        except GraphError:
+            del graph.value_info[:]
+            return
+        given = {name for node in graph.node for name in node.output}
+        _drop(graph.value_info, {value.name for value in graph.value_info} - given)
+        for value in graph.value_info:
+            old, new = before.get(value.name), after.get(value.name)
+            if old is None or new is None or old == new:
+                continue
+            sizes = value.type.tensor_type.shape.dim
+            if len(sizes) != len(new) or len(old) != len(new):
+                value.type.tensor_type.ClearField("shape")
+                continue
+            for size, a, b in zip(sizes, old, new, strict=True):
+                if a != b:
+                    size.dim_value = b
+
+
+def _check(graph: Graph, parameters: Mapping[str, Tensor]) -> None:
+    wanted = {name: parameter.shape for name, parameter in graph.parameters.items()}
+    if (found := {name: tuple(t.shape) for name, t in parameters.items()}) != wanted:
+        names = wanted.keys() | found.keys()
+        odd = sorted(name for name in names if wanted.get(name) != found.get(name))
+        raise GraphError(f"the arrays are not those of the graph: {', '.join(odd[:5])} differ")
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a is b or (a.dtype == b.dtype and torch.equal(a, b.to(a.device)))
+
+
+def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def _drop(values: Any, names: Collection[str]) -> None:
+    """Leave out of a protobuf's list what has these names."""
+    for number in reversed(range(len(values))):
+        if values[number].name in names:
+            del values[number]
+
+
+def _set(tensor: "onnx.TensorProto", array: NDArray[Any] | Tensor) -> None:
+    """Put numbers into a tensor; one that is there already keeps its dtype."""
+    from onnx.helper import np_dtype_to_tensor_dtype, tensor_dtype_to_np_dtype
+
+    if isinstance(array, Tensor):
+        array = array.detach().cpu()
+        if array.dtype == torch.bfloat16:
+            array = array.float()
+        array = array.numpy()
+    if not tensor.data_type:
+        tensor.data_type = np_dtype_to_tensor_dtype(array.dtype)
+    array = (
+        np.ascontiguousarray(array)
+        .astype(tensor_dtype_to_np_dtype(tensor.data_type), copy=False)
+        .reshape(array.shape)
+    )
+    for field in (
+        "float_data",
+        "int32_data",
+        "int64_data",
+        "double_data",
+        "uint64_data",
+        "external_data",
+        "data_location",
+    ):
+        tensor.ClearField(field)
+    del tensor.dims[:]
+    tensor.dims.extend(array.shape)
+    tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _made(node: Node) -> "onnx.NodeProto":
+    from onnx import helper
+
+    proto = helper.make_node(node.operator, node.inputs, node.outputs, name=node.name)
+    proto.attribute.extend(helper.make_attribute(*item) for item in node.attributes.items())
+    return proto
+
+
+def _change(proto: "onnx.NodeProto", before: Node, after: Node) -> None:
+    """Write into a node what it reads and is told otherwise than before."""
+    from onnx import helper
+
+    # What its bodies capture stands behind its inputs; a filling stands before them.
+    shift = 1 if proto.op_type == "ConstantOfShape" else 0
+    for position, name in enumerate(after.inputs[shift:]):
+        if position >= len(proto.input) or name != before.inputs[position + shift]:
+            if position < len(proto.input):
+                proto.input[position] = name
+            elif position + shift >= len(before.inputs):
+                proto.input.append(name)
+    if after.outputs != before.outputs:
+        del proto.output[:]
+        proto.output.extend(after.outputs)
+    for name, value in after.attributes.items():
+        if before.attributes.get(name) != value:
+            _drop(proto.attribute, {name})
+            proto.attribute.append(helper.make_attribute(name, value))
