@@ -111,8 +111,8 @@ def test_imports_point_downwards() -> None:
     assert not upwards
 
 
-def test_pruning_knows_nothing_of_training_data_or_evaluation() -> None:
-    above = ("training", "data", "evaluation")
+def test_pruning_knows_nothing_of_formats_training_data_or_evaluation() -> None:
+    above = ("training", "data", "evaluation", "frontends")
     wrong = {
         f"{module} imports {name}"
         for module in modules()

@@ -43,7 +43,8 @@ from yoloprune.data.text_files import read_names
 from yoloprune.data.vgg_hand import is_original, read_hand_corners
 from yoloprune.files import file_sha256
 from yoloprune.frontends.darknet.cost import cost
-from yoloprune.frontends.darknet.lower import lower
+from yoloprune.frontends.darknet.document import state as layers
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import format_cfg, read_cfg, write_cfg
 from yoloprune.frontends.darknet.weights import parameter_shapes, read_weights, write_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
@@ -72,6 +73,7 @@ from yoloprune.workflows.stages import Attempt, Manifest, Stage, finished_stages
 
 SPEC = yolov3_tiny(classes=2, width=0.0625, size=(32, 32))
 STATE = random_state(SPEC, 0, torch.float32)
+GRAPH, ARRAYS = lower(SPEC), parameters(STATE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -391,9 +393,9 @@ def _masks(root: Path) -> Kind:
         digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
         return json.dumps(document | {"sha256": digest}).encode()
 
-    masks = magnitude_masks(SPEC, STATE, MaskSettings(sparsity=0.5, scope=Scope.LAYER))
+    masks = magnitude_masks(GRAPH, ARRAYS, MaskSettings(sparsity=0.5, scope=Scope.LAYER))
     write_cfg(root / "sparse.cfg", SPEC)
-    write_weights(root / "sparse.weights", SPEC, apply_masks(SPEC, STATE, masks))
+    write_weights(root / "sparse.weights", SPEC, layers(apply_masks(GRAPH, ARRAYS, masks)))
     path = root / "masks.json"
     write_masks(path, masks)
     return Kind(path=path, samples=[path.read_bytes()], changes=JSON,
@@ -405,10 +407,10 @@ def _packed(root: Path) -> Kind:
         return data[:-32] + hashlib.sha256(data[:-32]).digest()
 
     path = root / "a.packed"
-    masks = magnitude_masks(SPEC, STATE, MaskSettings(sparsity=0.9))
+    masks = magnitude_masks(GRAPH, ARRAYS, MaskSettings(sparsity=0.9))
     write_cfg(root / "a.cfg", SPEC)
-    samples = [pack(SPEC, apply_masks(SPEC, STATE, masks)), pack(SPEC, STATE)]
-    return Kind(path=path, samples=samples, changes=BYTES, read=lambda: read_packed(path, SPEC),
+    samples = [pack(GRAPH, apply_masks(GRAPH, ARRAYS, masks)), pack(GRAPH, ARRAYS)]
+    return Kind(path=path, samples=samples, changes=BYTES, read=lambda: read_packed(path, GRAPH),
                 command=("expand", root / "a.cfg", path, "--out", root / "a.weights"),
                 whole=whole)  # fmt: skip
 

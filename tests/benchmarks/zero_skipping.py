@@ -25,6 +25,8 @@ from yoloprune.engines.benchmark import (
 from yoloprune.engines.zero_skipping import SparseNetwork
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import model
+from yoloprune.frontends.darknet.document import state as layers
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.frontends.darknet.zoo import yolov3
@@ -46,19 +48,21 @@ def main() -> None:
     else:
         spec = yolov3(classes=80)
         dense = random_state(spec)
+    graph, named = lower(spec), parameters(dense)
     image, size = sample_image(model(spec, dense, title="")), cost(spec).weight_bytes
     networks: dict[float, SparseNetwork] = {}
     rows: dict[float, tuple[int, int]] = {}
     timers: dict[str, Timer] = {}
     for sparsity in map(float, rest or ("0.8", "0.9", "0.95", "0.98")):
         settings = MaskSettings(sparsity=sparsity, scope=scope, pattern=pattern)
-        state = apply_masks(spec, dense, magnitude_masks(spec, dense, settings))
+        arrays = apply_masks(graph, named, magnitude_masks(graph, named, settings))
+        state = layers(arrays)
         if not timers:
             runners = cpu_runners(model(spec, state, title=""))
             timers = {name: timer(runner, image) for name, runner in runners.items()}
         networks[sparsity] = SparseNetwork(spec, state, threads=threads)
         skipping = sum(choice.is_sparse for choice in networks[sparsity].choices)
-        rows[sparsity] = (len(pack(spec, state)), skipping)
+        rows[sparsity] = (len(pack(graph, arrays)), skipping)
     skipping_timers = {
         f"{zeros:.0%}": wall_clock(partial(net, image)) for zeros, net in networks.items()
     }

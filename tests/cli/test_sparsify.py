@@ -16,6 +16,7 @@ import torch
 from tests.cli.commands import refused, run
 from tests.cli.conftest import Pair
 from yoloprune.engines import benchmark, sparse_benchmark
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.model.network import Network
@@ -37,12 +38,12 @@ def test_it_writes_a_sparse_pair_masks_a_packed_file_and_a_report(pair: Pair, sp
     spec = read_cfg(sparse / "sparse.cfg")
     assert spec == read_cfg(pair.cfg)
     state = read_weights(sparse / "sparse.weights", spec)
-    masks = read_masks(sparse / "masks.json", spec)
+    masks = read_masks(sparse / "masks.json", lower(spec))
     report = json.loads((sparse / "report.json").read_text())
     for conv in spec.convs:
-        kernel, layer = state[conv.index].kernel, report["layers"][str(conv.index)]
+        kernel, layer = state[conv.index].kernel, report["layers"][f"layer_{conv.index}.conv"]
         assert (layer["weights"], layer["nonzero"]) == (kernel.numel(), kernel.count_nonzero())
-        assert (layer["sparsity"] > 0.85) == (conv.index in masks.kept)
+        assert (layer["sparsity"] > 0.85) == (f"layer_{conv.index}.kernel" in masks.kept)
         assert layer["nonzero_macs"] * layer["weights"] == layer["macs"] * layer["nonzero"]
     assert report["dense"]["bytes"] == (sparse / "sparse.weights").stat().st_size
     assert report["sparse"]["bytes"] == (sparse / "sparse.packed").stat().st_size
@@ -97,7 +98,7 @@ def test_what_an_option_or_a_pattern_does_not_do_is_said(pair: Pair, tmp_path: P
     assert result.exit_code == 0, (result.output, result.exception)
     assert "warning: the scope is ignored" in result.stderr
     first, second = read_cfg(pair.cfg).convs[:2]  # Of three and of two channels.
-    assert f"{first.title}, {second.title} stay dense" in result.stderr
+    assert f"layer_{first.index}.conv, layer_{second.index}.conv stay dense" in result.stderr
     assert run(*command, "--scope", "layer").stderr == ""
 
 
@@ -120,12 +121,11 @@ def test_bad_input_is_one_line_and_writes_nothing(pair: Pair, tmp_path: Path) ->
 def packed_as_trained(out: Path) -> None:
     """Whether a run's packed file holds its best network."""
     spec = read_cfg(out / "best.cfg")
-    packed = read_packed(out / "sparse.packed", spec)
-    for index, parameters in read_weights(out / "best.weights", spec).items():
-        for (_, tensor), (_, expected) in zip(
-            packed[index].items(), parameters.items(), strict=True
-        ):
-            assert torch.equal(tensor, expected)
+    packed = read_packed(out / "sparse.packed", lower(spec))
+    trained = parameters(read_weights(out / "best.weights", spec))
+    assert packed.keys() == trained.keys()
+    for name, expected in trained.items():
+        assert torch.equal(packed[name], expected)
 
 
 def test_fine_tuning_holds_the_zeros(folder: Path, tmp_path: Path) -> None:
@@ -137,16 +137,16 @@ def test_fine_tuning_holds_the_zeros(folder: Path, tmp_path: Path) -> None:
     result = run(*tune)
     assert result.exit_code == 0, (result.output, result.exception)
     spec = read_cfg(tmp_path / "run" / "best.cfg")
-    state = read_weights(tmp_path / "run" / "best.weights", spec)
-    held = read_masks(tmp_path / "s" / "masks.json", spec)
-    for index, mask in held.kept.items():
-        assert (state[index].kernel[~mask] == 0).all()
-    assert read_masks(tmp_path / "run" / "masks.json", spec).digest() == held.digest()
+    tuned = parameters(read_weights(tmp_path / "run" / "best.weights", spec))
+    held = read_masks(tmp_path / "s" / "masks.json", lower(spec))
+    for name, mask in held.kept.items():
+        assert (tuned[name][~mask] == 0).all()
+    assert read_masks(tmp_path / "run" / "masks.json", lower(spec)).digest() == held.digest()
     # And so does fine-tuning that goes on from there.
     further = run("finetune", tmp_path / "run", *tune[2:-1], tmp_path / "more")
     assert further.exit_code == 0, (further.output, further.exception)
-    more = read_weights(tmp_path / "more" / "best.weights", spec)
-    assert all((more[index].kernel[~mask] == 0).all() for index, mask in held.kept.items())
+    more = parameters(read_weights(tmp_path / "more" / "best.weights", spec))
+    assert all((more[name][~mask] == 0).all() for name, mask in held.kept.items())
     packed_as_trained(tmp_path / "run")
     assert run(*command, 0.5).exit_code == 0
     assert "another weight masks" in refused(*tune, "--resume")

@@ -20,6 +20,8 @@ from tests.random_networks import network_specs, random_state
 from yoloprune.engines import zero_skipping
 from yoloprune.engines.zero_skipping import SparseConv, SparseNetwork
 from yoloprune.errors import MissingDependencyError, PlanError
+from yoloprune.frontends.darknet.document import state as layers
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.options import ACTIVATIONS
 from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.spec import Conv, NetworkSpec
@@ -104,8 +106,9 @@ def test_little_work_is_not_shared_among_threads() -> None:
 
 def sparse_pair(spec: NetworkSpec, seed: int) -> tuple[Network, SparseNetwork, torch.Tensor]:
     state = random_state(spec, seed, torch.float32)
-    masks = magnitude_masks(spec, state, MaskSettings(sparsity=0.5))
-    state = apply_masks(spec, state, masks)
+    graph, arrays = lower(spec), parameters(state)
+    masks = magnitude_masks(graph, arrays, MaskSettings(sparsity=0.5))
+    state = layers(apply_masks(graph, arrays, masks))
     images = torch.rand(2, *spec.input_shape, generator=torch.Generator().manual_seed(seed))
     return Network.from_state(spec, state), SparseNetwork(spec, state, threads=3), images
 

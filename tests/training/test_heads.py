@@ -11,6 +11,7 @@ from yoloprune.data.anchors import network_anchors
 from yoloprune.data.dataset import Dataset, LabelledImage, RawDataset, RawImage
 from yoloprune.detection.decode import decode
 from yoloprune.errors import CfgError, ClassesError, DatasetError
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import format_cfg, parse_cfg, write_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.state import State
@@ -185,10 +186,12 @@ def test_convolutions_that_others_read_or_in_groups_are_refused() -> None:
 
 def test_masks_of_changed_convolutions_go_and_all_others_stay() -> None:
     spec, state, before = fitted(2, {})
-    masks = magnitude_masks(SPEC, before, MaskSettings(sparsity=0.5))
+    masks = magnitude_masks(lower(SPEC), parameters(before), MaskSettings(sparsity=0.5))
     new = with_masks(SPEC, spec, masks)
-    assert set(masks.kept) - set(new.kept) == {head.sources[0] for head in SPEC.heads}
-    apply_masks(spec, state, new)
+    assert set(masks.kept) - set(new.kept) == {
+        f"layer_{head.sources[0]}.kernel" for head in SPEC.heads
+    }
+    apply_masks(lower(spec), parameters(state), new)
 
 
 def images(folder: Path, boxes: np.ndarray, labels: np.ndarray) -> LabelledImage:

@@ -18,6 +18,7 @@ from tests.reporters import Heard
 from yoloprune.errors import RunError, YoloPruneError
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import darknet
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import read_weights, write_weights
 from yoloprune.graph.model import Model
@@ -269,14 +270,15 @@ def test_single_weights_go_in_steps_too(detector: Model, painted: Path, tmp_path
     found = run()
     assert found.kept == pytest.approx([1.0, 0.3, 0.2], abs=1e-3)
     spec = read_cfg(out / "best.cfg")
-    state = read_weights(out / "best.weights", spec)
-    first, last = (read_masks(out / f"step-0{n}" / "masks.json", spec).kept for n in (1, 2))
-    for index, mask in last.items():
-        assert (state[index].kernel[~mask] == 0).all()
-        assert not (mask & ~first[index]).any()
-    packed = read_packed(out / "sparse.packed", spec)
-    assert all(torch.equal(packed[index].kernel, p.kernel) for index, p in state.items())
-    assert read_masks(out / "masks.json", spec).kept.keys() == last.keys()
+    graph = lower(spec)
+    arrays = parameters(read_weights(out / "best.weights", spec))
+    first, last = (read_masks(out / f"step-0{n}" / "masks.json", graph).kept for n in (1, 2))
+    for name, mask in last.items():
+        assert (arrays[name][~mask] == 0).all()
+        assert not (mask & ~first[name]).any()
+    packed = read_packed(out / "sparse.packed", graph)
+    assert all(torch.equal(packed[name], array) for name, array in arrays.items())
+    assert read_masks(out / "masks.json", graph).kept.keys() == last.keys()
     final = (out / "best.weights").read_bytes()
     for name in ("trained", "evaluated"):
         shutil.rmtree(out / "step-02" / name)
@@ -306,7 +308,7 @@ def test_files_of_a_network_that_is_no_longer_the_best_go(
     assert run().step == 1
     assert any("the steps up to 1 have no effect" in warning for warning in heard.warnings)
     # Fewer zeros are asked for than there are, and none comes back.
-    masks = read_masks(out / "masks.json", darknet(detector).spec)
+    masks = read_masks(out / "masks.json", detector.graph)
     assert sum(int(mask.sum()) for mask in masks.kept.values()) == pytest.approx(
         0.7 * sum(mask.numel() for mask in masks.kept.values()), abs=1
     )
@@ -341,5 +343,5 @@ def test_two_processes_prune_and_stop_as_one_does(
         assert plans[0] == plans[1], step
     spec = read_cfg(tmp_path / "one" / "best.cfg")
     states = [read_weights(tmp_path / name / "best.weights", spec) for name in ("one", "two")]
-    for layer, parameters in states[0].items():
-        assert torch.allclose(parameters.kernel, states[1][layer].kernel, atol=1e-4), layer
+    for layer, arrays in states[0].items():
+        assert torch.allclose(arrays.kernel, states[1][layer].kernel, atol=1e-4), layer

@@ -9,6 +9,8 @@ from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.networks import only_model
 from yoloprune.cli.options import CfgPath, Exclude, Json, NetworkWords, Quiet
 from yoloprune.errors import UsageError
+from yoloprune.frontends.darknet.document import state
+from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.pruning.choices import Scope
@@ -71,7 +73,7 @@ def expand(
     if out.resolve() in {cfg.resolve(), packed.resolve()}:
         raise UsageError(f"{out} would replace what it is made of: choose another --out")
     spec = read_cfg(cfg)
-    write_weights(out, spec, read_packed(packed, spec))
+    write_weights(out, spec, state(read_packed(packed, lower(spec))))
     line = f"wrote {out}"
     document = {"out": str(out), "bytes": out.stat().st_size}
     print_result(

@@ -2,28 +2,29 @@
 
 from typing import Any
 
-from yoloprune.frontends.darknet.cost import Cost, cost
-from yoloprune.frontends.darknet.spec import NetworkSpec
-from yoloprune.frontends.darknet.state import State
+from yoloprune.graph.cost import Cost, cost
+from yoloprune.graph.model import Model
+from yoloprune.graph.shapes import facts
+from yoloprune.pruning.weights.masks import kernels
 from yoloprune.report.table import amount, change, file_size
 
 HEADER = ("Network", "Weights", "Size", "MACs")
 
 
 def sparsity_report(
-    spec: NetworkSpec, state: State, packed_bytes: int, settings: dict[str, Any]
+    network: Model, dense_bytes: int, packed_bytes: int, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """The content of report.json: `dense`, `sparse`, `settings`, and `layers` by index.
+    """The content of report.json: `dense`, `sparse`, `settings`, and `layers` by node.
 
     `weights` are those of the kernels; in `sparse` and in the layers' `nonzero` and `nonzero_macs`
-    only what is not zero counts. `bytes` is the size of the .weights and of the packed file.
+    only what is not zero counts. `bytes` is the size of the dense and of the packed file.
     """
-    dense = cost(spec)
-    layers = _layers(spec, state, dense)
+    dense = cost(network.graph, facts(network.graph).shapes)
+    layers = _layers(network, dense)
     return {
         "dense": {
             "weights": sum(layer["weights"] for layer in layers.values()),
-            "bytes": dense.weight_bytes,
+            "bytes": dense_bytes,
             "macs": dense.macs,
         },
         "sparse": {
@@ -32,7 +33,7 @@ def sparsity_report(
             "macs": sum(layer["nonzero_macs"] for layer in layers.values()),
         },
         "settings": settings,
-        "layers": {str(index): layer for index, layer in layers.items()},
+        "layers": layers,
     }
 
 
@@ -48,18 +49,18 @@ def sparsity_rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
-def _layers(spec: NetworkSpec, state: State, dense: Cost) -> dict[int, dict[str, Any]]:
+def _layers(network: Model, dense: Cost) -> dict[str, dict[str, Any]]:
+    macs = {node.name: node.macs for node in dense.per_node}
     layers = {}
-    for conv in spec.convs:
-        kernel = state[conv.index].kernel
-        weights, nonzero = kernel.numel(), int(kernel.count_nonzero())
-        macs = dense.per_layer[conv.index].macs
-        layers[conv.index] = {
+    for kernel in kernels(network.graph):
+        values = network.parameters[kernel.name]
+        weights, nonzero = values.numel(), int(values.count_nonzero())
+        layers[kernel.node] = {
             "weights": weights,
             "nonzero": nonzero,
             "sparsity": 1 - nonzero / weights,
-            "macs": macs,
-            # Every weight is used once an output pixel.
-            "nonzero_macs": macs // weights * nonzero,
+            "macs": macs[kernel.node],
+            # Every weight is used as often as any other.
+            "nonzero_macs": macs[kernel.node] // weights * nonzero,
         }
     return layers

@@ -21,6 +21,8 @@ from yoloprune.data.names import write_names
 from yoloprune.errors import CfgError, DatasetError, RunError, UsageError
 from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
+from yoloprune.frontends.darknet.document import state as layers
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.shapes import layer_shapes
 from yoloprune.frontends.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.frontends.darknet.state import State
@@ -98,7 +100,7 @@ def train(
             "teacher": "none" if teacher is None else _digest(teacher),
         }
         if masks is not None:
-            state = apply_masks(spec, state, masks)
+            state = layers(apply_masks(lower(spec), parameters(state), masks))
             inputs["weight masks"] = masks.digest()
         loop = Loop(run_spec, state, config, world, steps, teacher, inputs, masks)
         if resume:

@@ -27,6 +27,7 @@ from yoloprune.data.dataset import Dataset, RawDataset
 from yoloprune.data.faults import used_classes
 from yoloprune.data.text_files import default_names, shown_names
 from yoloprune.errors import CfgError, ClassesError, DatasetError
+from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.options import Options
 from yoloprune.frontends.darknet.spec import (
     Conv,
@@ -247,12 +248,12 @@ def with_masks(spec: NetworkSpec, fitted: NetworkSpec, masks: WeightMasks) -> We
     Convolutions that got new rows are dense: nothing is known of those yet.
     """
     changed = {
-        conv.index
+        f"layer_{conv.index}.kernel"
         for conv, before in zip(fitted.convs, spec.convs, strict=True)
         if conv.filters != before.filters
     }
-    kept = {index: mask for index, mask in masks.kept.items() if index not in changed}
-    return replace(masks, spec_digest=fitted.digest(), kept=kept)
+    kept = {name: mask for name, mask in masks.kept.items() if name not in changed}
+    return replace(masks, graph_digest=lower(fitted).digest(), kept=kept)
 
 
 def _own_conv(spec: NetworkSpec, head: Head) -> Conv:

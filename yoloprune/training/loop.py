@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from yoloprune.errors import CheckpointError
+from yoloprune.frontends.darknet.document import layer_of
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.state import State
 from yoloprune.model.network import Network
@@ -176,7 +177,10 @@ class Loop:
 
 def _masked_kernels(network: Network, masks: WeightMasks) -> list[tuple[nn.Parameter, Tensor]]:
     """Kernels with the places that must stay 0."""
-    kernels = ((network.get_parameter(f"layers.{i}.conv.weight"), m) for i, m in masks.kept.items())
+    kernels = (
+        (network.get_parameter(f"layers.{layer_of(name)}.conv.weight"), mask)
+        for name, mask in masks.kept.items()
+    )
     return [(kernel, ~mask.to(kernel.device)) for kernel, mask in kernels]
 
 

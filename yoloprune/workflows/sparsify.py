@@ -10,7 +10,8 @@ from typing import Any
 
 from yoloprune.errors import UsageError
 from yoloprune.files import write_bytes, write_folder, write_json
-from yoloprune.frontends.darknet.document import darknet, model, pair
+from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.weights.mask_file import read_masks, write_masks
@@ -60,10 +61,9 @@ class Sparse(Result):
     def report(self) -> dict[str, Any]:
         """The content of report.json."""
         settings = self.masks.settings
-        spec, state = pair(self.model)
         return sparsity_report(
-            spec,
-            state,
+            self.model,
+            cost(darknet(self.model).spec).weight_bytes,
             len(self.packed),
             {
                 "sparsity": settings.sparsity,
@@ -113,29 +113,29 @@ def sparsify(
         exclude=exclude,
     )
     network = opened(network)
-    spec, state = pair(network)
+    darknet(network)
     warn_of_pattern(network, settings, reporter)
     with reporter.stage("masking and packing"):
-        masks = magnitude_masks(spec, state, settings)
+        masks = magnitude_masks(network.graph, network.parameters, settings)
         sparse = masked(network, masks)
-        packed = pack(*pair(sparse))
+        packed = pack(sparse.graph, sparse.parameters)
     return Sparse(dense=network, model=sparse, masks=masks, packed=packed)
 
 
 def masked(network: Model, masks: WeightMasks) -> Model:
     """A network with the masked weights at zero."""
-    spec, state = pair(network)
-    document = darknet(network)
-    return model(spec, apply_masks(spec, state, masks), title=document.title, names=document.names)
+    parameters = apply_masks(network.graph, network.parameters, masks)
+    document = replace(darknet(network), source=None, seen=0)
+    return replace(network, parameters=parameters, document=document)
 
 
 def warn_of_pattern(network: Model, settings: MaskSettings, reporter: Reporter) -> None:
     """Say which settings are ignored, and which layers stay dense though not excluded."""
     if settings.pattern is Pattern.TWO_OF_FOUR and settings.scope is Scope.LAYER:
         reporter.warn("the scope is ignored: the pattern 2:4 takes half of each layer")
-    dense = left_dense(darknet(network).spec, settings)
+    dense = left_dense(network.graph, settings)
     if dense:
-        names = ", ".join(conv.title for conv in dense)
+        names = ", ".join(dense)
         reporter.warn(
             f"no multiple of four channels for the pattern {settings.pattern}: {names} stay dense"
         )
@@ -158,12 +158,12 @@ def read_sparse(folder: str | Path) -> tuple[Model, WeightMasks | None]:
     if (Path(folder) / "slim.cfg").exists():
         raise UsageError(f"{folder} holds both {masks.name} and slim.cfg: remove the files of one")
     network = load(folder)
-    return network, read_masks(masks, darknet(network).spec)
+    return network, read_masks(masks, network.graph)
 
 
 def keep_masks(run: Path, masks: WeightMasks) -> None:
     """masks.json and sparse.packed of a run's best network, which was trained with these masks."""
-    spec, state = pair(load(run / "best.cfg"))
+    best = load(run / "best.cfg")
     # A run may have another input size than the network that the masks were made for.
-    write_masks(run / "masks.json", replace(masks, spec_digest=spec.digest()))
-    write_packed(run / "sparse.packed", spec, state)
+    write_masks(run / "masks.json", replace(masks, graph_digest=best.graph.digest()))
+    write_packed(run / "sparse.packed", best.graph, best.parameters)

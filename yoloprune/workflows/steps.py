@@ -142,7 +142,7 @@ class WeightSteps:
 
     def kept(self, network: Model) -> float:
         """Share of weights that are not zero."""
-        return kept_share(*pair(network), self.mask_settings)
+        return kept_share(network.graph, network.parameters, self.mask_settings)
 
     def settings(self, number: int) -> dict[str, Any]:
         """What else than the share decides a step's outcome."""
@@ -163,11 +163,11 @@ class WeightSteps:
 
     def masks(self, folder: Path, network: Model) -> WeightMasks | None:
         """Those that `write` wrote."""
-        return read_masks(folder / "masks.json", darknet(network).spec)
+        return read_masks(folder / "masks.json", network.graph)
 
     def _made(self, network: Model, share: float) -> WeightMasks:
         settings = replace(self.mask_settings, sparsity=1 - share)
-        return magnitude_masks(*pair(network), settings)
+        return magnitude_masks(network.graph, network.parameters, settings)
 
 
 Method: TypeAlias = ChannelSteps | WeightSteps

@@ -14,6 +14,7 @@ import torch
 from yoloprune import files
 from yoloprune.errors import CfgError, WeightsError
 from yoloprune.frontends.darknet.cfg import read_cfg_text
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import parse_cfg, write_cfg
 from yoloprune.frontends.darknet.weights import read_weights, write_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
@@ -73,7 +74,7 @@ def ncnn(path: Path) -> None:
 
 
 def packed(path: Path) -> None:
-    write_packed(path, TINY, random_state(TINY))
+    write_packed(path, lower(TINY), parameters(random_state(TINY)))
 
 
 MADE = {

@@ -1,6 +1,7 @@
 """The packed file: bit for bit, small, and nothing in it is believed."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,18 @@ from hypothesis import strategies as st
 
 from tests.random_networks import random_state
 from yoloprune.errors import WeightsError
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import parse_cfg
-from yoloprune.frontends.darknet.state import ConvParameters, State
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
+from yoloprune.graph.graph import Graph, Node, Parameter, ValueType
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.weights.masks import MaskSettings, apply_masks, magnitude_masks
 from yoloprune.pruning.weights.storage import pack, read_packed, unpack, write_packed
 
 SPEC = yolov3_tiny(classes=1, width=0.125, size=(64, 64))
-ONE_LAYER = parse_cfg("""[net]
+GRAPH = lower(SPEC)
+ONE_LAYER = lower(
+    parse_cfg("""[net]
 height=8
 width=8
 channels=32
@@ -28,21 +32,22 @@ filters=16
 size=3
 activation=linear
 """)
+)
 
 
-def one_layer(kernel: np.ndarray) -> dict[int, ConvParameters]:
+def one_layer(kernel: np.ndarray) -> dict[str, torch.Tensor]:
     tensor = torch.from_numpy(kernel.reshape(16, 32, 3, 3))
-    return {0: ConvParameters(kernel=tensor, bias=torch.arange(16.0))}
+    return {"layer_0.kernel": tensor, "layer_0.bias": torch.arange(16.0)}
 
 
-def sparse_state(sparsity: float) -> State:
-    state = random_state(SPEC, 1, torch.float32)
+def sparse_arrays(sparsity: float) -> dict[str, torch.Tensor]:
+    arrays = parameters(random_state(SPEC, 1, torch.float32))
     settings = MaskSettings(sparsity=sparsity, scope=Scope.LAYER)
-    return apply_masks(SPEC, state, magnitude_masks(SPEC, state, settings))
+    return apply_masks(GRAPH, arrays, magnitude_masks(GRAPH, arrays, settings))
 
 
-def bits_of(state: State) -> list[bytes]:
-    return [tensor.numpy().tobytes() for p in state.values() for _, tensor in p.items()]
+def bits_of(arrays: Mapping[str, torch.Tensor]) -> dict[str, bytes]:
+    return {name: tensor.numpy().tobytes() for name, tensor in arrays.items()}
 
 
 @given(
@@ -70,18 +75,17 @@ def test_few_nonzeros_come_back(places: list[int]) -> None:
 
 @pytest.mark.parametrize("sparsity", [0, 0.5, 0.8, 0.9, 0.98])
 def test_it_takes_little_more_than_the_nonzeros_do(tmp_path: Path, sparsity: float) -> None:
-    state = sparse_state(sparsity)
+    state = sparse_arrays(sparsity)
     path = tmp_path / "net.packed"
-    write_packed(path, SPEC, state)
-    assert bits_of(read_packed(path, SPEC)) == bits_of(state)
-    tensors = [tensor for p in state.values() for _, tensor in p.items()]
-    values = 4 * sum(int(tensor.count_nonzero()) for tensor in tensors)
+    write_packed(path, GRAPH, state)
+    assert bits_of(read_packed(path, GRAPH)) == bits_of(state)
+    values = 4 * sum(int(tensor.count_nonzero()) for tensor in state.values())
     # A place takes 8 bits at most; the values' compressed exponents make up for most of that.
     assert path.stat().st_size < 1.15 * values + 2000
 
 
 def test_damage_is_seen(tmp_path: Path) -> None:
-    content = pack(SPEC, sparse_state(0.9))
+    content = pack(GRAPH, sparse_arrays(0.9))
     path = tmp_path / "net.packed"
     for wrong, words in (
         (b"", "not a packed file"),
@@ -93,11 +97,11 @@ def test_damage_is_seen(tmp_path: Path) -> None:
     ):
         path.write_bytes(wrong)
         with pytest.raises(WeightsError, match=f"net.packed: .*{words}"):
-            read_packed(path, SPEC)
+            read_packed(path, GRAPH)
     with pytest.raises(WeightsError, match="cannot read"):
-        read_packed(tmp_path / "none", SPEC)
+        read_packed(tmp_path / "none", GRAPH)
     with pytest.raises(WeightsError, match="another network"):
-        unpack(content, yolov3_tiny(classes=2, width=0.125, size=(64, 64)))
+        unpack(content, lower(yolov3_tiny(classes=2, width=0.125, size=(64, 64))))
 
 
 def sealed(body: bytes) -> bytes:
@@ -123,7 +127,7 @@ def test_whoever_forges_the_checksum_gets_an_error_too(sparsity: float) -> None:
             except WeightsError:
                 refused += 1
             else:
-                assert torch.isfinite(state[0].kernel).all()
+                assert torch.isfinite(state["layer_0.kernel"]).all()
     assert refused > 20
 
 
@@ -141,10 +145,39 @@ def test_a_stream_that_unpacks_to_more_than_it_may_is_refused() -> None:
 def test_what_is_not_finite_is_neither_written_nor_read(tmp_path: Path) -> None:
     kernel = np.ones(16 * 32 * 9, np.float32)
     kernel[7] = np.nan
-    with pytest.raises(WeightsError, match="NaN or inf in kernel"):
+    with pytest.raises(WeightsError, match=r"NaN or inf in layer_0\.kernel"):
         write_packed(tmp_path / "net.packed", ONE_LAYER, one_layer(kernel))
     assert not list(tmp_path.iterdir())
     body = bytearray(pack(ONE_LAYER, one_layer(np.ones(16 * 32 * 9, np.float32)))[:-32])
     body[8 + 4 + 32 : 8 + 4 + 32 + 4] = b"\x00\x00\xc0\x7f"
     with pytest.raises(WeightsError, match="bias has values"):
         unpack(sealed(bytes(body)), ONE_LAYER)
+
+
+def test_parameters_of_any_dtype_come_back(tmp_path: Path) -> None:
+    """What is no float32 kernel is stored as it is."""
+    graph = Graph(
+        opset=17,
+        inputs={"x": ValueType(shape=(1, 4), dtype="float16")},
+        parameters={
+            "half": Parameter(shape=(4, 3), dtype="float16"),
+            "whole": Parameter(shape=(2,), dtype="int64"),
+            "none": Parameter(shape=(0,), dtype="float32"),
+            "one": Parameter(shape=(), dtype="float32"),
+        },
+        constants={},
+        nodes=(Node(name="product", operator="MatMul", inputs=("x", "half"), outputs=("y",)),),
+        outputs={"y": ValueType(shape=(1, 3), dtype="float16")},
+    )
+    arrays = {
+        "half": torch.arange(12, dtype=torch.float16).reshape(4, 3),
+        "whole": torch.tensor([-1, 1 << 40]),
+        "none": torch.empty(0),
+        "one": torch.tensor(2.5),
+    }
+    write_packed(tmp_path / "net.packed", graph, arrays)
+    read = read_packed(tmp_path / "net.packed", graph)
+    assert list(read) == list(arrays)
+    for name, array in arrays.items():
+        assert (read[name].dtype, read[name].shape) == (array.dtype, array.shape)
+        assert torch.equal(read[name], array)

@@ -1,4 +1,4 @@
-"""Weight masks: which single weights of each convolution stay, by their magnitude.
+"""Weight masks: which single weights of each kernel stay, by their magnitude.
 
 S. Han et al., "Learning both Weights and Connections for Efficient Neural Networks", 2015. Biases
 and batch norms are never masked.
@@ -6,8 +6,8 @@ and batch norms are never masked.
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloprune.errors import PlanError, UsageError
-from yoloprune.frontends.darknet.spec import Conv, NetworkSpec
-from yoloprune.frontends.darknet.state import ConvParameters, State
-from yoloprune.frontends.darknet.weights import check_state, parameter_shapes
+from yoloprune.graph.graph import Graph, Node
+from yoloprune.graph.operators.operator import Family, integer
+from yoloprune.graph.operators.table import OPERATORS
 from yoloprune.pruning.choices import Scope
 
 EXCLUSIONS = ("first", "heads")
-"""What may be left dense: the first convolution, and those that heads read."""
+"""What may be left dense: the first kernel, and the last ones before the network's outputs."""
 
 
 class Pattern(StrEnum):
     """Which weights are removed together.
 
     `UNSTRUCTURED`: each by itself. `TWO_OF_FOUR`: of every four consecutive input channels the two
-    smaller weights go, which GPUs have instructions for; a convolution whose groups read a number
-    of channels that four does not divide stays dense. `ONE_BY_FOUR`: an input weight goes in four
+    smaller weights go, which GPUs have instructions for; a kernel whose groups read a number of
+    channels that four does not divide stays dense. `ONE_BY_FOUR`: an input weight goes in four
     consecutive filters at once, so that each pixel that is loaded serves four filters.
     """
 
@@ -45,10 +45,10 @@ class MaskSettings:
     """How masks are made.
 
     Args:
-        sparsity: share of the weights to remove, in [0, 1), of the convolutions that are neither
+        sparsity: share of the weights to remove, in [0, 1), of the kernels that are neither
             excluded nor left dense by the pattern.
-        scope: rank over the whole network, or in each convolution by itself.
-        pattern: which weights go together; 2:4 is a half of each convolution by definition.
+        scope: rank over the whole network, or in each kernel by itself.
+        pattern: which weights go together; 2:4 is a half of each kernel by definition.
         exclude: names of `EXCLUSIONS`.
     """
 
@@ -75,73 +75,114 @@ class MaskSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WeightMasks:
-    """Which weights stay, for the network with this digest.
+    """Which weights stay, for the graph with this digest.
 
-    `kept` maps layer indices to bool tensors of the kernel's shape, (F, C/g, k, k); a convolution
-    that is not named stays dense.
+    `kept` maps names of parameters, each a kernel, to bool tensors of their shapes; a kernel that
+    is not named stays dense.
     """
 
-    spec_digest: str
+    graph_digest: str
     settings: MaskSettings
-    kept: Mapping[int, Tensor]
+    kept: Mapping[str, Tensor]
 
     def digest(self) -> str:
-        """SHA-256 over the network's digest and the masks."""
-        digest = hashlib.sha256(self.spec_digest.encode())
-        for index, mask in sorted(self.kept.items()):
-            digest.update(f"{index} {tuple(mask.shape)} ".encode())
+        """SHA-256 over the graph's digest and the masks."""
+        digest = hashlib.sha256(self.graph_digest.encode())
+        for name, mask in sorted(self.kept.items()):
+            digest.update(f"{name} {tuple(mask.shape)} ".encode())
             digest.update(np.packbits(mask.numpy()).tobytes())
         return digest.hexdigest()
 
 
-def magnitude_masks(spec: NetworkSpec, state: State, settings: MaskSettings) -> WeightMasks:
-    """Masks that remove the weights of smallest magnitude; ties go by layer, then by place.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """Trained numbers that a contraction sums with; F / `groups` filters each read C / `groups`.
+
+    `name` is that of the parameter, `node` that of the first node that reads it.
+    """
+
+    name: str
+    node: str
+    filters: int
+    columns: int
+    filter_axis: int
+    groups: int
+
+
+def kernels(graph: Graph) -> list[Kernel]:
+    """The kernels of a graph in the order in which they are read; biases are none."""
+    found: dict[str, Kernel] = {}
+    for node in graph.nodes:
+        name = _kernel_name(graph, node)
+        if name is not None and name not in found:
+            shape = graph.parameters[name].shape
+            axis = _filter_axis(node)
+            found[name] = Kernel(
+                name=name,
+                node=node.name,
+                filters=shape[axis],
+                columns=shape[1 - axis],
+                filter_axis=axis,
+                groups=integer(node, "group", 1),
+            )
+    return list(found.values())
+
+
+def magnitude_masks(
+    graph: Graph, parameters: Mapping[str, Tensor], settings: MaskSettings
+) -> WeightMasks:
+    """Masks that remove the weights of smallest magnitude; ties go by kernel, then by place.
 
     Weights that are zero already are the first to go and never stay, so masks of a higher sparsity
-    include those of a lower one with the same settings. Raises `PlanError` where a convolution
-    would lose all its weights or none has the pattern, `WeightsError` where the state does not fit.
+    include those of a lower one with the same settings. Raises `PlanError` where a kernel would
+    lose all its weights or none has the pattern.
     """
-    check_state(spec, state)
-    chosen = masked_convs(spec, settings)
-    kernels = {
-        conv.index: state[conv.index].kernel.detach().abs().to("cpu", torch.float32).numpy()
-        for conv in chosen
+    chosen = masked_kernels(graph, settings)
+    # Filters first, so that a pattern means the same for every operator.
+    values = {
+        kernel.name: np.moveaxis(
+            parameters[kernel.name].detach().abs().to("cpu", torch.float32).numpy(),
+            kernel.filter_axis,
+            0,
+        )
+        for kernel in chosen
     }
     if settings.pattern is Pattern.TWO_OF_FOUR:
-        kept = {index: _two_of_four(kernel) for index, kernel in kernels.items()}
+        kept = {name: _two_of_four(kernel) for name, kernel in values.items()}
     else:
         together = 4 if settings.pattern is Pattern.ONE_BY_FOUR else 1
-        scores = {index: _block_means(kernel, together) for index, kernel in kernels.items()}
+        scores = {name: _block_means(kernel, together) for name, kernel in values.items()}
         kept = {
-            index: np.repeat(mask, together, axis=0)[: len(kernels[index])]
-            for index, mask in _largest(scores, settings).items()
+            name: np.repeat(mask, together, axis=0)[: len(values[name])]
+            for name, mask in _largest(scores, settings).items()
         }
-    for conv in chosen:
+    for kernel in chosen:
         # What was zero before is named too: training would bring it back otherwise.
-        kept[conv.index] &= kernels[conv.index] != 0
-        if kernels[conv.index].any() and not kept[conv.index].any():
+        kept[kernel.name] &= values[kernel.name] != 0
+        if values[kernel.name].any() and not kept[kernel.name].any():
             raise PlanError(
-                f"{conv.title} would lose all its weights at sparsity {settings.sparsity:g}: "
+                f"{kernel.node} would lose all its weights at sparsity {settings.sparsity:g}: "
                 "choose a smaller `sparsity`, `scope` layer, or `exclude` it"
             )
     return WeightMasks(
-        spec_digest=spec.digest(),
+        graph_digest=graph.digest(),
         settings=settings,
-        kept={index: torch.from_numpy(mask) for index, mask in kept.items()},
+        kept={
+            kernel.name: torch.from_numpy(
+                np.ascontiguousarray(np.moveaxis(kept[kernel.name], 0, kernel.filter_axis))
+            )
+            for kernel in chosen
+        },
     )
 
 
-def masked_convs(spec: NetworkSpec, settings: MaskSettings) -> list[Conv]:
-    """The convolutions that masks with these settings name.
+def masked_kernels(graph: Graph, settings: MaskSettings) -> list[Kernel]:
+    """The kernels that masks with these settings name.
 
     Raises `UsageError` where `exclude` leaves none, `PlanError` where none can have the pattern.
     """
-    out = _excluded(spec, settings.exclude)
-    allowed = [conv for conv in spec.convs if conv.index not in out]
-    if not allowed:
-        raise UsageError(f"`exclude` {','.join(settings.exclude)} leaves no convolution")
-    shapes = parameter_shapes(spec)
-    chosen = [c for c in allowed if _has_pattern(c, shapes[c.index]["kernel"], settings.pattern)]
+    allowed = _allowed(graph, settings)
+    chosen = [kernel for kernel in allowed if _has_pattern(kernel, settings.pattern)]
     if not chosen:
         raise PlanError(
             f"no convolution can have the pattern {settings.pattern.value}: "
@@ -150,61 +191,104 @@ def masked_convs(spec: NetworkSpec, settings: MaskSettings) -> list[Conv]:
     return chosen
 
 
-def left_dense(spec: NetworkSpec, settings: MaskSettings) -> list[Conv]:
-    """The convolutions that the settings do not exclude, but that cannot have the pattern."""
-    out = _excluded(spec, settings.exclude) | {c.index for c in masked_convs(spec, settings)}
-    return [conv for conv in spec.convs if conv.index not in out]
+def left_dense(graph: Graph, settings: MaskSettings) -> list[str]:
+    """The nodes whose kernels are not excluded, but cannot have the pattern."""
+    return [k.node for k in _allowed(graph, settings) if not _has_pattern(k, settings.pattern)]
 
 
-def apply_masks(spec: NetworkSpec, state: State, masks: WeightMasks) -> dict[int, ConvParameters]:
-    """The state with the masked weights at zero; raises `PlanError` for another network's masks."""
-    check_masks(spec, masks)
-    applied = dict(state)
-    for index, mask in masks.kept.items():
-        kernel = state[index].kernel.masked_fill(~mask, 0.0)
-        applied[index] = replace(state[index], kernel=kernel)
-    return applied
+def apply_masks(
+    graph: Graph, parameters: Mapping[str, Tensor], masks: WeightMasks
+) -> dict[str, Tensor]:
+    """The parameters with the masked weights at zero, in new tensors where they are named.
+
+    Raises `PlanError` for another network's masks.
+    """
+    check_masks(graph, masks)
+    zeroed = {name: parameters[name].masked_fill(~mask, 0) for name, mask in masks.kept.items()}
+    return {**parameters, **zeroed}
 
 
-def kept_share(spec: NetworkSpec, state: State, settings: MaskSettings) -> float:
+def kept_share(graph: Graph, parameters: Mapping[str, Tensor], settings: MaskSettings) -> float:
     """Share of the weights that are not zero, of those that masks with these settings name."""
-    kernels = [state[conv.index].kernel for conv in masked_convs(spec, settings)]
-    nonzero = sum(int(kernel.count_nonzero()) for kernel in kernels)
-    return nonzero / sum(kernel.numel() for kernel in kernels)
+    values = [parameters[kernel.name] for kernel in masked_kernels(graph, settings)]
+    nonzero = sum(int(value.count_nonzero()) for value in values)
+    return nonzero / sum(value.numel() for value in values)
 
 
-def check_masks(spec: NetworkSpec, masks: WeightMasks) -> None:
+def check_masks(graph: Graph, masks: WeightMasks) -> None:
     """Raise `PlanError` unless the masks are this network's."""
-    digest = spec.digest()
-    if masks.spec_digest != digest:
+    digest = graph.digest()
+    if masks.graph_digest != digest:
         raise PlanError(
             f"the masks were made for another network (its digest starts with "
-            f"{masks.spec_digest[:12]}, this network's with {digest[:12]}; the input size counts)"
+            f"{masks.graph_digest[:12]}, this network's with {digest[:12]}; the input size counts)"
         )
-    shapes = parameter_shapes(spec)
-    for index, mask in masks.kept.items():
-        expected = shapes[index]["kernel"] if index in shapes else None
+    for name, mask in masks.kept.items():
+        parameter = graph.parameters.get(name)
+        expected = None if parameter is None else parameter.shape
         if tuple(mask.shape) != expected:
-            raise PlanError(f"the mask of layer {index} is {tuple(mask.shape)}, not {expected}")
+            raise PlanError(f"the mask of {name} is {tuple(mask.shape)}, not {expected}")
 
 
-def _excluded(spec: NetworkSpec, names: Iterable[str]) -> set[int]:
-    indices: set[int] = set()
-    if "first" in names:
-        indices.add(spec.convs[0].index)
-    if "heads" in names:
-        read = {source for head in spec.heads for source in head.sources}
-        indices |= {i for i in read if i >= 0 and isinstance(spec.layers[i], Conv)}
-    return indices
+def _kernel_name(graph: Graph, node: Node) -> str | None:
+    row = OPERATORS.get(node.operator)
+    if row is None or row.family is not Family.CONTRACTION or len(node.inputs) < 2:
+        return None
+    parameter = graph.parameters.get(node.inputs[1])
+    if parameter is None or "float" not in parameter.dtype or len(parameter.shape) < 2:
+        return None
+    return node.inputs[1]
 
 
-def _has_pattern(conv: Conv, shape: tuple[int, ...], pattern: Pattern) -> bool:
+def _filter_axis(node: Node) -> int:
+    """Which axis of its kernel counts filters: of the first two, or of (..., K, N) the second."""
+    match node.operator:
+        case "Conv":
+            return 0
+        case "Gemm":
+            return 0 if integer(node, "transB", 0) else 1
+        case _:
+            return 1
+
+
+def _allowed(graph: Graph, settings: MaskSettings) -> list[Kernel]:
+    """The kernels that are not excluded; raises `UsageError` where there are none."""
+    every = kernels(graph)
+    out = {every[0].name} if "first" in settings.exclude and every else set()
+    if "heads" in settings.exclude:
+        out |= _last(graph)
+    allowed = [kernel for kernel in every if kernel.name not in out]
+    if not allowed:
+        why = f"`exclude` {','.join(settings.exclude)} leaves" if every else "the network has"
+        raise UsageError(f"{why} no convolution")
+    return allowed
+
+
+def _last(graph: Graph) -> set[str]:
+    """The kernels behind which no other is read on some way to an output."""
+    makers = {name: node for node in graph.nodes for name in node.outputs}
+    names, seen, last = list(graph.outputs), set(graph.outputs), set()
+    while names:
+        node = makers.get(names.pop())
+        if node is None:
+            continue
+        kernel = _kernel_name(graph, node)
+        if kernel is not None:
+            last.add(kernel)
+            continue
+        new = set(node.inputs) - seen
+        seen |= new
+        names.extend(new)
+    return last
+
+
+def _has_pattern(kernel: Kernel, pattern: Pattern) -> bool:
     match pattern:
         case Pattern.TWO_OF_FOUR:
-            return shape[1] % 4 == 0
+            return kernel.columns % 4 == 0
         case Pattern.ONE_BY_FOUR:
             # Filters of two groups read different channels: nothing is loaded for both.
-            return conv.groups == 1 or conv.filters // conv.groups % 4 == 0
+            return kernel.groups == 1 or kernel.filters // kernel.groups % 4 == 0
         case Pattern.UNSTRUCTURED:
             return True
 
@@ -216,26 +300,26 @@ def _block_means(kernel: NDArray[np.float32], together: int) -> NDArray[Any]:
     starts = np.arange(0, len(kernel), together)
     counts = np.diff([*starts, len(kernel)])
     sums = np.add.reduceat(kernel, starts, axis=0, dtype=np.float64)
-    means: NDArray[Any] = sums / counts[:, None, None, None]
+    means: NDArray[Any] = sums / counts.reshape(-1, *(1,) * (kernel.ndim - 1))
     return means
 
 
 def _largest(
-    scores: Mapping[int, NDArray[Any]], settings: MaskSettings
-) -> dict[int, NDArray[np.bool_]]:
+    scores: Mapping[str, NDArray[Any]], settings: MaskSettings
+) -> dict[str, NDArray[np.bool_]]:
     """Masks of what stays, each of its scores' shape."""
     if settings.scope is Scope.LAYER:
         return {
-            index: _without_smallest(values.reshape(-1), settings.sparsity).reshape(values.shape)
-            for index, values in scores.items()
+            name: _without_smallest(values.reshape(-1), settings.sparsity).reshape(values.shape)
+            for name, values in scores.items()
         }
     everything = np.concatenate([values.reshape(-1) for values in scores.values()])
     stays = _without_smallest(everything, settings.sparsity)
     ends = np.cumsum([values.size for values in scores.values()])
     parts = np.split(stays, ends[:-1])
     return {
-        index: part.reshape(values.shape)
-        for (index, values), part in zip(scores.items(), parts, strict=True)
+        name: part.reshape(values.shape)
+        for (name, values), part in zip(scores.items(), parts, strict=True)
     }
 
 
@@ -253,8 +337,8 @@ def _without_smallest(scores: NDArray[Any], share: float) -> NDArray[np.bool_]:
 
 
 def _two_of_four(kernel: NDArray[np.float32]) -> NDArray[np.bool_]:
-    filters, channels, height, width = kernel.shape
-    fours = kernel.reshape(filters, channels // 4, 4, height, width)
+    filters, channels, *window = kernel.shape
+    fours = kernel.reshape(filters, channels // 4, 4, *window)
     # Stable: of equal weights the first stay.
     order = np.argsort(-fours, axis=2, kind="stable")
     kept = np.zeros(fours.shape, bool)

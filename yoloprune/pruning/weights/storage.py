@@ -2,9 +2,9 @@
 
 All numbers are little-endian. The file is
 
-- 8 bytes `YPSPARSE`, a version (uint32), the network's digest (32 bytes, SHA-256);
-- for each convolution in layer order: biases and, with batch norm, scales, means and variances as
-  float32, as in a .weights file; then its kernel in places and values;
+- 8 bytes `YPSPARSE`, a version (uint32), the graph's digest (32 bytes, SHA-256);
+- the parameters that are no float32 kernels, in the graph's order, each in its own dtype;
+- the float32 kernels in the graph's order, each in places and values;
 - SHA-256 over everything before it (32 bytes).
 
 Places are a uint32 number of non-zeros, a byte for the encoding and a stream. Encoding 0: every
@@ -23,20 +23,21 @@ import hashlib
 import math
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from yoloprune.errors import WeightsError
 from yoloprune.files import read_file, write_atomically
-from yoloprune.frontends.darknet.spec import NetworkSpec
-from yoloprune.frontends.darknet.state import ConvParameters, State
-from yoloprune.frontends.darknet.weights import check_state, parameter_shapes
+from yoloprune.graph.graph import Graph, Parameter
+from yoloprune.pruning.weights.masks import kernels
 
 MAGIC = b"YPSPARSE"
-VERSION = 1
+VERSION = 2
 
 _DENSE, _BITS, _GAPS = range(3)
 _FLOAT = np.dtype("<f4")
@@ -44,52 +45,52 @@ _WHOLE_GAP = 255
 _OVERHEAD = 1 << 20
 
 
-def write_packed(path: Path, spec: NetworkSpec, state: State) -> None:
+def write_packed(path: Path, graph: Graph, parameters: Mapping[str, Tensor]) -> None:
     """Write a network's packed file, whole or not at all.
 
-    Raises `WeightsError` unless the state fits the network and is finite.
+    Raises `WeightsError` unless the parameters are finite.
     """
-    content = pack(spec, state)
+    content = pack(graph, parameters)
     with write_atomically(path) as temporary:
         temporary.write_bytes(content)
 
 
-def pack(spec: NetworkSpec, state: State) -> bytes:
+def pack(graph: Graph, parameters: Mapping[str, Tensor]) -> bytes:
     """The content of a packed file; raises what `write_packed` raises."""
-    check_state(spec, state)
-    parts = [MAGIC, struct.pack("<I", VERSION), bytes.fromhex(spec.digest())]
-    for conv in spec.convs:
-        for name, tensor in state[conv.index].items():
-            array = tensor.detach().to("cpu", torch.float32).numpy()
-            if not np.isfinite(array).all():
-                raise WeightsError(f"not packed: {conv.title} has NaN or inf in {name}")
-            array = np.ascontiguousarray(array, _FLOAT)
-            parts += _kernel_parts(array.reshape(-1)) if name == "kernel" else [array.tobytes()]
+    parts = [MAGIC, struct.pack("<I", VERSION), bytes.fromhex(graph.digest())]
+    whole, sparse = _parameters(graph)
+    for name, parameter in (whole | sparse).items():
+        tensor = parameters[name].detach().to("cpu", _dtype(parameter)).contiguous()
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise WeightsError(f"not packed: there is NaN or inf in {name}")
+        if name in sparse:
+            parts += _kernel_parts(np.ascontiguousarray(tensor.reshape(-1).numpy(), _FLOAT))
+        else:
+            parts.append(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     content = b"".join(parts)
     return content + hashlib.sha256(content).digest()
 
 
-def read_packed(path: Path, spec: NetworkSpec) -> dict[int, ConvParameters]:
-    """Read a packed file, as float32 tensors.
+def read_packed(path: Path, graph: Graph) -> dict[str, Tensor]:
+    """Read the parameters in a packed file, each of the graph's shape and dtype.
 
     Raises `WeightsError` where it is damaged, too short or too long, not finite, or of another
     network.
     """
-    shapes = [shape for named in parameter_shapes(spec).values() for shape in named.values()]
-    weights = _FLOAT.itemsize * sum(map(math.prod, shapes))
+    weights = sum(_bytes(parameter) for parameter in graph.parameters.values())
     try:
         # Places and the like take less than the weights themselves.
         content = read_file(path, 2 * weights + _OVERHEAD)
     except OSError as error:
         raise WeightsError(f"{path}: cannot read the packed file: {error.strerror}") from error
     try:
-        return unpack(content, spec)
+        return unpack(content, graph)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
 
 
-def unpack(content: bytes, spec: NetworkSpec) -> dict[int, ConvParameters]:
-    """The state in the content of a packed file; raises what `read_packed` raises."""
+def unpack(content: bytes, graph: Graph) -> dict[str, Tensor]:
+    """The parameters in the content of a packed file; raises what `read_packed` raises."""
     if not content.startswith(MAGIC):
         raise WeightsError("not a packed file of yoloprune")
     body, checksum = content[:-32], content[-32:]
@@ -101,20 +102,45 @@ def unpack(content: bytes, spec: NetworkSpec) -> dict[int, ConvParameters]:
     if version != VERSION:
         raise WeightsError(f"version {version} of the format is unknown (known: {VERSION})")
     digest = reader.take(32).hex()
-    if digest != spec.digest():
+    if digest != graph.digest():
         raise WeightsError(
             f"packed from another network (its digest starts with {digest[:12]}, this network's "
-            f"with {spec.digest()[:12]}; the input size counts)"
+            f"with {graph.digest()[:12]}; the input size counts)"
         )
-    state = {}
-    for index, shapes in parameter_shapes(spec).items():
+    variances = {node.inputs[4] for node in graph.nodes if node.operator == "BatchNormalization"}
+    whole, sparse = _parameters(graph)
+    found = {}
+    for name, parameter in (whole | sparse).items():
         try:
-            state[index] = _read_conv(reader, shapes)
+            read = _read_kernel if name in sparse else _read_whole
+            tensor = read(reader, parameter)
         except WeightsError as error:
-            raise WeightsError(f"layer {index}: {error}") from None
+            raise WeightsError(f"{name}: {error}") from None
+        if tensor.is_floating_point():
+            least = 0.0 if name in variances else -math.inf
+            if not tensor.isfinite().all() or (tensor < least).any():
+                raise WeightsError(f"{name} has values that no network has")
+        found[name] = tensor
     if reader.place != len(body):
-        raise WeightsError(f"{len(body) - reader.place} bytes remain after the last layer")
-    return state
+        raise WeightsError(f"{len(body) - reader.place} bytes remain after the last parameter")
+    return {name: found[name] for name in graph.parameters}
+
+
+def _parameters(graph: Graph) -> tuple[dict[str, Parameter], dict[str, Parameter]]:
+    """Those that are stored whole, and the kernels, of which zeros are left out."""
+    named = {kernel.name for kernel in kernels(graph)}
+    sparse = {n: p for n, p in graph.parameters.items() if n in named and p.dtype == "float32"}
+    return {n: p for n, p in graph.parameters.items() if n not in sparse}, sparse
+
+
+def _dtype(parameter: Parameter) -> torch.dtype:
+    """Torch names dtypes as numpy does."""
+    dtype: torch.dtype = getattr(torch, parameter.dtype)
+    return dtype
+
+
+def _bytes(parameter: Parameter) -> int:
+    return _dtype(parameter).itemsize * math.prod(parameter.shape)
 
 
 class _Reader:
@@ -147,18 +173,11 @@ class _Reader:
         return data
 
 
-def _read_conv(reader: _Reader, shapes: dict[str, tuple[int, ...]]) -> ConvParameters:
-    tensors = {}
-    for name, shape in shapes.items():
-        count = math.prod(shape)
-        if name == "kernel":
-            array = _read_kernel(reader, count)
-        else:
-            array = np.frombuffer(reader.take(count * _FLOAT.itemsize), _FLOAT)
-        if not np.isfinite(array).all() or (name == "variance" and (array < 0).any()):
-            raise WeightsError(f"{name} has values that no network has")
-        tensors[name] = torch.from_numpy(array.astype(np.float32).reshape(shape))
-    return ConvParameters(**tensors)
+def _read_whole(reader: _Reader, parameter: Parameter) -> Tensor:
+    data = bytearray(reader.take(_bytes(parameter)))
+    # Torch makes no tensor of an empty buffer.
+    flat = torch.frombuffer(data, dtype=_dtype(parameter)) if data else torch.empty(0)
+    return flat.to(_dtype(parameter)).reshape(parameter.shape)
 
 
 def _kernel_parts(kernel: NDArray[np.float32]) -> list[bytes]:
@@ -178,7 +197,8 @@ def _kernel_parts(kernel: NDArray[np.float32]) -> list[bytes]:
     ]
 
 
-def _read_kernel(reader: _Reader, size: int) -> NDArray[np.float32]:
+def _read_kernel(reader: _Reader, parameter: Parameter) -> Tensor:
+    size = math.prod(parameter.shape)
     count, encoding = reader.number(), reader.take(1)[0]
     if count > size:
         raise WeightsError(f"{count} non-zeros in a kernel of {size} weights")
@@ -197,9 +217,9 @@ def _read_kernel(reader: _Reader, size: int) -> NDArray[np.float32]:
     planes = [np.frombuffer(reader.stream(count), np.uint8) for _ in range(_FLOAT.itemsize)]
     if any(len(plane) != count for plane in planes):
         raise WeightsError(f"fewer than {count} values")
-    kernel = np.zeros(size, _FLOAT)
+    kernel = np.zeros(size, np.float32)
     kernel[places] = np.stack(planes, axis=1).reshape(-1).view(_FLOAT)
-    return kernel
+    return torch.from_numpy(kernel.reshape(parameter.shape))
 
 
 def _stream(data: bytes) -> bytes:
