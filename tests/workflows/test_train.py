@@ -8,7 +8,7 @@ import pytest
 
 from tests.reporters import Heard
 from yoloprune.errors import RunError, UsageError, YoloPruneError
-from yoloprune.frontends.darknet.document import darknet, pair
+from yoloprune.frontends.darknet.document import darknet
 from yoloprune.frontends.darknet.parser import write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
@@ -79,9 +79,8 @@ def test_zeros_stay_zero(detector: Model, painted: Path, tmp_path: Path) -> None
     sparse.save(tmp_path / "sparse")
     for number, network in enumerate((sparse, tmp_path / "sparse")):
         tuned = finetune(network, painted, tmp_path / str(number), **QUICK)
-        state = pair(tuned.model)[1]
-        for index, mask in sparse.masks.kept.items():
-            assert (state[index].kernel[~mask] == 0).all()
+        for name, mask in sparse.masks.kept.items():
+            assert (tuned.model.parameters[name][~mask] == 0).all()
         assert (tmp_path / str(number) / "masks.json").exists()
     first, second = ((tmp_path / n / "best.weights").read_bytes() for n in "01")
     assert first == second
@@ -133,11 +132,11 @@ def test_senseless_settings_are_named(detector: Model, painted: Path, tmp_path: 
 
 def test_masks_are_of_the_weights_of_smallest_magnitude(detector: Model) -> None:
     sparse = sparsify(detector, 0.9, scope="layer", exclude=("first", "heads"))
-    before, after = pair(detector)[1], pair(sparse.model)[1]
-    for index, mask in sparse.masks.kept.items():
-        kernel = before[index].kernel.abs().numpy()
+    before, after = detector.parameters, sparse.model.parameters
+    for name, mask in sparse.masks.kept.items():
+        kernel = before[name].abs().numpy()
         assert kernel[~mask.numpy()].max() <= kernel[mask.numpy()].min()
-        assert (after[index].kernel.numpy() == np.where(mask, before[index].kernel, 0)).all()
+        assert (after[name].numpy() == np.where(mask, before[name], 0)).all()
     assert repr(sparse).startswith("<Sparse net: ") and "| Sparse |" in str(sparse)
     heard = Heard()
     sparsify(detector, 0.5, pattern="2:4", scope="layer", reporter=heard)
