@@ -1,20 +1,18 @@
 """A referee that is not ours: ONNX's own reference implementation, in float64."""
 
 import numpy as np
-import pytest
 import torch
-import torch.nn.functional as F
 from numpy.lib.stride_tricks import sliding_window_view
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
+from tests.networks import as_stored, graph_in
 from yoloprune.detection.decode import decode
+from yoloprune.execution.module import Network
 from yoloprune.exporters.onnx_model import onnx_model
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.spec import NetworkSpec
-from yoloprune.frontends.darknet.state import BATCH_NORM_EPSILON, State
-from yoloprune.model import layers
-from yoloprune.model.network import Network
+from yoloprune.frontends.darknet.state import State
 
 
 class MaxPool(OpRun):
@@ -35,27 +33,14 @@ def evaluator(spec: NetworkSpec, state: State, *, decoded: bool) -> ReferenceEva
     return ReferenceEvaluator(onnx_model(graph, arrays), new_ops=[MaxPool])
 
 
-def outputs_of(network: Network, images: torch.Tensor, *, decoded: bool) -> list[np.ndarray]:
-    """What our own implementation gives for a file's outputs."""
+def outputs_of(
+    spec: NetworkSpec, state: State, images: torch.Tensor, *, decoded: bool
+) -> list[np.ndarray]:
+    """What torch gives for a file's outputs, with the attributes that the file holds."""
+    network = Network(as_stored(graph_in(state, spec)), parameters(state))
     with torch.inference_mode():
         maps = network(images)
         if decoded:
-            found = decode(network.spec, maps)
+            found = decode(spec, maps)
             maps = (found.boxes, found.objectness[..., None] * found.classes)
     return [tensor.numpy() for tensor in maps]
-
-
-def as_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give our implementation the constants that a file holds: its attributes are float32."""
-
-    def stored(value: float) -> float:
-        return float(np.float32(value))
-
-    monkeypatch.setattr(layers, "BATCH_NORM_EPSILON", stored(BATCH_NORM_EPSILON))
-    functions = {
-        "leaky": lambda x: F.leaky_relu(x, stored(0.1)),
-        "relie": lambda x: F.leaky_relu(x, stored(0.01)),
-        "selu": lambda x: 1.0507 * F.elu(x, alpha=stored(1.6732)),
-    }
-    for name, function in functions.items():
-        monkeypatch.setitem(layers.ACTIVATION_FUNCTIONS, name, function)

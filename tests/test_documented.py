@@ -18,10 +18,10 @@ from tests.cli.commands import run
 from tests.training.painted import paint
 from tests.workflows.case_study.tiny import TINY, torch_alone
 from yoloprune.engines import benchmark
+from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.parser import write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import yolov3
-from yoloprune.model.initialization import training_state
 from yoloprune.workflows.case_study.settings import PRESETS
 
 ROOT = Path(__file__).parents[1]

@@ -36,7 +36,6 @@ LEVELS = {
     "pruning.compensation": 2,
     "pruning.score.on_weights": 2,
     "execution": 3,
-    "model": 3,
     "pruning": 4,
     "pruning.weights": 4,
     "exporters.onnx_model": 4,

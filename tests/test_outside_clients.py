@@ -22,7 +22,6 @@ from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.state import State
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import NETWORKS
-from yoloprune.model.network import Network
 
 BUILDERS = NETWORKS | architectures.ARCHITECTURES
 # OpenCV's region layer is the head itself for YOLOv2: compared in tests/detection.
@@ -75,7 +74,7 @@ def test_opencv_computes_our_onnx_files(name: str, tmp_path: Path) -> None:
         check = export_onnx(spec, state, tmp_path / "net.onnx", decoded=decoded)
         network = cv2.dnn.readNetFromONNX(str(tmp_path / "net.onnx"))
         network.setInput(images.numpy())
-        expected = outputs_of(Network.from_state(spec, state), images, decoded=decoded)
+        expected = outputs_of(spec, state, images, decoded=decoded)
         found = network.forward(list(check.outputs))
         for ours, theirs in zip(expected, found, strict=True):
             assert np.abs(theirs - ours).max() <= 1e-4 * np.abs(ours).max()

@@ -8,10 +8,10 @@ import pytest
 
 import yoloprune
 from tests.training.painted import paint
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
-from yoloprune.model.initialization import random_state
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -13,9 +13,9 @@ from tests.pruning.darknet import dependencies, slim_spec
 from tests.pruning.networks import slim_of
 from tests.pruning.plans import with_carriers, with_dead_channels
 from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.lower import parameters
 from yoloprune.frontends.darknet.zoo import yolov3
-from yoloprune.model.initialization import random_state
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Compensation
 from yoloprune.pruning.compensation import compensate

@@ -12,7 +12,6 @@ layer's name), once as they are and once with the epsilon that OpenCV's importer
 """
 
 import argparse
-import copy
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from tests.networks import network_of
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.images import Image, read_image, stretch
 from yoloprune.data.read import read_dataset
@@ -35,6 +35,7 @@ from yoloprune.evaluation.average_precision import GroundTruth, average_precisio
 from yoloprune.evaluation.detector import detect_objects, network_detector
 from yoloprune.evaluation.evaluator import ground_truth
 from yoloprune.evaluation.protocols import NMS_THRESHOLD
+from yoloprune.execution.module import Network
 from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
 from yoloprune.frontends.darknet.spec import (
     Conv,
@@ -46,8 +47,6 @@ from yoloprune.frontends.darknet.spec import (
 )
 from yoloprune.frontends.darknet.state import BATCH_NORM_EPSILON
 from yoloprune.frontends.darknet.weights import read_weights
-from yoloprune.model.layers import ConvLayer
-from yoloprune.model.network import Network
 
 THRESHOLDS = (0.2, 0.005)
 """OpenCV's own, and the one that AP is computed at."""
@@ -77,11 +76,13 @@ def opencv_network(spec: NetworkSpec, weights: Path, threshold: float) -> cv2.dn
 
 def with_epsilon(network: Network, epsilon: float) -> Network:
     """A copy of a network with another epsilon in its batch norms."""
-    changed = copy.deepcopy(network)
-    for layer in changed.layers.values():
-        if isinstance(layer, ConvLayer) and layer.norm is not None:
-            layer.norm.eps = epsilon
-    return changed
+    nodes = (
+        replace(node, attributes={**node.attributes, "epsilon": epsilon})
+        if node.operator == "BatchNormalization"
+        else node
+        for node in network.graph.nodes
+    )
+    return Network(replace(network.graph, nodes=tuple(nodes)), network.state())
 
 
 def opencv_detections(
@@ -122,9 +123,10 @@ def labelled_images(dataset: Dataset) -> Iterator[tuple[Image, GroundTruth]]:
         yield image, ground_truth(labelled, image.shape[:2])
 
 
-def head_differences(network: Network, theirs: cv2.dnn.Net, dataset: Dataset) -> dict[str, float]:
+def head_differences(
+    spec: NetworkSpec, network: Network, theirs: cv2.dnn.Net, dataset: Dataset
+) -> dict[str, float]:
     """Largest difference of raw head maps, relative to the map's largest value, by conv name."""
-    spec = network.spec
     names = {
         position: f"conv_{head.sources[0]}"
         for position, head in enumerate(spec.heads)
@@ -156,8 +158,8 @@ def main() -> None:
     options = parser.parse_args()
 
     spec = read_cfg(options.cfg)
-    network = Network.from_state(spec, read_weights(options.weights, spec))
-    detector = replace(network_detector(network), resize=stretch)
+    network = network_of(spec, read_weights(options.weights, spec))
+    detector = replace(network_detector(spec, network), resize=stretch)
     dataset = read_dataset(options.data, classes=class_count(spec), limit=options.limit)
     table = Table("", "yoloprune", "OpenCV", "difference")
     agreed = True
@@ -191,7 +193,7 @@ def main() -> None:
         counts = [sum(len(d.labels) for d in found) for found in (ours_found, theirs_found)]
         table.add_row("  detections", *map(str, counts), f"{counts[0] - counts[1]:+d}")
     for epsilon in (BATCH_NORM_EPSILON, OPENCV_BATCH_NORM_EPSILON):
-        worst = head_differences(with_epsilon(network, epsilon), theirs, dataset)
+        worst = head_differences(spec, with_epsilon(network, epsilon), theirs, dataset)
         for name, value in worst.items():
             table.add_row(f"{name}, epsilon {epsilon:g}, max relative", "", "", f"{value:.1e}")
     Console().print(table)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch_pruning as tp
 
+from tests.networks import network_of
 from yoloprune.data.calibration import Calibration, read_calibration
 from yoloprune.data.dataset import Dataset, LabelledImage
 from yoloprune.data.read import read_objects
@@ -28,7 +29,6 @@ from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.graph.model import Model
-from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.cut import cut
@@ -46,7 +46,7 @@ SHARES = (0.9, 0.8, 0.7, 0.6, 0.5)
 def group_l2(graph: DependencyGraph, dense: Model) -> Scores:
     """Torch-Pruning's importance of each channel of each of our groups."""
     spec, state = pair(dense)
-    network = Network.from_state(spec, state)
+    network = network_of(spec, state)
     traced = tp.DependencyGraph().build_dependency(
         network, torch.zeros(1, *spec.input_shape), verbose=False
     )
@@ -96,7 +96,7 @@ def main() -> None:
     truth = dataset(spec, evaluation)
 
     def accuracy(network: Model) -> float:
-        detector = network_detector(Network.from_state(*pair(network)))
+        detector = network_detector(pair(network)[0], network_of(*pair(network)))
         return evaluate(detector, truth, "coco").map50
 
     print(f"dense mAP@0.5 {accuracy(dense):.3f} on {len(truth.images)} images", flush=True)

@@ -10,10 +10,10 @@ import time
 
 import torch
 
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.zoo import yolov3
 from yoloprune.graph.edits import edit
-from yoloprune.model.initialization import random_state
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.cut import cut

@@ -16,9 +16,9 @@ import torch
 
 from yoloprune.data.loader import TrainingImages, micro_batches
 from yoloprune.data.read import read_dataset
+from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.spec import class_count, with_input_size
-from yoloprune.model.initialization import training_state
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import world
 from yoloprune.training.loop import Loop

@@ -12,13 +12,13 @@ import time
 
 import torch
 
+from tests.networks import network_of
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.edits import applied
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.zoo import yolov3
 from yoloprune.graph.edits import edit
-from yoloprune.model.initialization import random_state
-from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import analyze
@@ -62,7 +62,7 @@ def ours() -> dict[str, float]:
 def torch_prunings() -> dict[str, float]:
     import torch_pruning as tp
 
-    network = Network.from_state(SPEC, random_state(SPEC))
+    network = network_of(SPEC, random_state(SPEC))
     network.requires_grad_(True)
     images = torch.zeros(1, *SPEC.input_shape)
     read_by_heads = [network.layers[str(head.sources[0])].conv for head in SPEC.heads]

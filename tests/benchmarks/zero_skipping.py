@@ -26,11 +26,11 @@ from yoloprune.engines.zero_skipping import SparseNetwork
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.document import state as layers
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.frontends.darknet.zoo import yolov3
-from yoloprune.model.initialization import random_state
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.weights.masks import MaskSettings, Pattern, apply_masks, magnitude_masks
 from yoloprune.pruning.weights.storage import pack
@@ -60,7 +60,7 @@ def main() -> None:
         if not timers:
             runners = cpu_runners(model(spec, state, title=""))
             timers = {name: timer(runner, image) for name, runner in runners.items()}
-        networks[sparsity] = SparseNetwork(spec, state, threads=threads)
+        networks[sparsity] = SparseNetwork(graph, arrays, threads=threads)
         skipping = sum(choice.is_sparse for choice in networks[sparsity].choices)
         rows[sparsity] = (len(pack(graph, arrays)), skipping)
     skipping_timers = {

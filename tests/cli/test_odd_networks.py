@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.cli.commands import refused, run
+from tests.networks import network_of
 from tests.odd_networks import SHAPES, odd_spec, opencv_rows
 from tests.training.painted import paint
 from tests.workflows.case_study.tiny import torch_alone
@@ -17,7 +18,6 @@ from yoloprune.data.images import read_image
 from yoloprune.engines import benchmark
 from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
 from yoloprune.frontends.darknet.weights import read_weights
-from yoloprune.model.network import Network
 
 TRAINING = ("--epochs", 1, "--batch-size", 4, "--workers", 0, "--quiet")
 
@@ -58,7 +58,7 @@ def check_against_opencv(cfg: Path, weights: Path) -> None:
     opencv.setInput(images)
     theirs = opencv.forward([f"conv_{head.sources[0]}" for head in spec.heads])
     with torch.inference_mode():
-        ours = Network.from_state(spec, read_weights(weights, spec))(torch.from_numpy(images))
+        ours = network_of(spec, read_weights(weights, spec))(torch.from_numpy(images))
     for a, b in zip(ours, theirs, strict=True):
         assert np.abs(a.numpy() - b).max() <= 5e-3 * np.abs(b).max()
 

@@ -15,11 +15,11 @@ import torch
 
 from tests.cli.commands import refused, run
 from tests.cli.conftest import Pair
+from tests.networks import network_of
 from yoloprune.engines import benchmark, sparse_benchmark
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import read_weights
-from yoloprune.model.network import Network
 from yoloprune.pruning.weights.mask_file import read_masks
 from yoloprune.pruning.weights.storage import read_packed
 
@@ -56,7 +56,7 @@ def test_opencv_computes_from_the_sparse_files_what_we_do(sparse: Path) -> None:
     images = torch.rand(1, *spec.input_shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         state = read_weights(sparse / "sparse.weights", spec)
-        ours = Network.from_state(spec, state)(images)
+        ours = network_of(spec, state)(images)
     network = cv2.dnn.readNetFromDarknet(str(sparse / "sparse.cfg"), str(sparse / "sparse.weights"))
     network.setInput(images.numpy())
     for head, expected in zip(spec.heads, ours, strict=True):
@@ -178,7 +178,8 @@ def test_the_benchmark_names_the_fastest_dense_engine(
     assert document["relative_error"] <= 1e-4
     assert document["latencies"].keys() == {"zero-skipping", "slow", "fast"}
     spec = read_cfg(pair[0])
-    assert [layer["index"] for layer in document["layers"]] == [c.index for c in spec.convs]
+    nodes = [f"layer_{conv.index}.conv" for conv in spec.convs]
+    assert [layer["node"] for layer in document["layers"]] == nodes
     table = run(*command)
     assert "as fast as the fastest dense engine, fast" in table.stdout
     assert "one network" in refused(*command, *pair)

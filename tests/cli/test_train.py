@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from tests.cli.commands import refused, run
+from tests.networks import network_of
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import read_weights
-from yoloprune.model.network import Network
 
 SETTINGS = ["--epochs", 1, "--batch-size", 4, "--workers", 0, "--quiet"]
 
@@ -22,7 +22,7 @@ def test_a_trained_pair_runs_in_opencv_and_gives_our_heads(folder: Path) -> None
     opencv.setInput(images)
     theirs = opencv.forward([f"conv_{head.sources[0]}" for head in spec.heads])
     with torch.inference_mode():
-        ours = Network.from_state(spec, read_weights(weights, spec))(torch.from_numpy(images))
+        ours = network_of(spec, read_weights(weights, spec))(torch.from_numpy(images))
     for a, b in zip(ours, theirs, strict=True):
         assert np.abs(a.numpy() - b).max() <= 1e-3 * np.abs(b).max()
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.networks import network_of
 from tests.random_networks import random_state
 from yoloprune.detection.decode import decode
 from yoloprune.errors import CfgError
 from yoloprune.frontends.darknet.parser import format_cfg, parse_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
 from yoloprune.frontends.darknet.weights import write_weights
-from yoloprune.model.network import Network
 
 HEIGHT, WIDTH = 64, 96
 ANCHORS = [(12.0, 18.0), (37.0, 49.0), (52.0, 30.0)]
@@ -71,7 +71,7 @@ def test_boxes_and_scores_are_those_of_opencv(
     spec = network(*heads, activation=activation)
     images = torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1))
     rows = in_opencv(spec, tmp_path, images)
-    model = Network.from_state(spec, random_state(spec, 3, torch.float32))
+    model = network_of(spec, random_state(spec, 3, torch.float32))
     with torch.no_grad():
         found = decode(spec, model(images))
 

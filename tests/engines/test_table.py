@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.architectures import ARCHITECTURES
+from tests.networks import network_of
 from tests.random_networks import random_state
 from yoloprune.engines.table import ENGINES, engine_named, run_in
 from yoloprune.errors import MissingDependencyError, UsageError
@@ -15,7 +16,6 @@ from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.parser import write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import NETWORKS, yolov3_tiny
-from yoloprune.model.network import Network
 
 BUILDERS = NETWORKS | ARCHITECTURES
 SPEC = yolov3_tiny(classes=2, width=0.0625, size=(32, 64))
@@ -35,7 +35,7 @@ def agree(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], sha
 
 def maps(images: torch.Tensor) -> dict[str, torch.Tensor]:
     with torch.inference_mode():
-        found = Network.from_state(SPEC, STATE)(images)
+        found = network_of(SPEC, STATE)(images)
     return {f"head_{head.index}": m for head, m in zip(SPEC.heads, found, strict=True)}
 
 

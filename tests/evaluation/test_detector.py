@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.colour_detector import BLUE_OBJECT, GREEN_OBJECT, colour_spec, colour_state, paint
+from tests.networks import network_of
 from tests.odd_networks import SHAPES, odd_spec, opencv_rows
 from tests.random_networks import random_state
 from yoloprune.data.images import Resize, letterbox, read_image, stretch
@@ -18,11 +19,10 @@ from yoloprune.frontends.darknet.parser import parse_cfg, write_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.state import ConvParameters, State
 from yoloprune.frontends.darknet.weights import write_weights
-from yoloprune.model.network import Network
 
 
 def detector(spec: NetworkSpec, state: State, resize: Resize = stretch) -> Detector:
-    return replace(network_detector(Network.from_state(spec, state)), resize=resize)
+    return replace(network_detector(spec, network_of(spec, state)), resize=resize)
 
 
 def test_detections_are_in_the_pixels_of_the_image(tmp_path: Path) -> None:
@@ -132,14 +132,17 @@ def test_suppression_is_that_of_darknets_detector_test(
 
 
 def test_a_network_runs_in_its_own_dtype() -> None:
-    network = Network.from_state(colour_spec(), colour_state())
+    network = network_of(colour_spec(), colour_state())
     images = torch.zeros(3, 3, 32, 32)
-    assert network_detector(network).predict(images).boxes.shape == (3, 16, 4)
-    assert network_detector(network.double()).predict(images).boxes.dtype == torch.float64
+    assert network_detector(colour_spec(), network).predict(images).boxes.shape == (3, 16, 4)
+    assert (
+        network_detector(colour_spec(), network.double()).predict(images).boxes.dtype
+        == torch.float64
+    )
 
 
 def test_gradients_and_the_mode_of_the_network_stay() -> None:
-    network = Network.from_state(colour_spec(), colour_state()).train()
-    found = network_detector(network).predict(torch.zeros(1, 3, 32, 32))
+    network = network_of(colour_spec(), colour_state()).train()
+    found = network_detector(colour_spec(), network).predict(torch.zeros(1, 3, 32, 32))
     assert network.training and torch.is_grad_enabled()
     assert not found.boxes.requires_grad

@@ -16,6 +16,7 @@ from tests.colour_detector import (
     paint,
     write_labels,
 )
+from tests.networks import network_of
 from tests.reporters import Heard
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import read_dataset
@@ -24,17 +25,16 @@ from yoloprune.evaluation import streams
 from yoloprune.evaluation.detector import Detector, network_detector
 from yoloprune.evaluation.evaluator import Evaluation, evaluate
 from yoloprune.evaluation.protocols import PROTOCOLS, coco
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.spec import with_input_size
-from yoloprune.model.initialization import random_state
-from yoloprune.model.network import Network
 
 SQUARE = (32, 32)
 
 
 @pytest.fixture
 def detector() -> Detector:
-    return network_detector(Network.from_state(colour_spec(), colour_state()))
+    return network_detector(colour_spec(), network_of(colour_spec(), colour_state()))
 
 
 @pytest.fixture
@@ -89,7 +89,8 @@ def test_boxes_are_found_in_images_of_any_shape(
         name = f"{shape[0]}x{shape[1]}"
         paint(tmp_path / f"{name}.png", shape, {(1, 0): GREEN_OBJECT}, cell)
         write_labels(tmp_path / f"{name}.txt", shape, [(1, 0, 0)], cell)
-    detector = network_detector(Network.from_state(colour_spec(option), colour_state()))
+    spec = colour_spec(option)
+    detector = network_detector(spec, network_of(spec, colour_state()))
     result = evaluate(detector, read_dataset(tmp_path, classes=2), protocol)
     assert result.map50 == pytest.approx(1)
 
@@ -113,7 +114,7 @@ def test_networks_of_other_shapes_find_what_is_there(
         paint(tmp_path / f"{number}.png", shape, {(0, 1): BRIGHT_OBJECT}, cell)
         write_labels(tmp_path / f"{number}.txt", shape, [(0, 1, 0)], cell)
     spec = with_input_size(colour_spec(option, channels), height, width)
-    detector = network_detector(Network.from_state(spec, colour_state(channels)))
+    detector = network_detector(spec, network_of(spec, colour_state(channels)))
     (row,) = evaluate(detector, read_dataset(tmp_path, classes=2), protocol).per_class
     assert (row.objects, row.ap50) == (len(shapes), pytest.approx(1))
 
@@ -159,12 +160,12 @@ def test_the_images_are_tracked(detector: Detector, dataset: Dataset) -> None:
 def test_the_network_stays_as_it_is(dataset: Dataset, training: bool) -> None:
     cfg = CFG.format(option="", channels=3)
     spec = parse_cfg(cfg.replace("filters", "batch_normalize=1\nfilters", 1))
-    network = Network.from_state(spec, random_state(spec)).train(training)
+    network = network_of(spec, random_state(spec)).train(training)
     before = copy.deepcopy(network.state_dict())
-    evaluate(network_detector(network), dataset, "coco")
+    evaluate(network_detector(spec, network), dataset, "coco")
     assert network.training is training
     assert all(parameter.requires_grad for parameter in network.parameters())
-    assert network.spec.convs[0].batch_normalize
+    assert any(node.operator == "BatchNormalization" for node in network.graph.nodes)
     after = network.state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
@@ -182,7 +183,7 @@ def test_what_cannot_be_evaluated_is_refused(
         "[yolo]\nanchors=8,8\nnum=1\nclasses=2\n"
     )
     with pytest.raises(CfgError, match="reads 2 channels, but images are read with 3"):
-        network_detector(Network.from_state(odd, random_state(odd)))
+        network_detector(odd, network_of(odd, random_state(odd)))
 
     (tmp_path / "b.png").write_bytes(b"damaged")
     with pytest.raises(DatasetError, match=r"b\.png: not an image"):

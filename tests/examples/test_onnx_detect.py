@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.networks import network_of
 from tests.random_networks import random_state
 from yoloprune.data.images import read_image, write_image
 from yoloprune.detection.nms import IOU_THRESHOLD, SCORE_THRESHOLD
@@ -18,7 +19,6 @@ from yoloprune.evaluation.detector import detect_objects, network_detector
 from yoloprune.exporters.onnx import export_onnx
 from yoloprune.frontends.darknet.spec import NetworkSpec, with_option
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
-from yoloprune.model.network import Network
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "onnx_detect.py"
 NAMES = ("hand", "fist")
@@ -52,9 +52,9 @@ def test_the_script_finds_what_detect_finds(
     runpy.run_path(str(SCRIPT), run_name="__main__")
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
 
-    network = Network.from_state(spec, state)
+    network = network_of(spec, state)
     found = detect_objects(
-        network_detector(network),
+        network_detector(spec, network),
         read_image(tmp_path / "photo.png", channels),
         threshold=SCORE_THRESHOLD,
         iou_threshold=IOU_THRESHOLD,

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import yoloprune
+from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.parser import write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
-from yoloprune.model.initialization import training_state
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

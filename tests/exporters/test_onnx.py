@@ -14,9 +14,11 @@ from onnxruntime import quantization
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from tests.architectures import ARCHITECTURES
+from tests.networks import network_of
 from tests.onnx_reference import outputs_of
 from tests.random_networks import network_specs, random_state
 from yoloprune.detection.decode import decode
+from yoloprune.engines.onnx_bytes import float32_arrays
 from yoloprune.errors import VerificationError, YoloPruneError
 from yoloprune.exporters import onnx as export
 from yoloprune.exporters import onnx_model
@@ -27,7 +29,6 @@ from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.state import ConvParameters
 from yoloprune.frontends.darknet.zoo import NETWORKS, yolov3_tiny
-from yoloprune.model.network import Network
 
 SPEC = yolov3_tiny(classes=2, width=0.125, size=(64, 96))
 STATE = random_state(SPEC, 1, torch.float32)
@@ -46,7 +47,7 @@ def test_raw_heads_in_onnx_runtime_equal_torch(tmp_path: Path) -> None:
     outputs = run(tmp_path / "net.onnx", NOISE)
     assert list(outputs) == [f"head_{head.index}" for head in SPEC.heads]
     with torch.inference_mode():
-        maps = Network.from_state(SPEC, STATE)(NOISE)
+        maps = network_of(SPEC, STATE)(NOISE)
     for ours, theirs in zip(maps, outputs.values(), strict=True):
         np.testing.assert_allclose(theirs, ours.numpy(), rtol=1e-3, atol=1e-4)
     assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
@@ -57,7 +58,7 @@ def test_decoded_boxes_in_onnx_runtime_equal_torch(tmp_path: Path) -> None:
     export.export_onnx(SPEC, STATE, tmp_path / "net.onnx", decoded=True)
     outputs = run(tmp_path / "net.onnx", NOISE)
     with torch.inference_mode():
-        predictions = decode(SPEC, Network.from_state(SPEC, STATE)(NOISE))
+        predictions = decode(SPEC, network_of(SPEC, STATE)(NOISE))
     np.testing.assert_allclose(outputs["boxes"], predictions.boxes.numpy(), rtol=1e-3, atol=1e-3)
     scores = (predictions.objectness[..., None] * predictions.classes).numpy()
     np.testing.assert_allclose(outputs["scores"], scores, rtol=1e-3, atol=1e-5)
@@ -68,7 +69,8 @@ def test_a_file_that_differs_does_not_appear(
 ) -> None:
     other = parameters({i: replace(p, bias=p.bias + 1) for i, p in STATE.items()})
     for wrong in (other, {name: tensor * float("nan") for name, tensor in other.items()}):
-        monkeypatch.setattr(export, "parameters", lambda _, wrong=wrong: wrong)
+        arrays = float32_arrays(wrong)
+        monkeypatch.setattr(export, "float32_arrays", lambda _, arrays=arrays: arrays)
         with pytest.raises(VerificationError, match=r"net\.onnx: ONNX Runtime differs"):
             export.export_onnx(SPEC, STATE, tmp_path / "net.onnx")
         assert list(tmp_path.iterdir()) == []
@@ -86,7 +88,8 @@ def test_boxes_may_be_infinitely_large(tmp_path: Path, monkeypatch: pytest.Monke
     huge = STATE | {head: replace(STATE[head], bias=STATE[head].bias + 100)}
     export.export_onnx(SPEC, huge, tmp_path / "net.onnx", decoded=True)
     assert not all(np.isfinite(array).all() for array in run(tmp_path / "net.onnx", NOISE).values())
-    monkeypatch.setattr(export, "parameters", lambda _: parameters(STATE))
+    arrays = float32_arrays(parameters(STATE))
+    monkeypatch.setattr(export, "float32_arrays", lambda _: arrays)
     with pytest.raises(VerificationError, match="differs from torch by inf"):
         export.export_onnx(SPEC, huge, tmp_path / "net.onnx", decoded=True)
 
@@ -104,7 +107,7 @@ def test_every_architecture_for_one_image_and_for_several(name: str, tmp_path: P
     state = random_state(spec, 1, torch.float32)
     export.export_onnx(spec, state, tmp_path / "net.onnx", decoded=True)
     images = torch.rand(3, *spec.input_shape, generator=torch.Generator().manual_seed(2))
-    expected = outputs_of(Network.from_state(spec, state), images, decoded=True)
+    expected = outputs_of(spec, state, images, decoded=True)
     for ours, theirs in zip(expected, run(tmp_path / "net.onnx", images).values(), strict=True):
         assert np.abs(theirs - ours).max() <= 1e-4 * np.abs(ours).max()
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.networks import network_of
 from tests.random_networks import random_state
 from tests.report import studies
 from yoloprune.data.images import read_image, stretch, write_image
@@ -22,7 +23,6 @@ from yoloprune.detection.nms import select_detections
 from yoloprune.exporters.onnx import export_onnx
 from yoloprune.frontends.darknet.parser import parse_cfg, write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
-from yoloprune.model.network import Network
 from yoloprune.report.html import REPORTS, report_html, write_report
 from yoloprune.report.study import Check, Command, ExportedFiles, Measurement, Study
 from yoloprune.report.usage import snippets
@@ -170,7 +170,7 @@ def test_the_printed_programs_detect_what_we_detect(
     photo = read_image(tmp_path / "photo.png", channels)
     fitted, placement = stretch(photo, 64, 96)
     with torch.inference_mode():
-        maps = Network.from_state(spec, state)(torch.from_numpy(fitted)[None])
+        maps = network_of(spec, state)(torch.from_numpy(fitted)[None])
     boxes = decode(spec, maps)
     # Both programs give a box its likeliest class alone.
     likeliest = boxes.classes * (boxes.classes == boxes.classes.amax(dim=2, keepdim=True))

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from yoloprune.data.read import read_dataset
+from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
-from yoloprune.model.initialization import training_state
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
 from yoloprune.training.engine import train

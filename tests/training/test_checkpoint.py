@@ -77,7 +77,7 @@ def first(document: dict[str, Any], key: str) -> str:
 
 
 DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
-    "version must be 3": lambda d: d.update(version=2),
+    "version must be 4": lambda d: d.update(version=3),
     "spec_digest is missing": lambda d: d.pop("spec_digest"),
     "belongs to another cfg": lambda d: d.update(spec_digest="0"),
     "config must be an object": lambda d: d.update(config=[]),

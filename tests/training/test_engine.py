@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.networks import network_of
 from tests.odd_networks import SHAPES, odd_spec
 from tests.processes import begun, ended, holding
 from tests.reporters import Heard
@@ -22,12 +23,12 @@ from tests.training.runs import CONFIG, SPEC, run, same_end
 from yoloprune.data import workers
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import CheckpointError, RunError, UsageError
+from yoloprune.evaluation.detector import Detector
 from yoloprune.evaluation.protocols import DEFAULT_PROTOCOL
+from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.parser import parse_cfg, read_cfg
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
-from yoloprune.model.initialization import training_state
-from yoloprune.model.network import Network
 from yoloprune.training import engine
 from yoloprune.training.checkpoint import load_checkpoint
 
@@ -237,7 +238,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(data: Path, tmp_path: Path) -
     half = read_dataset(data, classes=1, split="train", limit=24)
     with pytest.raises(CheckpointError, match="another training set"):
         run(data, tmp_path, replace(CONFIG, epochs=1), resume=True, training=half)
-    taught = Network.from_state(SPEC, training_state(SPEC))
+    taught = network_of(SPEC, training_state(SPEC))
     with pytest.raises(CheckpointError, match="another teacher"):
         run(data, tmp_path, replace(CONFIG, epochs=1), resume=True, teacher=taught)
     other = yolov3_tiny(classes=2, width=0.125, size=(64, 64))
@@ -260,7 +261,7 @@ def test_the_best_epoch_is_chosen_by_the_protocol_that_evaluate_has(
 ) -> None:
     asked = []
 
-    def evaluate(network: Network, dataset: Any, protocol: str) -> SimpleNamespace:
+    def evaluate(detector: Detector, dataset: Any, protocol: str) -> SimpleNamespace:
         asked.append(protocol)
         return SimpleNamespace(map50=0.5)
 

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
+from tests.networks import network_of
 from yoloprune.data.anchors import network_anchors
 from yoloprune.data.dataset import Dataset, LabelledImage, RawDataset, RawImage
 from yoloprune.detection.decode import decode
 from yoloprune.errors import CfgError, ClassesError, DatasetError
+from yoloprune.frontends.darknet.initialization import RARE_OBJECT, random_state, training_state
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import format_cfg, parse_cfg, write_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.state import State
 from yoloprune.frontends.darknet.weights import check_state, write_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
-from yoloprune.model.initialization import RARE_OBJECT, random_state, training_state
-from yoloprune.model.network import Network
 from yoloprune.pruning.weights.masks import MaskSettings, apply_masks, magnitude_masks
 from yoloprune.training.heads import (
     check_classes,
@@ -265,10 +265,10 @@ def test_boxes_stay_where_they_were_whatever_the_anchors(tmp_path: Path) -> None
     images = torch.rand(2, *SPEC.input_shape)
     kept = with_sizes_kept(SPEC, moved, state)
     before, after = (
-        decode(spec, Network.from_state(spec, of)(images)).boxes
+        decode(spec, network_of(spec, of)(images)).boxes
         for spec, of in ((SPEC, state), (moved, kept))
     )
     # Anchors are written with six digits.
     assert (after - before).abs().max() <= 1e-3 * before.abs().max()
-    changed = decode(moved, Network.from_state(moved, state)(images)).boxes
+    changed = decode(moved, network_of(moved, state)(images)).boxes
     assert (changed - before).abs().max() > 0.1 * before.abs().max()

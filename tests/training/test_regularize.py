@@ -3,17 +3,18 @@
 import pytest
 import torch
 
+from tests.networks import network_of
 from tests.random_networks import random_state
+from yoloprune.execution.module import Network
 from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.zoo import yolov3
-from yoloprune.model.network import Network
 from yoloprune.training.regularize import coupled_scales, shrink, typical_scale, zero_share
 
 SPEC = yolov3(classes=1, width=0.0625, size=(64, 64))
 
 
 def network() -> Network:
-    return Network.from_state(SPEC, random_state(SPEC, 1, torch.float32))
+    return network_of(SPEC, random_state(SPEC, 1, torch.float32))
 
 
 def test_every_prunable_group_is_there_with_all_its_producers() -> None:
@@ -58,7 +59,7 @@ def test_enough_shrinking_kills_everything() -> None:
     shrink(groups, 10.0)
     assert zero_share(groups) == 1.0
     # Frozen producers keep their scales: heads are not touched.
-    assert net.layers["0"].norm.weight.abs().max() == 0
+    assert net.array("layer_0.scale").abs().max() == 0
 
 
 def test_groups_without_batch_norm_are_left_alone() -> None:
@@ -66,4 +67,4 @@ def test_groups_without_batch_norm_are_left_alone() -> None:
         "[net]\nheight=8\nwidth=8\nchannels=3\n[convolutional]\nfilters=4\nactivation=leaky\n"
         "[convolutional]\nfilters=2\nactivation=linear\n"
     )
-    assert coupled_scales(Network.from_state(spec, random_state(spec))) == []
+    assert coupled_scales(network_of(spec, random_state(spec))) == []

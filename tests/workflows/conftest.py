@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.training.painted import paint
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.model import Model
-from yoloprune.model.initialization import random_state
 from yoloprune.workflows.models import load
 
 SPEC = yolov3_tiny(classes=2, width=0.125, size=(64, 64))

@@ -18,11 +18,11 @@ from tests.reporters import Heard
 from yoloprune.errors import RunError, YoloPruneError
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import darknet
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import read_weights, write_weights
 from yoloprune.graph.model import Model
-from yoloprune.model.initialization import random_state
 from yoloprune.pruning.weights.mask_file import read_masks
 from yoloprune.pruning.weights.storage import read_packed
 from yoloprune.training.run_folder import write_network

@@ -8,11 +8,11 @@ import torch
 from yoloprune.errors import UsageError, WeightsError, YoloPruneError
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import DarknetDocument, darknet, state, weights_sha256
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
 from yoloprune.frontends.darknet.weights import read_seen, write_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.model import Model
-from yoloprune.model.initialization import random_state
 from yoloprune.workflows.models import load, save
 from yoloprune.workflows.prune import prune
 

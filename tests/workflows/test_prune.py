@@ -20,12 +20,12 @@ from yoloprune.errors import (
 from yoloprune.exporters.interface import OnnxForm
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import darknet, model, pair
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.edits import edit
 from yoloprune.graph.model import Model
-from yoloprune.model.initialization import random_state
 from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune

@@ -10,9 +10,9 @@ import pytest
 from tests.reporters import Heard
 from yoloprune.errors import DatasetError, PlanError, VerificationError, YoloPruneError
 from yoloprune.frontends.darknet.document import darknet
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.graph.model import Model
-from yoloprune.model.initialization import random_state
 from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune

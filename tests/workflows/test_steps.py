@@ -7,8 +7,8 @@ import pytest
 from yoloprune.errors import PlanError
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import model
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
-from yoloprune.model.initialization import random_state
 from yoloprune.pruning.choices import Scope
 from yoloprune.reporter import SILENT
 from yoloprune.workflows.models import load

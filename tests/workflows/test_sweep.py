@@ -5,9 +5,9 @@ import pytest
 from yoloprune.errors import PlanError
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import darknet, model
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.model import Model
-from yoloprune.model.initialization import random_state
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.prune import prune
 from yoloprune.workflows.sweep import sweep_points

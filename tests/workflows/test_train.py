@@ -9,11 +9,11 @@ import pytest
 from tests.reporters import Heard
 from yoloprune.errors import RunError, UsageError, YoloPruneError
 from yoloprune.frontends.darknet.document import darknet
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.model import Model
-from yoloprune.model.initialization import random_state
 from yoloprune.training.engine import InterruptedRunError
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune

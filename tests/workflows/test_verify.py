@@ -8,8 +8,8 @@ from yoloprune.engines import agreement
 from yoloprune.errors import UsageError, VerificationError
 from yoloprune.exporters.interface import OnnxForm
 from yoloprune.frontends.darknet.document import model
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
-from yoloprune.model.initialization import random_state
 from yoloprune.workflows.models import save
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.verify import verify

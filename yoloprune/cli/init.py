@@ -7,9 +7,9 @@ import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.options import CfgPath, Json, Quiet, Seed
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import write_weights
-from yoloprune.model.initialization import random_state
 from yoloprune.report.shown import Shown
 from yoloprune.report.table import file_size
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.frontends.darknet.shapes import Shape
-from yoloprune.frontends.darknet.spec import Conv
+from yoloprune.graph.graph import Node
+from yoloprune.graph.operators.operator import Shape, integer, integers, text
 
 BLOCK_FLOATS = 8192
 """Input floats that a tile may read before the next filter: they fit into the innermost cache."""
@@ -16,6 +16,38 @@ BLOCK_NONZEROS = 16
 
 MOST_FILLED = 1.25
 """Multiply-adds, per non-zero, up to which filters are computed together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A convolution of F `filters` with a square window that moves over evenly padded images."""
+
+    filters: int
+    size: int
+    stride_y: int
+    stride_x: int
+    padding: int
+    dilation: int
+    groups: int
+
+    @classmethod
+    def of(cls, node: Node, kernel: Shape) -> "Window | None":
+        """That of a `Conv` with a kernel of this shape, or None for one that is of no such kind."""
+        pads, dilations = set(integers(node, "pads", (0,))), set(integers(node, "dilations", (1,)))
+        sizes = set(kernel[2:])
+        padded = text(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+        if len(kernel) != 4 or padded or max(map(len, (pads, dilations, sizes))) > 1:
+            return None
+        stride_y, stride_x = integers(node, "strides", (1, 1))
+        return cls(
+            filters=kernel[0],
+            size=sizes.pop(),
+            stride_y=stride_y,
+            stride_x=stride_x,
+            padding=pads.pop(),
+            dilation=dilations.pop(),
+            groups=integer(node, "group", 1),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +62,7 @@ class Geometry:
     width: int
 
     @classmethod
-    def of(cls, conv: Conv, shape: Shape) -> "Geometry":
+    def of(cls, conv: Window, shape: Shape) -> "Geometry":
         """That of a convolution over (C, H, W)."""
         channels, *sides = shape
         reach = conv.dilation * (conv.size - 1)
@@ -56,7 +88,7 @@ class Geometry:
         return (self.height - 1) * self.pitch + self.width
 
 
-def unit_size(conv: Conv, kernel: NDArray[np.float32], together: int) -> int:
+def unit_size(conv: Window, kernel: NDArray[np.float32], together: int) -> int:
     """How many consecutive filters to compute together: `together`, or 1.
 
     Where few of them have a non-zero in the same place, zeros would be multiplied.
@@ -70,7 +102,7 @@ def unit_size(conv: Conv, kernel: NDArray[np.float32], together: int) -> int:
 
 
 def nonzeros(
-    conv: Conv, kernel: NDArray[np.float32], plan: Geometry, tile: int, together: int
+    conv: Window, kernel: NDArray[np.float32], plan: Geometry, tile: int, together: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
     """Non-zeros by block of channels, then unit of filters, then place in the input.
 

@@ -1,30 +1,29 @@
 """torch, eager: on the CPU or on a GPU, batch norms folded into the convolutions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from yoloprune.engines.engine import Engine, Runner, Setup
-from yoloprune.frontends.darknet.document import pair
+from yoloprune.execution.module import Network
 from yoloprune.graph.model import Model
-from yoloprune.model.network import Network
 
 
 def load(model: Model, setup: Setup) -> Runner:
     """A copy of a model in torch."""
-    network = Network.from_state(*pair(model))
-    return runner(network.to(setup.device, setup.dtype), tuple(model.graph.outputs))
+    network = Network(model.graph, model.parameters, dtype=setup.dtype, device=setup.device)
+    return runner(network)
 
 
-def runner(network: Network, outputs: Sequence[str]) -> Runner:
-    """What a network computes in evaluation mode, by these names, where and in what it is."""
+def runner(network: Network) -> Runner:
+    """What a network computes in evaluation mode, where and in what it is."""
     folded = network.for_inference()
     like = next(folded.parameters())
     place = "" if like.device.type == "cpu" else f", {like.device.type.upper()}"
     return Runner(
         title=f"torch eager{place}",
-        outputs=tuple(outputs),
+        outputs=tuple(network.graph.outputs),
         compute=_computed(folded, like),
         device=like.device,
         concurrent=True,

@@ -8,34 +8,36 @@ C channels, F filters, H and W of the input, H' and W' of the output.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from threading import Lock
 from types import ModuleType
+from typing import TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from yoloprune.engines.engine import Engine, Runner, Setup
-from yoloprune.engines.sparse_layout import Geometry, nonzeros, tile_starts, unit_size
+from yoloprune.engines.sparse_layout import Geometry, Window, nonzeros, tile_starts, unit_size
 from yoloprune.errors import MissingDependencyError
-from yoloprune.frontends.darknet.document import pair
-from yoloprune.frontends.darknet.shapes import Shape, layer_shapes, source_shapes
-from yoloprune.frontends.darknet.spec import Conv, NetworkSpec
-from yoloprune.frontends.darknet.state import State
+from yoloprune.execution.fuse import folded, read_once
+from yoloprune.execution.module import Network
+from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.model import Model
-from yoloprune.model.layers import ACTIVATION_FUNCTIONS, ConvLayer, folded
-from yoloprune.model.network import Network
+from yoloprune.graph.operators.operator import Compute, Shape, given, number
+from yoloprune.graph.operators.table import operator_of
+from yoloprune.graph.shapes import facts
 
 TITLE = "zero-skipping"
 
-SLOPES = {"leaky": 0.1, "linear": 1.0, "relie": 0.01, "relu": 0.0}
-"""Activations that the kernel applies: what they multiply negative values with."""
+Layer: TypeAlias = Callable[[Tensor], Tensor]
+"""From (B, C, H, W) to (B, F, H', W')."""
 
 SPREAD_ALONE = 1 << 20
 """Floats up to which one thread spreads the input sooner than others could be woken."""
@@ -49,9 +51,9 @@ TRIALS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerChoice:
-    """How one convolution is computed, and the milliseconds that decided it."""
+    """How the convolution of a node is computed, and the milliseconds that decided it."""
 
-    index: int
+    node: str
     zeros: float
     dense_ms: float
     sparse_ms: float
@@ -65,55 +67,75 @@ class LayerChoice:
 class SparseNetwork:
     """A network that skips zeros in every convolution where that is faster.
 
-    Each convolution is timed dense (torch) and sparse when the network is made, batch norm folded
-    in both; `choices` has what was measured. It is for images of the spec's size, float32, on a
-    CPU, and computes without gradients. Several threads may call it; they wait for each other.
+    Each convolution with a square window and even padding is timed dense (torch) and sparse when
+    the network is made, batch norm folded in both; `choices` has what was measured. It is for
+    images of the graph's size, float32, on a CPU, and computes without gradients. Several threads
+    may call it; they wait for each other.
 
     Args:
-        spec: the network.
-        state: its weights; nothing is skipped but exact zeros.
+        graph: the network.
+        parameters: its weights; nothing is skipped but exact zeros.
         threads: of the sparse convolutions, at least 1; the dense ones have torch's own.
 
-    Raises `MissingDependencyError` where numba is not installed, `WeightsError` where the state
-    does not fit the spec, `ValueError` for no threads.
+    Raises `MissingDependencyError` where numba is not installed, `GraphError` where the parameters
+    are not the graph's, `ValueError` for no threads.
     """
 
-    def __init__(self, spec: NetworkSpec, state: State, *, threads: int) -> None:
+    def __init__(self, graph: Graph, parameters: Mapping[str, Tensor], *, threads: int) -> None:
         if threads < 1:
             raise ValueError(f"threads={threads} must be at least 1")
-        self.network, self._lock = Network.from_state(spec, state), Lock()
-        shapes = layer_shapes(spec)
+        self._lock = Lock()
+        arrays = {name: array.detach().float().cpu() for name, array in parameters.items()}
+        graph, arrays = folded(graph, arrays)
+        shapes, slopes = facts(graph).shapes, _slopes(graph)
         pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
         choices, noise = [], torch.Generator().manual_seed(0)
-        for conv in spec.convs:
-            shape = source_shapes(conv, spec, shapes)[0]
-            parameters = folded(state[conv.index])
-            kernel, bias = parameters.kernel, parameters.bias
-            dense = _dense(conv, kernel, bias)
-            sparse = SparseConv(conv, kernel, bias, shape, threads=threads, pool=pool)
+        computes: dict[str, Compute] = {}
+        changed: dict[str, Node | None] = {}
+        for node in graph.nodes:
+            kernel = arrays.get(node.inputs[1]) if node.operator == "Conv" else None
+            window = None if kernel is None else Window.of(node, tuple(kernel.shape))
+            if kernel is None or window is None:
+                continue
+            bias = arrays.get(node.inputs[2]) if len(node.inputs) > 2 else None
+            if bias is None:
+                bias = torch.zeros(window.filters)
+            shape = shapes[node.inputs[0]][1:]
+            after, slope = slopes.get(node.outputs[0], (None, 1.0))
+            sparse = SparseConv(
+                window, kernel, bias, shape, slope=slope, threads=threads, pool=pool
+            )
+            dense = _dense(window, kernel, bias, after, graph.opset)
             dense_ms, sparse_ms = _milliseconds(
                 [dense, sparse], torch.rand(1, *shape, generator=noise)
             )
             choice = LayerChoice(
-                index=conv.index,
+                node=node.name,
                 zeros=1 - int(kernel.count_nonzero()) / kernel.numel(),
                 dense_ms=dense_ms,
                 sparse_ms=sparse_ms,
             )
             choices.append(choice)
-            self.network.layers[str(conv.index)] = sparse if choice.is_sparse else dense
+            if choice.is_sparse:
+                computes[node.name] = _compute(sparse)
+                if after is not None:
+                    changed[node.name] = replace(node, outputs=after.outputs)
+                    changed[after.name] = None
         self.choices = tuple(choices)
+        nodes = (changed.get(node.name, node) for node in graph.nodes)
+        graph = replace(graph, nodes=tuple(node for node in nodes if node is not None))
+        self.network = Network(graph, arrays, computes=computes)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, C, H, W) -> the maps that `Network.forward` gives."""
+        """(B, C, H, W) -> the graph's outputs."""
         # Layers write over what they gave before: one call at a time, and copies leave it.
         with self._lock:
             return tuple(output.clone() for output in self.network(images))
 
 
-class SparseConv(nn.Module):
-    """A convolution with bias and activation that costs time for its non-zero weights only.
+class SparseConv:
+    """A convolution with bias and rectifier that costs time for its non-zero weights only.
 
     The input is spread into flat planes with zero padding, so that each weight multiplies
     consecutive floats at an offset that is known beforehand. Memory for input and output is kept:
@@ -121,10 +143,11 @@ class SparseConv(nn.Module):
     the next call only.
 
     Args:
-        conv: geometry and activation.
+        conv: its geometry.
         kernel: (F, C/groups, k, k), with batch norm folded in.
         bias: (F,).
         shape: (C, H, W) of the input.
+        slope: what negative sums are multiplied with: 0 as by ReLU, 1 to leave them.
         threads: parts that the work is split into, at least 1.
         pool: runs all parts but one; None for a single thread.
 
@@ -134,15 +157,15 @@ class SparseConv(nn.Module):
 
     def __init__(
         self,
-        conv: Conv,
+        conv: Window,
         kernel: Tensor,
         bias: Tensor,
         shape: Shape,
         *,
+        slope: float = 1.0,
         threads: int = 1,
         pool: ThreadPoolExecutor | None = None,
     ) -> None:
-        super().__init__()
         if threads < 1 or (threads > 1 and pool is None):
             raise ValueError(f"threads={threads} must be at least 1, and more need a pool")
         self.kernels = _kernels()
@@ -169,10 +192,9 @@ class SparseConv(nn.Module):
         self.out = torch.empty(0, conv.filters, plan.height, plan.width)
         self.sums = np.empty(units * self.filters * self.kernels.TILE * self.threads, np.float32)
         self.parts = self._split()
-        self.slope = np.float32(SLOPES.get(conv.activation, 1.0))
-        self.after = None if conv.activation in SLOPES else ACTIVATION_FUNCTIONS[conv.activation]
+        self.slope = np.float32(slope)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, F, H', W'), float32."""
         if tuple(x.shape[1:]) != self.shape:
             raise ValueError(f"made for inputs of {self.shape}, got {tuple(x.shape[1:])}")
@@ -182,7 +204,7 @@ class SparseConv(nn.Module):
             self.out = torch.empty(len(x), *self.out.shape[1:])
         for image, result in zip(x.contiguous().numpy(), self.out.numpy(), strict=True):
             self._run(image, result.reshape(self.conv.filters, -1))
-        return self.out if self.after is None else self.after(self.out)
+        return self.out
 
     def _run(self, image: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         plan, flat = self.geometry, image.reshape(-1)
@@ -219,18 +241,34 @@ class SparseConv(nn.Module):
         return [(0, tiles, a, b) for a, b in pairwise(ends)]
 
 
-def _dense(conv: Conv, kernel: Tensor, bias: Tensor) -> ConvLayer:
-    with torch.device("meta"):  # Which leaves torch's random state alone.
-        layer = ConvLayer(replace(conv, batch_normalize=False), kernel.shape[1] * conv.groups)
-    layer.to_empty(device="cpu").eval()
-    assert layer.conv.bias is not None
-    with torch.no_grad():
-        layer.conv.weight.copy_(kernel)
-        layer.conv.bias.copy_(bias)
-    return layer
+def _slopes(graph: Graph) -> dict[str, tuple[Node, float]]:
+    """Values that a rectifier alone reads: it, and what it multiplies negative numbers with."""
+    alone = read_once(graph)
+    found = {}
+    for node in graph.nodes:
+        if node.operator in ("Relu", "LeakyRelu") and node.inputs[0] in alone:
+            slope = 0.0 if node.operator == "Relu" else number(node, "alpha", 0.01)
+            found[node.inputs[0]] = node, slope
+    return found
 
 
-def _milliseconds(layers: list[nn.Module], x: Tensor) -> list[float]:
+def _dense(conv: Window, kernel: Tensor, bias: Tensor, after: Node | None, opset: int) -> Layer:
+    strides = conv.stride_y, conv.stride_x
+    convolved = partial(
+        F.conv2d, weight=kernel, bias=bias, stride=strides, padding=conv.padding,
+        dilation=conv.dilation, groups=conv.groups,
+    )  # fmt: skip
+    if after is None:
+        return convolved
+    rectified = operator_of(after).compute
+    return lambda x: rectified(after, [convolved(x)], opset)[0]
+
+
+def _compute(layer: SparseConv) -> Compute:
+    return lambda node, inputs, opset: (layer(given(node, inputs, 0)),)
+
+
+def _milliseconds(layers: list[Layer], x: Tensor) -> list[float]:
     """The best time of each layer; they alternate, after a run that is not timed."""
     best = [math.inf] * len(layers)
     with torch.inference_mode():
@@ -264,8 +302,8 @@ def load(model: Model, setup: Setup) -> Runner:
 
 
 def sparse_network(model: Model, threads: int) -> SparseNetwork:
-    """A Darknet network that skips zeros; raises what `SparseNetwork` raises."""
-    return SparseNetwork(*pair(model), threads=threads)
+    """A network that skips zeros; raises what `SparseNetwork` raises."""
+    return SparseNetwork(model.graph, model.parameters, threads=threads)
 
 
 def runner(network: SparseNetwork, model: Model) -> Runner:

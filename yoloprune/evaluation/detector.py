@@ -17,8 +17,8 @@ from yoloprune.detection.nms import PairwiseIou, darknet_overlap, select_detecti
 from yoloprune.detection.placement import Placement
 from yoloprune.engines.engine import Runner
 from yoloprune.engines.torch import runner
+from yoloprune.execution.module import Network
 from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
-from yoloprune.model.network import Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,10 +74,12 @@ def darknet_detector(spec: NetworkSpec, run: Runner) -> Detector:
     )
 
 
-def network_detector(network: Network) -> Detector:
-    """A network as it is now, in evaluation mode, where it lies; raises `CfgError` as above."""
-    names = [f"head_{head.index}" for head in network.spec.heads]
-    return darknet_detector(network.spec, runner(network, names))
+def network_detector(spec: NetworkSpec, network: Network) -> Detector:
+    """A Darknet network as it is now, in evaluation mode, where it lies.
+
+    Raises `CfgError` as above.
+    """
+    return darknet_detector(spec, runner(network))
 
 
 def detect_objects(

@@ -15,17 +15,16 @@ from yoloprune.engines.agreement import TOLERANCE
 from yoloprune.engines.onnx_bytes import float32_arrays
 from yoloprune.engines.onnxruntime import ONNXRUNTIME, runner, session
 from yoloprune.errors import VerificationError, YoloPruneError
+from yoloprune.execution.module import Network
 from yoloprune.exporters.format import ExportCheck, ExportFormat
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines, metadata, onnx_graph
 from yoloprune.exporters.onnx_model import onnx_model
 from yoloprune.files import write_atomically
 from yoloprune.frontends.darknet.document import pair
-from yoloprune.frontends.darknet.heads import raw_map
-from yoloprune.frontends.darknet.lower import parameters
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.state import State
 from yoloprune.graph.model import Model
-from yoloprune.model.network import Network
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -81,7 +80,7 @@ def require_onnx() -> None:
 
 def _check(spec: NetworkSpec, state: State, path: Path, name: Path, seed: int) -> ExportCheck:
     """Compare the file at `path`, which messages call `name`, with torch on noise."""
-    network = Network.from_state(spec, state).float()
+    network = Network(lower(spec), parameters(state), dtype=torch.float32)
     generator = torch.Generator().manual_seed(seed)
     errors: list[float] = []
     with _onnx_runtime(name):
@@ -91,7 +90,7 @@ def _check(spec: NetworkSpec, state: State, path: Path, name: Path, seed: int) -
         for count in (2, 1) if form.batch is None else (form.batch,):
             images = torch.rand(count, *spec.input_shape, generator=generator)
             found = run(images)
-            expected = _expected(network, images, form)
+            expected = _expected(spec, network, images, form)
             shapes = {key: tuple(tensor.shape) for key, tensor in found.items()}
             wanted = {key: tuple(tensor.shape) for key, tensor in expected.items()}
             if shapes != wanted:
@@ -112,15 +111,16 @@ def _check(spec: NetworkSpec, state: State, path: Path, name: Path, seed: int) -
     return ExportCheck(engine=ONNXRUNTIME.title, outputs=shapes, relative_error=worst)
 
 
-def _expected(network: Network, images: Tensor, form: OnnxForm) -> dict[str, Tensor]:
+def _expected(
+    spec: NetworkSpec, network: Network, images: Tensor, form: OnnxForm
+) -> dict[str, Tensor]:
     with torch.inference_mode():
         maps = network(images)
         if form.decoded:
-            predictions = decode(network.spec, maps)
+            predictions = decode(spec, maps)
             scores = predictions.objectness[..., None] * predictions.classes
             return {"boxes": predictions.boxes, "scores": scores}
-    names = [raw_map(head) for head in network.spec.heads] or ["output"]
-    return dict(zip(names, maps, strict=True))
+    return dict(zip(network.graph.outputs, maps, strict=True))
 
 
 def _relative_error(theirs: Tensor, expected: Tensor) -> float:

@@ -17,7 +17,7 @@ from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.run_folder import check_log
 
-VERSION = 3
+VERSION = 4
 
 BEFORE = {"protocol": "case-study"}
 """What runs did before there was a setting for it."""
@@ -119,7 +119,7 @@ class _Optimizer:
 class _Stored:
     """The content of the file."""
 
-    version: Literal[3]
+    version: Literal[4]
     spec_digest: str
     config: dict[str, Any]
     inputs: dict[str, str]

@@ -50,8 +50,10 @@ class World:
         """Make running statistics the mean over all processes."""
         if self.size == 1:
             return
-        for buffer in network.buffers():
-            if buffer.is_floating_point():
+        # What is not saved is the same everywhere, and would be rounded.
+        saved = network.state_dict()
+        for name, buffer in network.named_buffers():
+            if name in saved and buffer.is_floating_point():
                 dist.all_reduce(buffer)
                 buffer /= self.size
 

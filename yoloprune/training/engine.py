@@ -4,7 +4,6 @@ Everything random follows from (seed, epoch, place), so a run that was killed en
 weights as one that was not.
 """
 
-import copy
 import hashlib
 import signal
 import time
@@ -21,13 +20,13 @@ from yoloprune.data.names import write_names
 from yoloprune.errors import CfgError, DatasetError, RunError, UsageError
 from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
+from yoloprune.execution.module import Network
 from yoloprune.frontends.darknet.document import state as layers
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.shapes import layer_shapes
 from yoloprune.frontends.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.frontends.darknet.state import State
 from yoloprune.interrupts import stop_flag
-from yoloprune.model.network import Network
 from yoloprune.pruning.weights.masks import WeightMasks, apply_masks
 from yoloprune.reporter import SILENT, Reporter, WarnsOnce
 from yoloprune.training.checkpoint import Position
@@ -205,8 +204,8 @@ def _epoch_line(line: dict[str, Any], config: TrainingConfig) -> str:
 
 def _digest(network: Network) -> str:
     """SHA-256 over a network's layers and weights."""
-    digest = hashlib.sha256(network.spec.digest().encode())
-    for tensor in network.state_dict().values():
+    digest = hashlib.sha256(network.graph.digest().encode())
+    for tensor in network.state().values():
         digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
 
@@ -280,7 +279,11 @@ def _finish_epoch(loop: Loop, validation: Dataset | None, run: Path) -> None:
     }
     if validation is not None and (epoch % config.evaluate_every == 0 or epoch == config.epochs):
         line["map50"] = world.on_first(
-            lambda: evaluate(network_detector(loop.average), validation, config.protocol).map50
+            lambda: (
+                evaluate(
+                    network_detector(loop.spec, loop.average), validation, config.protocol
+                ).map50
+            )
         )
     accuracy = -1.0 if line["map50"] is None else line["map50"]
     better = validation is None or accuracy > loop.best
@@ -291,7 +294,7 @@ def _finish_epoch(loop: Loop, validation: Dataset | None, run: Path) -> None:
 
 
 def _write_epoch(loop: Loop, run: Path, better: bool) -> None:
-    state = copy.deepcopy(loop.average).cpu().state()
+    state = layers({name: array.cpu() for name, array in loop.average.state().items()})
     seen = loop.steps * loop.config.batch_size
     if better:
         write_network(run, "best", loop.spec, state, seen)

@@ -27,6 +27,7 @@ from yoloprune.data.dataset import Dataset, RawDataset
 from yoloprune.data.faults import used_classes
 from yoloprune.data.text_files import default_names, shown_names
 from yoloprune.errors import CfgError, ClassesError, DatasetError
+from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.options import Options
 from yoloprune.frontends.darknet.spec import (
@@ -40,7 +41,6 @@ from yoloprune.frontends.darknet.spec import (
     with_option,
 )
 from yoloprune.frontends.darknet.state import ConvParameters, State
-from yoloprune.model.initialization import training_state
 from yoloprune.pruning.weights.masks import WeightMasks
 
 _OF_CLASSES = ("counters_per_class", "map")

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from yoloprune.errors import CheckpointError
-from yoloprune.frontends.darknet.document import layer_of
+from yoloprune.execution.module import Network
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.state import State
-from yoloprune.model.network import Network
+from yoloprune.frontends.darknet.weights import check_state
 from yoloprune.pruning.weights.masks import WeightMasks
 from yoloprune.reporter import Reporter
 from yoloprune.training.checkpoint import (
@@ -55,7 +56,8 @@ class Loop:
         torch.manual_seed(config.seed)
         self.spec, self.config, self.world, self.inputs = spec, config, world, inputs
         self.steps_per_epoch = steps_per_epoch
-        self.network = Network.from_state(spec, state).to(world.device)
+        check_state(spec, state)
+        self.network = Network(lower(spec, trained=True), parameters(state), device=world.device)
         # mypy knows no overload of Module.to for a memory format alone.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.train()
@@ -83,14 +85,14 @@ class Loop:
         checkpoint = load_checkpoint(path, self.spec, self.config, self.inputs)
         try:
             checkpoint.check(
-                self.network.state_dict(),
+                self.network.state(),
                 [p for group in self.optimizer.param_groups for p in group["params"]],
                 self.config,
                 self.steps_per_epoch,
                 scaled=self.scaler.is_enabled(),
             )
-            self.network.load_state_dict(checkpoint.model)
-            self.average.load_state_dict(checkpoint.average)
+            self.network.load(checkpoint.model)
+            self.average.load(checkpoint.average)
             # The groups, and all their settings, are this run's own.
             groups = self.optimizer.state_dict()["param_groups"]
             self.optimizer.load_state_dict({"state": checkpoint.optimizer, "param_groups": groups})
@@ -108,8 +110,8 @@ class Loop:
         checkpoint = Checkpoint(
             position=self.position,
             steps=self.steps,
-            model=self.network.state_dict(),
-            average=self.average.state_dict(),
+            model=self.network.state(),
+            average=self.average.state(),
             optimizer=self.optimizer.state_dict()["state"],
             scaler=self.scaler.state_dict(),
             log=self.log,
@@ -175,12 +177,9 @@ class Loop:
                     b[a == 0] = 0
 
 
-def _masked_kernels(network: Network, masks: WeightMasks) -> list[tuple[nn.Parameter, Tensor]]:
+def _masked_kernels(network: Network, masks: WeightMasks) -> list[tuple[Tensor, Tensor]]:
     """Kernels with the places that must stay 0."""
-    kernels = (
-        (network.get_parameter(f"layers.{layer_of(name)}.conv.weight"), mask)
-        for name, mask in masks.kept.items()
-    )
+    kernels = ((network.array(name), mask) for name, mask in masks.kept.items())
     return [(kernel, ~mask.to(kernel.device)) for kernel, mask in kernels]
 
 

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from yoloprune.frontends.darknet.document import layer_of
-from yoloprune.frontends.darknet.lower import lower
-from yoloprune.model.layers import ConvLayer
-from yoloprune.model.network import Network
+from yoloprune.execution.module import Network
 from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.layers import layers_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,18 +33,19 @@ def coupled_scales(network: Network) -> list[CoupledScales]:
 
     A producer that emits a channel several times (after a depthwise multiplier) counts each.
     """
-    groups = []
-    for group in analyze(lower(network.spec)).prunable:
+    dependencies, groups = analyze(network.graph), []
+    known = layers_of(dependencies)
+    for group in dependencies.prunable:
         parameters: list[Tensor] = []
         filters: list[Tensor] = []
         for member in group.producers:
-            layer = network.layers[str(layer_of(member.node))]
-            if not isinstance(layer, ConvLayer) or layer.norm is None:
+            layer = known.get(member.node)
+            if layer is None or layer.norm is None:
                 break
             order = torch.argsort(torch.tensor(member.channels), stable=True)
             positions = torch.tensor(member.positions)[order].reshape(group.size, -1)
             for column in positions.unbind(dim=1):
-                parameters.append(layer.norm.weight)
+                parameters.append(network.array(layer.norm.scale))
                 filters.append(column)
         else:
             groups.append(CoupledScales(parameters=parameters, filters=filters))

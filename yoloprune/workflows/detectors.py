@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from yoloprune.devices import AUTO
 from yoloprune.engines.table import DEFAULT_ENGINE, run_in
 from yoloprune.evaluation.detector import Detector, darknet_detector
@@ -11,7 +13,7 @@ from yoloprune.workflows.models import opened
 
 
 def detector(
-    model: Model | str | Path, *, engine: str = DEFAULT_ENGINE, device: str = AUTO
+    model: Model | str | Path, *, engine: str = DEFAULT_ENGINE, device: str | torch.device = AUTO
 ) -> Detector:
     """What finds boxes with a model, or with the network at this path, in an engine.
 

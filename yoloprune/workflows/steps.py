@@ -15,14 +15,12 @@ from yoloprune.data.fingerprint import fingerprint
 from yoloprune.data.names import write_names
 from yoloprune.documents import read_document
 from yoloprune.errors import DatasetError, RunError, UsageError
-from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_folder, write_text
 from yoloprune.frontends.darknet.cost import cost
-from yoloprune.frontends.darknet.document import darknet, pair
+from yoloprune.frontends.darknet.document import darknet, model, pair
 from yoloprune.frontends.darknet.spec import with_input_size
 from yoloprune.graph.model import Model
-from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.groups import analyze
@@ -41,6 +39,7 @@ from yoloprune.training.distributed import World
 from yoloprune.training.engine import train, trainable_spec
 from yoloprune.training.run_folder import CHECKPOINT, write_network
 from yoloprune.workflows.cut import write_cut
+from yoloprune.workflows.detectors import detector
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.recover import recover
@@ -258,10 +257,12 @@ class Steps:
 
         def work(folder: Path) -> None:
             spec, state = pair(network)
-            sized = Network.from_state(with_input_size(spec, *self.config.input_size), state)
-            detector = network_detector(sized.to(self.here.device))
+            sized = model(with_input_size(spec, *self.config.input_size), state, title="")
             map50 = evaluate(
-                detector, self.validation, self.config.protocol, reporter=self.reporter
+                detector(sized, device=self.here.device),
+                self.validation,
+                self.config.protocol,
+                reporter=self.reporter,
             ).map50
             write_text(folder / ACCURACY, json.dumps({"map50": map50}) + "\n")
 

@@ -11,14 +11,12 @@ from yoloprune.data.read import read_dataset
 from yoloprune.data.split import hold_out
 from yoloprune.devices import AUTO, torch_device
 from yoloprune.errors import DatasetError, UsageError
-from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_json
-from yoloprune.frontends.darknet.document import darknet, pair
+from yoloprune.frontends.darknet.document import darknet
 from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
 from yoloprune.graph.model import Model
 from yoloprune.locks import locked
-from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.compensation import compensate
@@ -34,6 +32,7 @@ from yoloprune.report.sweep_plot import SweepPoint, write_sweep_picture
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.defaults import PRUNING, SWEEP
+from yoloprune.workflows.detectors import detector
 from yoloprune.workflows.models import opened
 from yoloprune.workflows.scores import scores_on_images
 from yoloprune.workflows.training_data import tell_remarks
@@ -125,8 +124,7 @@ def sweep(
     tell_remarks(data, dataset, reporter)
 
     def accuracy(candidate: Model) -> float:
-        slim = Network.from_state(*pair(candidate)).to(place)
-        return evaluate(network_detector(slim), dataset, "coco").map50
+        return evaluate(detector(candidate, device=place), dataset, "coco").map50
 
     calibration = None
     if not set(criteria).isdisjoint(MEASURED_CRITERIA):

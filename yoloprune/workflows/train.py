@@ -8,14 +8,15 @@ from typing import Any
 from yoloprune.data.dataset import Dataset
 from yoloprune.devices import AUTO
 from yoloprune.errors import RunError, UsageError
+from yoloprune.execution.module import Network
 from yoloprune.frontends.darknet.document import darknet, model, pair
+from yoloprune.frontends.darknet.initialization import training_state, transferred_state
+from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.shapes import layer_shapes
 from yoloprune.frontends.darknet.spec import NetworkSpec, class_count, with_input_size
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.graph.model import Model
-from yoloprune.model.initialization import training_state, transferred_state
-from yoloprune.model.network import Network
 from yoloprune.pruning.weights.masks import WeightMasks
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
@@ -291,7 +292,7 @@ def _teacher(dense: Model, student: NetworkSpec, size: tuple[int, int]) -> Netwo
         raise UsageError(
             f"{name}: the teacher's heads differ from the student's (anchors, classes or grids)"
         )
-    return Network.from_state(spec, pair(dense)[1])
+    return Network(lower(spec), dense.parameters)
 
 
 def _heads(spec: NetworkSpec) -> list[object]:

@@ -10,13 +10,13 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.networks import network_of
 from tests.random_networks import random_state
 from yoloprune.errors import CfgError
 from yoloprune.frontends.darknet.cfg import Option, Section, parse_sections
 from yoloprune.frontends.darknet.options import Options
 from yoloprune.frontends.darknet.parser import format_cfg, parse_cfg
 from yoloprune.frontends.darknet.weights import write_weights
-from yoloprune.model.network import Network
 
 C = ctypes.CDLL(None)
 C.atof.restype = ctypes.c_double
@@ -175,7 +175,7 @@ def test_opencv_reads_the_same_numbers(tmp_path: Path) -> None:
     image = np.random.default_rng(0).random((1, 3, 32, 32), np.float32)
     theirs = cv2.dnn.readNetFromDarknet(str(tmp_path / "a.cfg"), str(tmp_path / "a.weights"))
     theirs.setInput(image)
-    (ours,) = Network.from_state(spec, state)(torch.from_numpy(image))
+    (ours,) = network_of(spec, state)(torch.from_numpy(image))
     np.testing.assert_allclose(theirs.forward("conv_1"), ours.detach(), rtol=2e-4, atol=2e-4)
 
 

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.architectures import ARCHITECTURES
+from tests.networks import network_of
 from tests.random_networks import network_specs, random_state
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import NETWORKS
-from yoloprune.model.network import Network
 
 
 def test_two_layers_by_hand():
@@ -34,10 +34,9 @@ def test_two_layers_by_hand():
 @pytest.mark.parametrize("name", NETWORKS | ARCHITECTURES)
 def test_operations_and_parameters_are_those_of_the_torch_model(name):
     spec = (NETWORKS | ARCHITECTURES)[name](width=0.25, size=(64, 96))
-    with torch.device("meta"):
-        network = Network(spec).eval()
-        with FlopCounterMode(display=False) as counter:
-            network(torch.empty(1, *spec.input_shape))
+    network = network_of(spec, random_state(spec)).to("meta")
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, *spec.input_shape, dtype=torch.float64, device="meta"))
     assert cost(spec).flops == counter.get_total_flops()
     assert cost(spec).params == sum(p.numel() for p in network.parameters())
 
@@ -45,10 +44,9 @@ def test_operations_and_parameters_are_those_of_the_torch_model(name):
 @settings(max_examples=25, deadline=None)
 @given(network_specs())
 def test_random_networks_too(spec):
-    with torch.device("meta"):
-        network = Network(spec).eval()
-        with FlopCounterMode(display=False) as counter:
-            network(torch.empty(1, *spec.input_shape))
+    network = network_of(spec, random_state(spec)).to("meta")
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, *spec.input_shape, dtype=torch.float64, device="meta"))
     found = cost(spec)
     assert found.flops == counter.get_total_flops()
     assert found.params == sum(p.numel() for p in network.parameters())

@@ -14,11 +14,11 @@ import torch
 from yoloprune import files
 from yoloprune.errors import CfgError, WeightsError
 from yoloprune.frontends.darknet.cfg import read_cfg_text
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import parse_cfg, write_cfg
 from yoloprune.frontends.darknet.weights import read_weights, write_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
-from yoloprune.model.initialization import random_state
 from yoloprune.pruning.weights.storage import write_packed
 
 TINY = yolov3_tiny(classes=1, width=0.0625, size=(32, 32))

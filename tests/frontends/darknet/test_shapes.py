@@ -5,12 +5,13 @@ import torch
 from hypothesis import given, settings
 
 from tests.architectures import ARCHITECTURES
+from tests.networks import layer_outputs, layer_values, network_of
 from tests.random_networks import network_specs, random_state
+from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.shapes import layer_shapes, source_shapes
-from yoloprune.frontends.darknet.spec import Layer
 from yoloprune.frontends.darknet.zoo import NETWORKS
-from yoloprune.model.network import Network
+from yoloprune.graph.shapes import facts
 
 NET = "[net]\nchannels=3\nheight=14\nwidth=11\n"
 
@@ -23,17 +24,13 @@ def shapes_of(*sections: str) -> list[tuple[int, int, int]]:
 @given(network_specs())
 def test_random_networks_give_the_shapes_that_were_derived(spec):
     """Every generated network runs, and its values stay fit for comparisons at tight tolerances."""
-    found: list[tuple[int, ...]] = []
-
-    def note(layer: Layer, output: torch.Tensor) -> torch.Tensor:
-        assert output.isfinite().all(), layer.title
-        found.append(tuple(output.shape[1:]))
-        return output
-
     images = torch.rand(1, *spec.input_shape, dtype=torch.float64)
+    state = random_state(spec)
+    found = layer_outputs(spec, state, images)
+    assert all(output.isfinite().all() for output in found)
+    assert tuple(tuple(output.shape[1:]) for output in found) == layer_shapes(spec)
     with torch.no_grad():
-        outputs = Network.from_state(spec, random_state(spec))(images, note)
-    assert tuple(found) == layer_shapes(spec)
+        outputs = network_of(spec, state)(images)
     assert len(outputs) == max(1, len(spec.heads))
     for output in outputs:
         assert output.dtype == torch.float64
@@ -43,15 +40,9 @@ def test_random_networks_give_the_shapes_that_were_derived(spec):
 @pytest.mark.parametrize("name", NETWORKS | ARCHITECTURES)
 def test_architectures_give_the_shapes_that_were_derived(name):
     spec = (NETWORKS | ARCHITECTURES)[name](width=0.25, size=(160, 96))
-    found: list[tuple[int, ...]] = []
-
-    def note(_: Layer, output: torch.Tensor) -> torch.Tensor:
-        found.append(tuple(output.shape[1:]))
-        return output
-
-    with torch.device("meta"):
-        Network(spec).eval()(torch.empty(1, *spec.input_shape), note)
-    assert tuple(found) == layer_shapes(spec)
+    graph = lower(spec)
+    shapes = facts(graph).shapes
+    assert tuple(shapes[name][1:] for name in layer_values(spec, graph)) == layer_shapes(spec)
 
 
 def test_random_states_repeat():

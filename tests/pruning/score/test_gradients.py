@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
+from tests.networks import network_of
+from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.shapes import layer_shapes, source_shapes
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
-from yoloprune.model.initialization import training_state
-from yoloprune.model.network import Network
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.score.gradients import input_gradients
 from yoloprune.training.assign import Objects, assign
@@ -40,7 +40,7 @@ def test_a_factor_on_what_is_read_is_one_on_the_kernels_column() -> None:
         for conv in SPEC.convs
     }
     heads = trainable_heads(SPEC)
-    network = Network.from_state(SPEC, STATE)
+    network = network_of(SPEC, STATE)
     grids = [shapes[head.index][1:] for head in heads]
     for number, own in enumerate(objects):
         network.zero_grad()
@@ -48,7 +48,7 @@ def test_a_factor_on_what_is_read_is_one_on_the_kernels_column() -> None:
         maps = network(images[number : number + 1])
         detection_loss(heads, maps, own, positives, (64, 64), 1.0).total.backward()
         for conv in SPEC.convs:
-            kernel = network.conv(conv.index).conv.weight
+            kernel = network.array(f"layer_{conv.index}.kernel")
             assert kernel.grad is not None
             expected = (kernel.detach() * kernel.grad).double().sum(dim=(0, 2, 3)).numpy()
             own_gradients = found[f"layer_{conv.index}.conv"][number]

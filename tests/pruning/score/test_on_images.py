@@ -13,12 +13,12 @@ from tests.pruning.networks import every_contraction, random_images, random_para
 from tests.random_networks import network_specs, random_state
 from yoloprune.execution.stream import arrays_like, computed
 from yoloprune.frontends.darknet.curvature import curvatures
+from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.graph import Graph, Node, ValueType
-from yoloprune.model.initialization import training_state
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.groups import DependencyGraph, analyze
 from yoloprune.pruning.layers import layers_of

@@ -61,16 +61,16 @@ def test_l2_ranks_as_torch_pruning_does() -> None:
     import torch_pruning as tp
     from torch import nn
 
-    from yoloprune.model.network import Network
-
-    network = Network.from_state(SPEC, STATE)
-    network.requires_grad_(True)
-    graph = tp.DependencyGraph().build_dependency(network, torch.zeros(1, 3, 64, 64))
+    group = next(g for g in GRAPH.prunable if not g.coupled and len(g.consumers) == 1)
+    kernel = ARRAYS[LAYERS[group.producers[0].node].kernel]
+    conv = nn.Conv2d(*kernel.shape[1::-1], tuple(kernel.shape[2:]), bias=False)
+    conv.weight = nn.Parameter(kernel.float())
+    network = nn.Sequential(conv, nn.Conv2d(len(kernel), 1, 1))
+    images = torch.zeros(1, kernel.shape[1], 8, 8)
+    graph = tp.DependencyGraph().build_dependency(network, images)
     magnitude = tp.importance.GroupMagnitudeImportance(
         p=2, group_reduction="mean", normalizer=None, target_types=[nn.Conv2d]
     )
-    group = next(g for g in GRAPH.prunable if not g.coupled and len(g.consumers) == 1)
-    conv = network.layers[group.producers[0].node[len("layer_") : -len(".conv")]].conv
     # Torch-Pruning adds the consumers' columns; restrict its group to the producer.
     traced = graph.get_pruning_group(conv, tp.prune_conv_out_channels, list(range(group.size)))
     producer = tp.dependency.Group()

@@ -11,11 +11,11 @@ from tests.training.painted import paint
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import CheckpointError, PlanError
 from yoloprune.frontends.darknet.document import layer_of
+from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
-from yoloprune.model.initialization import training_state
 from yoloprune.pruning.weights.masks import MaskSettings, WeightMasks, magnitude_masks
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
@@ -66,8 +66,8 @@ def test_zeros_stay_zero_in_the_network_its_average_and_the_optimizer(
     moved = 0
     for parameter, mask in held.kept.items():
         index = layer_of(parameter)
-        name = f"layers.{index}.conv.weight"
-        for kernel in (trained[index].kernel, document["model"][name], document["average"][name]):
+        kept = (document[part][parameter] for part in ("model", "average"))
+        for kernel in (trained[index].kernel, *kept):
             assert (kernel[~mask] == 0).all()
         moved += int((trained[index].kernel[mask] != STATE[index].kernel[mask]).sum())
     assert moved > 0.9 * sum(int(mask.sum()) for mask in held.kept.values())

@@ -22,10 +22,10 @@ from tests.workflows.case_study.tiny import study as study_of
 from yoloprune.engines import benchmark
 from yoloprune.errors import ClassesError, DatasetError, RunError, UsageError, YoloPruneError
 from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
-from yoloprune.model.initialization import random_state
 from yoloprune.report.study import Study
 from yoloprune.workflows.case_study import measurements
 from yoloprune.workflows.case_study.settings import PRESETS

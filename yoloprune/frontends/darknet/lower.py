@@ -51,8 +51,9 @@ def lower(
     decoded: bool = False,
     batch: int | str = BATCH,
     dtype: str = "float32",
+    trained: bool = False,
 ) -> Graph:
-    """The graph of a network in evaluation mode.
+    """The graph of a network in evaluation mode; with `trained`, dropouts are there too.
 
     Its outputs are the raw maps of the heads, `head_<layer index>`, (B, A (entries + classes), h,
     w) each, or the last layer's `output` where there is no head. With `decoded` they are `boxes`
@@ -64,6 +65,12 @@ def lower(
     values = {INPUT: graph.input(IMAGES, (batch, *spec.input_shape))}
     for layer in spec.layers:
         sources = [values[source] for source in layer.sources]
+        if trained and isinstance(layer, Dropout):
+            ratio = graph.constant(f"{_layer_name(layer.index)}.ratio", layer.probability)
+            values[layer.index] = graph.node(
+                f"{_layer_name(layer.index)}.dropout", "Dropout", sources[0], ratio
+            )
+            continue
         values[layer.index] = _layer(graph, layer, sources, source_shapes(layer, spec, shapes))
     maps = {
         graph.node(raw_map(head), "Identity", values[head.index]): shapes[head.index]

@@ -120,6 +120,11 @@ def _gelu(node: Node, x: Tensor) -> Tensor:
     return F.gelu(x, approximate=text(node, "approximate", "none"))
 
 
+def _swish(node: Node, x: Tensor) -> Tensor:
+    alpha = number(node, "alpha", 1.0)
+    return F.silu(x) if alpha == 1 else x * torch.sigmoid(alpha * x)
+
+
 def _is_infinite(node: Node, x: Tensor) -> Tensor:
     found = torch.zeros_like(x, dtype=torch.bool)
     if integer(node, "detect_positive", 1):
@@ -239,7 +244,7 @@ _TOLD: Mapping[str, Callable[[Node, Tensor], Tensor]] = {
     "LeakyRelu": lambda node, x: F.leaky_relu(x, number(node, "alpha", 0.01)),
     "Selu": _selu,
     "Shrink": _shrink,
-    "Swish": lambda node, x: x * torch.sigmoid(x * number(node, "alpha", 1.0)),
+    "Swish": _swish,
     "ThresholdedRelu": _thresholded,
 }
 

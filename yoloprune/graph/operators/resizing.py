@@ -184,7 +184,8 @@ def _cubic(distance: Reals, a: float) -> Reals:
 def _resize(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     x = given(node, inputs, 0)
     known = [
-        tensor.cpu().numpy() if i and tensor is not None else None
+        # numpy has no bfloat16, in which a network may hold its scales.
+        tensor.cpu().double().numpy() if i and tensor is not None else None
         for i, tensor in enumerate(inputs)
     ]
     if integer(node, "antialias", 0):

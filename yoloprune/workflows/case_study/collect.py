@@ -11,15 +11,15 @@ from yoloprune.data.dataset import LabelledImage
 from yoloprune.data.images import read_image
 from yoloprune.documents import read_document
 from yoloprune.errors import DatasetError, RunError
-from yoloprune.evaluation.detector import Detector, detect_objects, network_detector
+from yoloprune.evaluation.detector import Detector, detect_objects
 from yoloprune.evaluation.evaluator import ground_truth
 from yoloprune.evaluation.protocols import NMS_THRESHOLD
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
 from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
-from yoloprune.model.network import Network
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import read_plan
@@ -47,6 +47,7 @@ from yoloprune.workflows.case_study.measurements import (
 from yoloprune.workflows.case_study.pipeline import rows
 from yoloprune.workflows.case_study.settings import StudySettings
 from yoloprune.workflows.case_study.subject import SUBJECT, Subject, read_subject
+from yoloprune.workflows.detectors import detector
 from yoloprune.workflows.stages import finished_stages, read_manifest
 
 EXAMPLES = 6
@@ -213,7 +214,7 @@ def _examples(run: Path) -> list[Example]:
     images = [image for image in test.images if len(image.labels)]
     chosen = np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).round().astype(int)
     detectors = [
-        network_detector(Network.from_state(*read_network(run / stage, "best")))
+        detector(model(*read_network(run / stage, "best"), title=stage), device="cpu")
         for stage in ("dense", "finetuned")
     ]
     return [_example(images[number], *detectors) for number in chosen]

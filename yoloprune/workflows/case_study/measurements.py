@@ -14,7 +14,6 @@ from yoloprune.engines.benchmark import Latency, benchmark
 from yoloprune.engines.table import run_in
 from yoloprune.errors import RunError, VerificationError
 from yoloprune.evaluation.average_precision import PrecisionRecall
-from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import Evaluation, evaluate
 from yoloprune.evaluation.protocols import PROTOCOLS
 from yoloprune.exporters.onnx import export_onnx
@@ -24,13 +23,13 @@ from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.state import State
-from yoloprune.model.network import Network
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.prove import Exactness
 from yoloprune.pruning.torch_pruning_check import cross_check
 from yoloprune.report.study import Accuracy, Check
 from yoloprune.training.run_folder import read_network, write_network
 from yoloprune.workflows.case_study.data import read_study_data
+from yoloprune.workflows.detectors import detector
 
 RUNS, WARMUP = 30, 3
 """Timed runs of each network, and those before them."""
@@ -90,9 +89,9 @@ def make_evaluations(
         path = folder / evaluation_file(row)
         if path.exists():
             continue
-        network = Network.from_state(*read_network(run / stage, name)).to(device)
-        detector = network_detector(network)
-        found = {protocol: _figures(evaluate(detector, test, protocol)) for protocol in PROTOCOLS}
+        network = model(*read_network(run / stage, name), title=row)
+        judged = detector(network, device=device)
+        found = {protocol: _figures(evaluate(judged, test, protocol)) for protocol in PROTOCOLS}
         write_json(path, found)
 
 

@@ -8,15 +8,16 @@ import torch
 
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.names import write_names
+from yoloprune.execution.module import Network
 from yoloprune.files import write_folder
 from yoloprune.frontends.darknet.document import darknet, model
+from yoloprune.frontends.darknet.initialization import training_state
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.state import State
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.frontends.darknet.zoo import yolov3
-from yoloprune.model.initialization import training_state
-from yoloprune.model.network import Network
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.cut import cut
@@ -162,7 +163,8 @@ class Workshop:
             write_cut(temporary, replace(found, settings=settings))
 
     def _finetune(self, folder: Path, spec: NetworkSpec, state: State) -> None:
-        teacher = Network.from_state(*self._network("dense"))
+        spec_of_teacher, arrays = self._network("dense")
+        teacher = Network(lower(spec_of_teacher), parameters(arrays))
         data = read_study_data(self.run)
         self._fit(folder, data, spec, state, self.settings.finetuning(), teacher)
 

@@ -10,17 +10,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from tests.architectures import ARCHITECTURES
+from tests.networks import network_of
 from tests.random_networks import network_specs, random_state
 from yoloprune.errors import WeightsError
+from yoloprune.execution.module import Network
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import parse_cfg, write_cfg
-from yoloprune.frontends.darknet.spec import Conv, Layer, NetworkSpec
+from yoloprune.frontends.darknet.spec import Conv, NetworkSpec
 from yoloprune.frontends.darknet.state import ConvParameters, State
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import NETWORKS
-from yoloprune.model.network import Network
 
 BUILDERS = NETWORKS | ARCHITECTURES
 
@@ -50,11 +52,11 @@ def opencv_maps(folder: Path, spec: NetworkSpec, state: State, images: Tensor) -
 @settings(max_examples=20)
 @given(network_specs(), st.integers(0, 2**31))
 def test_the_copy_for_inference_computes_the_same(spec: NetworkSpec, seed: int) -> None:
-    network = Network.from_state(spec, random_state(spec, seed, torch.float64)).train()
+    network = network_of(spec, random_state(spec, seed, torch.float64)).train()
     before = copy.deepcopy(network.state_dict())
     fast = network.for_inference()
     assert not fast.training
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
+    assert not any(node.operator == "BatchNormalization" for node in fast.graph.nodes)
     assert not any(parameter.requires_grad for parameter in fast.parameters())
     images = images_for(spec, batch=2).double()
     with torch.no_grad():
@@ -72,8 +74,8 @@ def test_the_copy_for_inference_is_as_exact_as_float32_allows() -> None:
     exact = {i: ConvParameters(**{n: t.double() for n, t in p.items()}) for i, p in state.items()}
     images = images_for(spec)
     with torch.no_grad():
-        wanted = Network.from_state(spec, exact)(images.double())
-        maps = Network.from_state(spec, state).for_inference()(images)
+        wanted = network_of(spec, exact)(images.double())
+        maps = network_of(spec, state).for_inference()(images)
         for own, right in zip(maps, wanted, strict=True):
             assert own.dtype == torch.float32
             assert (own - right).abs().max() < 1e-5 * right.abs().max()
@@ -98,7 +100,7 @@ def test_whole_networks_agree_with_opencv(name, width, size, tmp_path):
     state = random_state(spec, 2, torch.float32)
     images = images_for(spec)
     with torch.no_grad():
-        ours = Network.from_state(spec, state)(images)
+        ours = network_of(spec, state)(images)
     theirs = opencv_maps(tmp_path, spec, state, images)
     assert len(ours) == len(theirs) == len(spec.heads)
     for our, their in zip(ours, theirs, strict=True):
@@ -110,38 +112,18 @@ def test_whole_networks_agree_with_opencv(name, width, size, tmp_path):
 @given(network_specs())
 def test_state_in_is_state_out(spec):
     state = random_state(spec)
-    network = Network.from_state(spec, state)
+    network = network_of(spec, state)
     assert not network.training
-    for index, parameters in network.state().items():
-        assert [name for name, _ in parameters.items()] == [n for n, _ in state[index].items()]
-        for (_, a), (_, b) in zip(parameters.items(), state[index].items(), strict=True):
-            assert a.dtype == torch.float64
-            assert torch.equal(a, b)
+    given = parameters(state)
+    found = network.state()
+    assert found.keys() == given.keys()
+    for name, tensor in found.items():
+        assert tensor.dtype == torch.float64
+        assert torch.equal(tensor, given[name])
 
 
 def small() -> NetworkSpec:
     return NETWORKS["yolov3-tiny"](classes=1, width=0.125, size=(32, 64))
-
-
-def test_parameters_are_copied_both_ways():
-    spec = small()
-    state = random_state(spec)
-    network = Network.from_state(spec, state)
-    state[0].kernel.zero_()
-    out = network.state()
-    assert out[0].kernel.abs().sum() > 0
-    out[0].kernel.zero_()
-    assert network.state()[0].kernel.abs().sum() > 0
-
-
-def test_partial_states_keep_the_rest():
-    spec = small()
-    network = Network.from_state(spec, random_state(spec, 1))
-    other = random_state(spec, 2)
-    network.load({0: other[0]})
-    state = network.state()
-    assert torch.equal(state[0].kernel, other[0].kernel)
-    assert torch.equal(state[2].kernel, random_state(spec, 1)[2].kernel)
 
 
 def test_states_that_do_not_fit_are_refused():
@@ -149,16 +131,16 @@ def test_states_that_do_not_fit_are_refused():
     state = random_state(spec)
     del state[2]
     with pytest.raises(WeightsError, match=r"layers \[2\] differ"):
-        Network.from_state(spec, state)
+        network_of(spec, state)
     state = random_state(spec)
     state[0] = replace(state[0], kernel=state[0].kernel[:1])
     with pytest.raises(WeightsError, match="layer 0: the cfg needs"):
-        Network.from_state(spec, state)
+        network_of(spec, state)
 
 
 def test_a_batch_is_its_images_one_by_one():
     spec = small()
-    network = Network.from_state(spec, random_state(spec))
+    network = network_of(spec, random_state(spec))
     images = images_for(spec, 3).double()
     with torch.no_grad():
         together = network(images)
@@ -170,7 +152,7 @@ def test_a_batch_is_its_images_one_by_one():
 
 def test_other_input_sizes_run_with_the_same_parameters():
     spec = small()
-    network = Network.from_state(spec, random_state(spec))
+    network = network_of(spec, random_state(spec))
     with torch.no_grad():
         first, second = network(torch.rand(1, 3, 64, 96, dtype=torch.float64))
     assert (first.shape, second.shape) == ((1, 18, 2, 3), (1, 18, 4, 6))
@@ -180,9 +162,7 @@ def test_without_a_head_the_last_layer_is_the_output():
     spec = parse_cfg(
         "[net]\nchannels=3\nheight=8\nwidth=8\n[convolutional]\nfilters=4\n[avgpool]\n"
     )
-    (output,) = Network.from_state(spec, random_state(spec))(
-        torch.rand(1, 3, 8, 8, dtype=torch.float64)
-    )
+    (output,) = network_of(spec, random_state(spec))(torch.rand(1, 3, 8, 8, dtype=torch.float64))
     assert output.shape == (1, 4, 1, 1)
 
 
@@ -191,45 +171,33 @@ def test_unread_layers_between_do_not_disturb():
         "[net]\nchannels=3\nheight=8\nwidth=8\n[convolutional]\nfilters=4\n"
         "[convolutional]\nfilters=6\n[route]\nlayers=0\n"
     )
-    (output,) = Network.from_state(spec, random_state(spec))(
-        torch.rand(1, 3, 8, 8, dtype=torch.float64)
-    )
+    (output,) = network_of(spec, random_state(spec))(torch.rand(1, 3, 8, 8, dtype=torch.float64))
     assert output.shape == (1, 4, 8, 8)
-
-
-@settings(max_examples=25)
-@given(network_specs())
-def test_transform_sees_every_layer_and_may_replace_it(spec):
-    seen: list[int] = []
-
-    def scale(layer: Layer, output: Tensor) -> Tensor:
-        seen.append(layer.index)
-        return torch.zeros_like(output)
-
-    images = torch.rand(1, *spec.input_shape, dtype=torch.float64)
-    with torch.no_grad():
-        outputs = Network.from_state(spec, random_state(spec))(images, scale)
-    assert seen == list(range(len(spec.layers)))
-    assert all(not output.any() for output in outputs)
-
-
-@settings(max_examples=20)
-@given(network_specs())
-def test_freeing_memory_during_the_walk_changes_nothing(spec):
-    network = Network.from_state(spec, random_state(spec))
-    images = torch.rand(1, *spec.input_shape, dtype=torch.float64)
-    with torch.no_grad():
-        expected = network(images)
-        network._free_after.clear()
-        kept = network(images)
-    assert all(torch.equal(a, b) for a, b in zip(expected, kept, strict=True))
 
 
 def test_every_parameter_gets_a_gradient():
     spec = small()
-    network = Network(spec).train()
-    outputs = network(images_for(spec, 2))
+    network = network_of(spec, random_state(spec)).train()
+    outputs = network(images_for(spec, 2).double())
     sum(output.square().mean() for output in outputs).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
+
+
+def test_dropout_drops_where_it_is_trained():
+    spec = parse_cfg(
+        "[net]\nchannels=1\nheight=40\nwidth=40\n[convolutional]\nfilters=1\nactivation=linear\n"
+        "[dropout]\nprobability=.25\n"
+    )
+    state = random_state(spec, 1, torch.float32)
+    images = torch.rand(1, 1, 40, 40)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        (whole,) = network_of(spec, state)(images)
+        network = Network(lower(spec, trained=True), parameters(state))
+        assert torch.equal(network(images)[0], whole)
+        (dropped,) = network.train()(images)
+    gone = dropped == 0
+    assert gone.float().mean() == pytest.approx(0.25, abs=0.05)
+    torch.testing.assert_close(dropped[~gone], whole[~gone] / 0.75)

@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.networks import activated, layer_outputs, network_of
 from tests.random_networks import random_state
+from yoloprune.frontends.darknet.activations import ACTIVATIONS as LOWERED
 from yoloprune.frontends.darknet.options import ACTIVATIONS
 from yoloprune.frontends.darknet.parser import parse_cfg, write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
-from yoloprune.model.layers import ACTIVATION_FUNCTIONS
-from yoloprune.model.network import Network
 
 NET = "[net]\nchannels=3\nheight=12\nwidth=10\n"
 TOLERANCE = 1e-4
@@ -36,7 +36,7 @@ def run_ours(text: str, images: np.ndarray) -> np.ndarray:
     """The last layer's output of our network, in float32."""
     spec = parse_cfg(text)
     with torch.no_grad():
-        network = Network.from_state(spec, random_state(spec, 1, torch.float32))
+        network = network_of(spec, random_state(spec, 1, torch.float32))
         return network(torch.from_numpy(images))[-1].numpy()
 
 
@@ -202,21 +202,21 @@ SCALAR_ACTIVATIONS: dict[str, Callable[[float], float]] = {
 
 
 def test_every_activation_has_a_function_and_a_reference():
-    assert ACTIVATION_FUNCTIONS.keys() == SCALAR_ACTIVATIONS.keys() == ACTIVATIONS
+    assert LOWERED.keys() == SCALAR_ACTIVATIONS.keys() == ACTIVATIONS
 
 
 @pytest.mark.parametrize("name", SCALAR_ACTIVATIONS)
 def test_activation_values(name):
     points = [x / 8 for x in range(-72, 73)] + [-4.0, -2.0, -1.0, -0.0, 1.0, 4.0, 6.0]
     expected = torch.tensor([SCALAR_ACTIVATIONS[name](x) for x in points], dtype=torch.float64)
-    found = ACTIVATION_FUNCTIONS[name](torch.tensor(points, dtype=torch.float64))
+    found = activated(name, torch.tensor(points, dtype=torch.float64))
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", SCALAR_ACTIVATIONS)
 def test_activations_of_large_values_are_finite_and_have_gradients(name):
     x = torch.tensor([-200.0, -20.0, -1e-3, 1e-3, 20.0, 200.0], requires_grad=True)
-    y = ACTIVATION_FUNCTIONS[name](x)
+    y = activated(name, x)
     y.sum().backward()
     assert y.isfinite().all()
     assert x.grad is not None
@@ -264,7 +264,7 @@ def test_convolutions_beyond_opencv(options, size, pad, dilation, strides, group
     state = random_state(spec, 3)
     x = torch.randn(1, 4, 9, 8, dtype=torch.float64)
     with torch.no_grad():
-        found = Network.from_state(spec, state)(x)[0]
+        found = network_of(spec, state)(x)[0]
     expected = convolve(x[0].numpy(), state[0].kernel.numpy(), pad=pad, dilation=dilation,
                         strides=strides, groups=groups)  # fmt: skip
     expected += state[0].bias.numpy()[:, None, None]
@@ -274,17 +274,9 @@ def test_convolutions_beyond_opencv(options, size, pad, dilation, strides, group
 def outputs(text: str, seed: int = 0) -> list[Tensor]:
     """Outputs of all layers of a network on random images, in float64."""
     spec = parse_cfg(text)
-    found: list[Tensor] = []
-
-    def note(_: object, output: Tensor) -> Tensor:
-        found.append(output)
-        return output
-
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(2, *spec.input_shape, generator=generator, dtype=torch.float64)
-    with torch.no_grad():
-        Network.from_state(spec, random_state(spec, seed))(images, note)
-    return found
+    return layer_outputs(spec, random_state(spec, seed), images)
 
 
 def test_batch_norm_uses_the_running_statistics_and_darknets_epsilon():
@@ -296,7 +288,7 @@ def test_batch_norm_uses_the_running_statistics_and_darknets_epsilon():
     assert p.variance is not None
     images = torch.randn(2, 3, 12, 10, dtype=torch.float64)
     with torch.no_grad():
-        found = Network.from_state(spec, state)(images)[0]
+        found = network_of(spec, state)(images)[0]
     raw = torch.einsum("fc,bchw->bfhw", p.kernel[:, :, 0, 0], images)
     scale, mean, variance, bias = (t[:, None, None] for t in (p.scale, p.mean, p.variance, p.bias))
     expected = scale * (raw - mean) / (variance + 1e-5).sqrt() + bias

@@ -1,1 +1,0 @@
-"""The torch reading of a spec."""
