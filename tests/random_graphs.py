@@ -218,11 +218,149 @@ def _gather(g: Writer) -> str:
 
 
 def _shuffle(g: Writer) -> str:
-    x = g.conv(g.any_map(), g.one_of((4, 6, 8)))
+    """The channels of several branches by turns, at times flattened in the same move."""
+    x = g.one_of((g.any_map(), g.conv(g.any_map(), g.one_of((4, 6, 8)))))
     _, channels, height, width = g.shapes[x]
-    apart = g.node("Reshape", x, g.constant([0, 2, channels // 2, height, width]))
+    parts = g.one_of([n for n in (1, 2, 3, 4) if channels % n == 0])
+    apart = g.node("Reshape", x, g.constant([0, parts, channels // parts, height, width]))
+    if g.integer(0, 3) == 0:
+        apart = g.node("Tanh", apart)
     turned = g.node("Transpose", apart, perm=(0, 2, 1, 3, 4))
+    if g.integer(0, 3) == 0:
+        rows = g.node("Reshape", turned, g.constant([0, channels, height * width]))
+        return g.node("Reshape", rows, g.constant([0, channels, height, width]))
+    if g.integer(0, 3) == 0:
+        flat = g.node("Reshape", turned, g.constant([1, -1]))
+        return g.node("Reshape", flat, g.constant([1, -1, height, width]))
     return g.node("Reshape", turned, g.constant([0, -1, height, width]))
+
+
+def _stepped(g: Writer) -> str:
+    """Every other channel beside those between."""
+    x = g.any_map()
+    channels = g.shapes[x][1]
+    if channels < 2:
+        return x
+    ends = (([0], [2**31], [1], [2]), ([1], [2**31], [1], [2]), ([-1], [-(2**31)], [1], [-2]))
+    first, second = (g.one_of(ends) for _ in range(2))
+    a = g.node("Slice", x, *map(g.constant, first))
+    b = g.node("Slice", x, *map(g.constant, second))
+    return g.node("Concat", g.conv(a, 2), b, axis=1)
+
+
+def _packed_tokens(g: Writer) -> str:
+    """Attention over places, with q, k and v of all heads packed behind one another."""
+    x = g.any_map()
+    _, channels, height, width = g.shapes[x]
+    places, heads, size = height * width, g.integer(1, 3), g.integer(1, 3)
+    rows = g.node("Reshape", x, g.constant([0, channels, places]))
+    rows = g.node("Transpose", rows, perm=(0, 2, 1))
+    packed = g.node("MatMul", rows, g.parameter(channels, 3 * heads * size))
+    if g.integer(0, 1):
+        packed = g.node("Add", packed, g.parameter(3 * heads * size, what="bias"))
+    packed = g.node("Reshape", packed, g.constant([0, places, 3, heads, size]))
+    packed = g.node("Transpose", packed, perm=(2, 0, 3, 1, 4))
+    if g.integer(0, 1):
+        q, k, v = (g.node("Gather", packed, g.constant(n), axis=0) for n in range(3))
+    else:
+        sizes = [g.constant([1, 1, 1])] if g.integer(0, 1) or g.opset < 18 else []
+        parts = g.nodes("Split", packed, *sizes, outputs=3, axis=0)
+        q, k, v = (g.node("Squeeze", part, g.constant([0])) for part in parts)
+    if g.integer(0, 1):
+        q = g.node("Mul", q, g.constant(0.3))
+    weights = g.node("MatMul", q, g.node("Transpose", k, perm=(0, 1, 3, 2)))
+    mixed = g.node("MatMul", g.node("Softmax", weights, axis=-1), v)
+    if g.integer(0, 1):
+        mixed = g.node("Tanh", mixed)
+    turned = g.node("Transpose", mixed, perm=g.one_of(((0, 2, 1, 3), (0, 2, 3, 1))))
+    out = g.node("Reshape", turned, g.constant([0, places, heads * size]))
+    out = g.node("Add", rows, g.node("MatMul", out, g.parameter(heads * size, channels)))
+    out = g.node("Transpose", out, perm=(0, 2, 1))
+    return g.node("Reshape", out, g.constant([0, channels, height, width]))
+
+
+def _heads_apart(g: Writer) -> str:
+    """Attention whose q, k and v are given one by one, to heads that share k and v or do not."""
+    x = g.any_map()
+    _, channels, height, width = g.shapes[x]
+    places, heads, size = height * width, g.integer(1, 3), g.integer(1, 3)
+    shared = g.one_of((1, heads))
+
+    def given(heads: int, order: tuple[int, ...]) -> str:
+        apart = g.conv(x, heads * size)
+        apart = g.node("Reshape", apart, g.constant([0, heads, size, places]))
+        return g.node("Transpose", apart, perm=order)
+
+    q, k = given(heads, (0, 1, 3, 2)), given(shared, (0, 1, 2, 3))
+    v = given(shared, (0, 1, 3, 2))
+    mixed = g.node("MatMul", g.node("Softmax", g.node("MatMul", q, k), axis=-1), v)
+    mixed = g.node("Transpose", mixed, perm=(0, 1, 3, 2))
+    mixed = g.node("Reshape", mixed, g.constant([0, heads * size, height, width]))
+    return g.node("Add", x, g.conv(mixed, channels))
+
+
+def _derived(g: Writer) -> str:
+    """A kernel that is computed from parameters: scaled, normalized, joined, turned, unpacked."""
+    x = g.any_map()
+    columns, filters = g.shapes[x][1], g.one_of((2, 3, 4))
+    kind = g.integer(0, 6)
+    if kind == 0:
+        kernel = g.node("Reshape", g.parameter(filters, columns * 9), g.constant([0, -1, 3, 3]))
+    elif kind == 1:
+        gain = g.parameter(filters, 1, 1, 1, what="scale")
+        direction = g.parameter(filters, columns, 3, 3)
+        kernel = g.node("Div", direction, _reduced(g, "ReduceL2", direction, [1, 2, 3]))
+        kernel = g.node("Mul", kernel, gain)
+    elif kind == 2:
+        parts = [g.parameter(filters, columns, 3, 3), g.parameter(2, columns, 3, 3)]
+        kernel = g.node("Concat", *parts, axis=g.one_of((0, -4)))
+    elif kind == 3:
+        kernel = g.node("Transpose", g.parameter(3, columns, 3, filters), perm=(3, 1, 0, 2))
+    elif kind == 4:
+        codes = g.constant(np.arange(filters * columns * 9).reshape(filters, columns, 3, 3), "int8")
+        kernel = g.node("DequantizeLinear", codes, g.parameter(filters, what="scale"), axis=0)
+        kernel = g.node("Mul", kernel, g.constant(0.05))
+    elif kind == 5:
+        row = g.node("Unsqueeze", g.parameter(columns, 3, 3), g.constant([0]))
+        kernel = g.node("Mul", g.parameter(filters, 1, 1, 1), row)
+    else:
+        kernel = g.node("Neg", g.parameter(columns, 1, 3, 3))
+        return g.node("Conv", x, kernel, pads=(1,) * 4, group=columns)
+    inputs = (x, kernel)
+    if g.integer(0, 1):
+        count = g.shapes[kernel][0]
+        inputs = (*inputs, g.node("Sub", g.parameter(count), g.parameter(g.one_of((1, count)))))
+    return g.node("Conv", *inputs, pads=(1,) * 4)
+
+
+def _frozen_norm(g: Writer) -> str:
+    """A batch norm written out: gains and shifts that are computed from its four vectors."""
+    x = g.any_map()
+    gain, shift, mean, variance = (
+        g.parameter(g.shapes[x][1], what=what) for what in ("scale", "bias", "mean", "variance")
+    )
+    gain = g.node("Div", gain, g.node("Sqrt", g.node("Add", variance, g.constant(1e-3))))
+    shift = g.node("Sub", shift, g.node("Mul", mean, gain))
+    shape = g.constant(g.one_of(((1, -1, 1, 1), (-1, 1, 1), (1, g.shapes[x][1], 1, 1))))
+    gain, shift = (g.node("Reshape", own, shape) for own in (gain, shift))
+    return g.node("Add", g.node("Mul", x, gain), shift)
+
+
+def _derived_flat(g: Writer) -> str:
+    """Matrices that are turned, scaled or shared before they multiply."""
+    x = g.any_map()
+    channels = g.shapes[x][1]
+    flat = g.node("Flatten", g.node("GlobalAveragePool", x))
+    matrix = g.parameter(3, channels)
+    hidden = g.node("MatMul", flat, g.node("Transpose", matrix, perm=(1, 0)))
+    hidden = g.node("Tanh", hidden)
+    if g.integer(0, 1):
+        # The same matrix, and a scaled one, read from the other side.
+        matrix = g.node("Mul", matrix, g.parameter(channels, what="scale"))
+        gate = g.node("Gemm", hidden, matrix)
+    else:
+        gate = g.node("Gemm", hidden, g.node("Exp", g.parameter(channels, 3)), transB=1)
+    return g.node("Mul", x, g.node("Reshape", gate, g.constant([1, channels, 1, 1])))
 
 
 def _excite(g: Writer) -> str:
@@ -273,6 +411,8 @@ def _attention(g: Writer) -> str:
     packed = g.node("Reshape", packed, g.constant([1, heads, 3 * size, height * width]))
     sizes = g.constant([size] * 3)
     q, k, v = g.nodes("Split", packed, sizes, outputs=3, axis=2)
+    if g.integer(0, 1):
+        q = g.node("Mul", q, g.constant(0.5)) if g.integer(0, 1) else g.node("Tanh", q)
     weights = g.node("MatMul", g.node("Transpose", q, perm=(0, 1, 3, 2)), k)
     weights = g.node("Softmax", g.node("Mul", weights, g.constant(0.3)), axis=-1)
     mixed = g.node("MatMul", v, g.node("Transpose", weights, perm=(0, 1, 3, 2)))
@@ -413,8 +553,9 @@ BLOCKS: dict[str, Callable[[Writer], str]] = {
     function.__name__[1:]: function
     for function in (
         _conv, _norm, _activation, _prelu, _clip, _residual, _scaled, _where, _depthwise, _grouped,
-        _transposed, _concat, _split, _gather, _shuffle, _excite, _excite_flat, _spatial_attention,
-        _attention, _tokens, _pool, _smaller, _pyramid, _space_to_depth, _depth_to_space, _focus,
+        _transposed, _concat, _split, _gather, _derived, _derived_flat, _frozen_norm, _shuffle,
+        _stepped, _excite, _excite_flat, _spatial_attention, _attention, _packed_tokens,
+        _heads_apart, _tokens, _pool, _smaller, _pyramid, _space_to_depth, _depth_to_space, _focus,
         _pad, _instance_norm, _softmax, _tile, _expand, _unsqueezed, _unknown, _distribution,
     )
 }  # fmt: skip

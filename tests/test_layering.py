@@ -31,6 +31,7 @@ LEVELS = {
     "pruning.solve": 2,
     "pruning.layers": 2,
     "pruning.cut": 2,
+    "pruning.gathers": 2,
     "pruning.masked": 2,
     "pruning.constants": 2,
     "pruning.compensation": 2,

@@ -19,7 +19,7 @@ from yoloprune.graph.graph import Graph
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import compose
-from yoloprune.pruning.prove import Exactness, exactness
+from yoloprune.pruning.prove import Exactness, exactness, outputs
 from yoloprune.pruning.verification import random_images
 
 FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.data_too_large])
@@ -73,8 +73,14 @@ def test_two_surgeries_equal_the_composed_one(graph: Graph, number: int) -> None
     twice, twice_parameters = edit(middle, middle_parameters, cut(between, second))
     once, once_parameters = edit(graph, parameters, cut(dependencies, whole))
     assume(len(once_parameters) == len(twice_parameters))
-    assert once.digest() == twice.digest()
     assert all(torch.equal(once_parameters[n], array) for n, array in twice_parameters.items())
+    if [node.name for node in once.nodes] == [node.name for node in twice.nodes]:
+        assert once.digest() == twice.digest()
+        return
+    # Moves that left no rectangle in between are one gather after one surgery, and two after two.
+    images = random_images(graph, seed=number)
+    given = (outputs(once, once_parameters, images), outputs(twice, twice_parameters, images))
+    assert all(torch.equal(a, b) for a, b in zip(*given, strict=True))
 
 
 @FEW
@@ -90,7 +96,7 @@ def test_a_wrong_cut_is_found() -> None:
     caught = Counter[bool]()
 
     @seed(0)
-    @settings(max_examples=40, database=None, phases=[Phase.generate], deadline=None)
+    @settings(max_examples=80, database=None, phases=[Phase.generate], deadline=None)
     @given(graph=graphs(max_blocks=3))
     def mutate(graph: Graph) -> None:
         dependencies = analyze(graph)
@@ -103,6 +109,8 @@ def test_a_wrong_cut_is_found() -> None:
             stays = kept[found.filters].nonzero()[0]
             if found.filter_axis or found.groups > 1 or not (len(gone) and len(stays)):
                 continue
+            if found.name not in slim[1]:
+                continue  # Computed.
             array = slim[1][found.name].clone()
             array[0] = (
                 parameters[found.name][gone[0]]

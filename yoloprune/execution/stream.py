@@ -14,6 +14,7 @@ from torch import Tensor
 
 from yoloprune.errors import GraphError
 from yoloprune.execution.run import Run, array_like, freed, reads
+from yoloprune.graph.arrays import with_computed
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.operators.operator import Shape
 
@@ -47,7 +48,7 @@ class Stream:
         self.chunks = len(chunks)
         self.images = sum(len(chunk) for chunk in chunks)
         self._like = chunks[0]
-        arrays = arrays_like(graph, parameters, self._like)
+        arrays = with_computed(graph, arrays_like(graph, parameters, self._like))
         name = only_input(graph)
         self._runs = [Run(graph, arrays.__getitem__, {name: chunk}) for chunk in chunks]
         self._arrays = arrays
@@ -58,7 +59,7 @@ class Stream:
             self._arrays[name] = tensor.detach().to(self._like)
 
     def array(self, name: str) -> Tensor:
-        """A parameter, or a constant."""
+        """A parameter, a constant, or what nodes compute from those alone."""
         return self._arrays[name]
 
     def value(self, name: str, chunk: int) -> Tensor:

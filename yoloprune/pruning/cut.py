@@ -12,15 +12,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from yoloprune.errors import GraphError
 from yoloprune.graph.edits import ArrayCut, Edits, Reading
 from yoloprune.graph.graph import Attribute, Node
 from yoloprune.graph.operators.operator import integer
+from yoloprune.graph.operators.table import operator_of
+from yoloprune.pruning.gathers import gathered
 from yoloprune.pruning.groups import DependencyGraph
+from yoloprune.pruning.labels.ids import (
+    Ids,
+    Mask,
+    by_lines,
+    compacted,
+    cut_axis,
+    lean,
+    numbered,
+    varying,
+)
 from yoloprune.pruning.labels.labels import Contraction
-from yoloprune.pruning.labels.moves import whole_numbers
+from yoloprune.pruning.labels.moves import move, one_value, whole_numbers
 from yoloprune.pruning.plan import PruningPlan, check_plan
-
-Mask = NDArray[np.bool_]
 
 
 def cut(dependencies: DependencyGraph, plan: PruningPlan) -> Edits:
@@ -47,6 +58,10 @@ class _Surgeon:
         self.attributes: dict[str, dict[str, Attribute]] = {}
         self.nodes: dict[str, tuple[Node, ...]] = {}
         self.added: dict[str, NDArray[Any]] = {}
+        self.told: dict[Reading, NDArray[Any]] = {}
+        self.gone: set[str] = set()
+        self.taken = {*self.graph.inputs, *self.graph.parameters, *self.graph.constants}
+        self.taken |= {n for node in self.graph.nodes for n in (node.name, *node.outputs)}
         # Numbers that were computed from a size that may be any stay so.
         self.open = any(isinstance(n, str) for v in self.graph.inputs.values() for n in v.shape)
 
@@ -57,9 +72,12 @@ class _Surgeon:
             masks = {axis: self.kept[ids] for axis, ids in vector.axes.items()}
             self._cut((vector.node, vector.input), [masks])
         for node in self.graph.nodes:
-            resize = RESIZED.get(node.operator)
-            if resize is not None and any(map(self._smaller, (*node.inputs[:1], *node.outputs))):
-                resize(self, node)
+            if any(
+                name in self.labels.chains or name in self.labels.within for name in node.outputs
+            ):
+                self._move(node)
+            elif any(map(self._smaller, (*node.inputs[:1], *node.outputs))):
+                self._resize(node)
         return Edits(
             arrays=self.arrays,
             constants=self.constants,
@@ -70,13 +88,17 @@ class _Surgeon:
 
     def _kernel(self, found: Contraction) -> None:
         filters, columns = self.kept[found.filters], self.kept[found.columns]
+        array = found.name not in self.labels.computed
         if found.depthwise:
             rows = filters if found.filter_axis == 0 else self.kept[found.read]
-            self._cut((found.node, found.input), [{0: rows}])
+            if array:
+                self._cut((found.node, found.input), [{0: rows}])
             read = int(np.count_nonzero(self.kept[found.read]))
             if read != found.groups:
                 self.attributes.setdefault(found.node, {})["group"] = read
             return
+        if not array:
+            return  # What it is computed from is cut.
         masks = [
             {found.filter_axis: rows, found.column_axis: columns}
             for rows, columns in zip(
@@ -95,23 +117,107 @@ class _Surgeon:
             )
         )
 
+    def _resize(self, node: Node) -> None:
+        if node.operator in RESIZED:
+            RESIZED[node.operator](self, node)
+
+    def _move(self, node: Node) -> None:
+        """Let a node of a chain of moves read what is left, or gather in its place from the root.
+
+        Nothing stands in its place where what it gives is no rectangle.
+        """
+        source = node.inputs[0]
+        if source not in self.gone:
+            if not any(map(self._smaller, (source, *node.outputs))):
+                return
+            self._resize(node)
+            if self._moves_alike(node):
+                return
+            for told in (self.arrays, self.constants, self.told):
+                for reading in [own for own in told if own[0] == node.name]:
+                    del told[reading]
+            self.attributes.pop(node.name, None)
+        nodes: list[Node] = []
+        for name in filter(None, node.outputs):
+            if name in self.labels.within:
+                self.gone.add(name)
+                continue
+            chain = self.labels.chains[name]
+            left = self._left(chain.root, numbered(self._shape(chain.root), chain.held))
+            made, constants = gathered(
+                name, chain, left.reshape(-1), self._left(name, chain.places), self._new_name
+            )
+            nodes += made
+            self.added |= constants
+        self.nodes[node.name] = tuple(nodes)
+
+    def _moves_alike(self, node: Node) -> bool:
+        """Whether a node that was told new numbers moves what is left to where it belongs."""
+        source, names = node.inputs[0], [name for name in node.outputs if name]
+        ids = self.labels.values[source]
+        places = numbered(self._shape(source), varying(ids))
+        dense = one_value(node, self.labels.facts, places)
+        if any(self._smaller(name) and self.cut_axis(name) is None for name in (source, *names)):
+            return False
+        own = replace(node, attributes={**node.attributes, **self.attributes.get(node.name, {})})
+        sizes = [
+            tuple(self.size(n, a) for a in range(len(self._shape(n)))) for n in (source, *names)
+        ]
+        slim = replace(
+            dense,
+            node=own,
+            ids=(self._left(source, places), *dense.ids[1:]),
+            before=(sizes[0], *dense.before[1:]),
+            after=tuple(sizes[1:]),
+            known={n: self.told.get((node.name, n), array) for n, array in dense.known.items()},
+        )
+        known = [slim.known.get(position) for position in range(len(node.inputs))]
+        try:
+            given = operator_of(node).shape(own, slim.before, known, self.graph.opset)
+        except GraphError:
+            return False
+        moved, wanted = move(slim), move(dense)
+        assert moved is not None and wanted is not None
+        return given == slim.after and all(
+            np.array_equal(lean(a), lean(self._left(name, b)))
+            for name, a, b in zip(names, moved, wanted, strict=True)
+        )
+
+    def _left(self, name: str, array: Ids) -> Ids:
+        """What is left of numbers that stand along the axes of a value that hold channels."""
+        axis = self.cut_axis(name)
+        return array if axis is None else compacted(array, self._mask(name), axis)
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return self.labels.facts.shapes[name]
+
+    def _new_name(self, name: str) -> str:
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
+
     def _smaller(self, name: str) -> bool:
-        return name in self.labels.values and not self.kept[self.labels.values[name]].all()
+        if name in self.labels.computed:
+            return not all(self.kept[ids].all() for ids in self.labels.computed[name].values())
+        return name in self.labels.values and not self._mask(name).all()
+
+    def _mask(self, name: str) -> Mask:
+        return self.kept[self.labels.values[name]]
+
+    def cut_axis(self, name: str) -> int | None:
+        """The axis along which entries of a value are removed; None where none are."""
+        return cut_axis(self._mask(name), self.labels.lines.get(name))
 
     def axis_mask(self, name: str, axis: int) -> Mask | None:
-        """What stays of a value along an axis; None where all does."""
-        ids = self.labels.values.get(name)
-        if ids is None:
+        """What stays of a value along an axis (of its first line there); None where all does."""
+        if axis in (axes := self.labels.computed.get(name, {})):
+            mask = self.kept[axes[axis]]
+            return None if mask.all() else mask
+        if name not in self.labels.values or axis != self.cut_axis(name):
             return None
-        shape = self.labels.facts.shapes[name]
-        mask = self.kept[ids]
-        if mask.all():
-            return None
-        rest = tuple(number for number in range(ids.ndim) if number != axis)
-        along = mask.any(axis=rest)
-        if along.all():
-            return None
-        return np.broadcast_to(along, shape[axis])
+        (line, *_) = by_lines(self._mask(name), axis)
+        return np.broadcast_to(line, self._shape(name)[axis])
 
     def size(self, name: str, axis: int) -> int:
         """What is left of a value's size along an axis."""
@@ -132,6 +238,7 @@ class _Surgeon:
         elif not np.array_equal(before.reshape(-1), values):
             array = np.asarray(values, dtype=before.dtype).reshape(before.shape)
             array.setflags(write=False)
+            self.told[node.name, position] = array
             if self.open and node.inputs[position] in self.labels.facts.static:
                 self._correct(node, position, before, array)
             else:
@@ -227,7 +334,7 @@ def _slice(surgeon: _Surgeon, node: Node) -> None:
 
 def _split(surgeon: _Surgeon, node: Node) -> None:
     if surgeon.known(node, 1) is None and "split" not in node.attributes:
-        return  # Equal parts, which a plan keeps equal.
+        return  # Equal parts, which a plan keeps equal, or are gathered one by one.
     axis = integer(node, "axis", 0)
     axis %= len(surgeon.labels.facts.shapes[node.inputs[0]])
     surgeon.set(node, 1, "split", [surgeon.size(name, axis) for name in node.outputs])
@@ -247,7 +354,7 @@ def _gather(surgeon: _Surgeon, node: Node) -> None:
         positions = positions[mask[positions]]
     new = rank[positions].astype(indices.dtype)
     new.setflags(write=False)
-    surgeon.constants[node.name, 1] = new
+    surgeon.constants[node.name, 1] = surgeon.told[node.name, 1] = new
 
 
 def _sizes(surgeon: _Surgeon, node: Node) -> None:

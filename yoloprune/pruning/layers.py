@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
-import torch
 from torch import Tensor
 
+from yoloprune.graph.arrays import with_computed
 from yoloprune.graph.graph import Graph, Node
+from yoloprune.graph.operators.tensors import tensor_of
 from yoloprune.pruning.groups import DependencyGraph
 from yoloprune.pruning.labels.labels import Contraction
 
@@ -111,14 +111,12 @@ def _turned(layer: Layer, kernel: Tensor) -> Tensor:
 
 
 def arrays_of(graph: Graph, parameters: Arrays) -> dict[str, Tensor]:
-    """The parameters, and the real numbers that stand in the graph itself, by name."""
+    """The parameters, the real numbers that stand in the graph itself, and what those compute."""
     device = next(iter(parameters.values())).device if parameters else None
-    constants = {
-        name: torch.from_numpy(np.array(array)).to(device)
-        for name, array in graph.constants.items()
-        if np.issubdtype(array.dtype, np.floating)
-    }
-    return {**constants, **parameters}
+    constants = {name: tensor_of(array) for name, array in graph.constants.items()}
+    constants = {n: t.to(device) if t.is_floating_point() else t for n, t in constants.items()}
+    arrays = with_computed(graph, {**constants, **parameters})
+    return {n: t for n, t in arrays.items() if n in parameters or t.is_floating_point()}
 
 
 class _Finder:

@@ -1,8 +1,8 @@
 """The masked network: the dense one, in which nobody hears the removed channels.
 
-Kernel columns that read removed channels are 0, and where a value is summed over its channels,
-removed ones are multiplied by 0; nothing else differs. It has the dense network's shape and needs
-no surgery, so any program can run it.
+Kernel columns that read removed channels are 0, and where a value is summed over its channels, or
+a kernel is computed, removed ones are multiplied by 0; nothing else differs. It has the dense
+network's shape and needs no surgery, so any program can run it.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from torch import Tensor
 from yoloprune.graph.edits import Reading
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.pruning.groups import DependencyGraph
-from yoloprune.pruning.labels.labels import Contraction, Sum
+from yoloprune.pruning.labels.labels import Contraction
 from yoloprune.pruning.plan import PruningPlan, check_plan
 
 
@@ -39,9 +39,15 @@ def silenced(
     tensors, shapes = dict(parameters), dict(graph.parameters)
     constants = dict(graph.constants)
     reads: dict[Reading, str] = {}
+    masks = {(found.node, found.input): kept[found.ids] for found in labels.sums}
     times = Counter(name for node in graph.nodes for name in node.inputs)
     for found in labels.contractions:
         if found.depthwise or kept[found.columns].all():
+            continue
+        if found.name not in tensors and found.name not in constants:
+            shape = [-1 if axis == found.column_axis else 1 for axis in range(2)]
+            shape += [1] * (len(labels.facts.shapes[found.name]) - 2)
+            masks[found.node, found.input] = kept[found.columns].reshape(shape)
             continue
         # What others read too stays as it is.
         name = found.name if times[found.name] == 1 else f"{found.node}.masked"
@@ -53,15 +59,15 @@ def silenced(
             array = torch.from_numpy(np.array(graph.constants[found.name]))
             constants[name] = _kernel(found, array, kept).numpy()
     nodes: list[Node] = []
-    sums = {(found.node, found.input): found for found in labels.sums}
+    dtype = next(iter(graph.outputs.values())).dtype
     for node in graph.nodes:
         inputs = list(node.inputs)
         for position, own in enumerate(node.inputs):
             reading = (node.name, position)
             inputs[position] = reads.get(reading, own)
-            if reading in sums and not kept[sums[reading].ids].all():
+            if reading in masks and not masks[reading].all():
                 product = f"{node.name}.masked_{position}"
-                constants[f"{product}.mask"] = _mask(dependencies, sums[reading], own, kept)
+                constants[f"{product}.mask"] = masks[reading].astype(dtype)
                 names = (own, f"{product}.mask")
                 nodes.append(Node(name=product, operator="Mul", inputs=names, outputs=(product,)))
                 inputs[position] = product
@@ -77,11 +83,3 @@ def _kernel(found: Contraction, kernel: Tensor, kept: np.ndarray) -> Tensor:
     for block, mask in zip(kernel.chunk(found.groups), masks, strict=True):
         block.transpose(0, found.column_axis)[torch.from_numpy(mask)] = 0
     return kernel
-
-
-def _mask(dependencies: DependencyGraph, found: Sum, name: str, kept: np.ndarray) -> np.ndarray:
-    rank = len(dependencies.labels.facts.shapes[name])
-    shape = [1] * rank
-    shape[found.axis] = -1
-    dtype = next(iter(dependencies.graph.outputs.values())).dtype
-    return kept[found.ids].reshape(shape).astype(dtype)

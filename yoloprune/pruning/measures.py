@@ -1,5 +1,6 @@
 """What a network costs of which some channels are removed, counted without cutting it."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -68,7 +69,10 @@ class Meter:
         self._reads = np.array(counted, np.bool_)
         skipped = seen | statistics(graph)
         vectors = _trained(dependencies, skipped)
-        self._vectors = _Runs([ids for vector in vectors for ids in vector.axes.values()])
+        # What a kernel is computed from loses filters and columns, others entries along one axis.
+        whole_axis = np.zeros(1, np.int64)
+        axes = [[*vector.axes.values(), whole_axis][:2] for vector in vectors]
+        self._vectors, self._across = (_Runs([pair[n] for pair in axes]) for n in range(2))
         self._wide = np.array(
             [_beside(shapes[vector.name], vector) for vector in vectors], np.int64
         )
@@ -86,7 +90,7 @@ class Meter:
         return Remaining(
             macs=int((self._macs * pairs).sum()),
             params=int((self._sizes * pairs).sum())
-            + int((self._wide * self._vectors.count(kept)).sum())
+            + int((self._wide * self._vectors.count(kept) * self._across.count(kept)).sum())
             + self._rest,
             channels=int(filters.sum()),
         )
@@ -107,15 +111,14 @@ class _Runs:
 
 
 def _trained(dependencies: DependencyGraph, skipped: set[str]) -> list[Vector]:
-    """The readings of other trained arrays that lose entries, one of each array."""
+    """The readings of other trained arrays that lose entries, one of each array: the narrowest."""
     found: dict[str, Vector] = {}
-    for vector in dependencies.labels.vectors:
+    for vector in sorted(dependencies.labels.vectors, key=lambda own: -len(own.axes)):
         if vector.name in dependencies.graph.parameters and vector.name not in skipped:
             found.setdefault(vector.name, vector)
     return list(found.values())
 
 
 def _beside(shape: tuple[int, ...], vector: Vector) -> int:
-    """Numbers of an array for each of its entries along the axis that is cut."""
-    (axis,) = vector.axes
-    return int(np.prod(shape, dtype=np.int64)) // shape[axis]
+    """Numbers of an array for each of its entries along the axes that are cut."""
+    return math.prod(size for axis, size in enumerate(shape) if axis not in vector.axes)

@@ -19,7 +19,7 @@ from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.operators.operator import Family
 from yoloprune.graph.operators.table import OPERATORS
 from yoloprune.pruning.groups import DependencyGraph
-from yoloprune.pruning.labels.ids import Ids
+from yoloprune.pruning.labels.ids import Ids, Mask, compacted, cut_axis, lean
 from yoloprune.pruning.masked import silenced
 from yoloprune.pruning.verification import TOLERANCE
 
@@ -73,7 +73,8 @@ def exactness(
         assert own == name
         ids = labels.values.get(name)
         if ids is not None and value.is_floating_point():
-            errors[name] = _error(value, _compact(reference, ids, kept), ids)
+            left = _compact(reference, kept[ids], labels.lines.get(name))
+            errors[name] = _error(value, left, ids)
     # Of several, the first that is not a number counts as the largest.
     worst = int(np.argmax([*errors.values()]))
     where = [*errors][worst]
@@ -194,11 +195,11 @@ class _Shake:
     """
 
     def __init__(self, dependencies: DependencyGraph, kept: NDArray[np.bool_], seed: int) -> None:
-        labels = dependencies.labels
+        self.labels = labels = dependencies.labels
         self.numbers = np.random.default_rng(seed).uniform(0.5, 1, labels.count)
         born = {found.node for found in labels.contractions}
         self.shaken = {
-            node.name: labels.values[node.outputs[0]]
+            node.name: node.outputs[0]
             for node in dependencies.graph.nodes
             if node.name in born or (_activates(node) and node.outputs[0] in labels.values)
         }
@@ -216,23 +217,28 @@ class _Shake:
         """The same of the slim one, after it."""
         if node not in self.shaken or not value.is_floating_point():
             return value
-        return value + _compact(self._offset(node), self.shaken[node], self.kept).to(value)
+        name = self.shaken[node]
+        mask = self.kept[self.labels.values[name]]
+        return value + _compact(self._offset(node), mask, self.labels.lines.get(name)).to(value)
 
     def _offset(self, node: str) -> Tensor:
-        return torch.from_numpy(self.numbers[self.shaken[node]] * self.sizes[node])
+        return torch.from_numpy(
+            self.numbers[self.labels.values[self.shaken[node]]] * self.sizes[node]
+        )
 
 
-def _compact(value: Tensor, ids: Ids, kept: NDArray[np.bool_]) -> Tensor:
-    """What the slim network has of a value of the masked one, in the same order."""
-    mask = kept[ids]
-    if mask.all():
+def _compact(value: Tensor, mask: Mask, lines: int | None) -> Tensor:
+    """What the slim network has of a value of the masked one, in the same order.
+
+    `lines` is the axis along which that has removed equally many of each line, where one is told.
+    """
+    axis = None if mask.all() else cut_axis(mask, lines)
+    if axis is None:
         return value
-    for axis, size in enumerate(mask.shape):
-        if size > 1:
-            rest = tuple(other for other in range(mask.ndim) if other != axis)
-            own = torch.from_numpy(np.flatnonzero(mask.any(axis=rest))).to(value.device)
-            value = value.index_select(axis, own)
-    return value
+    size = mask.shape[axis]
+    along = [size if number == axis else 1 for number in range(mask.ndim)]
+    left = compacted(np.arange(size).reshape(along), lean(mask), axis)
+    return torch.take_along_dim(value, torch.from_numpy(left).to(value.device), axis)
 
 
 def _error(slim: Tensor, masked: Tensor, ids: Ids) -> float:

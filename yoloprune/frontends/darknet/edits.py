@@ -8,6 +8,8 @@ from yoloprune.graph.edits import Edits
 
 def applied(spec: NetworkSpec, edits: Edits) -> NetworkSpec:
     """The network whose graph is the edited one; every option that edits do not touch stays."""
+    # The moves of a cfg (reorg, and parts of routes) leave rectangles: none becomes a gather.
+    assert not edits.nodes, "a cfg has no section for other moves"
 
     def slim(layer: AnyLayer) -> AnyLayer:
         if not isinstance(layer, Conv):

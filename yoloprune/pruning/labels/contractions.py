@@ -5,7 +5,7 @@ import numpy as np
 from yoloprune.graph.graph import Node
 from yoloprune.graph.operators.operator import integer
 from yoloprune.pruning.labels.families import unknown
-from yoloprune.pruning.labels.ids import NONE, Ids, aligned, lean, no_channels, varying
+from yoloprune.pruning.labels.ids import Ids, aligned, lean, no_channels, varying
 from yoloprune.pruning.labels.labels import Contraction, Partition, Sum
 from yoloprune.pruning.labels.walk import Walk, title
 
@@ -15,7 +15,7 @@ def contraction(walk: Walk, node: Node) -> None:
     data = [position for position, name in enumerate(node.inputs) if name in walk.values]
     if node.operator == "MatMul" and data == [0, 1]:
         _product(walk, node)
-    elif data != [0] or not walk.is_array(node.inputs[1]):
+    elif data != [0] or node.inputs[1] in walk.facts.static:
         unknown(walk, node)
     elif node.operator in ("Conv", "ConvTranspose"):
         _convolution(walk, node)
@@ -96,49 +96,68 @@ def _add(
         read=read,
     )
     walk.contractions.append(found)
+    if not walk.is_array(found.name):
+        _want(walk, node, found)
     return found
 
 
+def _want(walk: Walk, node: Node, found: Contraction) -> None:
+    """Let a computed kernel lose filters and columns, as it does where all groups do alike."""
+    axes = {found.filter_axis: found.filters, found.column_axis: found.columns}
+    if found.depthwise:
+        axes = {0: found.filters if found.filter_axis == 0 else found.read}
+    elif found.groups > 1:
+        walk.freeze(axes.pop(1), f"a column of groups of {found.name}, which is computed")
+    walk.cut_with(node, found.input, axes)
+
+
 def _product(walk: Walk, node: Node) -> None:
-    """(..., M, K) times (..., K, N), both computed: channels along K meet in a sum."""
+    """(..., M, K) times (..., K, N), both computed: channels along K meet in a sum.
+
+    Along the axes in front lie matrices of their own (heads of attention): they share nothing but
+    how many channels each has.
+    """
     rank = len(walk.facts.shapes[node.outputs[0]])
     first, second = (walk.values[name] for name in node.inputs)
     if min(first.ndim, second.ndim) < 2:
         unknown(walk, node)
         return
-    a, a_axis = _one_axis(walk, node, first)
-    b, b_axis = _one_axis(walk, node, second)
-    result = no_channels(rank)
-    if a_axis == -1 or b_axis == -2:
-        size = walk.facts.shapes[node.inputs[0]][-1]
-        a_inner = walk.along(a, a.ndim - 1, size, node) if a_axis == -1 else np.full(size, NONE)
-        b_inner = walk.along(b, b.ndim - 2, size, node) if b_axis == -2 else np.full(size, NONE)
+    a, over_a = _one_axis(walk, node, 0)
+    b, over_b = _one_axis(walk, node, 1)
+    if over_a == -1 or over_b == -2:
+        a_inner = a[..., 0, :] if over_a == -1 else no_channels(1)
+        b_inner = b[..., 0] if over_b == -2 else no_channels(1)
         walk.unite(a_inner, b_inner, node)
-        for position, axis, inner in ((0, a.ndim - 1, a_inner), (1, b.ndim - 2, b_inner)):
-            if inner.any():
-                walk.sums.append(Sum(node=node.name, input=position, axis=axis, ids=inner))
-    outer = [pair for pair, own in (((a, a_axis), -2), ((b, b_axis), -1)) if pair[1] == own]
+        for position, ids, inner in ((0, a, over_a == -1), (1, b, over_b == -2)):
+            if inner:
+                walk.sums.append(Sum(node=node.name, input=position, ids=ids))
+    outer = [(ids, own) for ids, axis, own in ((a, over_a, -2), (b, over_b, -1)) if axis == own]
+    result = no_channels(rank)
     if len(outer) == 2:
         for ids, _ in outer:
             walk.freeze(ids, f"crossed with other channels by {title(node)}")
     elif outer:
-        ids, _ = outer[0]
+        ids, axis = outer[0]
         result = lean(aligned(ids, rank))
+        walk.lines[node.outputs[0]] = rank + axis
     walk.values[node.outputs[0]] = result
 
 
-def _one_axis(walk: Walk, node: Node, ids: Ids) -> tuple[Ids, int | None]:
-    """Ids that differ along one of the last two axes alone, and that axis, counted from behind.
+def _one_axis(walk: Walk, node: Node, position: int) -> tuple[Ids, int | None]:
+    """Ids of which those of each matrix differ along one axis, and that axis, from behind.
 
-    The longer of the two stays; along all others channels become one (heads of attention do).
+    The longer of the two stays; along the other channels become one.
     """
+    name = node.inputs[position]
+    ids = walk.values[name]
     if not ids.any():
         return ids, None
     axis = max((-1, -2), key=lambda axis: ids.shape[axis])
     if ids.shape[axis] == 1:
         walk.freeze(ids, f"read beside its channels by {title(node)}")
         return no_channels(ids.ndim), None
-    own = walk.along(ids, ids.ndim + axis, ids.shape[axis], node)
-    shape = [1] * ids.ndim
-    shape[axis] = -1
-    return own.reshape(shape), axis
+    ids = walk.flat(ids, ids.ndim - 3 - axis, node)
+    if walk.lines.setdefault(name, ids.ndim + axis) != ids.ndim + axis:
+        # Others take lines along the other axis: matrices lose the same channels alike.
+        walk.along(ids, ids.ndim + axis, ids.shape[axis], node)
+    return ids, axis

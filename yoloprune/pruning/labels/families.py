@@ -89,7 +89,7 @@ def _joins(walk: Walk, node: Node) -> None:
 
 def _parts(walk: Walk, node: Node, ids: Ids, found: list[Ids]) -> None:
     """Some of a value's channels apart: they must not all go, and equal parts stay equal."""
-    if node.operator == "Split" and _equal(walk, node):
+    if node.operator == "Split" and _equal(node) and len(varying(ids)) == 1:
         axis = integer(node, "axis", 0) % ids.ndim
         if ids.shape[axis] > 1:
             size = walk.facts.shapes[node.inputs[0]][axis]
@@ -101,7 +101,7 @@ def _parts(walk: Walk, node: Node, ids: Ids, found: list[Ids]) -> None:
             walk.subsets.append(np.unique(result))
 
 
-def _equal(walk: Walk, node: Node) -> bool:
+def _equal(node: Node) -> bool:
     """Whether a `Split` is told no sizes: then its outputs are equally long, whatever it reads."""
     return "split" not in node.attributes and (len(node.inputs) < 2 or not node.inputs[1])
 
@@ -237,7 +237,7 @@ def reduction(walk: Walk, node: Node) -> None:
     """Sums over channels count removed ones as zeros; other reductions over them freeze them."""
     name, output = node.inputs[0], node.outputs[0]
     ids = walk.values[name]
-    axes = _axes(walk, node, ids.ndim)
+    axes = reduced_axes(walk, node, ids.ndim)
     if axes is None:
         unknown(walk, node)
         return
@@ -248,14 +248,15 @@ def reduction(walk: Walk, node: Node) -> None:
     if over:
         axis = over[0]
         own = walk.along(ids, axis, ids.shape[axis], node)
-        walk.sums.append(Sum(node=node.name, input=0, axis=axis, ids=own))
+        shape = [-1 if number == axis else 1 for number in range(ids.ndim)]
+        walk.sums.append(Sum(node=node.name, input=0, ids=own.reshape(shape)))
         ids = no_channels(ids.ndim)
     if not node.attributes.get("keepdims", 1):
         ids = ids.reshape([size for axis, size in enumerate(ids.shape) if axis not in axes])
     walk.values[output] = ids
 
 
-def _axes(walk: Walk, node: Node, rank: int) -> list[int] | None:
+def reduced_axes(walk: Walk, node: Node, rank: int) -> list[int] | None:
     """The axes that a reduction is over; None where they are not known."""
     found = node.attributes.get("axes")
     if found is None and len(node.inputs) > 1 and node.inputs[1]:

@@ -15,6 +15,8 @@ from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.operators.operator import Family
 from yoloprune.graph.operators.table import OPERATORS
 from yoloprune.graph.shapes import Facts, facts
+from yoloprune.pruning.labels.arrays import through_arrays
+from yoloprune.pruning.labels.chains import Chains
 from yoloprune.pruning.labels.contractions import contraction
 from yoloprune.pruning.labels.families import (
     elementwise,
@@ -24,7 +26,7 @@ from yoloprune.pruning.labels.families import (
     spatial,
     unknown,
 )
-from yoloprune.pruning.labels.ids import NONE, Ids, connect, lean, no_channels, varying
+from yoloprune.pruning.labels.ids import NONE, connect, no_channels
 from yoloprune.pruning.labels.labels import Labels, renamed
 from yoloprune.pruning.labels.walk import Walk
 
@@ -46,21 +48,27 @@ def label(graph: Graph, known: Facts | None = None) -> Labels:
     for name in graph.outputs:
         if name in walk.values:
             walk.freeze(walk.values[name], f"network output {name}")
+    through_arrays(walk)
+    chains = Chains(walk)
+    canonical = connect(walk.count, walk.unions)
+    while unions := chains.settle(canonical):
+        walk.unions += unions
+        canonical = connect(walk.count, walk.unions)
     labels = Labels(
         facts=walk.facts,
         values=walk.values,
         contractions=tuple(walk.contractions),
         vectors=tuple(walk.vectors),
+        computed=walk.computed,
         sums=tuple(walk.sums),
-        partitions=tuple(walk.partitions),
+        partitions=(*walk.partitions, *chains.partitions()),
         subsets=tuple(walk.subsets),
+        lines=chains.lines,
+        chains=chains.chains,
+        within=chains.within,
         frozen={},
         count=walk.count,
     )
-    canonical = connect(walk.count, walk.unions)
-    while unions := _irregular(walk, canonical):
-        walk.unions += unions
-        canonical = connect(walk.count, walk.unions)
     labels = renamed(labels, canonical)
     reasons: dict[int, str] = {}
     for ids, reason in walk.frozen:
@@ -68,20 +76,6 @@ def label(graph: Graph, known: Facts | None = None) -> Labels:
             reasons.setdefault(i, reason)
     reasons.pop(NONE, None)
     return replace(labels, frozen=reasons)
-
-
-def _irregular(walk: Walk, canonical: Ids) -> list[tuple[Ids, Ids]]:
-    """What makes every value lose whole rows: its ids differ along one axis, the longest, only."""
-    unions = []
-    for ids in walk.values.values():
-        if len(varying(ids)) > 1:
-            own = lean(canonical[ids])
-            if len(varying(own)) > 1:
-                longest = max(range(own.ndim), key=lambda axis: own.shape[axis])
-                table = np.moveaxis(own, longest, 0).reshape(own.shape[longest], -1)
-                first, others = np.broadcast_arrays(table[:, :1], table[:, 1:])
-                unions.append((first.reshape(-1), others.reshape(-1)))
-    return unions
 
 
 def _read_input(walk: Walk, name: str, rank: int) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.graph.graph import Node
-from yoloprune.pruning.labels.ids import NONE, Ids, aligned, lean, reshaped
+from yoloprune.graph.shapes import Facts
+from yoloprune.pruning.labels.ids import NONE, Ids, aligned, lean, no_channels, reshaped
 
 Shape = tuple[int, ...]
 
@@ -48,6 +49,18 @@ def whole_numbers(
     return [found] if isinstance(found, int) else [int(number) for number in found]
 
 
+def one_value(node: Node, facts: Facts, ids: Ids) -> Move:
+    """A node that moves one value, of these ids; its other inputs tell it how."""
+    before = [facts.shapes.get(name, ()) for name in node.inputs]
+    return Move(
+        node=node,
+        ids=(ids, *(no_channels(len(shape)) for shape in before[1:])),
+        before=tuple(before),
+        after=tuple(facts.shapes[name] for name in node.outputs if name),
+        known={n: facts.known[own] for n, own in enumerate(node.inputs) if own in facts.known},
+    )
+
+
 def move(moved: Move) -> list[Ids] | None:
     """Ids of a move's outputs; None where they depend on numbers that are not known."""
     rule = MOVES.get(moved.node.operator)
@@ -77,10 +90,7 @@ def _slice(moved: Move) -> list[Ids] | None:
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         own = axis % ids.ndim
         if ids.shape[own] > 1:
-            if step != 1:
-                # What is left of the channels between is no slice.
-                return None
-            ids = ids[(slice(None),) * own + (slice(start, end),)]
+            ids = ids[(slice(None),) * own + (slice(start, end, step),)]
     return [lean(ids)]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from yoloprune.graph.edits import Reading
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.shapes import Facts
 from yoloprune.pruning.labels.ids import NONE, Ids
@@ -23,6 +24,12 @@ class Walk:
     sums: list[Sum] = field(default_factory=list)
     partitions: list[Partition] = field(default_factory=list)
     subsets: list[Ids] = field(default_factory=list)
+    lines: dict[str, int] = field(default_factory=dict)
+    """Values that products read and give, and the axis of the lines that keep equally many."""
+    wanted: dict[Reading, Mapping[int, Ids]] = field(default_factory=dict)
+    """Readings of computed arrays, and the axes that hold channels."""
+    computed: dict[str, Mapping[int, Ids]] = field(default_factory=dict)
+    """Computed arrays, and the axes along which all who read them let entries go."""
     unions: list[tuple[Ids, Ids]] = field(default_factory=list)
     frozen: list[tuple[Ids, str]] = field(default_factory=list)
     count: int = NONE + 1
@@ -68,7 +75,7 @@ class Walk:
         return name in self.graph.parameters or name in self.graph.constants
 
     def cut_with(self, node: Node, position: int, axes: Mapping[int, Ids]) -> None:
-        """Note that an array loses entries with these channels; one that is computed cannot."""
+        """Note that an array loses entries with these channels, or what one is computed from."""
         axes = {axis: ids for axis, ids in axes.items() if ids.any()}
         if not axes:
             return
@@ -76,8 +83,7 @@ class Walk:
         if self.is_array(name):
             self.vectors.append(Vector(node=node.name, input=position, name=name, axes=axes))
         else:
-            for ids in axes.values():
-                self.freeze(ids, f"meets {name}, which is computed, in {title(node)}")
+            self.wanted[node.name, position] = axes
 
 
 def title(node: Node) -> str:
