@@ -9,10 +9,10 @@ from onnx.reference.op_run import OpRun
 from tests.networks import as_stored, graph_in
 from yoloprune.detection.decode import decode
 from yoloprune.execution.module import Network
-from yoloprune.exporters.onnx_model import onnx_model
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.state import State
+from yoloprune.frontends.onnx.build import onnx_model
 
 
 class MaxPool(OpRun):

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from demo.hands import main, write_rendered_hands
 from tests.cli.commands import run
+from tests.frontends.onnx.models import residual
 from tests.training.painted import paint
 from tests.workflows.case_study.tiny import TINY, torch_alone
 from yoloprune.engines import benchmark
@@ -23,6 +25,7 @@ from yoloprune.frontends.darknet.parser import write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import yolov3
 from yoloprune.workflows.case_study.settings import PRESETS
+from yoloprune.workflows.prune import prune
 
 ROOT = Path(__file__).parents[1]
 GUIDES = ("prune", "recover", "sparsify", "evaluate", "data", "onnx", "train")
@@ -90,6 +93,8 @@ def session(
     spec = yolov3(classes=1, width=0.0625, size=(64, 64))
     write_cfg(tmp_path / "yolo.cfg", spec)
     write_weights(tmp_path / "yolo.weights", spec, training_state(spec))
+    onnx.save_model(residual(), tmp_path / "net.onnx")
+    prune(tmp_path / "net.onnx", {"macs": 0.7}).slim.save(tmp_path / "theirs.onnx")
     (tmp_path / "photos").mkdir()
     cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((64, 64, 3), np.uint8))
     (tmp_path / "hand.names").write_text("hand\n")

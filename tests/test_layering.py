@@ -39,7 +39,6 @@ LEVELS = {
     "execution": 3,
     "pruning": 4,
     "pruning.weights": 4,
-    "exporters.onnx_model": 4,
     "engines": 5,
     "detection": 4,
     "data": 5,

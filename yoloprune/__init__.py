@@ -1,4 +1,4 @@
-"""Structural pruning for Darknet YOLO detectors: analyzed, exact, verified.
+"""Structural pruning of detectors, from Darknet pairs or ONNX files: analyzed, exact, verified.
 
     dense = yoloprune.load("yolo.cfg")
     cut = yoloprune.prune(dense, {"macs": 0.6})
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from yoloprune.workflows.export import export as export
     from yoloprune.workflows.inspect import inspect as inspect
     from yoloprune.workflows.iterate import iterate as iterate
+    from yoloprune.workflows.match import match as match
     from yoloprune.workflows.models import load as load
     from yoloprune.workflows.models import save as save
     from yoloprune.workflows.prune import prune as prune
@@ -62,6 +63,7 @@ _HOMES = {
     "inspect": "workflows.inspect",
     "iterate": "workflows.iterate",
     "load": "workflows.models",
+    "match": "workflows.match",
     "prune": "workflows.prune",
     "read_cut": "workflows.cut",
     "recover": "workflows.recover",

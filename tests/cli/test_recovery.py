@@ -53,7 +53,7 @@ def test_both_ways_to_refit_give_the_same_network(
     said = run("verify", pair.cfg, pair.weights, tmp_path / "b").stdout
     assert "slim = masked dense" in said and "were recovered" in said
     assert "slim.onnx = slim.weights" in said and "verified" in said
-    assert said.count("relative head error vs. dense") == 1
+    assert said.count("relative output error vs. dense") == 1
     # The recovered weights are measured again where there is something to measure on.
     said = run("verify", pair.cfg, pair.weights, tmp_path / "b", "--images", photos / "00.png")
     measured = said.stdout.split("on 1 images given here: ")[1].split(" recovered")[0]

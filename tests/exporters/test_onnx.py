@@ -21,7 +21,6 @@ from yoloprune.detection.decode import decode
 from yoloprune.engines.onnx_bytes import float32_arrays
 from yoloprune.errors import VerificationError, YoloPruneError
 from yoloprune.exporters import onnx as export
-from yoloprune.exporters import onnx_model
 from yoloprune.exporters.interface import OnnxForm, is_decodable
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.options import ACTIVATIONS
@@ -29,6 +28,7 @@ from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.state import ConvParameters
 from yoloprune.frontends.darknet.zoo import NETWORKS, yolov3_tiny
+from yoloprune.frontends.onnx import build
 
 SPEC = yolov3_tiny(classes=2, width=0.125, size=(64, 96))
 STATE = random_state(SPEC, 1, torch.float32)
@@ -175,7 +175,7 @@ def test_static_quantization_to_int8_gives_numbers(tmp_path: Path) -> None:
 def test_a_network_too_large_for_one_file_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_model, "LARGEST", 1000)
+    monkeypatch.setattr(build, "LARGEST", 1000)
     with pytest.raises(YoloPruneError, match="more than 2 GB"):
         export.export_onnx(SPEC, STATE, tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 
 from yoloprune.errors import GraphError
-from yoloprune.exporters.onnx_model import onnx_model
+from yoloprune.frontends.onnx.build import onnx_model
 from yoloprune.graph.builder import GraphBuilder
 from yoloprune.graph.graph import Graph, Node, Parameter, ValueType
 

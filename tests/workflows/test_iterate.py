@@ -101,7 +101,6 @@ def test_a_run_that_was_started_otherwise_is_refused(
     spec = darknet(detector).spec
     write_weights(tmp_path / "other.weights", spec, random_state(spec, seed=4))
     source_cfg = darknet(detector).source
-    assert source_cfg is not None
     with pytest.raises(RunError, match="another weights"):
         steps(load(source_cfg[0], tmp_path / "other.weights"), source, out, resume=True)
     run(workers=1)  # Changes nothing in the result.
@@ -135,7 +134,6 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
         assert not out.exists()
     # Of the third layer's batch norm the criterion would have to know the scale.
     source = darknet(detector).source
-    assert source is not None
     parts = source[0].read_text().split("batch_normalize=1\n")
     plain = tmp_path / "plain.cfg"
     plain.write_text("batch_normalize=1\n".join(parts[:3]) + "batch_normalize=1\n".join(parts[3:]))
@@ -323,7 +321,6 @@ def test_two_processes_prune_and_stop_as_one_does(
     detector: Model, painted: Path, tmp_path: Path
 ) -> None:
     source = darknet(detector).source
-    assert source is not None
     steps(
         detector, TrainingSource(path=painted, hold_out=0.25), tmp_path / "one", step=0.3,
         accumulate=2,

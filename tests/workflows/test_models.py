@@ -7,7 +7,7 @@ import torch
 
 from yoloprune.errors import UsageError, WeightsError, YoloPruneError
 from yoloprune.frontends.darknet.cost import cost
-from yoloprune.frontends.darknet.document import DarknetDocument, darknet, state, weights_sha256
+from yoloprune.frontends.darknet.document import DarknetDocument, darknet, state
 from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
 from yoloprune.frontends.darknet.weights import read_seen, write_weights
@@ -29,7 +29,6 @@ def write_pair(folder: Path, name: str) -> Path:
 
 def source(model: Model) -> str:
     document = darknet(model)
-    assert document.source is not None
     return document.source[0].name
 
 
@@ -106,7 +105,7 @@ def test_the_digest_of_weights_does_not_need_a_file(tmp_path: Path) -> None:
     changed = dict(model.parameters)
     changed["layer_0.bias"] = changed["layer_0.bias"] + 1
     other = Model(graph=made.graph, parameters=changed, document=made.document)
-    assert weights_sha256(made) == weights_sha256(made) != weights_sha256(other)
+    assert made.sha256 == made.sha256 != other.sha256
 
 
 def test_a_slim_network_has_seen_no_images(tmp_path: Path) -> None:

@@ -102,7 +102,6 @@ def test_heads_are_made_for_the_data(painted: Path, tmp_path: Path) -> None:
 
 def test_a_network_starts_from_what_is_given(detector: Model, tmp_path: Path) -> None:
     source = darknet(detector).source
-    assert source is not None
     cfg, weights = source
     given = initial_model(cfg, weights=weights)
     random, other = (initial_model(cfg, seed=seed) for seed in (0, 1))

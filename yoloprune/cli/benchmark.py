@@ -18,8 +18,8 @@ def benchmark(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="CFG WEIGHTS [CFG2 WEIGHTS2]",
-            help="One network, or two to compare; a folder stands for its pair.",
+            metavar="NETWORK [NETWORK2]",
+            help="One network, or two to compare: CFG WEIGHTS, NET.onnx, or a folder.",
         ),
     ],
     runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs of each network.")] = RUNS,

@@ -1,10 +1,9 @@
-"""Networks as a user names them: a .cfg and its .weights, or a folder that a command wrote."""
+"""Networks as a user names them: CFG WEIGHTS, NET.onnx, or a folder that a command wrote."""
 
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 from yoloprune.errors import UsageError
 from yoloprune.escapes import printable
@@ -12,17 +11,16 @@ from yoloprune.frontends.darknet.cfg import read_cfg_text
 from yoloprune.graph.model import Model
 from yoloprune.reporter import Reporter
 from yoloprune.workflows.defaults import PRUNING
-from yoloprune.workflows.models import IN_FOLDERS, load, network_in
-
-NetworkFiles: TypeAlias = tuple[Path, Path]
-"""A .cfg and its .weights."""
+from yoloprune.workflows.models import IN_FOLDERS, NetworkFiles, is_onnx, load, network_in
 
 
 def only_network(words: Sequence[str]) -> NetworkFiles:
     """The files of the one network that these words name; raises what `first_network` raises."""
     files, rest = first_network(words)
     if rest:
-        raise UsageError(f"{rest[0]}: one network is enough here: CFG WEIGHTS, or a folder")
+        raise UsageError(
+            f"{rest[0]}: one network is enough here: CFG WEIGHTS, NET.onnx, or a folder"
+        )
     return files
 
 
@@ -46,10 +44,12 @@ def first_network(words: Sequence[str]) -> tuple[NetworkFiles, list[str]]:
     Raises `YoloPruneError` if they name none, or a file of another program.
     """
     if not words:
-        raise UsageError("name a network: CFG WEIGHTS, or a folder that holds both")
+        raise UsageError("name a network: CFG WEIGHTS, NET.onnx, or a folder that holds one")
     path = Path(words[0])
     if path.is_dir():
         return network_in(path), list(words[1:])
+    if is_onnx(path):
+        return (path,), list(words[1:])
     if len(words) == 1 or Path(words[1]).is_dir():
         read_cfg_text(path)  # Says what the file is, if it is no cfg.
         raise UsageError(f"{path}: its .weights must follow it: give CFG WEIGHTS, or a folder")
@@ -57,11 +57,12 @@ def first_network(words: Sequence[str]) -> tuple[NetworkFiles, list[str]]:
 
 
 def holds_network(word: str) -> bool:
-    """Whether a word begins a network: a .cfg file, or a folder that holds one."""
+    """Whether a word begins a network: a .cfg or .onnx file, or a folder that holds one."""
     path = Path(word)
     if path.is_dir():
-        return any((path / f"{name}.cfg").exists() for name in IN_FOLDERS)
-    return path.suffix.lower() == ".cfg" and path.is_file()
+        names = ("slim.onnx", *(f"{name}.cfg" for name in IN_FOLDERS))
+        return any((path / name).exists() for name in names)
+    return path.suffix.lower() in (".cfg", ".onnx") and path.is_file()
 
 
 def network_and_folder(words: Sequence[str]) -> tuple[Model, Path]:
@@ -72,6 +73,20 @@ def network_and_folder(words: Sequence[str]) -> tuple[Model, Path]:
             f"give the dense network and one folder that `prune` wrote, not {len(rest)} folders"
         )
     return load(*files), Path(rest[0])
+
+
+def dense_and_slim(words: Sequence[str]) -> tuple[Model, Model | Path]:
+    """The dense network that these words name, and another network or a folder with a plan."""
+    files, rest = first_network(words)
+    if len(rest) > 1 or (rest and _is_alone(rest[0])):
+        return load(*files), only_model(rest)
+    return network_and_folder(words)
+
+
+def _is_alone(word: str) -> bool:
+    """Whether a word names a network without a plan."""
+    path = Path(word)
+    return is_onnx(path) or (holds_network(word) and not (path / "plan.json").exists())
 
 
 def command_line() -> str:

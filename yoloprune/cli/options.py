@@ -16,11 +16,18 @@ NetworkWords = Annotated[
         metavar="CFG WEIGHTS", help="Darknet pair, or a folder that `prune`, `train`, ... wrote."
     ),
 ]
+AnyNetwork = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NETWORK",
+        help="CFG WEIGHTS, NET.onnx, or a folder that `prune`, `train`, ... wrote.",
+    ),
+]
 DenseAndPruned = Annotated[
     list[str],
     typer.Argument(
-        metavar="CFG WEIGHTS DIR",
-        help="Dense network (or its folder), and what `prune` made of it.",
+        metavar="NETWORK DIR",
+        help="Dense network (CFG WEIGHTS, NET.onnx, or a folder), and what `prune` made of it.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result in one line.")]

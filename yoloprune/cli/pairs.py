@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from yoloprune.errors import UsageError
+
 OPTIONS = ("--teacher", "--transfer", "--dense")
 
 
 def with_pairs(words: Sequence[str]) -> list[str]:
     """The words of a command line, with the two files in the place of a folder.
 
-    Raises `PlanError` if a folder holds no network, or several.
+    Raises `UsageError` if a folder holds no network, several, or one that is no pair.
     """
     found: list[str] = []
     for number, word in enumerate(words):
@@ -17,7 +19,10 @@ def with_pairs(words: Sequence[str]) -> list[str]:
             # Here, as it loads torch.
             from yoloprune.workflows.models import network_in
 
-            found += map(str, network_in(Path(word)))
+            files = network_in(Path(word))
+            if len(files) != 2:
+                raise UsageError(f"{files[0]}: {words[number - 1]} takes a Darknet pair")
+            found += map(str, files)
         else:
             found.append(word)
     return found

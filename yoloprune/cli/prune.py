@@ -10,9 +10,9 @@ from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.export import Decode
 from yoloprune.cli.networks import command_line, count_or_warn, only_model
 from yoloprune.cli.options import (
+    AnyNetwork,
     CalibrationImages,
     Json,
-    NetworkWords,
     Quiet,
     RoundTo,
     Seed,
@@ -37,7 +37,7 @@ from yoloprune.workflows.recover import recover
 
 
 def prune(
-    words: NetworkWords,
+    words: AnyNetwork,
     out: Annotated[Path, typer.Option("--out", help="Folder for the slim network and report.")],
     keep_macs: Annotated[
         float | None,
@@ -115,7 +115,7 @@ def prune(
     source = recover_on or (images if criterion in MEASURED_CRITERIA else None)
     count, calibration = count_or_warn(calibration_images, reporter, used=source is not None), None
     if source is not None:
-        calibration = read_calibration(darknet(network).spec, source, count, seed, reporter)
+        calibration = read_calibration(network, source, count, seed, reporter)
     groups = _traced(network, reporter) if check_groups else None
     cut = prune_network(
         network,
@@ -150,6 +150,8 @@ def prune(
 
 def _onnx_form(network: Model, decode: bool | None) -> OnnxForm:
     """How slim.onnx is written; an error now, for pruning takes its time."""
+    if network.document.suffix == ".onnx":
+        raise UsageError("--onnx goes with a Darknet network: of an .onnx the slim one is an .onnx")
     require_onnx()
     decoded = decodes(darknet(network).spec, decode)
     return OnnxForm(decoded=decoded, names=network.document.names)

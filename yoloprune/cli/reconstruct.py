@@ -32,7 +32,8 @@ def reconstruct(
     reporter = ConsoleReporter(quiet=quiet or as_json)
     dense, folder = network_and_folder(words)
     onnx = folder / "slim.onnx"
-    form = read_form(onnx) if onnx.exists() else None
+    # Of a Darknet network it is a copy.
+    form = read_form(onnx) if onnx.exists() and onnx.suffix != dense.document.suffix else None
     cut = recover(
         read_cut(folder, dense, reporter=reporter),
         images,

@@ -7,10 +7,14 @@ import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.engine_options import Device, EngineName
-from yoloprune.cli.networks import network_and_folder
+from yoloprune.cli.networks import dense_and_slim
 from yoloprune.cli.options import DenseAndPruned, Json, Quiet
 from yoloprune.devices import AUTO
 from yoloprune.engines.table import DEFAULT_ENGINE
+from yoloprune.errors import UsageError
+from yoloprune.graph.model import Model
+from yoloprune.workflows.match import Match, match
+from yoloprune.workflows.verify import Verified
 from yoloprune.workflows.verify import verify as verify_folder
 
 
@@ -25,14 +29,19 @@ def verify(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prove again that a pruned folder is exactly what its plan makes of the dense network."""
-    dense, folder = network_and_folder(words)
-    found = verify_folder(
-        folder,
-        dense,
-        images=images,
-        engine=engine,
-        device=device,
-        reporter=ConsoleReporter(quiet=quiet or as_json),
-    )
+    """Prove again that a pruned folder is exactly what its plan makes of the dense network.
+
+    Of another slim network than such a folder, the kept channels are found first.
+    """
+    dense, slim = dense_and_slim(words)
+    reporter = ConsoleReporter(quiet=quiet or as_json)
+    found: Verified | Match
+    if isinstance(slim, Model):
+        if (engine, device) != (DEFAULT_ENGINE, AUTO):
+            raise UsageError("--engine and --device go with a folder that `prune` wrote alone")
+        found = match(slim, dense, images=images, reporter=reporter)
+    else:
+        found = verify_folder(
+            slim, dense, images=images, engine=engine, device=device, reporter=reporter
+        )
     print_result(found.shown(), as_json=as_json, quiet=quiet)

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yoloprune.data.images import NetworkInput, darknet_resize, image_channels, read_image
+from yoloprune.data.images import NetworkInput, read_image
+from yoloprune.data.inputs import image_input
 from yoloprune.data.read import dataset_images
 from yoloprune.detection.placement import Placement
 from yoloprune.errors import CfgError, DatasetError
-from yoloprune.frontends.darknet.document import darknet
-from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.document import DarknetDocument
 from yoloprune.graph.model import Model
-from yoloprune.pruning.verification import random_images
+from yoloprune.pruning.verification import at_once, random_images
 from yoloprune.reporter import SILENT, Reporter
 
 Sample: TypeAlias = tuple[Path, Placement, tuple[int, ...]]
@@ -44,14 +44,14 @@ class Calibration:
 
 
 def read_calibration(
-    spec: NetworkSpec, source: Path, count: int, seed: int, reporter: Reporter = SILENT
+    network: Model, source: Path, count: int, seed: int, reporter: Reporter = SILENT
 ) -> Calibration:
     """A seeded choice of the images of a folder, list or .data file; see `choose_calibration`."""
-    return choose_calibration(spec, source, dataset_images(source), count, seed, reporter)
+    return choose_calibration(network, source, dataset_images(source), count, seed, reporter)
 
 
 def choose_calibration(
-    spec: NetworkSpec,
+    network: Model,
     source: Path,
     paths: Sequence[Path],
     count: int,
@@ -60,11 +60,11 @@ def choose_calibration(
 ) -> Calibration:
     """A seeded choice of the images that `source` names; unreadable ones are skipped.
 
-    Raises `DatasetError` if none can be read, `CfgError` if the network reads neither RGB nor grey.
+    Raises `DatasetError` if none can be read, and what `image_input` raises.
     """
     order = np.random.default_rng(seed).permutation(len(paths)).tolist()
     chosen = [paths[number] for number in order]
-    batch, samples, skipped = fitted_images(spec, source, chosen, count + UNSEEN)
+    batch, samples, skipped = fitted_images(network, source, chosen, count + UNSEEN)
     if skipped:
         reporter.warn(f"{skipped} images could not be read and were skipped")
     return Calibration(
@@ -73,15 +73,14 @@ def choose_calibration(
 
 
 def fitted_images(
-    spec: NetworkSpec, source: Path, paths: Sequence[Path], count: int
+    network: Model, source: Path, paths: Sequence[Path], count: int
 ) -> tuple[Tensor, list[Sample], int]:
     """The first `count` images that can be read, as network inputs (B, C, H, W) float32.
 
     With the file behind each, and how many could not be read. Raises `DatasetError` if none can,
-    `CfgError` if the network reads neither RGB nor grey.
+    and what `image_input` raises.
     """
-    fit, channels = darknet_resize(spec), image_channels(spec)
-    _, height, width = spec.input_shape
+    wanted = image_input(network)
     inputs: list[NetworkInput] = []
     samples: list[Sample] = []
     skipped = 0
@@ -89,11 +88,11 @@ def fitted_images(
         if len(inputs) == count:
             break
         try:
-            image = read_image(path, channels)
+            image = read_image(path, wanted.channels)
         except DatasetError:
             skipped += 1
             continue
-        fitted, placement = fit(image, height, width)
+        fitted, placement = wanted.resize(image, wanted.height, wanted.width)
         inputs.append(fitted)
         samples.append((path, placement, image.shape[:2]))
     if not inputs:
@@ -104,14 +103,18 @@ def fitted_images(
 def proof_images(network: Model, source: Path | None) -> dict[str, Tensor]:
     """Noise and, where a source is given, its first images, by the name of the network's input.
 
-    (B, C, H, W) float64, the noise first. Raises `CfgError` for a source where the network is
-    no detector.
+    (B, C, H, W) float64, the noise first; B is a multiple of what the network reads at once. Raises
+    `CfgError` for a source where a Darknet network is no detector, and what `image_input` raises.
     """
     noise = random_images(network.graph)
     if source is None:
         return noise
-    spec = darknet(network).spec
-    if not spec.heads:
+    document = network.document
+    if isinstance(document, DarknetDocument) and not document.spec.heads:
         raise CfgError(f"{source}: only detectors can be fed with images")
-    inputs, _, _ = fitted_images(spec, source, dataset_images(source), REAL_IMAGES)
-    return {name: torch.cat([image, inputs.double()]) for name, image in noise.items()}
+    inputs, _, _ = fitted_images(network, source, dataset_images(source), REAL_IMAGES)
+    found = {name: torch.cat([image, inputs.double()]) for name, image in noise.items()}
+    several = at_once(network.graph)
+    if several is None:
+        return found
+    return {name: images[: len(images) // several * several] for name, images in found.items()}

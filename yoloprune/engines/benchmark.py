@@ -16,9 +16,9 @@ from torch import Tensor
 from yoloprune.devices import AUTO
 from yoloprune.engines.engine import Runner
 from yoloprune.engines.table import ENGINES, engine_named, run_in
-from yoloprune.frontends.darknet.cost import cost
-from yoloprune.frontends.darknet.document import darknet
+from yoloprune.execution.stream import only_input
 from yoloprune.graph.model import Model
+from yoloprune.pruning.verification import random_images
 from yoloprune.reporter import SILENT, Reporter
 
 LEAST_SAVING = 1.2
@@ -75,7 +75,7 @@ def benchmark(
     `UsageError` for an engine that is not known or not on this device, `MissingDependencyError` for
     one that is not installed.
     """
-    macs = [cost(darknet(model).spec).macs for model in models]
+    macs = [model.cost.macs for model in models]
     results = []
     for engine, place in places(engines, device):
         runners = [run_in(model, engine, device=place, batch=1) for model in models]
@@ -170,10 +170,11 @@ def latency_of(series: list[float]) -> Latency:
 
 
 def sample_image(model: Model) -> Tensor:
-    """What is timed: (1, C, H, W), uniform noise."""
-    (image,) = model.graph.inputs.values()
-    sizes = [size for size in image.shape[1:] if isinstance(size, int)]
-    return torch.rand(1, *sizes, generator=torch.Generator().manual_seed(0))
+    """What is timed: (1, C, H, W), uniform noise; more images where the network reads so many.
+
+    Raises `GraphError` for a network that reads more than images.
+    """
+    return random_images(model.graph)[only_input(model.graph)].float()
 
 
 def timer(runner: Runner, images: Tensor) -> Timer:

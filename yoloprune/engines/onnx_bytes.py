@@ -8,16 +8,40 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yoloprune.exporters.onnx_model import onnx_model
+from yoloprune.frontends.onnx.build import onnx_model
+from yoloprune.frontends.onnx.document import OnnxDocument
+from yoloprune.frontends.onnx.write import written
 from yoloprune.graph.graph import Graph, ValueType
 from yoloprune.graph.model import Model
 
 
 def onnx_bytes(model: Model, batch: int | None = None) -> bytes:
-    """A model as an ONNX file, float32, for any number of images or for `batch` alone."""
+    """A model as an ONNX file, for any number of images or for `batch` alone.
+
+    One that was read from such a file is that file, any other is in float32.
+    """
+    if isinstance(model.document, OnnxDocument):
+        return _as_it_is(model.document, model.parameters, batch)
     graph = model.graph if batch is None else fixed_batch(model.graph, batch)
     written: bytes = onnx_model(graph, float32_arrays(model.parameters)).SerializeToString()
     return written
+
+
+def _as_it_is(document: OnnxDocument, parameters: Mapping[str, Tensor], batch: int | None) -> bytes:
+    """The file that would be written, whole, its numbers and all."""
+    from onnx import load_external_data_for_model
+
+    proto = written(document, parameters)
+    load_external_data_for_model(proto, str(document.folder))
+    if batch is not None:
+        shapes = [list(value.type.tensor_type.shape.dim) for value in proto.graph.input]
+        names = {sizes[0].dim_param for sizes in shapes if sizes} - {""}
+        for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+            for size in value.type.tensor_type.shape.dim:
+                if size.dim_param in names:
+                    size.dim_value = batch
+    given: bytes = proto.SerializeToString()
+    return given
 
 
 def float32_arrays(parameters: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:

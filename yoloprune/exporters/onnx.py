@@ -18,12 +18,12 @@ from yoloprune.errors import VerificationError, YoloPruneError
 from yoloprune.execution.module import Network
 from yoloprune.exporters.format import ExportCheck, ExportFormat
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines, metadata, onnx_graph
-from yoloprune.exporters.onnx_model import onnx_model
 from yoloprune.files import write_atomically
 from yoloprune.frontends.darknet.document import pair
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.state import State
+from yoloprune.frontends.onnx.build import onnx_model
 from yoloprune.graph.model import Model
 
 if TYPE_CHECKING:

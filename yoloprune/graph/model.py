@@ -1,17 +1,38 @@
 """A trained network: its graph, its parameters, and the document that it was read from."""
 
+import hashlib
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
-from yoloprune.graph.cost import cost
+from yoloprune.files import file_sha256
+from yoloprune.graph.cost import Cost, cost
 from yoloprune.graph.edits import Edits, edit
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.shapes import facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRow:
+    """A layer as a network's format has it.
+
+    `name` is the number of a section or the name of a node, `type` what the format calls its kind,
+    `sources` are the layers that it reads, `in_channels` is how many channels the first of these
+    has, if it has any, `shape` is that of what it gives for one image.
+    """
+
+    name: int | str
+    type: str
+    sources: tuple[int | str, ...]
+    in_channels: int | None
+    shape: tuple[int, ...]
+    params: int
+    macs: int
 
 
 class Document(Protocol):
@@ -28,13 +49,35 @@ class Document(Protocol):
     def names(self) -> tuple[str, ...] | None:
         """Names of the classes that it tells apart, where they are known."""
 
+    @property
+    def suffix(self) -> str:
+        """What the name of the file ends in that `write` is given."""
+
+    @property
+    def source(self) -> tuple[Path, ...]:
+        """The files that it was read from, that of the parameters last; none if it was made."""
+
+    @property
+    def header_bytes(self) -> int:
+        """Bytes that a file of its parameters has before them."""
+
+    def digest(self) -> str:
+        """SHA-256 over everything that the network computes and means, but its parameters."""
+
+    def layer(self, node: str) -> int | str:
+        """The layer that a node belongs to."""
+
+    def layers(self, graph: Graph) -> tuple[LayerRow, ...]:
+        """The layers, in order; `graph` is the network's own."""
+
     def applied(self, edits: Edits) -> "Document":
         """The same document of the network that edits leave; it was read from no file."""
 
-    def write(self, parameters: Mapping[str, Tensor], path: Path) -> None:
+    def write(self, parameters: Mapping[str, Tensor], path: Path) -> tuple[Path, ...]:
         """Write the network with these parameters, in files named by `path`.
 
-        Raises `UsageError` for a path that says another format.
+        Gives the files, that of the parameters last. Raises `UsageError` for a path that says
+        another format.
         """
 
 
@@ -54,31 +97,48 @@ class Model:
         graph, left = edit(self.graph, self.parameters if parameters is None else parameters, edits)
         return Model(graph=graph, parameters=left, document=self.document.applied(edits))
 
-    def save(self, path: str | Path) -> None:
+    @property
+    def cost(self) -> Cost:
+        """What the network costs for one image; `weight_bytes` are those of a file."""
+        total = cost(self.graph, facts(self.graph).shapes)
+        return replace(total, weight_bytes=total.weight_bytes + self.document.header_bytes)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file of parameters that it was read from, or else of these themselves."""
+        if self.document.source:
+            return file_sha256(self.document.source[-1])
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.parameters.items()):
+            raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+            digest.update(name.encode() + raw.numpy().tobytes())
+        return digest.hexdigest()
+
+    def save(self, path: str | Path) -> tuple[Path, ...]:
         """Write the network in the format that it was read from: for Darknet, `path` is the .cfg.
 
-        Raises `UsageError` for a path that says another format.
+        Gives the files, that of the parameters last. Raises `UsageError` for a path that says
+        another format.
         """
-        self.document.write(self.parameters, Path(path))
+        return self.document.write(self.parameters, Path(path))
 
     def __str__(self) -> str:
         """The network in a line."""
-        return f"{self.document.title}: {', '.join(f'{v} {k}' for k, v in _facts(self.graph))}"
+        return f"{self.document.title}: {', '.join(f'{v} {k}' for k, v in _facts(self))}"
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         cells = "".join(
-            f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>"
-            for name, value in _facts(self.graph)
+            f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in _facts(self)
         )
         return f"<table><caption>{html.escape(self.document.title)}</caption>{cells}</table>"
 
 
-def _facts(graph: Graph) -> list[tuple[str, str]]:
-    """What a graph takes, consists of and costs for one image: (what, how much)."""
+def _facts(model: Model) -> list[tuple[str, str]]:
+    """What a network takes, consists of and costs for one image: (what, how much)."""
+    graph, total = model.graph, model.cost
     shapes = ("x".join(map(str, value.shape)) for value in graph.inputs.values())
-    total = cost(graph, facts(graph).shapes)
     return [
         ("input", " and ".join(shapes)),
         ("nodes", f"{len(graph.nodes):,}"),

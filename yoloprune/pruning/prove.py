@@ -5,6 +5,7 @@ one of them in another's place would go unnoticed: so both networks are shaken a
 by a number of its own, wherever it is made or may fall silent.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -60,27 +61,63 @@ def exactness(
 
     `kept` is a mask over channel ids, `inputs` what both read, in float64 and on one device.
     """
-    labels = dependencies.labels
-    shake = _Shake(dependencies, kept, seed)
-    masked = computed(*silenced(dependencies, parameters, kept), inputs, shake.dense)
-    slimmer = computed(*slim, inputs, shake.slim)
-    # Either has values that the other has not: products with masks, gathers for chains of moves.
-    common = {name for node in dependencies.graph.nodes for name in node.outputs}
-    common &= {name for node in slim[0].nodes for name in node.outputs}
-    errors: dict[str, float] = {}
-    pairs = zip(_of(common, masked), _of(common, slimmer), strict=True)
-    for (name, reference), (own, value) in pairs:
-        assert own == name
-        ids = labels.values.get(name)
-        if ids is not None and value.is_floating_point():
-            left = _compact(reference, kept[ids], labels.lines.get(name))
-            errors[name] = _error(value, left, ids)
+    masked = silenced(dependencies, parameters, kept)
+    errors = _errors(dependencies, kept, masked, slim, inputs, _Shake(dependencies, kept, seed))
+    if not np.isfinite([*errors.values()]).all():
+        # Shaken all the way, values may grow beyond what an exponential can take.
+        natural = _sizes(masked, inputs)
+        shake = _Shake(dependencies, kept, seed, natural)
+        errors = _errors(dependencies, kept, masked, slim, inputs, shake)
     # Of several, the first that is not a number counts as the largest.
     worst = int(np.argmax([*errors.values()]))
     where = [*errors][worst]
     return Exactness(
         relative_error=errors[where], worst=where, values=len(errors), tolerance=tolerance
     )
+
+
+def _errors(
+    dependencies: DependencyGraph,
+    kept: NDArray[np.bool_],
+    masked: tuple[Graph, Mapping[str, Tensor]],
+    slim: tuple[Graph, Mapping[str, Tensor]],
+    inputs: Mapping[str, Tensor],
+    shake: "_Shake",
+) -> dict[str, float]:
+    """The largest error of each value that both networks have."""
+    # Either has values that the other has not: products with masks, gathers for chains of moves.
+    common = {name for node in dependencies.graph.nodes for name in node.outputs}
+    common &= {name for node in slim[0].nodes for name in node.outputs}
+    errors: dict[str, float] = {}
+    labels = dependencies.labels
+    pairs = zip(
+        _of(common, computed(*masked, inputs, shake.dense)),
+        _of(common, computed(*slim, inputs, shake.slim)),
+        strict=True,
+    )
+    for (name, reference), (own, value) in pairs:
+        assert own == name
+        ids = labels.values.get(name)
+        if ids is not None and value.is_floating_point():
+            left = _compact(reference, kept[ids], labels.lines.get(name))
+            errors[name] = _error(value, left, ids)
+    return errors
+
+
+def _sizes(
+    network: tuple[Graph, Mapping[str, Tensor]], inputs: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """The largest number that each node gives first, by node, in a network that is not shaken."""
+    sizes: dict[str, float] = {}
+
+    def watch(node: str, value: Tensor) -> Tensor:
+        if value.is_floating_point():
+            sizes[node] = _size(value)
+        return value
+
+    for _ in computed(*network, inputs, watch):
+        pass
+    return sizes
 
 
 def _of(names: set[str], values: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
@@ -157,10 +194,6 @@ def dense_outputs(
 
     Raises `WeightsError` if that is not finite.
     """
-    single = {
-        name: value.float() if value.is_floating_point() else value
-        for name, value in inputs.items()
-    }
     beyond = ""
 
     def watch(node: str, value: Tensor) -> Tensor:
@@ -169,7 +202,7 @@ def dense_outputs(
             beyond = "" if value.isfinite().all() else node
         return value
 
-    dense = outputs(graph, parameters, single, watch)
+    dense = outputs(graph, parameters, single(inputs), watch)
     # What is not finite inside may still be finite at the outputs, behind a logistic, say.
     if not all(value.isfinite().all() for value in dense if value.is_floating_point()):
         raise WeightsError(
@@ -177,6 +210,14 @@ def dense_outputs(
             "on: its weights are damaged, or its training diverged"
         )
     return dense
+
+
+def single(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Inputs with their real numbers in float32."""
+    return {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in inputs.items()
+    }
 
 
 def _activates(node: Node) -> bool:
@@ -191,10 +232,17 @@ class _Shake:
     """Adds a number of its own to each channel of what contractions and activations give.
 
     Both networks are shaken alike. The numbers are 0.5 to 1 times the largest value that the masked
-    network has there.
+    network has there. Where `natural` sizes are given, by node, values are halved until with their
+    numbers they are no larger, so that nothing grows from layer to layer.
     """
 
-    def __init__(self, dependencies: DependencyGraph, kept: NDArray[np.bool_], seed: int) -> None:
+    def __init__(
+        self,
+        dependencies: DependencyGraph,
+        kept: NDArray[np.bool_],
+        seed: int,
+        natural: Mapping[str, float] | None = None,
+    ) -> None:
         self.labels = labels = dependencies.labels
         self.numbers = np.random.default_rng(seed).uniform(0.5, 1, labels.count)
         born = {found.node for found in labels.contractions}
@@ -204,14 +252,20 @@ class _Shake:
             if node.name in born or (_activates(node) and node.outputs[0] in labels.values)
         }
         self.kept = kept
+        self.natural = natural or {}
         self.sizes: dict[str, float] = {}
+        self.halved: dict[str, float] = {}
 
     def dense(self, node: str, value: Tensor) -> Tensor:
         """A value of the masked network, shaken."""
         if node not in self.shaken or not value.is_floating_point():
             return value
-        self.sizes[node] = float(_largest(value, [*range(value.ndim)])) or 1.0
-        return value + self._offset(node).to(value)
+        size = _size(value) or 1.0
+        # By a power of two, which rounds nothing.
+        most = (self.natural[node] or 1.0) / 2 if node in self.natural else size
+        times = math.ceil(math.log2(size / most)) if most < size < math.inf else 0
+        self.halved[node], self.sizes[node] = 0.5**times, min(size, most)
+        return value * self.halved[node] + self._offset(node).to(value)
 
     def slim(self, node: str, value: Tensor) -> Tensor:
         """The same of the slim one, after it."""
@@ -219,7 +273,8 @@ class _Shake:
             return value
         name = self.shaken[node]
         mask = self.kept[self.labels.values[name]]
-        return value + _compact(self._offset(node), mask, self.labels.lines.get(name)).to(value)
+        offset = _compact(self._offset(node), mask, self.labels.lines.get(name)).to(value)
+        return value * self.halved[node] + offset
 
     def _offset(self, node: str) -> Tensor:
         return torch.from_numpy(
@@ -247,8 +302,17 @@ def _error(slim: Tensor, masked: Tensor, ids: Ids) -> float:
         return float("inf")
     axes = [axis for axis in range(slim.ndim) if ids.shape[axis] == 1 or slim.shape[axis] == 1]
     size, error = (_largest(value, axes) for value in (masked, slim - masked))
+    if not error.isfinite().all():
+        # Numbers that are infinite in both are equal.
+        gone = torch.where(slim == masked, 0.0, slim - masked)
+        size, error = (_largest(v, axes) for v in (masked.nan_to_num(posinf=0, neginf=0), gone))
     scale = torch.clamp(size, min=FAINTEST * float(size.max()))
     return float(torch.where(error == 0, error, error / scale).max())
+
+
+def _size(value: Tensor) -> float:
+    """The largest absolute number, 0 of none."""
+    return float(value.abs().max()) if value.numel() else 0.0
 
 
 def _largest(value: Tensor, axes: list[int]) -> Tensor:

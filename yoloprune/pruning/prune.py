@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,10 +16,10 @@ from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import DependencyGraph, analyze
 from yoloprune.pruning.plan import PruningPlan, check_plan
-from yoloprune.pruning.prove import Exactness, dense_outputs, exactness, outputs, require
+from yoloprune.pruning.prove import Exactness, dense_outputs, exactness, outputs, require, single
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA, criterion_named, score
 from yoloprune.pruning.solve import Scores, comparable, ranked, solve
-from yoloprune.pruning.verification import Verification, compare, random_images
+from yoloprune.pruning.verification import Verification, batches, compare, random_images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,11 +135,21 @@ def prove(
     `WeightsError` if the dense network overflows.
     """
     check_plan(dependencies, plan)
-    inputs = random_images(dependencies.graph) if images is None else images
-    dense = dense_outputs(dependencies.graph, parameters, inputs)
+    graph, kept = dependencies.graph, dependencies.kept(plan.keep)
+    parts = batches(graph, random_images(graph) if images is None else images)
+    dense = [dense_outputs(graph, parameters, part) for part in parts]
     if ready is None:
         ready = compensate(dependencies, parameters, plan)
-    found = exactness(dependencies, ready, dependencies.kept(plan.keep), slim, inputs)
-    require(found)
-    single = {name: value.float() for name, value in inputs.items()}
-    return Proof(exactness=found, change=compare(outputs(*slim, single), dense))
+    found = [exactness(dependencies, ready, kept, slim, part) for part in parts]
+    # Of several, the first that is not a number counts as the largest.
+    worst = found[int(np.argmax([each.relative_error for each in found]))]
+    require(worst)
+    given = [outputs(*slim, single(part)) for part in parts]
+    return Proof(exactness=worst, change=compare(_joined(given), _joined(dense)))
+
+
+def _joined(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Outputs for several batches, one behind the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return tuple(torch.cat([each.reshape(-1) for each in own]) for own in zip(*parts, strict=True))

@@ -1,5 +1,7 @@
 """How far one network's outputs are from another's, and what networks are compared on."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,14 +52,39 @@ def random_images(graph: Graph, *, seed: int = 0, batch: int = 1) -> dict[str, T
     return found
 
 
+def at_once(graph: Graph) -> int | None:
+    """How many images a network reads at once; None where it takes any number.
+
+    Where shapes were observed, it takes as many as it was run with then.
+    """
+    for value in graph.inputs.values():
+        first = value.shape[0] if value.shape else 1
+        if not isinstance(first, str):
+            return first
+        if graph.observed:
+            return graph.sizes.get(first, 1)
+    return None
+
+
+def batches(graph: Graph, inputs: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Inputs in parts that a network can read, in order; what is left over is not among them."""
+    several = at_once(graph)
+    if several is None or len(inputs) > 1:
+        return [dict(inputs)]
+    ((name, images),) = inputs.items()
+    count = len(images) // several
+    return [{name: images[i * several : (i + 1) * several]} for i in range(count)]
+
+
 def compare(
     candidate: tuple[Tensor, ...], reference: tuple[Tensor, ...], *, tolerance: float = TOLERANCE
 ) -> Verification:
     """Errors of outputs against reference outputs; one that is not finite never passes."""
-    absolute = [(a - b).abs().max().item() for a, b in zip(candidate, reference, strict=True)]
-    relative = []
-    for error, b in zip(absolute, reference, strict=True):
-        size = b.abs().max().item()
+    absolute, relative = [], []
+    for a, b in zip(candidate, reference, strict=True):
+        error = _largest(a.double() - b.double()) if a.shape == b.shape else math.inf
+        size = _largest(b.double())
+        absolute.append(error)
         relative.append(error if size == 0 else error / size)
     worst = float(np.max(relative))
     return Verification(
@@ -68,6 +95,10 @@ def compare(
         tolerance=tolerance,
         passed=bool(worst <= tolerance),
     )
+
+
+def _largest(value: Tensor) -> float:
+    return value.abs().max().item() if value.numel() else 0.0
 
 
 def require(verification: Verification, what: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from yoloprune.escapes import printable
-from yoloprune.report.pruning import channels_by_layer
+from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.report.results import (
     PROTOCOLS_NOTE,
     Table,
@@ -85,7 +85,7 @@ def report_json(study: Study) -> dict[str, Any]:
             "classes": list(study.dataset.classes),
             "warnings": list(study.dataset.warnings),
         },
-        "channels": channels_by_layer(study.dense, study.slim)
+        "channels": _channels(study.dense, study.slim)
         if study.dense is not None and study.slim is not None
         else {},
         "checks": [
@@ -115,6 +115,14 @@ def command_script(commands: Sequence[Command]) -> str:
         stage = " ".join(command.stage.split())
         blocks.append(f"# {stage}{seed}\n{command.line}\n")
     return "\n".join(blocks)
+
+
+def _channels(dense: NetworkSpec, slim: NetworkSpec) -> dict[str, dict[str, int]]:
+    """Output channels of each convolution before and after, by layer index."""
+    return {
+        str(before.index): {"dense": before.filters, "slim": after.filters}
+        for before, after in zip(dense.convs, slim.convs, strict=True)
+    }
 
 
 def _section(table: Table, level: int = 2) -> str:

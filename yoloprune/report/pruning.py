@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from yoloprune.frontends.darknet.cost import Cost, cost
-from yoloprune.frontends.darknet.spec import Conv, NetworkSpec
+from yoloprune.graph.cost import Cost
+from yoloprune.graph.graph import Graph
+from yoloprune.graph.model import Model
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.prove import Exactness
 from yoloprune.pruning.prune import Proof
@@ -13,12 +14,15 @@ from yoloprune.pruning.torch_pruning_check import CrossCheck
 from yoloprune.pruning.verification import Verification
 from yoloprune.report.table import amount, change, file_size, markdown_table
 
+FEW = 4
+"""Outputs whose errors are all named in a line."""
+
 HEADER = ("Network", "Params", "Size", "MACs", "FLOPs", "Channels")
 
 
 def pruning_report(
-    dense: NetworkSpec,
-    slim: NetworkSpec,
+    dense: Model,
+    slim: Model,
     proof: Proof,
     made_by: str | None,
     settings: Mapping[str, Any],
@@ -31,8 +35,8 @@ def pruning_report(
     where given, is what happened after that. `made_by` is the command, where there was one.
     """
     report = {
-        "dense": _cost_figures(cost(dense)) | {"verification": _errors(proof.change)},
-        "slim": _cost_figures(cost(slim)) | {"verification": _exactness(proof.exactness)},
+        "dense": _cost_figures(dense.cost) | {"verification": _errors(proof.change)},
+        "slim": _cost_figures(slim.cost) | {"verification": _exactness(proof.exactness)},
         "made_by": made_by,
         "settings": dict(settings),
         "layers": channels_by_layer(dense, slim),
@@ -40,9 +44,9 @@ def pruning_report(
     return report if recovery is None else report | {"recovery": dict(recovery)}
 
 
-def cost_rows(dense: NetworkSpec, slim: NetworkSpec) -> list[tuple[str, ...]]:
+def cost_rows(dense: Model, slim: Model) -> list[tuple[str, ...]]:
     """Rows under `HEADER`: the dense network, the slim one, and the change."""
-    before, after = cost(dense), cost(slim)
+    before, after = dense.cost, slim.cost
     pairs = [
         (before.params, after.params),
         (before.weight_bytes, after.weight_bytes),
@@ -62,7 +66,7 @@ def proof_lines(proof: Proof) -> list[str]:
     return [
         f"slim = masked dense: relative error {proof.exactness.relative_error:.2g} "
         f"in float64, over {proof.exactness.values} values",
-        f"slim against dense: heads differ by {proof.change.relative_error:.2g} relative "
+        f"slim against dense: outputs differ by {proof.change.relative_error:.2g} relative "
         "(before any fine-tuning)",
     ]
 
@@ -91,19 +95,29 @@ def recovery_lines(recovery: Mapping[str, Any]) -> list[str]:
     """What recovery did, in words, one statement a line."""
     heads = recovery["heads"]
     which = "held-out images" if heads["unseen"] else "of the images fitted to"
+    # Older reports do not say it.
+    read_as = f" ({recovery['read_as']})" if "read_as" in recovery else ""
     return [
-        f"{recovery['method']} with {recovery['images']} images, after the proof: the weights are "
-        "no longer the dense network's",
-        head_line(heads["images"], which, heads["before"], heads["after"]),
+        f"{recovery['method']} with {recovery['images']} images{read_as}, after the proof: the "
+        "weights are no longer the dense network's",
+        output_line(heads["images"], which, heads["before"], heads["after"]),
     ]
 
 
-def head_line(images: int, which: str, before: Sequence[float], after: Sequence[float]) -> str:
-    """How far each head's map was from the dense one as pruned, and is after recovery."""
-    pruned, recovered = (", ".join(f"{e:.2g}" for e in each) for each in (before, after))
+def output_line(images: int, which: str, before: Sequence[float], after: Sequence[float]) -> str:
+    """How far each output was from the dense one as pruned, and is after recovery."""
+    pruned, recovered = map(_several, (before, after))
     return (
-        f"relative head error vs. dense on {images} {which}: {pruned} pruned, {recovered} recovered"
+        f"relative output error vs. dense on {images} {which}: {pruned} pruned, {recovered} "
+        "recovered"
     )
+
+
+def _several(errors: Sequence[float]) -> str:
+    """Errors of outputs: all, or the least and the largest of many."""
+    if len(errors) <= FEW:
+        return ", ".join(f"{error:.2g}" for error in errors)
+    return f"{min(errors):.2g} to {max(errors):.2g}"
 
 
 def recovery_markdown(recovery: Mapping[str, Any]) -> str:
@@ -123,8 +137,8 @@ def recovery_markdown(recovery: Mapping[str, Any]) -> str:
 
 
 def pruning_markdown(
-    dense: NetworkSpec,
-    slim: NetworkSpec,
+    dense: Model,
+    slim: Model,
     plan: PruningPlan,
     proof: Proof,
     made_by: str | None,
@@ -140,13 +154,13 @@ def pruning_markdown(
         "# Pruning report\n\n"
         f"{_made_by(made_by)}"
         f"{markdown_table(HEADER, cost_rows(dense, slim))}\n"
-        "MACs are the multiply-accumulates of the convolutions for one image of "
-        f"{dense.input_shape[2]}x{dense.input_shape[1]}; FLOPs are twice as many. Size is that of "
-        "the .weights file.\n\n"
+        "MACs are the multiply-accumulates of convolutions and matrix products for one "
+        f"{_read(dense.graph)}; FLOPs are twice as many. Size is that of the parameters in a "
+        "file.\n\n"
         f"## Proof\n\n{statements}\n\n"
         f"## Selection\n\n{_selection(plan)}\n\n"
         f"{markdown_table(('Setting', 'Value'), list(settings.items()))}\n"
-        "## Output channels of each convolution\n\n"
+        "## Output channels of each layer\n\n"
         f"{markdown_table(('Layer', 'Dense', 'Slim', 'Change'), layers)}"
     )
 
@@ -192,13 +206,23 @@ def _cost_texts(total: Cost) -> tuple[str, ...]:
     )
 
 
-def channels_by_layer(dense: NetworkSpec, slim: NetworkSpec) -> dict[str, dict[str, int]]:
-    """Output channels of each convolution before and after, by layer index."""
+def channels_by_layer(dense: Model, slim: Model) -> dict[str, dict[str, int]]:
+    """Output channels of each layer with a kernel before and after, by the layer's name."""
+    left = {node.name: node.channels for node in slim.cost.per_node}
     return {
-        str(before.index): {"dense": before.filters, "slim": after.filters}
-        for before, after in zip(dense.layers, slim.layers, strict=True)
-        if isinstance(before, Conv) and isinstance(after, Conv)
+        str(dense.document.layer(node.name)): {"dense": node.channels, "slim": left[node.name]}
+        for node in dense.cost.per_node
+        if node.channels and node.name in left
     }
+
+
+def _read(graph: Graph) -> str:
+    """What a network reads: an image of a size, or inputs of a shape."""
+    shapes = [value.shape for value in graph.inputs.values()]
+    if len(shapes) == 1 and len(shapes[0]) == 4:
+        height, width = (graph.sizes.get(str(size), size) for size in shapes[0][2:])
+        return f"image of {width}x{height}"
+    return f"input of {' and '.join('x'.join(map(str, shape)) for shape in shapes)}"
 
 
 def _selection(plan: PruningPlan) -> str:

@@ -13,8 +13,6 @@ from yoloprune.engines import sparse_benchmark
 from yoloprune.engines.benchmark import EngineResult
 from yoloprune.engines.sparse_benchmark import SparseResult
 from yoloprune.engines.zero_skipping import TITLE
-from yoloprune.frontends.darknet.cost import cost
-from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.table import amount
@@ -124,7 +122,7 @@ def benchmark(
         )
     return Benchmark(
         networks=tuple(map(_name, read)),
-        macs=tuple(cost(darknet(model).spec).macs for model in read),
+        macs=tuple(model.cost.macs for model in read),
         threads=count,
         runs=runs,
         engines=tuple(found),
@@ -152,8 +150,8 @@ def benchmark_sparse(
 
 
 def _name(model: Model) -> str:
-    source = darknet(model).source
-    return model.document.title if source is None else str(source[0])
+    source = model.document.source
+    return str(source[0]) if source else model.document.title
 
 
 @contextmanager

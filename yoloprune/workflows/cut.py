@@ -1,7 +1,8 @@
 """What pruning makes: a slim network, the dense one it comes from, the plan, the proof.
 
-And the folder that holds it: `slim.cfg`, `slim.weights`, `plan.json`, `report.json`, `report.md`,
-where they are known `slim.names`, and where it is asked for `slim.onnx`.
+And the folder that holds it: the network, as `slim.cfg`, `slim.weights` and, where its classes
+have names, `slim.names`, or as `slim.onnx`; `plan.json`, `report.json` and `report.md`. A Darknet
+network is there as `slim.onnx` too where that is asked for.
 """
 
 from collections.abc import Mapping
@@ -15,9 +16,7 @@ from yoloprune.errors import PlanError, UsageError, VerificationError
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
 from yoloprune.exporters.onnx import export_onnx
 from yoloprune.files import file_sha256, write_folder, write_json, write_text
-from yoloprune.frontends.darknet.cost import cost
-from yoloprune.frontends.darknet.document import darknet, pair, weights_sha256
-from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.darknet.document import darknet, pair
 from yoloprune.graph.model import Model
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.cut import cut as surgery
@@ -41,7 +40,8 @@ from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.models import load, opened
 
 SLIM_FILES = (
-    "slim.cfg", "slim.weights", "slim.names", "slim.onnx", "plan.json", "report.json", "report.md"
+    *("slim.cfg", "slim.weights", "slim.names", "slim.onnx", "slim.onnx.data"),
+    *("plan.json", "report.json", "report.md"),
 )  # fmt: skip
 SPARSE_FILES = (
     "sparse.cfg", "sparse.weights", "sparse.names", "sparse.packed", "masks.json", "report.json"
@@ -78,7 +78,8 @@ class Cut(Result):
     ) -> list[str]:
         """Write all of it into a folder, whole or not at all; gives the names of the files.
 
-        With `onnx`, slim.onnx too, in that form. Raises `UsageError` if the dense network is there.
+        With `onnx`, the slim.onnx of a Darknet network too, in that form. Raises `UsageError` if
+        the dense network is there.
         """
         folder = Path(folder)
         refuse_to_replace(folder, self.dense)
@@ -88,8 +89,7 @@ class Cut(Result):
 
     def shown(self) -> Shown:
         """Cost and proof; as JSON the content of report.json."""
-        dense, slim = darknet(self.dense).spec, darknet(self.slim).spec
-        before, after = cost(dense), cost(slim)
+        before, after = self.dense.cost, self.slim.cost
         recovered = [] if self.recovery is None else recovery_lines(self.recovery)
         return Shown(
             title=f"Pruning of {self.dense.document.title}",
@@ -100,18 +100,18 @@ class Cut(Result):
                 f"dense within {self.proof.exactness.relative_error:.2g}"
             ),
             header=HEADER,
-            rows=cost_rows(dense, slim),
+            rows=cost_rows(self.dense, self.slim),
             lines=proof_lines(self.proof) + recovered,
             document=pruning_report(
-                dense, slim, self.proof, self.made_by, self.settings, self.recovery
+                self.dense, self.slim, self.proof, self.made_by, self.settings, self.recovery
             ),
         )
 
 
 def refuse_to_replace(out: Path, network: Model) -> None:
     """Raise `UsageError` if writing a pruned folder would take away a network's own files."""
-    inputs = darknet(network).source or ()
-    if {path.resolve() for path in inputs} & {(out / name).resolve() for name in PRUNED_FILES}:
+    inputs = {path.resolve() for path in network.document.source}
+    if inputs & {(out / name).resolve() for name in PRUNED_FILES}:
         raise UsageError(f"{out} would replace the dense network: choose another folder")
 
 
@@ -119,27 +119,27 @@ def write_cut(
     folder: Path, cut: Cut, *, onnx: OnnxForm | None = None, reporter: Reporter = SILENT
 ) -> None:
     """Write a cut into a folder that is there for it: `Cut.save` does more."""
-    dense, slim = darknet(cut.dense).spec, darknet(cut.slim).spec
+    dense, slim = cut.dense, cut.slim
     if onnx is not None:
         with reporter.stage("exporting to ONNX"):
             export_onnx(
-                *pair(cut.slim),
+                *pair(slim),
                 folder / "slim.onnx",
                 decoded=onnx.decoded,
                 names=onnx.names,
                 batch=onnx.batch,
             )
-    cut.slim.save(folder / "slim.cfg")
-    write_plan(folder / "plan.json", analyze(cut.dense.graph), cut.plan)
+    *_, numbers = slim.save(folder / f"slim{slim.document.suffix}")
+    write_plan(folder / "plan.json", analyze(dense.graph), cut.plan)
     text = pruning_markdown(dense, slim, cut.plan, cut.proof, cut.made_by, cut.settings)
     if onnx is not None:
-        text += onnx_markdown(interface_lines(interface(slim, onnx)))
+        text += onnx_markdown(interface_lines(interface(darknet(slim).spec, onnx)))
     recovery = cut.recovery
     if recovery is not None:
         recovery = {
             **recovery,
-            "weights_sha256": file_sha256(folder / "slim.weights"),
-            "dense_sha256": weights_sha256(cut.dense),
+            "weights_sha256": file_sha256(numbers),
+            "dense_sha256": dense.sha256,
         }
         text += recovery_markdown(recovery)
     write_text(folder / "report.md", text)
@@ -186,23 +186,24 @@ def read_cut(
     """Read a folder that pruning wrote, and prove again that it was made of this dense network.
 
     The proof runs on noise and on some of the `images` (a folder, list or .data file). Raises
-    `VerificationError` if slim.cfg is not what the plan makes, or slim.weights are neither what it
-    makes nor those of the recovery that report.json tells about; `PlanError` if these dense weights
-    are not those that the network was recovered towards.
+    `VerificationError` if the network is not what the plan makes, or its numbers are neither what
+    it makes nor those of the recovery that report.json tells about; `PlanError` if the dense
+    numbers are not those that the network was recovered towards.
     """
     folder = Path(folder)
     dense = opened(dense)
     graph = analyze(dense.graph)
     plan = read_plan(folder / "plan.json", graph)
     edits = surgery(graph, plan)
-    slim = read_cfg(folder / "slim.cfg")
-    if slim.digest() != darknet(dense).applied(edits).spec.digest():
-        raise VerificationError(f"{folder / 'slim.cfg'}: not the network that the plan makes")
-    network = load(folder / "slim.cfg")
+    network = load(folder / f"slim{dense.document.suffix}")
+    if network.document.digest() != dense.document.applied(edits).digest():
+        raise VerificationError(
+            f"{network.document.source[0]}: not the network that the plan makes"
+        )
     report = _read_report(folder / "report.json")
     exact, recovery = network, report.get("recovery")
     if recovery is not None:
-        _check_recovery(folder, recovery, dense)
+        _check_recovery(network, recovery, dense)
         exact = dense.edited(edits, compensate(graph, dense.parameters, plan))
     batch = proof_images(dense, None if images is None else Path(images))
     with reporter.stage("verifying in float64"):
@@ -226,18 +227,22 @@ def read_cut(
     )
 
 
-def _check_recovery(folder: Path, recovery: Mapping[str, Any], dense: Model) -> None:
+def _check_recovery(slim: Model, recovery: Mapping[str, Any], dense: Model) -> None:
     """What recovery changed cannot be compared: only the file says whose weights they were."""
-    if recovery["weights_sha256"] != file_sha256(folder / "slim.weights"):
+    if recovery["weights_sha256"] != slim.sha256:
         raise VerificationError(
-            f"{folder / 'slim.weights'}: not the weights that report.json says were recovered"
+            f"{slim.document.source[-1]}: not the weights that report.json says were recovered"
         )
-    if recovery["dense_sha256"] != weights_sha256(dense):
-        source = darknet(dense).source
+    if recovery["dense_sha256"] != dense.sha256:
         raise PlanError(
-            f"{dense.document.title if source is None else source[1]}: not the dense weights that "
-            f"{folder} was recovered towards: give those, or prune again"
+            f"{_where(dense)}: not the dense weights that {slim.document.source[-1].parent} was "
+            "recovered towards: give those, or prune again"
         )
+
+
+def _where(network: Model) -> str | Path:
+    document = network.document
+    return document.source[-1] if document.source else document.title
 
 
 def _read_report(path: Path) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from yoloprune.engines.table import DEFAULT_ENGINE
 from yoloprune.errors import UsageError
 from yoloprune.evaluation.detector import Detector, detect_objects
 from yoloprune.files import write_folder, write_json, write_text
-from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.interrupts import stop_flag
 from yoloprune.report.detections import detections_csv, listed, pictures_of
@@ -150,7 +149,7 @@ def detect(
     targets = annotated_paths(images, out)
     films = film_paths(videos, targets, out)
     work = list(zip(images, (path.relative_to(out) for path in targets), strict=True))
-    files = [[str(path) for path in darknet(each).source or ()] or None for each in models]
+    files = [[str(path) for path in each.document.source] or None for each in models]
     with write_folder(out) as folder:
         document = {
             "cfg": files[0] and files[0][0],

@@ -1,24 +1,23 @@
 """What a network is made of, what it costs, and which channels depend on each other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from yoloprune.frontends.darknet.cost import Cost, cost
-from yoloprune.frontends.darknet.document import darknet, layer_of
+from yoloprune.frontends.darknet.document import DarknetDocument
 from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.parser import read_cfg
-from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.graph.cost import Cost
 from yoloprune.graph.model import Model
-from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, analyze
+from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, Member, analyze
 from yoloprune.pruning.layers import layers_of
 from yoloprune.pruning.score.on_weights import bn_scale
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.table import amount, file_size
-from yoloprune.workflows.models import opened
+from yoloprune.workflows.models import is_onnx, opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -29,7 +28,7 @@ class Inspection(Result):
     """
 
     title: str
-    spec: NetworkSpec
+    network: Model
     total: Cost
     graph: DependencyGraph
     dead: dict[int, int] | None
@@ -38,15 +37,15 @@ class Inspection(Result):
         """A layer each: what it reads, gives and costs."""
         return [
             {
-                "index": layer.index,
-                "type": layer.section.name,
-                "sources": list(layer.sources),
+                "index" if isinstance(row.name, int) else "name": row.name,
+                "type": row.type,
+                "sources": list(row.sources),
                 "in_channels": row.in_channels,
-                "out_shape": list(row.out_shape),
+                "out_shape": list(row.shape),
                 "params": row.params,
                 "macs": row.macs,
             }
-            for layer, row in zip(self.spec.layers, self.total.per_layer, strict=True)
+            for row in self.network.document.layers(self.network.graph)
         ]
 
     def group_rows(self) -> list[dict[str, Any]]:
@@ -57,33 +56,43 @@ class Inspection(Result):
         row: dict[str, Any] = {
             "id": group.id,
             "channels": group.size,
-            "producers": [layer_of(member.node) for member in group.producers],
-            "consumers": [layer_of(member.node) for member in group.consumers],
+            "producers": self._layers(group.producers),
+            "consumers": self._layers(group.consumers),
             "equal_parts": group.equal_parts,
             "frozen_because": group.frozen_because,
         }
         return row if self.dead is None else row | {"dead_channels": self.dead.get(group.id)}
 
+    def _layers(self, members: Sequence[Member]) -> list[int | str]:
+        return [self.network.document.layer(member.node) for member in members]
+
     def layers(self) -> Shown:
-        """The layers as a table."""
+        """The layers as a table: sections all, nodes where they have parameters."""
+        numbered = [
+            row
+            for row in self.network.document.layers(self.network.graph)
+            if isinstance(row.name, int) or row.params
+        ]
+        sections = all(isinstance(row.name, int) for row in numbered)
         rows = [
             (
-                row["index"],
-                row["type"],
-                " ".join(map(str, row["sources"])),
-                "x".join(map(str, reversed(row["out_shape"]))),
-                f"{row['params']:,}" if row["params"] else "",
-                f"{row['macs'] / 1e6:,.1f}" if row["macs"] else "",
+                row.name,
+                row.type,
+                *([" ".join(map(str, row.sources))] if sections else []),
+                "x".join(map(str, reversed(row.shape))),
+                f"{row.params:,}" if row.params else "",
+                f"{row.macs / 1e6:,.1f}" if row.macs else "",
             )
-            for row in self.layer_rows()
+            for row in numbered
         ]
-        header = ("Layer", "Type", "Reads", "Output", "Params", "MACs (M)")
+        reads = ["Reads"] if sections else []
+        header = ("Layer", "Type", *reads, "Output", "Params", "MACs (M)")
         return Shown(title=self.title, summary=self._totals(), header=header, rows=rows)
 
     def shown(self) -> Shown:
         """The channel groups as a table; as JSON the layers too."""
         groups = self.group_rows()
-        dead = self.dead is not None
+        dead = bool(self.dead)
         rows = [
             (
                 row["id"],
@@ -103,8 +112,8 @@ class Inspection(Result):
             rows=rows,
             lines=[self._totals()],
             document={
-                "input_shape": list(self.spec.input_shape),
-                "digest": self.spec.digest(),
+                **self._inputs(),
+                "digest": self.network.document.digest(),
                 "params": self.total.params,
                 "macs": self.total.macs,
                 "flops": self.total.flops,
@@ -113,6 +122,13 @@ class Inspection(Result):
                 "groups": groups,
             },
         )
+
+    def _inputs(self) -> dict[str, Any]:
+        """What the network reads: a shape without the number of images, or shapes by name."""
+        shapes = {name: list(value.shape) for name, value in self.network.graph.inputs.items()}
+        if len(shapes) > 1:
+            return {"input_shapes": shapes}
+        return {"input_shape": next(iter(shapes.values()))[1:]}
 
     def _totals(self) -> str:
         prunable, total = self.graph.prunable, self.total
@@ -127,15 +143,16 @@ class Inspection(Result):
 
 def inspect(network: Model | str | Path) -> Inspection:
     """Layers, cost and channel groups of a network; of a .cfg alone without its weights."""
-    if isinstance(network, Model) or Path(network).is_dir():
-        network = opened(network)
-        spec, graph = darknet(network).spec, analyze(network.graph)
-        title, dead = network.document.title, _dead_channels(graph, network.parameters)
+    if isinstance(network, Model) or Path(network).is_dir() or is_onnx(Path(network)):
+        model = opened(network)
+        title = model.document.title
     else:
-        spec = read_cfg(Path(network))
-        graph = analyze(lower(spec))
-        title, dead = str(network), None
-    return Inspection(title=title, spec=spec, total=cost(spec), graph=graph, dead=dead)
+        spec, title = read_cfg(Path(network)), str(network)
+        document = DarknetDocument(spec=spec, title=title)
+        model = Model(graph=lower(spec), parameters={}, document=document)
+    graph = analyze(model.graph)
+    dead = _dead_channels(graph, model.parameters) if model.parameters else None
+    return Inspection(title=title, network=model, total=model.cost, graph=graph, dead=dead)
 
 
 def _dead_channels(graph: DependencyGraph, parameters: Mapping[str, Tensor]) -> dict[int, int]:
@@ -151,5 +168,5 @@ def _freedom(row: dict[str, Any]) -> str:
     return "yes" if row["equal_parts"] == 1 else f"yes, in {row['equal_parts']} equal parts"
 
 
-def _short(layers: list[int]) -> str:
+def _short(layers: list[int | str]) -> str:
     return " ".join(map(str, layers)) or "none"

@@ -17,7 +17,7 @@ from yoloprune.documents import read_document
 from yoloprune.errors import PlanError, RunError, UsageError
 from yoloprune.files import write_json
 from yoloprune.frontends.darknet.cost import cost
-from yoloprune.frontends.darknet.document import darknet, weights_sha256
+from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
@@ -160,7 +160,7 @@ def iterate(
         if measured:
             paths = [image.path for image in training.images]
             calibration = choose_calibration(
-                spec, source.path, paths, calibration_images, config.seed, reporter
+                network, source.path, paths, calibration_images, config.seed, reporter
             )
         budget = rounded(
             network.graph,
@@ -203,7 +203,7 @@ def iterate(
         "pattern": pattern.value,
         "exclude": list(exclude),
         "cfg": spec.digest(),
-        "weights": weights_sha256(network),
+        "weights": network.sha256,
         "hold_out": source.hold_out,
         "training_images": fingerprint(training),
         "validation_images": fingerprint(validation),

@@ -1,6 +1,7 @@
 """Networks on disk: a Darknet pair, an ONNX file, or a folder that a command wrote."""
 
 from pathlib import Path
+from typing import TypeAlias
 
 from yoloprune.data.names import fitting_names
 from yoloprune.errors import UsageError, WeightsError
@@ -10,11 +11,14 @@ from yoloprune.frontends.darknet.foreign import refuse_foreign
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.weights import read_seen, read_weights
-from yoloprune.frontends.onnx.read import read
+from yoloprune.frontends.onnx.read import read as read_onnx
 from yoloprune.graph.model import Model
 
 IN_FOLDERS = ("slim", "sparse", "best", "last")
 """Names of the networks in the folders of `prune`, of `sparsify`, and of runs."""
+
+NetworkFiles: TypeAlias = tuple[Path, ...]
+"""A .cfg and its .weights, or an .onnx alone."""
 
 
 def load(path: str | Path, weights: str | Path | None = None) -> Model:
@@ -25,15 +29,15 @@ def load(path: str | Path, weights: str | Path | None = None) -> Model:
     network, or several.
     """
     path = Path(path)
-    if path.suffix.lower() == ".onnx" and not path.is_dir():
-        if weights is not None:
-            raise UsageError(f"{path} holds its weights itself: {weights} does not go with it")
-        return read(path)
     if path.is_dir():
         if weights is not None:
             raise UsageError(f"{path} is a folder: {weights} does not go with it")
-        path, weights = network_in(path)
-    elif weights is None:
+        return load(*network_in(path))
+    if is_onnx(path):
+        if weights is not None:
+            raise UsageError(f"{path} holds its weights itself: {weights} does not go with it")
+        return read_onnx(path, title(path))
+    if weights is None:
         weights = path.with_suffix(".weights")
         if weights == path or not weights.exists():
             read_cfg_text(path)  # Says what the file is, if it is no cfg.
@@ -54,6 +58,11 @@ def opened(network: Model | str | Path) -> Model:
     return network if isinstance(network, Model) else load(network)
 
 
+def is_onnx(path: Path) -> bool:
+    """Whether a path's name says that it is an ONNX file."""
+    return path.suffix.lower() == ".onnx" and not path.is_dir()
+
+
 def save(network: Model, path: str | Path) -> None:
     """Write a network in the format that it was read from: for Darknet, `path` is the .cfg.
 
@@ -62,10 +71,10 @@ def save(network: Model, path: str | Path) -> None:
     network.save(path)
 
 
-def network_in(folder: Path) -> tuple[Path, Path]:
+def network_in(folder: Path) -> NetworkFiles:
     """The files of the network in a folder that `prune`, `sparsify`, `train`, ... wrote.
 
-    Raises `UsageError` if it holds none or several.
+    Beside a .cfg, an .onnx is its copy. Raises `UsageError` if it holds none or several.
     """
     found = [name for name in IN_FOLDERS if (folder / f"{name}.cfg").exists()]
     if "best" in found and "last" in found:
@@ -75,16 +84,18 @@ def network_in(folder: Path) -> tuple[Path, Path]:
             f"{folder} holds {' and '.join(f'{name}.cfg' for name in found)}: give the .cfg and "
             "the .weights of the one you mean"
         )
-    if not found:
-        refuse_foreign(folder, "cfg")
-        looked_for = ", ".join(f"{name}.cfg" for name in IN_FOLDERS)
-        raise UsageError(f"{folder}: no network in this folder (looked for {looked_for})")
-    return folder / f"{found[0]}.cfg", folder / f"{found[0]}.weights"
+    if found:
+        return folder / f"{found[0]}.cfg", folder / f"{found[0]}.weights"
+    if (onnx := folder / "slim.onnx").exists():
+        return (onnx,)
+    refuse_foreign(folder, "cfg")
+    looked_for = ", ".join([*(f"{name}.cfg" for name in IN_FOLDERS), onnx.name])
+    raise UsageError(f"{folder}: no network in this folder (looked for {looked_for})")
 
 
-def title(cfg: Path) -> str:
+def title(path: Path) -> str:
     """A short name of a network: its folder's, where the file's says nothing."""
-    return cfg.resolve().parent.name if cfg.stem in IN_FOLDERS else cfg.stem
+    return path.resolve().parent.name if path.stem in IN_FOLDERS else path.stem
 
 
 def names_beside(cfg: Path, spec: NetworkSpec) -> tuple[str, ...] | None:

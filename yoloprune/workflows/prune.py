@@ -6,7 +6,6 @@ from typing import Any
 
 from yoloprune.data.calibration import Calibration, proof_images, read_calibration
 from yoloprune.errors import UsageError
-from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
 from yoloprune.pruning.budget import Budget
@@ -54,12 +53,12 @@ def prune(
     scope = chosen(Scope, scope, "scope")
     compensation = chosen(Compensation, compensation, "compensation")
     network = opened(network)
-    spec, graph = darknet(network).spec, network.graph
+    graph = network.graph
     budget = rounded(graph, keep, min_channels, multiple_of, max_layer_cut, compensation, reporter)
     source = None if images is None else Path(images)
     if criterion in MEASURED_CRITERIA:
         if calibration is None and source is not None:
-            calibration = read_calibration(spec, source, calibration_images, seed, reporter)
+            calibration = read_calibration(network, source, calibration_images, seed, reporter)
         check_budget(
             analyze(graph), network.parameters, budget, criterion, compensation=compensation
         )

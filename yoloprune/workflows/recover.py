@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from yoloprune.data.calibration import Calibration, read_calibration
-from yoloprune.frontends.darknet.document import darknet
+from yoloprune.data.inputs import image_input
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.recover.errors import output_errors
 from yoloprune.pruning.recover.layer import RIDGE
@@ -39,8 +39,7 @@ def recover(
     method = chosen(Recovery, method, "method")
     dependencies, exact = analyze(cut.dense.graph), cut.exact
     if not isinstance(images, Calibration):
-        spec = darknet(cut.dense).spec
-        images = read_calibration(spec, Path(images), calibration_images, seed, reporter)
+        images = read_calibration(cut.dense, Path(images), calibration_images, seed, reporter)
     count = len(images.images)
     memory = memory_needed(dependencies, exact.graph, count)
     reporter.say(f"recovering with {count} images: about {file_size(memory)} of memory")
@@ -68,6 +67,7 @@ def recover(
         "made_by": made_by,
         "images": count,
         "files": [path.as_posix() for path, _, _ in images.samples],
+        "read_as": str(image_input(cut.dense)),
         "skipped": images.skipped,
         "memory_bytes": memory,
         "seed": seed,

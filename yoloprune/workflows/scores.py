@@ -1,5 +1,7 @@
 """Scores by the criteria that look at images."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
@@ -7,7 +9,7 @@ from yoloprune.data.calibration import Calibration
 from yoloprune.data.read import read_objects
 from yoloprune.errors import DatasetError, UsageError
 from yoloprune.frontends.darknet.curvature import curvatures
-from yoloprune.frontends.darknet.document import darknet
+from yoloprune.frontends.darknet.document import DarknetDocument, darknet
 from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
 from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
@@ -19,7 +21,7 @@ from yoloprune.pruning.score.on_images import (
     taylor_scores,
 )
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
-from yoloprune.pruning.score.sensitivity import sensitivities
+from yoloprune.pruning.score.sensitivity import Weights, sensitivities
 from yoloprune.pruning.solve import Scores
 from yoloprune.report.table import file_size
 from yoloprune.reporter import SILENT, Reporter
@@ -47,13 +49,13 @@ def scores_on_images(
         return None
     if calibration is None:
         raise UsageError(f"criterion {criterion} needs images: none were given")
-    spec, parameters = darknet(model).spec, model.parameters
-    graph, images = analyze(model.graph), calibration.images
+    graph, parameters, images = analyze(model.graph), model.parameters, calibration.images
     if criterion != "taylor":
         memory = file_size(memory_needed(graph, len(images)))
         reporter.say(f"scoring with {len(images)} images: about {memory} of memory")
     match criterion:
         case "taylor":
+            spec = darknet(model).spec
             objects = _objects(spec, calibration)
             with reporter.stage("computing gradients"):
                 return taylor_scores(
@@ -64,11 +66,17 @@ def scores_on_images(
         case _:
             with reporter.stage("measuring sensitivities"):
                 weights = sensitivities(
-                    graph, parameters, images[:SENSITIVITY_IMAGES], curvatures(spec), seed=seed
+                    graph, parameters, images[:SENSITIVITY_IMAGES], _curvatures(model), seed=seed
                 )
             return reconstruction_scores(
                 graph, parameters, images, weights, seed=seed, reporter=reporter
             )
+
+
+def _curvatures(model: Model) -> Mapping[str, Weights] | None:
+    """What a squared error in an output counts, where the network's heads are known."""
+    document = model.document
+    return curvatures(document.spec) if isinstance(document, DarknetDocument) else None
 
 
 def _objects(spec: NetworkSpec, calibration: Calibration) -> list[Objects]:

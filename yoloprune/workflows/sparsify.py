@@ -125,7 +125,7 @@ def sparsify(
 def masked(network: Model, masks: WeightMasks) -> Model:
     """A network with the masked weights at zero."""
     parameters = apply_masks(network.graph, network.parameters, masks)
-    document = replace(darknet(network), source=None, seen=0)
+    document = replace(darknet(network), source=(), seen=0)
     return replace(network, parameters=parameters, document=document)
 
 

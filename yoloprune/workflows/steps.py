@@ -107,8 +107,8 @@ class ChannelSteps:
         )
         if self.reconstruct and self.calibration is not None:
             cut = recover(cut, self.calibration, seed=seed, made_by=self.made_by, reporter=reporter)
-        document = darknet(network)
-        origin = document.title if document.source is None else document.source[1].as_posix()
+        document = network.document
+        origin = document.source[-1].as_posix() if document.source else document.title
         settings = {
             "step": number,
             "cut from": origin,

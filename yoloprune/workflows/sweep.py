@@ -14,7 +14,7 @@ from yoloprune.errors import DatasetError, UsageError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_json
 from yoloprune.frontends.darknet.document import darknet
-from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
+from yoloprune.frontends.darknet.spec import class_count
 from yoloprune.graph.model import Model
 from yoloprune.locks import locked
 from yoloprune.pruning.budget import Budget
@@ -134,7 +134,7 @@ def sweep(
                 analyze(network.graph), network.parameters, least, name, compensation=compensation
             )
         calibration = _calibration(
-            spec, data, dataset, calibration_images, seed, allow_faulty, reporter
+            network, data, dataset, calibration_images, seed, allow_faulty, reporter
         )
     measured = {}
     for name in criteria:
@@ -174,7 +174,7 @@ def _judged(
 
 
 def _calibration(
-    spec: NetworkSpec,
+    network: Model,
     data: Path,
     judged: Dataset,
     count: int,
@@ -184,13 +184,13 @@ def _calibration(
 ) -> Calibration:
     """Training images, without those that the networks are judged by."""
     training = read_dataset(
-        data, classes=class_count(spec), split="train", allow_faulty=allow_faulty
+        data, classes=class_count(darknet(network).spec), split="train", allow_faulty=allow_faulty
     )
     others = {image.path for image in judged.images}
     paths = [image.path for image in training.images if image.path not in others]
     if not paths:
         raise DatasetError(f"{data}: no training image is left to score on: choose another split")
-    return choose_calibration(spec, data, paths, count, seed, reporter)
+    return choose_calibration(network, data, paths, count, seed, reporter)
 
 
 def sweep_points(

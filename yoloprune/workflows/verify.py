@@ -12,7 +12,7 @@ from yoloprune.exporters.format import ExportCheck
 from yoloprune.exporters.table import FORMATS
 from yoloprune.graph.model import Model
 from yoloprune.pruning.recover.errors import output_errors
-from yoloprune.report.pruning import head_line, proof_lines, recovery_lines
+from yoloprune.report.pruning import output_line, proof_lines, recovery_lines
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.cut import Cut, read_cut
@@ -50,7 +50,7 @@ class Verified(Result):
             lines.append("after that surgery the weights were recovered, as report.json says:")
             lines += recovery_lines(self.cut.recovery)
         if (heads := self.heads) is not None:
-            lines.append(head_line(heads.images, "images given here", heads.before, heads.after))
+            lines.append(output_line(heads.images, "images given here", heads.before, heads.after))
         for name, check in self.exports.items():
             lines.append(f"{name} = slim.weights: relative error {check.relative_error:.2g}")
         if self.engine_error is not None:
@@ -94,7 +94,7 @@ def verify(
     exports = {}
     for row in FORMATS.values():
         path = folder / f"slim{row.suffix}"
-        if path.exists():
+        if path.exists() and path not in cut.slim.document.source:
             with reporter.stage(f"running {path.name}"):
                 exports[path.name] = row.check(cut.slim, path)
     error = None

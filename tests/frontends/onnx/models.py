@@ -68,8 +68,48 @@ def two_convs(middle: Sequence[onnx.NodeProto] = (), **more: Any) -> onnx.ModelP
             *between,
             node("Conv", ["b", "w2"], ["y"], name="second"),
         ],
-        arrays | more.pop("arrays", {}),
+        {**arrays, **more.pop("arrays", {})},
         **more,
+    )
+
+
+def residual(size: Shape = (1, 3, 16, 16)) -> onnx.ModelProto:
+    """Two convolutions with batch norms that are added, a third, and a head with a logistic."""
+    arrays: dict[str, np.ndarray] = {
+        "w1": weights(16, 3, 3, 3),
+        "w2": weights(16, 16, 3, 3, seed=1),
+        "w3": weights(24, 16, 1, 1),
+        "c3": weights(24, seed=2),
+        "w4": weights(6, 24, 1, 1),
+    }
+    for norm in "12":
+        for seed, kind in enumerate(("scale", "bias", "mean", "variance")):
+            numbers = weights(16, seed=seed) / 4
+            arrays[kind + norm] = numbers if kind in ("bias", "mean") else 1 + numbers
+    norms = [
+        node(
+            "BatchNormalization",
+            [value, *(kind + norm for kind in ("scale", "bias", "mean", "variance"))],
+            [value + "n"],
+            name=f"norm{norm}",
+        )
+        for value, norm in (("a", "1"), ("b", "2"))
+    ]
+    nodes = [
+        node("Conv", ["x", "w1"], ["a"], name="first", pads=[1] * 4),
+        norms[0],
+        node("Relu", ["an"], ["ar"], name="relu1"),
+        node("Conv", ["ar", "w2"], ["b"], name="second", pads=[1] * 4),
+        norms[1],
+        node("Add", ["bn", "ar"], ["sum"], name="sum"),
+        node("Relu", ["sum"], ["s"], name="relu2"),
+        node("Conv", ["s", "w3", "c3"], ["d"], name="third"),
+        node("Relu", ["d"], ["e"], name="relu3"),
+        node("Conv", ["e", "w4"], ["f"], name="head"),
+        node("Sigmoid", ["f"], ["y"], name="logistic"),
+    ]
+    return model(
+        nodes, arrays, inputs={"x": size}, outputs={"y": (size[0], 6, *size[2:])}, opset=15
     )
 
 

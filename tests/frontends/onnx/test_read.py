@@ -78,15 +78,29 @@ def test_kernels_that_are_transposed_first(tmp_path: Path) -> None:
 
 
 def test_arrays_in_a_file_of_their_own(tmp_path: Path) -> None:
+    # The second kernel alone is large, and nothing of the third convolution is cut.
+    arrays = {"w2": weights(64, 8, 1, 1), "w3": weights(64, 3, 3, 3)}
+    whole = [node("Conv", ["x", "w3"], ["z"], name="whole", pads=[1] * 4)]
+    outputs = {"y": (1, 64, 8, 8), "z": (1, 64, 8, 8)}
+    proto = two_convs([node("Relu", ["a"], ["b"]), *whole], arrays=arrays, outputs=outputs)
     network = loaded(
-        two_convs(), tmp_path, save_as_external_data=True, location="net.weights", size_threshold=0
+        proto, tmp_path, save_as_external_data=True, location="net.weights", size_threshold=0
     )
+    assert network.document.source == (tmp_path / "net.onnx", tmp_path / "net.weights")
     slim, found, _ = slimmed(network)
     assert found.passed
-    slim.save(tmp_path / "out" / "slim.onnx")
-    again = read(tmp_path / "out" / "slim.onnx")
+    out = tmp_path / "out"
+    files = slim.save(out / "slim.onnx")
+    assert files == (out / "slim.onnx", out / "slim.onnx.data")
+    assert set(files) == set(out.iterdir())
+    assert {path.name for path in tmp_path.iterdir()} == {"net.onnx", "net.weights", "out"}
+    again = read(out / "slim.onnx")
     assert again.graph.digest() == slim.graph.digest()
     assert all(torch.equal(again.parameters[name], t) for name, t in slim.parameters.items())
+    # Over itself, while it is read.
+    again.save(out / "slim.onnx")
+    third = read(out / "slim.onnx")
+    assert all(torch.equal(third.parameters[name], t) for name, t in slim.parameters.items())
 
 
 @pytest.mark.parametrize("dtype", [TensorProto.FLOAT16, TensorProto.BFLOAT16])

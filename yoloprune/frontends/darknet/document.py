@@ -1,6 +1,5 @@
 """A Darknet network as a model, written back as a .cfg and its .weights."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,16 +7,18 @@ from pathlib import Path
 from torch import Tensor
 
 from yoloprune.errors import UsageError
-from yoloprune.files import file_sha256, write_text
+from yoloprune.files import write_text
+from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.edits import applied
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.names import names_text
 from yoloprune.frontends.darknet.parser import write_cfg
-from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.spec import WEIGHTS_HEADER_BYTES, NetworkSpec
 from yoloprune.frontends.darknet.state import ConvParameters, State
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.graph.edits import Edits
-from yoloprune.graph.model import Model
+from yoloprune.graph.graph import Graph
+from yoloprune.graph.model import LayerRow, Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,29 +26,64 @@ class DarknetDocument:
     """The sections of a cfg, and what else stands in and beside the files of a network.
 
     `seen` is how many training images its weights have seen. `source` are the .cfg and .weights
-    that it was read from, or None for one that was made.
+    that it was read from, none for one that was made.
     """
 
     spec: NetworkSpec
     title: str
     names: tuple[str, ...] | None = None
     seen: int = 0
-    source: tuple[Path, Path] | None = None
+    source: tuple[Path, ...] = ()
+
+    @property
+    def suffix(self) -> str:
+        """Of the cfg."""
+        return ".cfg"
+
+    @property
+    def header_bytes(self) -> int:
+        """Bytes before the numbers of a .weights file."""
+        return WEIGHTS_HEADER_BYTES
+
+    def digest(self) -> str:
+        """The digest of the sections: heads mean something, too."""
+        return self.spec.digest()
+
+    def layer(self, node: str) -> int:
+        """The number of the section that a node belongs to."""
+        return layer_of(node)
+
+    def layers(self, graph: Graph) -> tuple[LayerRow, ...]:
+        """The sections behind the first."""
+        return tuple(
+            LayerRow(
+                name=layer.index,
+                type=layer.section.name,
+                sources=layer.sources,
+                in_channels=row.in_channels,
+                shape=row.out_shape,
+                params=row.params,
+                macs=row.macs,
+            )
+            for layer, row in zip(self.spec.layers, cost(self.spec).per_layer, strict=True)
+        )
 
     def applied(self, edits: Edits) -> "DarknetDocument":
         """The document of the network that edits leave; it was read from no file."""
         spec = applied(self.spec, edits)
         # No image was seen by what is left.
-        return replace(self, spec=spec, title=f"{self.title}-slim", seen=0, source=None)
+        return replace(self, spec=spec, title=f"{self.title}-slim", seen=0, source=())
 
-    def write(self, parameters: Mapping[str, Tensor], path: Path) -> None:
+    def write(self, parameters: Mapping[str, Tensor], path: Path) -> tuple[Path, ...]:
         """Write `path`, a .cfg, the .weights beside it, and .names where the classes have names."""
         if path.suffix.lower() != ".cfg":
             raise UsageError(f"{path}: a Darknet network is written as a .cfg: name one")
-        write_weights(path.with_suffix(".weights"), self.spec, state(parameters), seen=self.seen)
+        weights, names = path.with_suffix(".weights"), path.with_suffix(".names")
+        write_weights(weights, self.spec, state(parameters), seen=self.seen)
         if self.names is not None:
-            write_text(path.with_suffix(".names"), names_text(self.names))
+            write_text(names, names_text(self.names))
         write_cfg(path, self.spec)
+        return (path, weights) if self.names is None else (path, names, weights)
 
 
 def model(
@@ -57,7 +93,7 @@ def model(
     title: str,
     names: tuple[str, ...] | None = None,
     seen: int = 0,
-    source: tuple[Path, Path] | None = None,
+    source: tuple[Path, ...] = (),
 ) -> Model:
     """A network that is there already as a model; its arrays are shared, not copied."""
     document = DarknetDocument(spec=spec, title=title, names=names, seen=seen, source=source)
@@ -68,7 +104,10 @@ def darknet(network: Model) -> DarknetDocument:
     """The document of a network that came through this door; raises `UsageError` for another."""
     if isinstance(network.document, DarknetDocument):
         return network.document
-    raise UsageError(f"{network.document.title}: only Darknet networks can be worked on so")
+    raise UsageError(
+        f"{network.document.title}: a Darknet network (.cfg and .weights) is needed for this; an "
+        "ONNX file can be inspected, pruned, recovered, verified and timed so far"
+    )
 
 
 def pair(network: Model) -> tuple[NetworkSpec, dict[int, ConvParameters]]:
@@ -88,14 +127,3 @@ def state(parameters: Mapping[str, Tensor]) -> dict[int, ConvParameters]:
 def layer_of(node: str) -> int:
     """The index of the layer that a node belongs to."""
     return int(node.split(".")[0].removeprefix("layer_"))
-
-
-def weights_sha256(network: Model) -> str:
-    """SHA-256 of the .weights that a network was read from, or else of its arrays."""
-    document = darknet(network)
-    if document.source is not None:
-        return file_sha256(document.source[1])
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.parameters.items()):
-        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
-    return digest.hexdigest()

@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 
 from yoloprune.errors import UsageError
+from yoloprune.graph.cost import cost
 from yoloprune.graph.edits import Edits, edit
 from yoloprune.graph.graph import Graph
+from yoloprune.graph.model import LayerRow
+from yoloprune.graph.shapes import facts
 
 if TYPE_CHECKING:
     import onnx
@@ -24,7 +27,7 @@ class OnnxDocument:
 
     `model` said `dense`, with the numbers `parameters`; its arrays that are not in the file are in
     `folder`. What is written is `model` with everything as it was but for what `graph` says
-    otherwise.
+    otherwise. `source` are the files that it was read from, none for one that was made.
     """
 
     model: "onnx.ModelProto"
@@ -33,34 +36,75 @@ class OnnxDocument:
     parameters: Mapping[str, Tensor]
     graph: Graph
     title: str
+    source: tuple[Path, ...] = ()
+
+    @property
+    def suffix(self) -> str:
+        """Of the file."""
+        return ".onnx"
+
+    @property
+    def header_bytes(self) -> int:
+        """None: what stands beside the arrays is not counted."""
+        return 0
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the file says of itself."""
+        return {entry.key: entry.value for entry in self.model.metadata_props}
 
     @property
     def names(self) -> tuple[str, ...] | None:
         """Names of the classes, where the metadata say them as Ultralytics or this package does."""
-        for entry in self.model.metadata_props:
-            if entry.key == "names":
-                return _names(entry.value)
-        return None
+        found = self.metadata.get("names")
+        return None if found is None else _names(found)
+
+    def digest(self) -> str:
+        """The digest of the graph."""
+        return self.graph.digest()
+
+    def layer(self, node: str) -> str:
+        """The node itself."""
+        return node
+
+    def layers(self, graph: Graph) -> tuple[LayerRow, ...]:
+        """The nodes."""
+        shapes = facts(graph).shapes
+        total = cost(graph, shapes)
+        giver = {name: node.name for node in graph.nodes for name in node.outputs}
+        return tuple(
+            LayerRow(
+                name=node.name,
+                type=node.operator,
+                sources=tuple(giver[name] for name in node.inputs if name in giver),
+                in_channels=next(iter(shapes.get(node.inputs[0], ())[1:2]), None),
+                shape=row.shape,
+                params=row.params,
+                macs=row.macs,
+            )
+            for node, row in zip(graph.nodes, total.per_node, strict=True)
+        )
 
     def applied(self, edits: Edits) -> "OnnxDocument":
-        """The same document of the network that edits leave."""
+        """The document of the network that edits leave; it was read from no file."""
         arrays = {
             name: torch.empty(parameter.shape, device="meta")
             for name, parameter in self.graph.parameters.items()
         }
-        return self.saying(edit(self.graph, arrays, edits)[0])
+        graph, _ = edit(self.graph, arrays, edits)
+        return replace(self.saying(graph), title=f"{self.title}-slim", source=())
 
     def saying(self, graph: Graph) -> "OnnxDocument":
         """The same document of a graph that edits made of its own."""
         return replace(self, graph=graph)
 
-    def write(self, parameters: Mapping[str, Tensor], path: Path) -> None:
+    def write(self, parameters: Mapping[str, Tensor], path: Path) -> tuple[Path, ...]:
         """Write `path`, an .onnx, and beside it its arrays where they are too large for it."""
         from yoloprune.frontends.onnx.write import write
 
         if path.suffix.lower() != ".onnx":
             raise UsageError(f"{path}: an ONNX network is written as an .onnx: name one")
-        write(self, parameters, path)
+        return write(self, parameters, path)
 
 
 def _names(text: str) -> tuple[str, ...] | None:

@@ -153,3 +153,14 @@ def tensor_protos(model: "onnx.ModelProto") -> "Iterator[onnx.TensorProto]":
         for node in graph.node:
             yield from (attribute.t for attribute in node.attribute if attribute.HasField("t"))
             pending += subgraphs(node)
+
+
+def files_beside(model: "onnx.ModelProto", folder: Path) -> tuple[Path, ...]:
+    """The files in which a model's arrays are that it does not hold itself, in order."""
+    names = {
+        entry.value: None
+        for tensor in tensor_protos(model)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return tuple(folder / name for name in names)

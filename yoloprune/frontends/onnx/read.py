@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoloprune.errors import GraphError, MissingDependencyError
+from yoloprune.files import plain_size
 from yoloprune.frontends.onnx.arrays import with_parameters
 from yoloprune.frontends.onnx.document import OnnxDocument
 from yoloprune.frontends.onnx.lower import lower, opset_of
-from yoloprune.frontends.onnx.protos import captured
+from yoloprune.frontends.onnx.protos import captured, files_beside
 from yoloprune.frontends.onnx.sequences import without_sequences
 from yoloprune.frontends.onnx.sizes import sized
 from yoloprune.graph.model import Model
@@ -20,11 +21,12 @@ OPSETS = range(11, 24)
 """Versions of ONNX's operators that are understood; older ones are converted to the first."""
 
 
-def read(path: Path) -> Model:
-    """The network in an ONNX file.
+def read(path: Path, title: str | None = None) -> Model:
+    """The network in an ONNX file, by the file's name where it has no other `title`.
 
     Functions are inlined and nodes sorted. Raises `GraphError` for what is no ONNX model or cannot
-    be understood, `MissingDependencyError` where a package is not installed.
+    be understood, `MissingDependencyError` where a package is not installed, `OSError` where there
+    is no such file.
     """
     try:
         model = _prepared(_parsed(path))
@@ -43,7 +45,8 @@ def read(path: Path) -> Model:
         dense=graph,
         parameters=parameters,
         graph=graph,
-        title=path.stem,
+        title=title or path.stem,
+        source=(path, *files_beside(model, path.parent)),
     )
     return Model(graph=graph, parameters=parameters, document=document)
 
@@ -52,6 +55,7 @@ def _parsed(path: Path) -> "onnx.ModelProto":
     import onnx
     from google.protobuf.message import DecodeError
 
+    plain_size(path)
     try:
         model = onnx.load_model(path, load_external_data=False)
     except DecodeError as error:

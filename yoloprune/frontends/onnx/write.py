@@ -10,41 +10,51 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloprune.errors import GraphError
-from yoloprune.files import write_atomically
+from yoloprune.files import temporary_folder, write_atomically
+from yoloprune.frontends.onnx.build import LARGEST, node_proto
 from yoloprune.frontends.onnx.document import OnnxDocument
-from yoloprune.frontends.onnx.protos import captured, node_names, tensor_protos
+from yoloprune.frontends.onnx.protos import captured, files_beside, node_names
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.shapes import facts
 
 if TYPE_CHECKING:
     import onnx
 
-LARGEST = (1 << 31) - (1 << 24)
-"""Bytes of numbers that one file holds: protobuf ends at 2 GiB."""
+SMALLEST_APART = 1024
+"""Bytes of an array that goes into a file of its own: sizes and bounds are read with the graph."""
 
 
-def write(document: OnnxDocument, parameters: Mapping[str, Tensor], path: Path) -> None:
-    """Write what `written` gives; numbers that are too many, or were apart, into `path`.data."""
+def write(document: OnnxDocument, parameters: Mapping[str, Tensor], path: Path) -> tuple[Path, ...]:
+    """Write what `written` gives; numbers that are too many, or were apart, into `path`.data.
+
+    Gives the files, that of the numbers last.
+    """
     model = written(document, parameters)
-    apart = any(tensor.external_data for tensor in tensor_protos(model))
-    if apart or model.ByteSize() > LARGEST:
-        _write_apart(model, document.folder, path)
-        return
+    if files_beside(document.model, document.folder) or model.ByteSize() > LARGEST:
+        return _write_apart(model, document.folder, path)
     with write_atomically(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
+    return (path,)
 
 
-def _write_apart(model: "onnx.ModelProto", folder: Path, path: Path) -> None:
+def _write_apart(model: "onnx.ModelProto", folder: Path, path: Path) -> tuple[Path, ...]:
     """Numbers go from file to file, tensor by tensor."""
     import onnx_ir
 
     own = onnx_ir.serde.deserialize_model(model)
-    for tensor in onnx_ir.external_data.find_external_tensors(own):  # type: ignore[attr-defined]
-        tensor.base_dir = folder
+    onnx_ir.external_data.set_base_dir(own.graph, folder)
     numbers = path.with_name(f"{path.name}.data")
-    with write_atomically(numbers) as temporary, write_atomically(path) as temporary_model:
-        own = onnx_ir.external_data.unload_from_model(own, folder, temporary.name)
-        onnx_ir.save(own, temporary_model)
+    with temporary_folder(path.parent, path.name) as temporary:
+        onnx_ir.save(
+            own,
+            temporary / path.name,
+            external_data=numbers.name,
+            size_threshold_bytes=SMALLEST_APART,
+        )
+        written = tuple(target for target in (numbers, path) if (temporary / target.name).exists())
+        for target in written:
+            (temporary / target.name).replace(target)
+    return written[::-1]
 
 
 def written(document: OnnxDocument, parameters: Mapping[str, Tensor]) -> "onnx.ModelProto":
@@ -119,7 +129,7 @@ class _Writer:
         position = 0
         for node in self.slim.nodes:
             if node.name not in dense:
-                nodes.append(_made(node))
+                nodes.append(node_proto(node))
                 continue
             while protos[position][0] != node.name:
                 if protos[position][0] not in dense:
@@ -260,14 +270,6 @@ def _set(tensor: "onnx.TensorProto", array: NDArray[Any] | Tensor) -> None:
     del tensor.dims[:]
     tensor.dims.extend(array.shape)
     tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-
-
-def _made(node: Node) -> "onnx.NodeProto":
-    from onnx import helper
-
-    proto = helper.make_node(node.operator, node.inputs, node.outputs, name=node.name)
-    proto.attribute.extend(helper.make_attribute(*item) for item in node.attributes.items())
-    return proto
 
 
 def _change(proto: "onnx.NodeProto", before: Node, after: Node) -> None:

@@ -1,4 +1,4 @@
-"""Graphs as ONNX models."""
+"""Graphs that were in no ONNX file, as models."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.errors import GraphError, UsageError
-from yoloprune.graph.graph import Graph, Parameter, ValueType
+from yoloprune.graph.graph import Graph, Node, Parameter, ValueType
 
 if TYPE_CHECKING:
     import onnx
 
-LARGEST = (1 << 31) - (1 << 20)
+LARGEST = (1 << 31) - (1 << 24)
 """Bytes of numbers that one file holds: protobuf ends at 2 GiB."""
 
 
@@ -37,11 +37,7 @@ def onnx_model(
         raise GraphError(f"the arrays are not those of the graph: {', '.join(odd[:5])} differ")
     if sum(array.nbytes for array in arrays.values()) > LARGEST:
         raise UsageError("the parameters take more than 2 GB, which one ONNX file cannot hold")
-    nodes = []
-    for node in graph.nodes:
-        made = helper.make_node(node.operator, node.inputs, node.outputs, name=node.name)
-        made.attribute.extend(helper.make_attribute(*item) for item in node.attributes.items())
-        nodes.append(made)
+    nodes = [node_proto(node) for node in graph.nodes]
     # Checked while the parameters are inputs: each check would copy their numbers.
     given = [*_value_infos(graph.inputs), *_value_infos(graph.parameters)]
     constants = [numpy_helper.from_array(array, name) for name, array in graph.constants.items()]
@@ -62,6 +58,15 @@ def onnx_model(
         numpy_helper.from_array(arrays[name], name) for name in graph.parameters
     )
     return model
+
+
+def node_proto(node: Node) -> "onnx.NodeProto":
+    """A node of an operator of ONNX's own."""
+    from onnx import helper
+
+    proto = helper.make_node(node.operator, node.inputs, node.outputs, name=node.name)
+    proto.attribute.extend(helper.make_attribute(*item) for item in node.attributes.items())
+    return proto
 
 
 def _value_infos(values: Mapping[str, ValueType | Parameter]) -> "list[onnx.ValueInfoProto]":

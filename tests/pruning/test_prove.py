@@ -1,0 +1,53 @@
+"""The proof where numbers are large: shaken networks stay within what can be computed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from tests.frontends.onnx.models import loaded, node, two_convs
+from tests.pruning.plans import random_plan
+from yoloprune.graph.edits import edit
+from yoloprune.pruning.cut import cut
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.prove import exactness
+from yoloprune.pruning.verification import random_images
+
+
+def test_exponentials_of_large_numbers_are_compared(tmp_path: Path) -> None:
+    """Shaken by as much again, they would be infinite, and their sums no numbers."""
+    network = loaded(two_convs([node("Exp", ["a"], ["b"], name="exp")]), tmp_path)
+    inputs = {name: 0 * value + 1 for name, value in random_images(network.graph).items()}
+    parameters = {
+        "w1": 0 * network.parameters["w1"],
+        "c1": torch.linspace(400, 600, 8),
+        "w2": network.parameters["w2"].double() * torch.tensor([[[[1.0]]], [[[-1.0]]]] * 2),
+    }
+    network = replace(network, parameters=parameters)
+    dependencies = analyze(network.graph)
+    plan = random_plan(dependencies, 3)
+    slim = edit(network.graph, parameters, cut(dependencies, plan))
+    kept = dependencies.kept(plan.keep)
+    assert 0 < kept.sum() < len(kept)
+    found = exactness(dependencies, parameters, kept, slim, inputs)
+    assert found.passed and found.values == 3
+    wrong = slim[1] | {"c1": slim[1]["c1"].flip(0)}
+    found = exactness(dependencies, parameters, kept, (slim[0], wrong), inputs)
+    assert not found.passed
+
+
+def test_infinite_numbers_of_both_are_equal(tmp_path: Path) -> None:
+    middle = [
+        node("Relu", ["a"], ["r"], name="relu"),
+        node("Log", ["r"], ["l"], name="log"),
+        node("Max", ["l", "least"], ["b"], name="max"),
+    ]
+    network = loaded(two_convs(middle, arrays={"least": torch.tensor([-9.0]).numpy()}), tmp_path)
+    dependencies = analyze(network.graph)
+    plan = random_plan(dependencies, 3)
+    slim = edit(network.graph, network.parameters, cut(dependencies, plan))
+    inputs = {name: 0 * value - 1 for name, value in random_images(network.graph).items()}
+    kept = dependencies.kept(plan.keep)
+    assert not kept.all()
+    found = exactness(dependencies, network.parameters, kept, slim, inputs)
+    assert found.passed

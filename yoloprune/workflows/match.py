@@ -1,0 +1,122 @@
+"""Anyone's slim network beside the dense one that it was made of."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from yoloprune.data.calibration import proof_images
+from yoloprune.errors import UsageError, VerificationError
+from yoloprune.graph.model import Model
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.match import Difference, difference, kept_channels
+from yoloprune.pruning.verification import batches
+from yoloprune.report.pruning import HEADER, cost_rows
+from yoloprune.report.shown import Result, Shown
+from yoloprune.reporter import SILENT, Reporter
+from yoloprune.workflows.models import opened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Match(Result):
+    """A slim network that is exactly what is left of a dense one without some channels.
+
+    `kept` are the filters that each layer with a kernel has left, by node.
+    """
+
+    dense: Model
+    slim: Model
+    kept: Mapping[str, tuple[int, ...]]
+    difference: Difference
+
+    def shown(self) -> Shown:
+        """Cost, what was compared, and as JSON the kept filters too."""
+        found, dense = self.difference.exactness, self.dense
+        error = self.difference.change.relative_error if found is None else found.relative_error
+        compared = "the outputs of other operators" if found is None else f"{found.values} values"
+        exact = f"slim = masked dense: relative error {error:.2g} in float64, over {compared}"
+        left, before = (total.channels for total in (self.slim.cost, dense.cost))
+        return Shown(
+            title=f"{self.slim.document.title} as a slim {dense.document.title}",
+            summary=f"{left:,} of {before:,} channels are left; {exact}",
+            header=HEADER,
+            rows=cost_rows(dense, self.slim),
+            lines=[
+                f"{left:,} of {before:,} channels are left of {dense.document.title}, found by "
+                "their numbers",
+                exact,
+            ],
+            document={
+                "kept": {node: list(filters) for node, filters in self.kept.items()},
+                "exactness": None if found is None else asdict(found),
+                "outputs": asdict(self.difference.change),
+            },
+        )
+
+
+def match(
+    slim: Model | str | Path,
+    dense: Model | str | Path,
+    *,
+    images: str | Path | None = None,
+    reporter: Reporter = SILENT,
+) -> Match:
+    """Find which channels of a dense network a slim one has kept, and prove that it is exact.
+
+    Nothing is asked of who made it, or how. Both run in float64 on noise and on some of the
+    `images` (a folder, list or .data file). Raises `VerificationError` where the slim network is
+    not the dense one without some channels: by layer where its shapes cannot be that, or else with
+    how far its outputs are, and which layer's numbers differ first.
+    """
+    slim, dense = opened(slim), opened(dense)
+    if len(slim.graph.inputs) != len(dense.graph.inputs):
+        raise UsageError(
+            f"{slim.document.title} reads {len(slim.graph.inputs)} inputs, "
+            f"{dense.document.title} {len(dense.graph.inputs)}"
+        )
+    dependencies = analyze(dense.graph)
+    with reporter.stage("looking for the channels that are left"):
+        kept = kept_channels(dependencies, dense.parameters, slim.graph, slim.parameters)
+    inputs = proof_images(dense, None if images is None else Path(images))
+    with reporter.stage("verifying in float64"):
+        found = [
+            difference(dependencies, dense.parameters, kept, (slim.graph, slim.parameters), part)
+            for part in batches(dense.graph, inputs)
+        ]
+    worst = found[int(np.argmax([each.change.relative_error for each in found]))]
+    if not all(each.passed for each in found):
+        raise VerificationError(_not_exact(slim, dense, worst))
+    filters = {
+        each.node: tuple(np.flatnonzero(kept[each.filters]).tolist())
+        for each in dependencies.labels.contractions
+    }
+    return Match(dense=dense, slim=slim, kept=filters, difference=worst)
+
+
+def _not_exact(slim: Model, dense: Model, found: Difference) -> str:
+    left, before = slim.cost.channels, dense.cost.channels
+    where = "; it is made of other operators, so layers cannot be compared"
+    if found.layers:
+        where = (
+            f"; {_layers(len(found.layers))} other numbers than the dense network's, the first "
+            f"{found.layers[0]}"
+        )
+    elif found.exactness is not None:
+        where = (
+            f"; all layers hold the dense network's numbers, but {found.exactness.worst} differs"
+        )
+    return (
+        f"{_named(slim)}: {left:,} of {before:,} channels of {_named(dense)} are "
+        f"left, but it is not exact: outputs differ from masked dense by "
+        f"{found.change.relative_error:.2g} relative{where}"
+    )
+
+
+def _layers(count: int) -> str:
+    return "1 layer holds" if count == 1 else f"{count} layers hold"
+
+
+def _named(network: Model) -> str:
+    source = network.document.source
+    return str(source[0]) if source else network.document.title
