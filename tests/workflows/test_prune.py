@@ -29,6 +29,7 @@ from yoloprune.graph.model import Model
 from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
+from yoloprune.workflows.recover import recover
 
 FILES = ["plan.json", "report.json", "report.md", "slim.cfg", "slim.weights"]
 
@@ -235,3 +236,32 @@ def test_a_network_that_is_in_no_file_is_pruned(tmp_path: Path) -> None:
             parameters.items(), pair(again.slim)[1][index].items(), strict=True
         ):
             assert torch.equal(a.float(), b)
+
+
+def test_images_lie_on_the_device_that_is_asked_for(
+    dense: Model, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No GPU is needed to see that everything which is computed there starts there."""
+    asked: list[str] = []
+    move = torch.Tensor.to
+
+    def to(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if args and args[0] == torch.device("cuda"):
+            asked.append(str(tensor.dtype))
+            return tensor
+        return move(tensor, *args, **kwargs)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    found = prune(dense, {"macs": 0.7}, criterion="activation", images=photos, device="cpu")
+    assert asked == []
+    again = prune(dense, {"macs": 0.7}, criterion="activation", images=photos, device="cuda")
+    # The calibration and its unseen images, and the noise of the proof.
+    assert asked[:3] == ["torch.float32", "torch.float32", "torch.float64"]
+    assert again.plan == found.plan
+    asked.clear()
+    recover(again, photos, device="cuda", calibration_images=2)
+    assert asked[:2] == ["torch.float32"] * 2
+    with pytest.raises(UsageError, match="device 'gpu' is not known"):
+        prune(dense, {"macs": 0.7}, device="gpu")

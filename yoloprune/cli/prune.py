@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
+from yoloprune.cli.engine_options import Device
 from yoloprune.cli.export import Decode
 from yoloprune.cli.networks import command_line, count_or_warn, only_model
 from yoloprune.cli.options import (
@@ -18,6 +19,7 @@ from yoloprune.cli.options import (
     Seed,
 )
 from yoloprune.data.calibration import read_calibration
+from yoloprune.devices import AUTO
 from yoloprune.errors import UsageError
 from yoloprune.exporters.interface import OnnxForm, decodes
 from yoloprune.exporters.onnx import require_onnx
@@ -95,6 +97,7 @@ def prune(
     check_groups: Annotated[
         bool, typer.Option("--cross-check", help="Compare groups with Torch-Pruning's first.")
     ] = False,
+    device: Device = AUTO,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -129,6 +132,7 @@ def prune(
         images=images,
         calibration=calibration,
         seed=seed,
+        device=device,
         reporter=reporter,
     )
     opinion = "not asked for" if groups is None else opinion_line(groups)
@@ -140,6 +144,7 @@ def prune(
             method=Recovery.RECALIBRATE if reconstruct is None else Recovery.RECONSTRUCT,
             seed=seed,
             made_by=command_line(),
+            device=device,
             reporter=reporter,
         )
     names = cut.save(out, onnx=form, reporter=reporter)

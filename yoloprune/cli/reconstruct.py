@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
+from yoloprune.cli.engine_options import Device
 from yoloprune.cli.networks import command_line, network_and_folder
 from yoloprune.cli.options import CalibrationImages, DenseAndPruned, Json, Quiet, Seed
+from yoloprune.devices import AUTO
 from yoloprune.exporters.onnx import read_form
 from yoloprune.pruning.recover.network import Recovery
 from yoloprune.workflows.cut import read_cut
@@ -25,6 +27,7 @@ def reconstruct(
         bool, typer.Option("--recalibrate", help="Adapt batch norms only, which is cheaper.")
     ] = False,
     seed: Seed = PRUNING.seed,
+    device: Device = AUTO,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -35,12 +38,13 @@ def reconstruct(
     # Of a Darknet network it is a copy.
     form = read_form(onnx) if onnx.exists() and onnx.suffix != dense.document.suffix else None
     cut = recover(
-        read_cut(folder, dense, reporter=reporter),
+        read_cut(folder, dense, device=device, reporter=reporter),
         images,
         method=Recovery.RECALIBRATE if recalibrate else Recovery.RECONSTRUCT,
         calibration_images=calibration_images or PRUNING.calibration_images,
         seed=seed,
         made_by=command_line(),
+        device=device,
         reporter=reporter,
     )
     names = cut.save(folder, onnx=form, reporter=reporter)

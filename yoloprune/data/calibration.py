@@ -1,7 +1,7 @@
 """Images without labels: what pruning scores and recovers on, and what it is proven on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,6 +22,8 @@ from yoloprune.reporter import SILENT, Reporter
 Sample: TypeAlias = tuple[Path, Placement, tuple[int, ...]]
 """An image's file, where it lies in the network's input, and its height and width."""
 
+CPU = torch.device("cpu")
+
 UNSEEN = 8
 """Further images that the heads are compared on, if there are so many."""
 
@@ -41,6 +43,10 @@ class Calibration:
     unseen: Tensor
     samples: tuple[Sample, ...]
     skipped: int
+
+    def on(self, device: torch.device) -> "Calibration":
+        """The same images on a device, where all that is measured on them is computed."""
+        return replace(self, images=self.images.to(device), unseen=self.unseen.to(device))
 
 
 def read_calibration(
@@ -100,20 +106,23 @@ def fitted_images(
     return torch.from_numpy(np.stack(inputs)), samples, skipped
 
 
-def proof_images(network: Model, source: Path | None) -> dict[str, Tensor]:
+def proof_images(
+    network: Model, source: Path | None, device: torch.device = CPU
+) -> dict[str, Tensor]:
     """Noise and, where a source is given, its first images, by the name of the network's input.
 
-    (B, C, H, W) float64, the noise first; B is a multiple of what the network reads at once. Raises
+    (B, C, H, W) float64 on a device, the noise first; B is a multiple of what the network reads at
+    once. Raises
     `CfgError` for a source where a Darknet network is no detector, and what `image_input` raises.
     """
-    noise = random_images(network.graph)
+    noise = {name: image.to(device) for name, image in random_images(network.graph).items()}
     if source is None:
         return noise
     document = network.document
     if isinstance(document, DarknetDocument) and not document.spec.heads:
         raise CfgError(f"{source}: only detectors can be fed with images")
     inputs, _, _ = fitted_images(network, source, dataset_images(source), REAL_IMAGES)
-    found = {name: torch.cat([image, inputs.double()]) for name, image in noise.items()}
+    found = {name: torch.cat([image, inputs.to(image)]) for name, image in noise.items()}
     several = at_once(network.graph)
     if several is None:
         return found

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from yoloprune.data.calibration import proof_images
+from yoloprune.devices import AUTO, torch_device
 from yoloprune.documents import fitted, read_document
 from yoloprune.errors import PlanError, UsageError, VerificationError
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
@@ -181,14 +184,15 @@ def read_cut(
     dense: Model | str | Path,
     *,
     images: str | Path | None = None,
+    device: str | torch.device = AUTO,
     reporter: Reporter = SILENT,
 ) -> Cut:
     """Read a folder that pruning wrote, and prove again that it was made of this dense network.
 
-    The proof runs on noise and on some of the `images` (a folder, list or .data file). Raises
-    `VerificationError` if the network is not what the plan makes, or its numbers are neither what
-    it makes nor those of the recovery that report.json tells about; `PlanError` if the dense
-    numbers are not those that the network was recovered towards.
+    The proof runs on the `device`, on noise and on some of the `images` (a folder, list or .data
+    file). Raises `VerificationError` if the network is not what the plan makes, or its numbers are
+    neither what it makes nor those of the recovery that report.json tells about; `PlanError` if the
+    dense numbers are not those that the network was recovered towards.
     """
     folder = Path(folder)
     dense = opened(dense)
@@ -205,7 +209,8 @@ def read_cut(
     if recovery is not None:
         _check_recovery(network, recovery, dense)
         exact = dense.edited(edits, compensate(graph, dense.parameters, plan))
-    batch = proof_images(dense, None if images is None else Path(images))
+    source = None if images is None else Path(images)
+    batch = proof_images(dense, source, torch_device(device))
     with reporter.stage("verifying in float64"):
         proof = prove(
             graph,

@@ -180,6 +180,7 @@ def iterate(
             seed=config.seed,
             calibration=calibration,
             reconstruct=reconstruct,
+            device=device,
             made_by=made_by,
         )
     else:

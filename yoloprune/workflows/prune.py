@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from yoloprune.data.calibration import Calibration, proof_images, read_calibration
+from yoloprune.devices import AUTO, torch_device
 from yoloprune.errors import UsageError
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
@@ -38,6 +41,7 @@ def prune(
     calibration: Calibration | None = None,
     calibration_images: int = PRUNING.calibration_images,
     seed: int = PRUNING.seed,
+    device: str | torch.device = AUTO,
     reporter: Reporter = SILENT,
 ) -> Cut:
     """Remove the lowest-scored channels until the network meets a budget, and prove the result.
@@ -47,11 +51,13 @@ def prune(
     rounded up to a `multiple_of`, by default the coarsest usual one with which the budget can be
     met. The proof runs in float64 on noise and on some of the `images` (a folder, list or .data
     file); criteria that look at images look at the `calibration`, by default `calibration_images`
-    of the same. Raises `UsageError` for an unknown measure and where images are missing,
-    `PlanError` if the budget cannot be met, `VerificationError` if the result is not exact.
+    of the same. Both compute on the `device`. Raises `UsageError` for an unknown measure or device
+    and where images are missing, `PlanError` if the budget cannot be met, `VerificationError` if
+    the result is not exact.
     """
     scope = chosen(Scope, scope, "scope")
     compensation = chosen(Compensation, compensation, "compensation")
+    place = torch_device(device)
     network = opened(network)
     graph = network.graph
     budget = rounded(graph, keep, min_channels, multiple_of, max_layer_cut, compensation, reporter)
@@ -62,8 +68,10 @@ def prune(
         check_budget(
             analyze(graph), network.parameters, budget, criterion, compensation=compensation
         )
+    if calibration is not None:
+        calibration = calibration.on(place)
     measured = scores_on_images(criterion, network, calibration, seed=seed, reporter=reporter)
-    batch = proof_images(network, source)
+    batch = proof_images(network, source, place)
     with reporter.stage("pruning and verifying in float64"):
         found = prune_graph(
             graph,

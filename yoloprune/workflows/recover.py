@@ -5,8 +5,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from yoloprune.data.calibration import Calibration, read_calibration
 from yoloprune.data.inputs import image_input
+from yoloprune.devices import AUTO, torch_device
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.recover.errors import output_errors
 from yoloprune.pruning.recover.layer import RIDGE
@@ -27,19 +30,21 @@ def recover(
     calibration_images: int = PRUNING.calibration_images,
     seed: int = PRUNING.seed,
     made_by: str | None = None,
+    device: str | torch.device = AUTO,
     reporter: Reporter = SILENT,
 ) -> Cut:
     """Re-fit the weights that surgery left, in closed form, on images without labels.
 
     `images` are a folder, list or .data file, of which `calibration_images` are chosen by the
-    `seed`. What was recovered before does not count: it is done anew. Warns where the images are
-    too few to determine a kernel. Raises `DatasetError` if no image can be read, `PlanError` if
-    there is no batch norm to recalibrate.
+    `seed`; all is computed on the `device`. What was recovered before does not count: it is done
+    anew. Warns where the images are too few to determine a kernel. Raises `DatasetError` if no
+    image can be read, `PlanError` if there is no batch norm to recalibrate.
     """
     method = chosen(Recovery, method, "method")
     dependencies, exact = analyze(cut.dense.graph), cut.exact
     if not isinstance(images, Calibration):
         images = read_calibration(cut.dense, Path(images), calibration_images, seed, reporter)
+    images = images.on(torch_device(device))
     count = len(images.images)
     memory = memory_needed(dependencies, exact.graph, count)
     reporter.say(f"recovering with {count} images: about {file_size(memory)} of memory")
@@ -80,7 +85,8 @@ def recover(
         },
         "layers": {node: asdict(fit) for node, fit in recovered.fits.items()},
     }
-    slim = replace(exact, parameters=recovered.parameters)
+    parameters = {name: array.cpu() for name, array in recovered.parameters.items()}
+    slim = replace(exact, parameters=parameters)
     return replace(cut, slim=slim, recovery=entry)
 
 

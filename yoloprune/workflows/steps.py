@@ -13,6 +13,7 @@ from yoloprune.data.calibration import Calibration
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.fingerprint import fingerprint
 from yoloprune.data.names import write_names
+from yoloprune.devices import AUTO
 from yoloprune.documents import read_document
 from yoloprune.errors import DatasetError, RunError, UsageError
 from yoloprune.evaluation.evaluator import evaluate
@@ -69,6 +70,7 @@ class ChannelSteps:
     seed: int
     calibration: Calibration | None
     reconstruct: bool
+    device: str = AUTO
     made_by: str | None = None
 
     def check(self, network: Model, share: float) -> None:
@@ -103,10 +105,18 @@ class ChannelSteps:
             multiple_of=self.multiple_of,
             calibration=self.calibration,
             seed=seed,
+            device=self.device,
             reporter=reporter,
         )
         if self.reconstruct and self.calibration is not None:
-            cut = recover(cut, self.calibration, seed=seed, made_by=self.made_by, reporter=reporter)
+            cut = recover(
+                cut,
+                self.calibration,
+                seed=seed,
+                made_by=self.made_by,
+                device=self.device,
+                reporter=reporter,
+            )
         document = network.document
         origin = document.source[-1].as_posix() if document.source else document.title
         settings = {

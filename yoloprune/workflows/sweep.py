@@ -135,7 +135,7 @@ def sweep(
             )
         calibration = _calibration(
             network, data, dataset, calibration_images, seed, allow_faulty, reporter
-        )
+        ).on(place)
     measured = {}
     for name in criteria:
         scores = scores_on_images(name, network, calibration, seed=seed, reporter=reporter)

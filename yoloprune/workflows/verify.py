@@ -90,7 +90,9 @@ def verify(
     differs, and what `read_cut` raises.
     """
     folder = Path(folder)
-    cut = read_cut(folder, dense, images=images, reporter=reporter)
+    # Another engine computes there; the proof is torch's own.
+    place = device if engine == DEFAULT_ENGINE else AUTO
+    cut = read_cut(folder, dense, images=images, device=place, reporter=reporter)
     exports = {}
     for row in FORMATS.values():
         path = folder / f"slim{row.suffix}"

@@ -157,6 +157,7 @@ class Workshop:
             compensation=method,
             multiple_of=1,
             seed=self.settings.seed,
+            device=self.device,
         )
         settings = {"criterion": criterion, "compensation": method.value}
         with write_folder(folder) as temporary:
