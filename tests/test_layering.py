@@ -165,7 +165,7 @@ def test_data_is_checked_without_torch(tmp_path: Path) -> None:
 def test_optional_and_slow_packages_are_imported_where_they_are_used() -> None:
     heavy = (
         *("torch_pruning", "pycocotools", "matplotlib"),
-        *("onnx", "onnxruntime", "openvino", "numba"),
+        *("onnx", "onnxruntime", "openvino", "ncnn", "numba"),
     )
     code = "from yoloprune.cli.main import app; import typer; "
     code += "[c.load() for c in typer.main.get_command(app).commands.values()]"

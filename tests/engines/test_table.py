@@ -16,6 +16,8 @@ from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.parser import write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import NETWORKS, yolov3_tiny
+from yoloprune.frontends.onnx.build import onnx_model
+from yoloprune.graph.builder import GraphBuilder
 
 BUILDERS = NETWORKS | ARCHITECTURES
 SPEC = yolov3_tiny(classes=2, width=0.0625, size=(32, 64))
@@ -110,16 +112,28 @@ def test_files_that_an_engine_does_not_read(tmp_path: Path) -> None:
 
 def test_a_missing_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
-    gone = {"onnxruntime", "openvino", "numba"}
+    gone = {"onnxruntime", "openvino", "ncnn", "numba"}
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name in gone else find(name)
     )
     for engine, words in (
         ("onnxruntime", r"ONNX Runtime needs onnxruntime: pip install 'yoloprune\[export\]'"),
         ("openvino", r"OpenVINO needs openvino: pip install 'yoloprune\[openvino\]'"),
+        ("ncnn", r"ncnn needs .*ncnn: pip install 'yoloprune\[ncnn\]'"),
         ("zero-skipping", r"zero-skipping needs numba: pip install 'yoloprune\[sparse\]'"),
     ):
         with pytest.raises(MissingDependencyError, match=words):
             run_in(MODEL, engine)
         with pytest.raises(MissingDependencyError, match="needs"):
             _ = engine_named(engine).version
+
+
+@pytest.mark.skipif("ncnn" not in INSTALLED, reason="ncnn is not installed")
+def test_what_pnnx_misreads_is_refused_for_ncnn(tmp_path: Path) -> None:
+    graph = GraphBuilder(opset=17)
+    x = graph.input("x", (1, 6, 4, 4))
+    y = graph.node("chosen", "Gather", x, graph.constant("which", [4, 0, 5]), axis=1)
+    built = graph.build({y: (1, 3, 4, 4)})
+    (tmp_path / "a.onnx").write_bytes(onnx_model(built, {}).SerializeToString())
+    with pytest.raises(UsageError, match=r"ncnn cannot run chosen: .* reads a Gather of several"):
+        run_in(tmp_path / "a.onnx", "ncnn")

@@ -22,7 +22,7 @@ from yoloprune.training.peers import among_others, first_speaks
 COMMANDS = {
     "inspect": (
         "inspect:inspect",
-        "Show layers, cost and channel groups; with weights, also each group's dead channels.",
+        "Show layers, cost and channel groups: what may go, and why the rest is frozen.",
     ),
     "sweep": (
         "sweep:sweep",

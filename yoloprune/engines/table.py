@@ -7,6 +7,7 @@ import torch
 
 from yoloprune.devices import AUTO, torch_device
 from yoloprune.engines.engine import Engine, Runner
+from yoloprune.engines.ncnn import NCNN
 from yoloprune.engines.onnxruntime import ONNXRUNTIME
 from yoloprune.engines.opencv import OPENCV
 from yoloprune.engines.openvino import OPENVINO
@@ -16,7 +17,7 @@ from yoloprune.errors import UsageError
 from yoloprune.graph.model import Model
 
 ENGINES: Mapping[str, Engine] = {
-    engine.name: engine for engine in (TORCH, ONNXRUNTIME, OPENVINO, OPENCV, ZERO_SKIPPING)
+    engine.name: engine for engine in (TORCH, ONNXRUNTIME, OPENVINO, OPENCV, NCNN, ZERO_SKIPPING)
 }
 
 DEFAULT_ENGINE = TORCH.name
