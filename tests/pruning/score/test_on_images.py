@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from tests.pruning.memory import PeakOfTensors
 from tests.pruning.networks import every_contraction, random_images, random_parameters
 from tests.random_networks import network_specs, random_state
-from yoloprune.execution.stream import arrays_like, computed
+from yoloprune.execution.stream import arrays_like, computed, only_input
 from yoloprune.frontends.darknet.curvature import curvatures
 from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
+from yoloprune.graph.builder import GraphBuilder
 from yoloprune.graph.graph import Graph, Node, ValueType
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.groups import DependencyGraph, analyze
@@ -271,3 +272,30 @@ def divergence(clean: torch.Tensor, changed: torch.Tensor, *, logits: bool) -> f
     objectness = p[:, 4:5]
     boxes = (objectness * (clean - changed)[:, :4].square()).sum() / 2
     return float(boxes + each[:, 4].sum() + (objectness * each[:, 5:]).sum())
+
+
+def test_queries_and_keys_count_though_no_kernel_reads_them() -> None:
+    graph = GraphBuilder(opset=17, dtype="float64")
+    x = graph.node("turned", "Transpose", graph.input("x", (4, 6, 10)), perm=(0, 2, 1))
+    q, k, v = (
+        graph.node(name, "MatMul", x, graph.parameter(f"{name}.kernel", (6, 5))) for name in "qkv"
+    )
+    keys = graph.node("keys", "Transpose", k, perm=(0, 2, 1))
+    mixed = graph.node("mixed", "Softmax", graph.node("product", "MatMul", q, keys), axis=-1)
+    last = graph.parameter("last.kernel", (5, 3))
+    y = graph.node("y", "MatMul", graph.node("sum", "MatMul", mixed, v), last)
+    dependencies = analyze(graph.build({y: (4, 10, 3)}))
+    arrays = random_parameters(dependencies.graph)
+    arrays["q.kernel"] *= torch.tensor([0.0, 0.1, 1.0, 2.0, 4.0], dtype=torch.float64)
+    arrays["k.kernel"][:, 0] = 0
+    images = torch.rand(4, 6, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weights = sensitivities(dependencies, arrays, images)
+    found = reconstruction_scores(dependencies, arrays, images, weights)
+    (group,) = (g for g in dependencies.prunable if {m.node for m in g.producers} == {"q", "k"})
+    name = only_input(dependencies.graph)
+    known = arrays_like(dependencies.graph, arrays, images)
+    values = computed(dependencies.graph, known, {name: images}, ["q", "k"])
+    expected = sum(weights[own] * values[own].square().mean(dim=(0, 1)) for own in ("q", "k"))
+    # Each channel costs 10 x 6 multiplications in either, for each of four images.
+    np.testing.assert_allclose(found[group.id], expected.numpy() / (2 * 10 * 6 * 4), rtol=1e-9)
+    assert found[group.id][0] == 0 and (found[group.id][1:] > 0).all()

@@ -13,7 +13,7 @@ what is lost for each multiply-accumulate that a channel's removal saves.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -21,7 +21,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yoloprune.execution.stream import Stream, chunked, held, stretches
+from yoloprune.execution.stream import (
+    Stream,
+    arrays_like,
+    chunked,
+    computed,
+    held,
+    only_input,
+    stretches,
+)
 from yoloprune.graph.operators.table import operator_of
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, Member
 from yoloprune.pruning.layers import Arrays, Layer, by_filter, layers_of
@@ -122,7 +130,45 @@ def reconstruction_scores(
             waiting[group.id] += readers_of(member, rows, moments)
             if last[group.id] == layer.name:
                 losses[group.id] = losses_by_elimination(group, waiting.pop(group.id))
+    unread = [group for group in dependencies.prunable if group.id not in last]
+    losses |= _losses_unread(dependencies, parameters, images, weights, unread)
     return _per_mac(dependencies, losses)
+
+
+def _losses_unread(
+    dependencies: DependencyGraph,
+    parameters: Arrays,
+    images: Tensor,
+    weights: Sensitivities,
+    groups: Sequence[ChannelGroup],
+) -> dict[int, NDArray[np.float64]]:
+    """What is lost with channels that no kernel reads, as those of queries and keys.
+
+    There is nothing to re-fit: where they are given, their own numbers become 0.
+    """
+    layers, graph = layers_of(dependencies), dependencies.graph
+    givers = {member.node: layers[member.node] for group in groups for member in group.producers}
+    energies = {own: np.zeros(layer.filters) for own, layer in givers.items()}
+    arrays, name = arrays_like(graph, parameters, images), only_input(graph)
+    chunks = chunked(graph, images, CHUNK) if groups else ()
+    for chunk in chunks:
+        with torch.inference_mode():
+            values = computed(graph, arrays, {name: chunk}, [g.output for g in givers.values()])
+        for own, layer in givers.items():
+            squares = values[layer.output].double().square().movedim(layer.channel_axis, 0)
+            energies[own] += squares.flatten(1).mean(dim=1).cpu().numpy() / len(chunks)
+    losses = {}
+    for group in groups:
+        losses[group.id] = np.zeros(group.size)
+        for member in group.producers:
+            filters = np.asarray(member.positions)
+            counts = weights[member.node].cpu().numpy()[filters]
+            np.add.at(
+                losses[group.id],
+                np.asarray(member.channels),
+                counts * energies[member.node][filters],
+            )
+    return losses
 
 
 def memory_needed(dependencies: DependencyGraph, images: int) -> int:
