@@ -245,3 +245,34 @@ def test_a_graph_by_hand_learns() -> None:
         loss.backward()
         optimizer.step()
     assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0]
+
+
+def told() -> Graph:
+    """What nodes are told by constants: shapes, bounds, sizes, scales, limits."""
+    graph = GraphBuilder(opset=17)
+    x = graph.input("images", ("batch", 4, "height", "width"))
+    x = graph.node("clip", "Clip", x, graph.constant("low", 0.25), graph.constant("high", 0.75))
+    kernel = graph.parameter("kernel", (4, 1, 3, 3))
+    x = graph.node("conv", "Conv", x, kernel, pads=(1,) * 4, group=4)
+    a, b = graph.nodes("parts", "Split", x, graph.constant("sizes", [1, 3]), outputs=2, axis=1)
+    x = graph.node("joined", "Concat", graph.part("second", b, 1, 1, 2), a, axis=1)
+    x = graph.node("pool", "MaxPool", x, kernel_shape=(2, 2), pads=(0, 0, 1, 1))
+    scales = graph.constant("scales", (1, 1, 2, 2), dtype="float32")
+    modes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    x = graph.node("resized", "Resize", x, "", scales, mode="nearest", **modes)
+    x = graph.reshape("pairs", graph.reshape("rows", x, (0, 0, -1)), (0, 2, 2, -1))
+    axes = graph.constant("axes", [1])
+    x = graph.node("back", "Squeeze", graph.node("front", "Unsqueeze", x, axes), axes)
+    return graph.build({x: ("batch", 2, 2, "pixels")})
+
+
+def test_torch_compiles_it_whole() -> None:
+    graph = told()
+    network = Network(graph, random_parameters(graph), dtype=torch.float32).train()
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    for size in ((8, 4), (12, 6)):
+        images = torch.rand(2, 4, *size)
+        (found,) = compiled(images)
+        # Observed, nodes are run as they are.
+        (expected,) = network(images, observe=lambda name, value: value)
+        torch.testing.assert_close(found, expected)

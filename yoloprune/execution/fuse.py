@@ -13,10 +13,47 @@ from yoloprune.graph.operators.operator import integer, number
 
 
 def fused(graph: Graph) -> Graph:
-    """The graph with x sigmoid(x) and x tanh(softplus(x)) as the one node that torch has for each.
+    """The graph in the nodes that torch runs fastest.
 
-    Only where nobody else reads what is between.
+    Where nobody else reads what is between, x sigmoid(x) and x tanh(softplus(x)) are the one node
+    that torch has for each. What nodes are told by constants they have as attributes, as in older
+    opsets: plain numbers are read in no time, and torch's compiler looks into no tensor.
     """
+    return _gated(_with_attributes(graph))
+
+
+def _with_attributes(graph: Graph) -> Graph:
+    return replace(graph, nodes=tuple(_told(node, graph) for node in graph.nodes))
+
+
+def _told(node: Node, graph: Graph) -> Node:
+    """The node with constants that it is told by as attributes."""
+    inputs, attributes = list(node.inputs), dict(node.attributes)
+    for position, name in _TOLD.get(node.operator, {}).items():
+        constant = graph.constants.get(inputs[position]) if position < len(inputs) else None
+        # An empty list stands for one that is left out.
+        if constant is not None and constant.size:
+            inputs[position] = ""
+            numbers = constant.tolist()
+            attributes[name] = tuple(numbers) if constant.ndim else numbers
+    return replace(node, inputs=tuple(inputs), attributes=attributes)
+
+
+_TOLD: Mapping[str, Mapping[int, str]] = {
+    "Clip": {1: "min", 2: "max"},
+    "Dropout": {1: "ratio"},
+    "Reshape": {1: "shape"},
+    "Resize": {2: "scales"},
+    "Slice": {1: "starts", 2: "ends", 3: "axes", 4: "steps"},
+    "Split": {1: "split"},
+    "Squeeze": {1: "axes"},
+    "Unsqueeze": {1: "axes"},
+    "Upsample": {1: "scales"},
+}
+"""Names of the attributes that stand for inputs, by position."""
+
+
+def _gated(graph: Graph) -> Graph:
     makers = {node.outputs[0]: node for node in graph.nodes}
     alone = read_once(graph)
     changed: dict[str, Node] = {}
@@ -29,7 +66,7 @@ def fused(graph: Graph) -> Graph:
             while gate in alone and (maker := makers.get(gate)) and len(chain) < 2:
                 chain.append(maker)
                 gate = maker.inputs[0]
-                operator = _GATED.get(tuple(each.operator for each in chain))
+                operator = _GATES.get(tuple(each.operator for each in chain))
                 if operator is not None and gate == x:
                     changed[node.name] = replace(node, operator=operator, inputs=(x,))
                     gone.update(each.name for each in chain)
@@ -37,7 +74,7 @@ def fused(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(nodes))
 
 
-_GATED = {("Sigmoid",): "Swish", ("Tanh", "Softplus"): "Mish"}
+_GATES = {("Sigmoid",): "Swish", ("Tanh", "Softplus"): "Mish"}
 """What x times this of x is, from the last of the operators to the first."""
 
 

@@ -292,7 +292,7 @@ def _teacher(dense: Model, student: NetworkSpec, size: tuple[int, int]) -> Netwo
         raise UsageError(
             f"{name}: the teacher's heads differ from the student's (anchors, classes or grids)"
         )
-    return Network(lower(spec), dense.parameters)
+    return Network(lower(spec, trained=True), dense.parameters)
 
 
 def _heads(spec: NetworkSpec) -> list[object]:

@@ -19,7 +19,7 @@ from yoloprune.errors import WeightsError
 from yoloprune.execution.module import Network
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import parse_cfg, write_cfg
-from yoloprune.frontends.darknet.spec import Conv, NetworkSpec
+from yoloprune.frontends.darknet.spec import Conv, NetworkSpec, with_input_size
 from yoloprune.frontends.darknet.state import ConvParameters, State
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import NETWORKS
@@ -201,3 +201,18 @@ def test_dropout_drops_where_it_is_trained():
     gone = dropped == 0
     assert gone.float().mean() == pytest.approx(0.25, abs=0.05)
     torch.testing.assert_close(dropped[~gone], whole[~gone] / 0.75)
+
+
+@pytest.mark.parametrize("kind", ["reorg", "reorg3d"])
+@pytest.mark.parametrize("size", [(8, 8), (24, 8), (16, 32)])
+def test_what_is_trained_reads_images_of_any_size(kind: str, size: tuple[int, int]) -> None:
+    spec = parse_cfg(
+        "[net]\nchannels=2\nheight=8\nwidth=8\n[convolutional]\nfilters=12\nstride=2\n"
+        f"[{kind}]\nstride=2\n[upsample]\nstride=2\n"
+    )
+    state = random_state(spec)
+    images = torch.rand(2, 2, *size, dtype=torch.float64)
+    with torch.no_grad():
+        (found,) = Network(lower(spec, trained=True), parameters(state))(images)
+        (expected,) = network_of(with_input_size(spec, *size), state)(images)
+    assert torch.equal(found, expected)

@@ -53,7 +53,9 @@ def lower(
     dtype: str = "float32",
     trained: bool = False,
 ) -> Graph:
-    """The graph of a network in evaluation mode; with `trained`, dropouts are there too.
+    """The graph of a network in evaluation mode.
+
+    With `trained` it is one to train: with dropouts, and for images of any size.
 
     Its outputs are the raw maps of the heads, `head_<layer index>`, (B, A (entries + classes), h,
     w) each, or the last layer's `output` where there is no head. With `decoded` they are `boxes`
@@ -65,13 +67,8 @@ def lower(
     values = {INPUT: graph.input(IMAGES, (batch, *spec.input_shape))}
     for layer in spec.layers:
         sources = [values[source] for source in layer.sources]
-        if trained and isinstance(layer, Dropout):
-            ratio = graph.constant(f"{_layer_name(layer.index)}.ratio", layer.probability)
-            values[layer.index] = graph.node(
-                f"{_layer_name(layer.index)}.dropout", "Dropout", sources[0], ratio
-            )
-            continue
-        values[layer.index] = _layer(graph, layer, sources, source_shapes(layer, spec, shapes))
+        inputs = source_shapes(layer, spec, shapes)
+        values[layer.index] = _layer(graph, layer, sources, inputs, trained=trained)
     maps = {
         graph.node(raw_map(head), "Identity", values[head.index]): shapes[head.index]
         for head in spec.heads
@@ -99,7 +96,12 @@ def _layer_name(index: int) -> str:
 
 
 def _layer(
-    graph: GraphBuilder, layer: AnyLayer, values: Sequence[str], shapes: Sequence[Shape]
+    graph: GraphBuilder,
+    layer: AnyLayer,
+    values: Sequence[str],
+    shapes: Sequence[Shape],
+    *,
+    trained: bool,
 ) -> str:
     """Add a layer that reads these values of these shapes; gives its output."""
     name = _layer_name(layer.index)
@@ -143,8 +145,13 @@ def _layer(
             )
         case AvgPool():
             return graph.node(f"{name}.pool", "GlobalAveragePool", values[0])
+        case Reorg() if trained:
+            return _reorganized_at_any_size(graph, layer, name, values[0], shapes[0][0])
         case Reorg():
             return _reorganized(graph, layer, name, values[0], shapes[0])
+        case Dropout() if trained:
+            ratio = graph.constant(f"{name}.ratio", layer.probability)
+            return graph.node(f"{name}.dropout", "Dropout", values[0], ratio)
         case Dropout() | Yolo() | GaussianYolo() | Region():
             return values[0]
         case _:
@@ -220,3 +227,21 @@ def _reorganized(graph: GraphBuilder, reorg: Reorg, name: str, value: str, shape
     rows = graph.reshape(f"{name}.rows", value, split)
     blocks = graph.node(f"{name}.blocks", "Transpose", rows, perm=(0, 2, 4, 1, 3))
     return graph.reshape(f"{name}.depth", blocks, joined)
+
+
+def _reorganized_at_any_size(
+    graph: GraphBuilder, reorg: Reorg, name: str, value: str, channels: int
+) -> str:
+    stride, block = reorg.stride, reorg.stride**2
+    if not reorg.mixes_channels:
+        return graph.node(f"{name}.depth", "SpaceToDepth", value, blocksize=stride)
+    width = graph.part(f"{name}.width", graph.node(f"{name}.shape", "Shape", value), 0, 3, 4)
+    step = graph.constant(f"{name}.step", [stride])
+    columns = graph.node(f"{name}.columns", "Div", width, step)
+    head = graph.constant(f"{name}.head", [0, -1, stride])
+    depth = graph.constant(f"{name}.channels", [0, channels * block, -1])
+    split = graph.node(f"{name}.split", "Concat", head, width, step, axis=0)
+    joined = graph.node(f"{name}.joined", "Concat", depth, columns, axis=0)
+    rows = graph.node(f"{name}.rows", "Reshape", value, split)
+    blocks = graph.node(f"{name}.blocks", "Transpose", rows, perm=(0, 2, 4, 1, 3))
+    return graph.node(f"{name}.depth", "Reshape", blocks, joined)

@@ -22,7 +22,7 @@ from yoloprune.graph.operators.operator import (
     refused,
 )
 from yoloprune.graph.operators.rules import broadcast
-from yoloprune.graph.operators.windows import spread_windows, windows
+from yoloprune.graph.operators.windows import frame, spread_windows, windows
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -38,7 +38,7 @@ def _conv_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[
 
 def _conv(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     x, kernel, bias = given(node, inputs, 0), given(node, inputs, 1), at(inputs, 2)
-    found = windows(node, tuple(x.shape[2:]), tuple(kernel.shape[2:]))
+    found = frame(node, tuple(x.shape[2:]), tuple(kernel.shape[2:]))
     padding = found.before
     if not found.even:
         x = F.pad(x, found.border())

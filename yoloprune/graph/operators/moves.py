@@ -40,7 +40,7 @@ def _reshaped(node: Node, shape: Shape, target: Sequence[int]) -> Shape:
     if kept and any(size == 0 for size in target[len(shape) :]):
         raise refused(node, f"keeps a size of {shape} that is not there")
     sizes = [shape[i] if size == 0 and kept else size for i, size in enumerate(target)]
-    rest = math.prod(size for size in sizes if size != -1)
+    rest = math.prod([size for size in sizes if size != -1])
     count = math.prod(shape)
     if -1 in sizes and rest:
         sizes[sizes.index(-1)] = count // rest
@@ -55,7 +55,7 @@ def _reshape_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tup
 
 def _reshape(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     x = given(node, inputs, 0)
-    return (x.reshape(_reshaped(node, tuple(x.shape), told(node, inputs, 1))),)
+    return (x.reshape(_reshaped(node, tuple(x.shape), told(node, inputs, 1, "shape"))),)
 
 
 def _flattened(node: Node, shape: Shape) -> Shape:
@@ -167,8 +167,11 @@ def _slice_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple
 
 def _slice(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     x = given(node, inputs, 0)
-    bounds = [told(node, inputs, i) if present(node, i) else None for i in (3, 4)]
-    starts, ends = told(node, inputs, 1), told(node, inputs, 2)
+    bounds = [
+        told(node, inputs, i, name) if present(node, i) or name in node.attributes else None
+        for i, name in ((3, "axes"), (4, "steps"))
+    ]
+    starts, ends = told(node, inputs, 1, "starts"), told(node, inputs, 2, "ends")
     for axis, part in _parts(node, tuple(x.shape), starts, ends, *bounds).items():
         if part.step > 0:
             x = x[(slice(None),) * axis + (slice(part.start, part.stop, part.step),)]

@@ -234,16 +234,22 @@ def _torch_call(
     return F.interpolate(x, size=size, mode=_TORCH_MODES[mode], align_corners=corners)
 
 
-@lru_cache(maxsize=256)
 def _repeats(axis: _Axis, transformation: str, nearest: str) -> bool:
     """Whether each element is repeated, 2, 4, 8, ... times: other factors torch rounds."""
     factor = axis.new // axis.old
     if axis.new != factor * axis.old or factor & (factor - 1):
         return False
+    if (transformation, nearest, axis.scale) == ("asymmetric", "floor", factor):
+        return True
+    return _repeated(axis, transformation, nearest)
+
+
+@lru_cache(maxsize=256)
+def _repeated(axis: _Axis, transformation: str, nearest: str) -> bool:
     node = Node(name="", operator="Resize", inputs=(), outputs=())
     found = _nearest(node, _coordinates(node, axis, transformation), nearest)
     places = np.clip(found, 0, axis.old - 1)
-    return np.array_equal(places, np.arange(axis.new) // factor)
+    return np.array_equal(places, np.arange(axis.new) // (axis.new // axis.old))
 
 
 RESIZING: Mapping[str, Operator] = {

@@ -23,7 +23,7 @@ from yoloprune.graph.operators.operator import (
 )
 from yoloprune.graph.operators.resizing import RESIZING
 from yoloprune.graph.operators.rules import as_first
-from yoloprune.graph.operators.windows import windows
+from yoloprune.graph.operators.windows import Frame, ceils, frame, windows
 
 _MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _MEAN_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
@@ -36,17 +36,26 @@ def _pool_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[
     return ((*shape[:2], *found.sizes),) * len(node.outputs)
 
 
+def _seen(node: Node, x: Tensor) -> tuple[Frame, Shape]:
+    """The windows of a pool, and what the last of them reach over the padding."""
+    sizes, kernel = tuple(x.shape[2:]), integers(node, "kernel_shape")
+    if not ceils(node):
+        return frame(node, sizes, kernel), (0,) * len(sizes)
+    found = windows(node, sizes, kernel)
+    return found, found.beyond
+
+
 def _max_pool(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     if len(node.outputs) > 1:
         raise refused(node, "gives indices, which is not understood")
     x = given(node, inputs, 0)
-    found = windows(node, tuple(x.shape[2:]), integers(node, "kernel_shape"))
+    found, beyond = _seen(node, x)
     padding = found.before
     fits = all(2 * p <= k for p, k in zip(padding, found.kernel, strict=True))
-    if not (found.even and fits) or any(found.beyond):
+    if not (found.even and fits) or any(beyond):
         # -inf is no whole number.
         low = -math.inf if x.is_floating_point() else torch.iinfo(x.dtype).min
-        x = F.pad(x, found.border(beyond=True), value=low)
+        x = F.pad(x, found.border(beyond), value=low)
         padding = (0,) * len(padding)
     pool = _MAX_POOLS[x.dim() - 2]
     return (pool(x, found.kernel, found.strides, padding, found.dilations),)
@@ -55,20 +64,20 @@ def _max_pool(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
 def _average_pool(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     x = given(node, inputs, 0)
     rank = x.dim() - 2
-    found = windows(node, tuple(x.shape[2:]), integers(node, "kernel_shape"))
+    found, beyond = _seen(node, x)
     inside = bool(integer(node, "count_include_pad", 0))
     fits = all(2 * p <= k for p, k in zip(found.before, found.kernel, strict=True))
-    if found.even and fits and not any(found.beyond) and set(found.dilations) == {1}:
+    if found.even and fits and not any(beyond) and set(found.dilations) == {1}:
         pool = _MEAN_POOLS[rank]
         return (pool(x, found.kernel, found.strides, found.before, count_include_pad=inside),)
     # The sum of what each window sees over how much that is; a window sees no further than the
     # padding.
-    padded = F.pad(x, found.border(beyond=True))
+    padded = F.pad(x, found.border(beyond))
     seen = torch.ones_like(x[:1, :1])
     if inside:
-        seen = F.pad(F.pad(seen, found.border(), value=1.0), _beyond(found.beyond))
+        seen = F.pad(F.pad(seen, found.border(), value=1.0), _beyond(beyond))
     else:
-        seen = F.pad(seen, found.border(beyond=True))
+        seen = F.pad(seen, found.border(beyond))
     kernel = x.new_ones((1, 1, *found.kernel))
     convolve = _CONVOLUTIONS[rank]
     sums, counts = (
@@ -80,7 +89,7 @@ def _average_pool(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]
         )
         for values in (padded, seen)
     )
-    return ((sums / counts).reshape(*x.shape[:2], *found.sizes),)
+    return ((sums / counts).reshape(*x.shape[:2], *sums.shape[2:]),)
 
 
 def _beyond(beyond: Shape) -> list[int]:

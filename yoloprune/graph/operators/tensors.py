@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloprune.graph.graph import Node
-from yoloprune.graph.operators.operator import Shape, Tensors, given
+from yoloprune.graph.operators.operator import Shape, Tensors, given, integers
 
 
 def tensor_of(array: NDArray[Any]) -> Tensor:
@@ -24,8 +24,10 @@ def array_of(tensor: Tensor) -> NDArray[Any] | None:
     return None if tensor.dtype == torch.bfloat16 else tensor.cpu().numpy()
 
 
-def told(node: Node, inputs: Tensors, position: int) -> Shape:
-    """Whole numbers that an input holds."""
+def told(node: Node, inputs: Tensors, position: int, name: str = "") -> Shape:
+    """Whole numbers that an input holds, or an attribute of this name in its place."""
+    if name in node.attributes:
+        return integers(node, name)
     return tuple(given(node, inputs, position).reshape(-1).tolist())
 
 

@@ -13,36 +13,37 @@ from yoloprune.graph.operators.operator import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Windows:
-    """Windows along each spatial axis; `beyond` is what the last reaches over the padding."""
+class Frame:
+    """The shape of windows along each spatial axis, and the padding that they move over."""
 
     kernel: Shape
     strides: Shape
     dilations: Shape
     before: Shape
     after: Shape
-    sizes: Shape
-    beyond: Shape
 
     @property
     def even(self) -> bool:
         """Whether both sides are padded alike."""
         return self.before == self.after
 
-    def border(self, *, beyond: bool = False) -> list[int]:
-        """The padding as torch wants it: from the last axis to the first."""
-        after = self.after
-        if beyond:
-            after = tuple(a + b for a, b in zip(after, self.beyond, strict=True))
-        pairs = zip(reversed(self.before), reversed(after), strict=True)
-        return [side for pair in pairs for side in pair]
+    def border(self, beyond: Shape = ()) -> list[int]:
+        """The padding and what lies beyond it, as torch wants them: the last axis first."""
+        more = beyond or (0,) * len(self.after)
+        sides = list(zip(self.before, self.after, more, strict=True))
+        return [side for low, high, rest in reversed(sides) for side in (low, high + rest)]
 
 
-def windows(node: Node, spatial: Shape, kernel: Shape) -> Windows:
-    """The windows of a node over spatial axes of these sizes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows(Frame):
+    """Windows and how many there are; `beyond` is what the last reaches over the padding."""
 
-    Raises `GraphError` where kernel and padding do not fit.
-    """
+    sizes: Shape
+    beyond: Shape
+
+
+def frame(node: Node, spatial: Shape, kernel: Shape) -> Frame:
+    """The windows of a node; only automatic padding depends on the axes' sizes."""
     rank = len(spatial)
     strides = integers(node, "strides") or (1,) * rank
     dilations = integers(node, "dilations") or (1,) * rank
@@ -50,42 +51,56 @@ def windows(node: Node, spatial: Shape, kernel: Shape) -> Windows:
     if not len(kernel) == len(strides) == len(dilations) == len(pads) // 2 == rank:
         raise refused(node, f"has windows that are not of {rank} axes")
     automatic = text(node, "auto_pad", "NOTSET")
-    before, after, sizes, beyond = [], [], [], []
-    for axis, size in enumerate(spatial):
-        stride = strides[axis]
-        reach = (kernel[axis] - 1) * dilations[axis] + 1
-        if automatic in ("SAME_UPPER", "SAME_LOWER"):
-            count = -(-size // stride)
-            total = max((count - 1) * stride + reach - size, 0)
-            low = total // 2 if automatic == "SAME_UPPER" else total - total // 2
-            high = total - low
-        else:
-            low, high = (0, 0) if automatic == "VALID" else (pads[axis], pads[rank + axis])
-            room = size + low + high - reach
-            if room < 0:
-                raise refused(node, f"has a window of {reach} over {size + low + high}")
-            count = room // stride + 1
-            # A window that began in the padding at the end would see nothing at all.
-            if (
-                integer(node, "ceil_mode", 0)
-                and automatic == "NOTSET"
-                and room % stride
-                and count * stride < size + low
-            ):
-                count += 1
-        before.append(low)
-        after.append(high)
+    before, after = (0,) * rank, (0,) * rank
+    if automatic in ("SAME_UPPER", "SAME_LOWER"):
+        axes = zip(spatial, strides, _reaches(kernel, dilations), strict=True)
+        totals = [max((-(-n // stride) - 1) * stride + reach - n, 0) for n, stride, reach in axes]
+        less = tuple(total // 2 for total in totals)
+        more = tuple(total - total // 2 for total in totals)
+        before, after = (less, more) if automatic == "SAME_UPPER" else (more, less)
+    elif automatic != "VALID":
+        before, after = pads[:rank], pads[rank:]
+    return Frame(kernel=kernel, strides=strides, dilations=dilations, before=before, after=after)
+
+
+def windows(node: Node, spatial: Shape, kernel: Shape) -> Windows:
+    """The windows of a node over spatial axes of these sizes.
+
+    Raises `GraphError` where kernel and padding do not fit.
+    """
+    found = frame(node, spatial, kernel)
+    rounded_up = ceils(node)
+    sizes, beyond = [], []
+    reaches = _reaches(found.kernel, found.dilations)
+    axes = zip(spatial, found.strides, reaches, found.before, found.after, strict=True)
+    for size, stride, reach, low, high in axes:
+        room = size + low + high - reach
+        if room < 0:
+            raise refused(node, f"has a window of {reach} over {size + low + high}")
+        count = room // stride + 1
+        # A window that began in the padding at the end would see nothing at all.
+        if rounded_up and room % stride and count * stride < size + low:
+            count += 1
         sizes.append(count)
         beyond.append(max((count - 1) * stride + reach - size - low - high, 0))
     return Windows(
-        kernel=kernel,
-        strides=strides,
-        dilations=dilations,
-        before=tuple(before),
-        after=tuple(after),
+        kernel=found.kernel,
+        strides=found.strides,
+        dilations=found.dilations,
+        before=found.before,
+        after=found.after,
         sizes=tuple(sizes),
         beyond=tuple(beyond),
     )
+
+
+def ceils(node: Node) -> bool:
+    """Whether a last window may reach over the padding."""
+    return bool(integer(node, "ceil_mode", 0)) and text(node, "auto_pad", "NOTSET") == "NOTSET"
+
+
+def _reaches(kernel: Shape, dilations: Shape) -> list[int]:
+    return [(side - 1) * dilation + 1 for side, dilation in zip(kernel, dilations, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

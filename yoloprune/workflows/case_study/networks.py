@@ -165,7 +165,7 @@ class Workshop:
 
     def _finetune(self, folder: Path, spec: NetworkSpec, state: State) -> None:
         spec_of_teacher, arrays = self._network("dense")
-        teacher = Network(lower(spec_of_teacher), parameters(arrays))
+        teacher = Network(lower(spec_of_teacher, trained=True), parameters(arrays))
         data = read_study_data(self.run)
         self._fit(folder, data, spec, state, self.settings.finetuning(), teacher)
 
