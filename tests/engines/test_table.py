@@ -10,7 +10,7 @@ from tests.architectures import ARCHITECTURES
 from tests.networks import network_of
 from tests.random_networks import random_state
 from yoloprune.engines.table import ENGINES, engine_named, run_in
-from yoloprune.errors import MissingDependencyError, UsageError
+from yoloprune.errors import GraphError, MissingDependencyError, UsageError
 from yoloprune.exporters.onnx import export_onnx
 from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.parser import write_cfg
@@ -135,5 +135,5 @@ def test_what_pnnx_misreads_is_refused_for_ncnn(tmp_path: Path) -> None:
     y = graph.node("chosen", "Gather", x, graph.constant("which", [4, 0, 5]), axis=1)
     built = graph.build({y: (1, 3, 4, 4)})
     (tmp_path / "a.onnx").write_bytes(onnx_model(built, {}).SerializeToString())
-    with pytest.raises(UsageError, match=r"ncnn cannot run chosen: .* reads a Gather of several"):
+    with pytest.raises(GraphError, match=r"ncnn cannot run chosen: .* reads a Gather of several"):
         run_in(tmp_path / "a.onnx", "ncnn")

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import cv2
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 
-from tests.frontends.onnx.models import residual
+from tests.frontends.onnx.models import residual, two_convs
+from tests.reporters import Heard
 from yoloprune.data.calibration import proof_images, read_calibration
 from yoloprune.data.images import letterbox, stretch
 from yoloprune.data.inputs import image_input
@@ -156,6 +158,34 @@ def test_engines_are_given_the_file_whatever_its_batch(tmp_path: Path) -> None:
     onnx.save_model(residual(("n", 3, "h", "w")), tmp_path / "net.onnx")
     network = load(tmp_path / "net.onnx")
     assert check_engine(network, "onnxruntime") < 1e-5
+
+
+def test_engines_that_cannot_run_a_file_are_left_out(tmp_path: Path) -> None:
+    body = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["a"], ["inside"])],
+        "body",
+        [],
+        [onnx.helper.make_tensor_value_info("inside", onnx.TensorProto.FLOAT, None)],
+    )
+    choice = onnx.helper.make_node("If", ["yes"], ["b"], then_branch=body, else_branch=body)
+    proto = two_convs([choice], arrays={"yes": np.array(True)})
+    onnx.save_model(proto, tmp_path / "net.onnx")
+    heard = Heard()
+    found = benchmark(tmp_path / "net.onnx", runs=1, warmup=0, reporter=heard)
+    assert "ONNX Runtime" in {result.engine for result in found.engines}
+    assert any("torch is left out" in text and "a If" in text for text in heard.warnings)
+    with pytest.raises(GraphError, match="an operator that is not known"):
+        benchmark(tmp_path / "net.onnx", engines=["torch"], runs=1, warmup=0)
+    # bfloat16 is nothing that it computes in.
+    half = residual()
+    for value in (*half.graph.input, *half.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.BFLOAT16
+    for tensor in half.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor).astype(ml_dtypes.bfloat16)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    onnx.save_model(half, tmp_path / "half.onnx")
+    with pytest.raises(GraphError, match="ONNX Runtime cannot run it: "):
+        benchmark(tmp_path / "half.onnx", engines=["onnxruntime"], runs=1, warmup=0)
 
 
 def test_criteria_on_images_need_no_head_that_is_known(net: Path, photos: Path) -> None:

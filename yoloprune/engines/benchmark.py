@@ -16,6 +16,7 @@ from torch import Tensor
 from yoloprune.devices import AUTO
 from yoloprune.engines.engine import Runner
 from yoloprune.engines.table import ENGINES, engine_named, run_in
+from yoloprune.errors import GraphError
 from yoloprune.execution.stream import only_input
 from yoloprune.graph.model import Model
 from yoloprune.pruning.verification import random_images
@@ -71,34 +72,47 @@ def benchmark(
 ) -> list[EngineResult]:
     """Time models in the engines of these names, or in every usual one that is installed.
 
-    Threads are those of `torch.get_num_threads`. Raises
-    `UsageError` for an engine that is not known or not on this device, `MissingDependencyError` for
-    one that is not installed.
+    Threads are those of `torch.get_num_threads`. A usual engine that cannot run a model is left
+    out, with a warning. Raises `UsageError` for an engine that is not known or not on this device,
+    `MissingDependencyError` for one that is not installed, `GraphError` for one that cannot run a
+    model, or where none can.
     """
-    macs = [model.cost.macs for model in models]
     results = []
+    refused: GraphError | None = None
     for engine, place in places(engines, device):
-        runners = [run_in(model, engine, device=place, batch=1) for model in models]
-        timers = {
-            str(n): timer(runner, sample_image(model))
-            for n, (runner, model) in enumerate(zip(runners, models, strict=True))
-        }
-        title = runners[0].title
-        found = alternating_times(timers, title, runs=runs, warmup=warmup, reporter=reporter)
-        times = list(found.values())
-        speedup = bound_by = None
-        if len(times) == 2:
-            speedup = times_as_fast(times[1], than=times[0])
-            bound_by = what_binds(speedup, macs[0] / macs[1])
-        results.append(
-            EngineResult(
-                engine=title,
-                latencies=tuple(latency_of(series) for series in times),
-                speedup=speedup,
-                bound_by=bound_by,
-            )
-        )
+        try:
+            results.append(_timed(models, engine, place, runs, warmup, reporter))
+        except GraphError as error:
+            if engines:
+                raise
+            refused = error
+            reporter.warn(f"{engine_named(engine).title} is left out: {error}")
+    if refused is not None and not results:
+        raise refused
     return results
+
+
+def _timed(
+    models: Sequence[Model], engine: str, device: str, runs: int, warmup: int, reporter: Reporter
+) -> EngineResult:
+    runners = [run_in(model, engine, device=device, batch=1) for model in models]
+    timers = {
+        str(n): timer(runner, sample_image(model))
+        for n, (runner, model) in enumerate(zip(runners, models, strict=True))
+    }
+    title = runners[0].title
+    found = alternating_times(timers, title, runs=runs, warmup=warmup, reporter=reporter)
+    times = list(found.values())
+    speedup = bound_by = None
+    if len(times) == 2:
+        speedup = times_as_fast(times[1], than=times[0])
+        bound_by = what_binds(speedup, models[0].cost.macs / models[1].cost.macs)
+    return EngineResult(
+        engine=title,
+        latencies=tuple(latency_of(series) for series in times),
+        speedup=speedup,
+        bound_by=bound_by,
+    )
 
 
 def places(engines: Sequence[str], device: str) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from yoloprune.engines.engine import Engine, Runner, Setup
 from yoloprune.engines.onnx_bytes import onnx_bytes
-from yoloprune.errors import UsageError
+from yoloprune.errors import GraphError
 from yoloprune.graph.model import Model
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def load(model: Model, setup: Setup) -> Runner:
 
 
 def read(path: Path, setup: Setup) -> Runner:
-    """An ONNX file in ncnn; raises `UsageError` where its converter or ncnn cannot read it."""
+    """An ONNX file in ncnn; raises `GraphError` where its converter or ncnn cannot read it."""
     return _runner(path.read_bytes(), setup)
 
 
@@ -74,18 +74,18 @@ def _network(file: bytes, shape: tuple[int, ...], threads: int) -> "Net":
         param, arrays = Path(folder) / "net.ncnn.param", Path(folder) / "net.ncnn.bin"
         if not param.exists() or not arrays.exists():
             said = (done.stderr or done.stdout).strip().splitlines()
-            raise UsageError(f"pnnx cannot convert the network for ncnn: {(said or ['?'])[-1]}")
+            raise GraphError(f"ncnn cannot run it: pnnx cannot convert it: {(said or ['?'])[-1]}")
         if network.load_param(str(param)) or network.load_model(str(arrays)):
-            raise UsageError("ncnn cannot load what pnnx made of the network")
+            raise GraphError("ncnn cannot run it: it cannot load what pnnx made of it")
     return network
 
 
 def _refuse_gathers(model: "onnx.ModelProto") -> None:
-    """Raise `UsageError` for a choice of several channels: pnnx takes the first one alone."""
+    """Raise `GraphError` for a choice of several channels: pnnx takes the first one alone."""
     several = {array.name for array in model.graph.initializer if array.dims}
     for node in model.graph.node:
         if node.op_type == "Gather" and node.input[1] in several:
-            raise UsageError(
+            raise GraphError(
                 f"ncnn cannot run {node.name or 'a Gather'}: its converter, pnnx, reads a Gather "
                 "of several channels as one of a single channel"
             )
@@ -108,7 +108,7 @@ def _say_sizes(model: "onnx.ModelProto") -> None:
         axis = told["axis"].i if "axis" in told else 0
         sizes = [shapes[name][axis] if shapes.get(name) else 0 for name in node.output]
         if not all(sizes):
-            raise UsageError(f"ncnn cannot run {node.name or 'a Split'}: its sizes are not known")
+            raise GraphError(f"ncnn cannot run {node.name or 'a Split'}: its sizes are not known")
         if opset < 13:
             node.attribute.append(helper.make_attribute("split", sizes))
             continue
