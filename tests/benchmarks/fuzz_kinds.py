@@ -43,6 +43,7 @@ from yoloprune.data.text_files import read_names
 from yoloprune.data.vgg_hand import is_original, read_hand_corners
 from yoloprune.files import file_sha256
 from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.document import state as layers
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import format_cfg, read_cfg, write_cfg
@@ -418,7 +419,8 @@ def _packed(root: Path) -> Kind:
 def _checkpoint(root: Path) -> Kind:
     config = TrainingConfig(epochs=3, batch_size=4, image_size=32)
     here = World(rank=0, size=1, device=torch.device("cpu"))
-    loop = Loop(SPEC, STATE, config, here, 5, None, {"training set": "a"})
+    network = model(SPEC, STATE, title="network")
+    loop = Loop(network, config, here, 5, None, {"training set": "a"})
     loop.log = [json.loads(_LOG)]
     loop.position = replace(loop.position, epoch=1, step=2)
     for parameter in loop.network.parameters():

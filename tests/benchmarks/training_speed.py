@@ -16,6 +16,7 @@ import torch
 
 from yoloprune.data.loader import TrainingImages, micro_batches
 from yoloprune.data.read import read_dataset
+from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.spec import class_count, with_input_size
@@ -47,7 +48,8 @@ def main() -> None:
     images.fill_cache()
     with world() as here:
         steps = len(dataset.images) // batch_size
-        loop = Loop(spec, training_state(spec), config, here, steps, None, {})
+        network = model(spec, training_state(spec), title=cfg.stem)
+        loop = Loop(network, config, here, steps, None, {})
         ready = torch.rand(batch_size, 3, size, size).contiguous(memory_format=torch.channels_last)
 
         def bare() -> None:

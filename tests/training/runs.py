@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from yoloprune.data.read import read_dataset
+from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
@@ -35,7 +36,8 @@ def run(
         "validation": read_dataset(data, classes=1, split="test"),
         "world": ALONE,
     }
-    return train(spec, training_state(spec), config=config, run=out, **(everything | options))
+    network = model(spec, training_state(spec), title="network")
+    return train(network, config=config, run=out, **(everything | options))
 
 
 def same_end(run: Path, whole: Path) -> bool:
@@ -51,8 +53,7 @@ def trained(data: Path, out: Path, here: World) -> list[dict[str, Any]]:
         for index, p in training_state(SPEC).items()
     }
     return train(
-        SPEC,
-        state,
+        model(SPEC, state, title="network"),
         training=read_dataset(data, classes=1, split="train"),
         validation=read_dataset(data, classes=1, split="test"),
         config=replace(CONFIG, accumulate=2, sparsity=0.1, evaluate_every=2),

@@ -12,6 +12,7 @@ import torch
 from tests import bombs
 from tests.random_networks import random_state
 from yoloprune.errors import CheckpointError
+from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
@@ -28,7 +29,8 @@ LINE = {
 def new_loop(optimizer: Any = "sgd") -> Loop:
     config = TrainingConfig(epochs=3, batch_size=4, image_size=32, optimizer=optimizer)
     here = World(rank=0, size=1, device=torch.device("cpu"))
-    return Loop(SPEC, random_state(SPEC, 0, torch.float32), config, here, 5, None, {"set": "a"})
+    network = model(SPEC, random_state(SPEC, 0, torch.float32), title="network")
+    return Loop(network, config, here, 5, None, {"set": "a"})
 
 
 def trained(optimizer: Any) -> Loop:

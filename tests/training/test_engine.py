@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import torch
 
-from tests.networks import network_of
 from tests.odd_networks import SHAPES, odd_spec
 from tests.processes import begun, ended, holding
 from tests.reporters import Heard
@@ -25,6 +24,7 @@ from yoloprune.data.read import read_dataset
 from yoloprune.errors import CheckpointError, RunError, UsageError
 from yoloprune.evaluation.detector import Detector
 from yoloprune.evaluation.protocols import DEFAULT_PROTOCOL
+from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.parser import parse_cfg, read_cfg
 from yoloprune.frontends.darknet.weights import read_weights
@@ -238,10 +238,11 @@ def test_a_checkpoint_that_does_not_fit_is_refused(data: Path, tmp_path: Path) -
     half = read_dataset(data, classes=1, split="train", limit=24)
     with pytest.raises(CheckpointError, match="another training set"):
         run(data, tmp_path, replace(CONFIG, epochs=1), resume=True, training=half)
-    taught = network_of(SPEC, training_state(SPEC))
+    taught = model(SPEC, training_state(SPEC), title="teacher")
     with pytest.raises(CheckpointError, match="another teacher"):
         run(data, tmp_path, replace(CONFIG, epochs=1), resume=True, teacher=taught)
-    other = yolov3_tiny(classes=2, width=0.125, size=(64, 64))
+    wider = yolov3_tiny(classes=2, width=0.125, size=(64, 64))
+    other = model(wider, training_state(wider), title="wider")
     with pytest.raises(CheckpointError, match="another cfg"):
         load_checkpoint(tmp_path / "last.pt", other, replace(CONFIG, epochs=1), {})
     data_bytes = (tmp_path / "last.pt").read_bytes()

@@ -12,6 +12,7 @@ from yoloprune.data.anchors import network_anchors
 from yoloprune.data.dataset import Dataset, LabelledImage, RawDataset, RawImage
 from yoloprune.detection.decode import decode
 from yoloprune.errors import CfgError, ClassesError, DatasetError
+from yoloprune.frontends.darknet.document import darknet, model
 from yoloprune.frontends.darknet.initialization import RARE_OBJECT, random_state, training_state
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import format_cfg, parse_cfg, write_cfg
@@ -33,6 +34,7 @@ from yoloprune.training.heads import (
 )
 
 SPEC = yolov3_tiny(classes=5, width=0.0625, size=(64, 64))
+NETWORK = model(SPEC, random_state(SPEC), title="network")
 
 NET = "[net]\nwidth=64\nheight=64\nchannels=3\n"
 CONV = "\n[convolutional]\nfilters={}\nsize=1\nstride=32\nactivation=linear\n"
@@ -187,7 +189,7 @@ def test_convolutions_that_others_read_or_in_groups_are_refused() -> None:
 def test_masks_of_changed_convolutions_go_and_all_others_stay() -> None:
     spec, state, before = fitted(2, {})
     masks = magnitude_masks(lower(SPEC), parameters(before), MaskSettings(sparsity=0.5))
-    new = with_masks(SPEC, spec, masks)
+    new = with_masks(NETWORK, model(spec, state, title="fitted"), masks)
     assert set(masks.kept) - set(new.kept) == {
         f"layer_{head.sources[0]}.kernel" for head in SPEC.heads
     }
@@ -206,25 +208,23 @@ def test_anchors_are_fitted_to_boxes_as_training_shows_them(tmp_path: Path) -> N
     half = np.column_stack([sides / 80, sides / 2 / 40]) / 2
     boxes = np.column_stack([0.5 - half, 0.5 + half])
     image = images(tmp_path, boxes, np.zeros(6, np.int64))
-    found = fit_heads(
-        SPEC, random_state(SPEC), Dataset(images=(image,), names=("hand",)),
-        size=(64, 64),
-    )  # fmt: skip
+    found = fit_heads(NETWORK, Dataset(images=(image,), names=("hand",)), size=(64, 64))
+    spec = darknet(found.network).spec
     expected = np.column_stack([sides * 0.8, sides * 0.4])
-    assert network_anchors(found.spec) == pytest.approx(expected, abs=0.051)
+    assert network_anchors(spec) == pytest.approx(expected, abs=0.051)
     assert found.after.mean_iou > 0.98 > found.before.mean_iou
-    assert {head.classes for head in found.spec.heads} == {1} and found.matching == {}
+    assert {head.classes for head in spec.heads} == {1} and found.matching == {}
 
 
 def test_too_few_shapes_leave_the_anchors(tmp_path: Path) -> None:
     image = images(tmp_path, np.array([[0.25, 0.25, 0.75, 0.75]] * 3), np.zeros(3, np.int64))
     dataset = Dataset(images=(image,), names=("hand",))
-    found = fit_heads(SPEC, random_state(SPEC), dataset, size=(64, 64))
-    assert network_anchors(found.spec).tolist() == network_anchors(SPEC).tolist()
+    found = fit_heads(NETWORK, dataset, size=(64, 64))
+    assert network_anchors(darknet(found.network).spec).tolist() == network_anchors(SPEC).tolist()
     assert found.after == found.before
     empty = Dataset(images=(), names=("hand",))
     with pytest.raises(DatasetError, match="no box"):
-        fit_heads(SPEC, random_state(SPEC), empty, size=(64, 64))
+        fit_heads(NETWORK, empty, size=(64, 64))
 
 
 def raw(names: tuple[str, ...] | None, *labels: int) -> RawDataset:

@@ -11,6 +11,8 @@ import torch
 
 from tests.training.runs import CONFIG, SPEC, run
 from yoloprune.errors import RunError
+from yoloprune.frontends.darknet.document import model
+from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.training import step
 from yoloprune.training.checkpoint import Checkpoint, load_checkpoint
@@ -28,7 +30,8 @@ SMALL = parse_cfg(
 
 def saved(path: Path, config: TrainingConfig) -> Checkpoint:
     """The checkpoint in a file, whatever it was made from."""
-    return load_checkpoint(path, SPEC, config, torch.load(path, weights_only=True)["inputs"])
+    network = model(SPEC, training_state(SPEC), title="network")
+    return load_checkpoint(path, network, config, torch.load(path, weights_only=True)["inputs"])
 
 
 def test_a_loss_that_is_not_finite_stops_and_says_where(

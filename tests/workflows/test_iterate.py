@@ -293,8 +293,8 @@ def test_single_weights_go_in_steps_too(detector: Model, painted: Path, tmp_path
 def test_files_of_a_network_that_is_no_longer_the_best_go(
     detector: Model, painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def untrained(spec: Any, state: Any, *, run: Path, **_: object) -> None:
-        write_network(run, "last", spec, state, 0)
+    def untrained(network: Model, *, run: Path, **_: object) -> None:
+        write_network(run, "last", network)
 
     accuracies(monkeypatch, 0.9, 0.9, 0.5)
     monkeypatch.setattr("yoloprune.workflows.steps.train", untrained)

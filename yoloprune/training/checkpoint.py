@@ -12,8 +12,7 @@ import torch
 from yoloprune.documents import fitted
 from yoloprune.errors import CheckpointError
 from yoloprune.files import plain_size, write_atomically
-from yoloprune.frontends.darknet.cost import cost
-from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.graph.model import Model
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.run_folder import check_log
 
@@ -138,7 +137,7 @@ class _Stored:
 
 def save_checkpoint(
     path: Path,
-    spec: NetworkSpec,
+    network: Model,
     config: TrainingConfig,
     checkpoint: Checkpoint,
     inputs: Mapping[str, str],
@@ -151,7 +150,7 @@ def save_checkpoint(
     """
     document = {
         "version": VERSION,
-        "spec_digest": spec.digest(),
+        "spec_digest": network.document.digest(),
         "config": asdict(config),
         "inputs": dict(inputs),
         "epoch": checkpoint.position.epoch,
@@ -174,7 +173,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, spec: NetworkSpec, config: TrainingConfig, inputs: Mapping[str, str]
+    path: Path, network: Model, config: TrainingConfig, inputs: Mapping[str, str]
 ) -> Checkpoint:
     """Read a checkpoint of this network, these settings and these inputs.
 
@@ -182,7 +181,7 @@ def load_checkpoint(
     other settings or inputs (the message names them). Nothing in the file is executed.
     """
     try:
-        _check_file(path, _COPIES * cost(spec).weight_bytes + _REST)
+        _check_file(path, _COPIES * network.cost.weight_bytes + _REST)
         document = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no checkpoint to resume from: start anew") from None
@@ -196,7 +195,7 @@ def load_checkpoint(
         check_log(stored.log)
     except ValueError as error:
         raise CheckpointError(f"{path}: damaged, or of another version: {error}") from None
-    if stored.spec_digest != spec.digest():
+    if stored.spec_digest != network.document.digest():
         raise CheckpointError(f"{path}: the checkpoint belongs to another cfg")
     made_with = BEFORE | stored.config
     other = {k: v for k, v in config.decisive().items() if made_with.get(k) != v}

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,8 @@ from yoloprune.data.names import write_names
 from yoloprune.errors import CfgError, DatasetError, RunError, UsageError
 from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
-from yoloprune.execution.module import Network
-from yoloprune.frontends.darknet.document import state as layers
-from yoloprune.frontends.darknet.lower import lower, parameters
-from yoloprune.frontends.darknet.shapes import layer_shapes
-from yoloprune.frontends.darknet.spec import NetworkSpec, with_input_size
-from yoloprune.frontends.darknet.state import State
+from yoloprune.frontends.darknet.document import darknet, for_input_size
+from yoloprune.graph.model import Model
 from yoloprune.interrupts import stop_flag
 from yoloprune.pruning.weights.masks import WeightMasks, apply_masks
 from yoloprune.reporter import SILENT, Reporter, WarnsOnce
@@ -56,22 +53,21 @@ class InterruptedRunError(Exception):
 
 
 def train(
-    spec: NetworkSpec,
-    state: State,
+    network: Model,
     *,
     training: Dataset,
     validation: Dataset | None,
     config: TrainingConfig,
     run: Path,
     world: World,
-    teacher: Network | None = None,
+    teacher: Model | None = None,
     masks: WeightMasks | None = None,
     resume: bool = False,
     tensorboard: bool = False,
     reporter: Reporter = SILENT,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
-    """Train a network and write its run folder; returns the log, one entry an epoch.
+    """Train a Darknet network and write its run folder; returns the log, one entry an epoch.
 
     `best.cfg/.weights` is the moving average with the best mAP on `validation` (of the last epoch
     if there is none), `last.cfg/.weights` that of the last epoch; .names files lie beside both if
@@ -84,7 +80,7 @@ def train(
     `InterruptedRunError` when stopped by Ctrl-C, SIGTERM or `stop`, which is asked after every
     step, once the checkpoint is written.
     """
-    run_spec = trainable_spec(spec, training, config, world)
+    model = trainable(network, training, config, world)
     reporter = reporter if world.is_first else SILENT
     log = tensorboard_log(run, config.protocol) if tensorboard and world.is_first else None
     with world.locked(run):
@@ -99,9 +95,10 @@ def train(
             "teacher": "none" if teacher is None else _digest(teacher),
         }
         if masks is not None:
-            state = layers(apply_masks(lower(spec), parameters(state), masks))
+            arrays = apply_masks(network.graph, network.parameters, masks)
+            model = replace(model, parameters=arrays)
             inputs["weight masks"] = masks.digest()
-        loop = Loop(run_spec, state, config, world, steps, teacher, inputs, masks)
+        loop = Loop(model, config, world, steps, teacher, inputs, masks)
         if resume:
             loop.restore(run)
         elif world.is_first:
@@ -117,7 +114,7 @@ def train(
             augment=config.augment,
             mosaic=config.mosaic,
             seed=config.seed,
-            channels=image_channels(run_spec),
+            channels=image_channels(loop.spec),
         )
         images.fill_cache()
         # Every epoch has loader processes of its own, and would tell the same again.
@@ -139,14 +136,12 @@ def train(
         return loop.log
 
 
-def trainable_spec(
-    spec: NetworkSpec, training: Dataset, config: TrainingConfig, world: World
-) -> NetworkSpec:
+def trainable(network: Model, training: Dataset, config: TrainingConfig, world: World) -> Model:
     """The network at the run's input size; raises what `train` says if it cannot be trained."""
     height, width = config.input_size
-    run_spec = with_input_size(spec, height, width)
-    trainable_heads(run_spec)
-    image_channels(run_spec)
+    spec = darknet(network).spec
+    trainable_heads(spec)
+    image_channels(spec)
     if len(training.images) < config.batch_size:
         raise UsageError(
             f"{len(training.images)} training images are fewer than one batch of "
@@ -159,13 +154,12 @@ def trainable_spec(
     if not training.object_count:
         raise DatasetError(f"none of the {len(training.images)} training images has an object")
     try:
-        layer_shapes(run_spec)
+        return for_input_size(network, height, width)
     except CfgError as error:
         raise UsageError(
             f"the network cannot read images of {width}x{height} ({error}): "
             "choose an `image_size` that is a multiple of 32"
         ) from error
-    return run_spec
 
 
 class _State:
@@ -202,11 +196,11 @@ def _epoch_line(line: dict[str, Any], config: TrainingConfig) -> str:
     return f"epoch {line['epoch']}/{config.epochs}: loss {sum(line['loss'].values()):.3f}{accuracy}"
 
 
-def _digest(network: Network) -> str:
+def _digest(network: Model) -> str:
     """SHA-256 over a network's layers and weights."""
-    digest = hashlib.sha256(network.graph.digest().encode())
-    for tensor in network.state().values():
-        digest.update(tensor.cpu().numpy().tobytes())
+    digest = hashlib.sha256(network.document.digest().encode())
+    for name in network.graph.parameters:
+        digest.update(network.parameters[name].cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -294,13 +288,14 @@ def _finish_epoch(loop: Loop, validation: Dataset | None, run: Path) -> None:
 
 
 def _write_epoch(loop: Loop, run: Path, better: bool) -> None:
-    state = layers({name: array.cpu() for name, array in loop.average.state().items()})
+    arrays = {name: array.cpu() for name, array in loop.average.state().items()}
+    network = replace(loop.model, parameters=arrays)
     seen = loop.steps * loop.config.batch_size
     if better:
-        write_network(run, "best", loop.spec, state, seen)
+        write_network(run, "best", network, seen)
     finished = loop.position.epoch == loop.config.epochs
     if finished:
-        write_network(run, "last", loop.spec, state, seen)
+        write_network(run, "last", network, seen)
     if finished or loop.log[-1]["map50"] is not None:
         write_curves(run, loop.log, loop.config.protocol)
     # The log first: a finished run would not write it again.

@@ -27,8 +27,9 @@ from yoloprune.data.dataset import Dataset, RawDataset
 from yoloprune.data.faults import used_classes
 from yoloprune.data.text_files import default_names, shown_names
 from yoloprune.errors import CfgError, ClassesError, DatasetError
+from yoloprune.frontends.darknet.document import darknet, state
 from yoloprune.frontends.darknet.initialization import training_state
-from yoloprune.frontends.darknet.lower import lower
+from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.options import Options
 from yoloprune.frontends.darknet.spec import (
     Conv,
@@ -41,6 +42,7 @@ from yoloprune.frontends.darknet.spec import (
     with_option,
 )
 from yoloprune.frontends.darknet.state import ConvParameters, State
+from yoloprune.graph.model import Model
 from yoloprune.pruning.weights.masks import WeightMasks
 
 _OF_CLASSES = ("counters_per_class", "map")
@@ -55,8 +57,7 @@ class FittedHeads:
     well the anchors fit the training boxes.
     """
 
-    spec: NetworkSpec
-    state: dict[int, ConvParameters]
+    network: Model
     matching: Mapping[int, int]
     before: AnchorFit
     after: AnchorFit
@@ -92,27 +93,22 @@ def check_classes(spec: NetworkSpec, raw: RawDataset) -> None:
 
 
 def fit_heads(
-    spec: NetworkSpec,
-    state: State,
-    training: Dataset,
-    *,
-    size: tuple[int, int],
-    names: Sequence[str] | None = None,
-    seed: int = 0,
+    network: Model, training: Dataset, *, size: tuple[int, int], seed: int = 0
 ) -> FittedHeads:
-    """Give a network heads for the classes of a data set, and anchors for its boxes.
+    """Give a Darknet network heads for the classes of a data set, and anchors for its boxes.
 
-    `size` is the (height, width) that is trained at; `names` are the network's own classes, where
-    they are known. All that does not belong to a class is taken over, so that the network finds
-    the same boxes as before. There are as many anchors as before, the same ones where the boxes
-    have too few different shapes. Raises
-    `CfgError` for heads that cannot be changed, `DatasetError` without boxes.
+    `size` is the (height, width) that is trained at. All that does not belong to a class is taken
+    over, so that the network finds the same boxes as before. There are as many anchors as before,
+    the same ones where the boxes have too few different shapes. Raises `CfgError` for heads that
+    cannot be changed, `DatasetError` without boxes.
     """
+    document = darknet(network)
+    spec = document.spec
     classes = len(training.names)
     wanted = None if training.names == default_names(classes) else training.names
-    matching = matching_classes(class_count(spec), names, classes, wanted)
+    matching = matching_classes(class_count(spec), document.names, classes, wanted)
     fitted = with_classes(spec, classes)
-    fitted_state = with_class_rows(spec, fitted, state, matching, seed=seed)
+    fitted_state = with_class_rows(spec, fitted, state(network.parameters), matching, seed=seed)
     shapes = training_shapes(training, size, seed=seed)
     old = network_anchors(spec)
     before = after = anchor_fit(shapes, old)
@@ -121,9 +117,9 @@ def fit_heads(
         moved = with_anchors(fitted, new)
         fitted_state = with_sizes_kept(fitted, moved, fitted_state)
         fitted, after = moved, anchor_fit(shapes, new)
-    return FittedHeads(
-        spec=fitted, state=fitted_state, matching=matching, before=before, after=after
-    )
+    document = replace(document, spec=fitted, names=wanted, source=())
+    made = Model(graph=lower(fitted), parameters=parameters(fitted_state), document=document)
+    return FittedHeads(network=made, matching=matching, before=before, after=after)
 
 
 def matching_classes(
@@ -242,18 +238,14 @@ def with_sizes_kept(
     return result
 
 
-def with_masks(spec: NetworkSpec, fitted: NetworkSpec, masks: WeightMasks) -> WeightMasks:
+def with_masks(network: Model, fitted: Model, masks: WeightMasks) -> WeightMasks:
     """Weight masks of a network for the one with fitted heads.
 
     Convolutions that got new rows are dense: nothing is known of those yet.
     """
-    changed = {
-        f"layer_{conv.index}.kernel"
-        for conv, before in zip(fitted.convs, spec.convs, strict=True)
-        if conv.filters != before.filters
-    }
-    kept = {name: mask for name, mask in masks.kept.items() if name not in changed}
-    return replace(masks, graph_digest=lower(fitted).digest(), kept=kept)
+    before, now = network.graph.parameters, fitted.graph.parameters
+    kept = {name: m for name, m in masks.kept.items() if before[name].shape == now[name].shape}
+    return replace(masks, graph_digest=fitted.graph.digest(), kept=kept)
 
 
 def _own_conv(spec: NetworkSpec, head: Head) -> Conv:

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from yoloprune.errors import CheckpointError
 from yoloprune.execution.module import Network
-from yoloprune.frontends.darknet.lower import lower, parameters
-from yoloprune.frontends.darknet.spec import NetworkSpec
-from yoloprune.frontends.darknet.state import State
-from yoloprune.frontends.darknet.weights import check_state
+from yoloprune.frontends.darknet.document import darknet
+from yoloprune.frontends.darknet.lower import lower
+from yoloprune.graph.model import Model
 from yoloprune.pruning.weights.masks import WeightMasks
 from yoloprune.reporter import Reporter
 from yoloprune.training.checkpoint import (
@@ -44,24 +43,23 @@ class Loop:
 
     def __init__(
         self,
-        spec: NetworkSpec,
-        state: State,
+        model: Model,
         config: TrainingConfig,
         world: World,
         steps_per_epoch: int,
-        teacher: Network | None,
+        teacher: Model | None,
         inputs: Mapping[str, str],
         masks: WeightMasks | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
-        self.spec, self.config, self.world, self.inputs = spec, config, world, inputs
+        self.model, self.config, self.world, self.inputs = model, config, world, inputs
+        self.spec = darknet(model).spec
         self.steps_per_epoch = steps_per_epoch
-        check_state(spec, state)
-        self.network = Network(lower(spec, trained=True), parameters(state), device=world.device)
+        self.network = _network(model, world.device)
         # mypy knows no overload of Module.to for a memory format alone.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.train()
-        self.teacher = None if teacher is None else teacher.to(world.device).eval()
+        self.teacher = None if teacher is None else _network(teacher, world.device)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimizer = _optimizer(self.network, config)
         # float16 gradients vanish unless the loss is scaled up; for other types it does nothing.
@@ -82,7 +80,7 @@ class Loop:
         Raises `CheckpointError` as `load_checkpoint` does, and where a part of it fits no such run.
         """
         path = run / CHECKPOINT
-        checkpoint = load_checkpoint(path, self.spec, self.config, self.inputs)
+        checkpoint = load_checkpoint(path, self.model, self.config, self.inputs)
         try:
             checkpoint.check(
                 self.network.state(),
@@ -118,7 +116,7 @@ class Loop:
             best=self.best,
             random=torch.get_rng_state(),
         )
-        save_checkpoint(run / CHECKPOINT, self.spec, self.config, checkpoint, self.inputs)
+        save_checkpoint(run / CHECKPOINT, self.model, self.config, checkpoint, self.inputs)
 
     @property
     def learning_rate(self) -> float:
@@ -175,6 +173,12 @@ class Loop:
             for current_group, average_group in zip(self.scales, self.average_scales, strict=True):
                 for a, b in zip(current_group.parameters, average_group.parameters, strict=True):
                     b[a == 0] = 0
+
+
+def _network(model: Model, device: torch.device) -> Network:
+    """A network as it is trained, in evaluation mode."""
+    graph = lower(darknet(model).spec, trained=True)
+    return Network(graph, model.parameters, device=device)
 
 
 def _masked_kernels(network: Network, masks: WeightMasks) -> list[tuple[Tensor, Tensor]]:

@@ -3,7 +3,7 @@
 import json
 import platform
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,8 @@ from yoloprune.data.loader import Batch
 from yoloprune.documents import MOST_BYTES, fitted, parse_document
 from yoloprune.errors import CheckpointError
 from yoloprune.files import read_file, write_atomically, write_json, write_text
-from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
-from yoloprune.frontends.darknet.spec import NetworkSpec
-from yoloprune.frontends.darknet.state import State
-from yoloprune.frontends.darknet.weights import read_weights, write_weights
+from yoloprune.frontends.darknet.document import darknet
+from yoloprune.graph.model import Model
 from yoloprune.training.config import TrainingConfig
 
 CHECKPOINT, LOG = "last.pt", "log.jsonl"
@@ -74,16 +72,11 @@ def _processor() -> str:
     return platform.machine()
 
 
-def read_network(folder: Path, name: str) -> tuple[NetworkSpec, State]:
-    """The network in `name`.cfg and `name`.weights."""
-    spec = read_cfg(folder / f"{name}.cfg")
-    return spec, read_weights(folder / f"{name}.weights", spec)
-
-
-def write_network(run: Path, name: str, spec: NetworkSpec, state: State, seen: int) -> None:
-    """`name`.weights and then `name`.cfg, each whole or not at all."""
-    write_weights(run / f"{name}.weights", spec, state, seen=seen)
-    write_cfg(run / f"{name}.cfg", spec)
+def write_network(run: Path, name: str, network: Model, seen: int = 0) -> None:
+    """`name`.weights and then `name`.cfg, each whole or not at all, of a Darknet network."""
+    # A run's names are those of its images, and not written every epoch.
+    document = replace(darknet(network), names=None, seen=seen)
+    replace(network, document=document).save(run / f"{name}.cfg")
 
 
 def write_log(run: Path, log: list[dict[str, Any]]) -> None:

@@ -16,8 +16,6 @@ from yoloprune.devices import AUTO
 from yoloprune.documents import read_document
 from yoloprune.errors import PlanError, RunError, UsageError
 from yoloprune.files import write_json
-from yoloprune.frontends.darknet.cost import cost
-from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
@@ -143,9 +141,8 @@ def iterate(
     schedule = chosen(Schedule, schedule, "schedule")
     scope, pattern = chosen(Scope, scope, "scope"), chosen(Pattern, pattern, "pattern")
     network, source, out = opened(network), training_source(data), Path(out)
-    spec = darknet(network).spec
     config = recipe(STEP, network, settings)
-    training, validation = training_data(spec, source, reporter=reporter)
+    training, validation = training_data(network, source, reporter=reporter)
     measured = reconstruct or criterion in MEASURED_CRITERIA
     method: Method
     if sparsity is not None and keep_macs is None:
@@ -173,7 +170,7 @@ def iterate(
         )
         multiple_of = budget.multiple_of
         method = ChannelSteps(
-            dense_macs=cost(spec).macs,
+            dense_macs=network.cost.macs,
             criterion=criterion,
             scope=scope,
             multiple_of=multiple_of,
@@ -203,7 +200,7 @@ def iterate(
         "calibration_images": calibration_images if measured else None,
         "pattern": pattern.value,
         "exclude": list(exclude),
-        "cfg": spec.digest(),
+        "cfg": network.document.digest(),
         "weights": network.sha256,
         "hold_out": source.hold_out,
         "training_images": fingerprint(training),

@@ -10,7 +10,6 @@ from typing import Any
 
 from yoloprune.errors import UsageError
 from yoloprune.files import write_bytes, write_folder, write_json
-from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.pruning.choices import Scope
@@ -63,7 +62,7 @@ class Sparse(Result):
         settings = self.masks.settings
         return sparsity_report(
             self.model,
-            cost(darknet(self.model).spec).weight_bytes,
+            self.model.cost.weight_bytes,
             len(self.packed),
             {
                 "sparsity": settings.sparsity,

@@ -18,9 +18,7 @@ from yoloprune.documents import read_document
 from yoloprune.errors import DatasetError, RunError, UsageError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_folder, write_text
-from yoloprune.frontends.darknet.cost import cost
-from yoloprune.frontends.darknet.document import darknet, model, pair
-from yoloprune.frontends.darknet.spec import with_input_size
+from yoloprune.frontends.darknet.document import for_input_size
 from yoloprune.graph.model import Model
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Scope
@@ -37,7 +35,7 @@ from yoloprune.pruning.weights.masks import (
 from yoloprune.reporter import Reporter
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
-from yoloprune.training.engine import train, trainable_spec
+from yoloprune.training.engine import train, trainable
 from yoloprune.training.run_folder import CHECKPOINT, write_network
 from yoloprune.workflows.cut import write_cut
 from yoloprune.workflows.detectors import detector
@@ -80,7 +78,7 @@ class ChannelSteps:
 
     def kept(self, network: Model) -> float:
         """Share of the dense network's MACs."""
-        return cost(darknet(network).spec).macs / self.dense_macs
+        return network.cost.macs / self.dense_macs
 
     def settings(self, number: int) -> dict[str, Any]:
         """What else than the share decides a step's outcome."""
@@ -210,7 +208,7 @@ class Steps:
     def check(self, keep: float) -> None:
         """Raise what a step would raise, before anything is written."""
         self.method.check(self.dense, keep)
-        trainable_spec(darknet(self.dense).spec, self.training, self.config, self.here)
+        trainable(self.dense, self.training, self.config, self.here)
         if not self.validation.object_count:
             raise DatasetError(f"none of the {len(self.validation.images)} images has an object")
 
@@ -235,11 +233,11 @@ class Steps:
 
         def leave(folder: Path) -> None:
             write_names(folder / "last.names", self.training.names)
-            write_network(folder, "last", *pair(network), 0)
+            write_network(folder, "last", network)
 
         def work(folder: Path) -> None:
             train(
-                *pair(network),
+                network,
                 training=self.training,
                 validation=None,
                 config=config,
@@ -266,8 +264,7 @@ class Steps:
         """The network's mAP@0.5 on the validation images."""
 
         def work(folder: Path) -> None:
-            spec, state = pair(network)
-            sized = model(with_input_size(spec, *self.config.input_size), state, title="")
+            sized = for_input_size(network, *self.config.input_size)
             map50 = evaluate(
                 detector(sized, device=self.here.device),
                 self.validation,
@@ -298,7 +295,7 @@ class Steps:
         # Those of the network before, which may have been a better one in a run that is repeated.
         for name in RUN_FILES:
             (self.out / name).unlink(missing_ok=True)
-        write_network(self.out, "best", *pair(network.model), 0)
+        write_network(self.out, "best", network.model)
         write_names(self.out / "best.names", self.training.names)
         if network.step:
             masks = self.method.masks(self.out / _folder(network.step), network.model)

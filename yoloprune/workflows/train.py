@@ -8,13 +8,11 @@ from typing import Any
 from yoloprune.data.dataset import Dataset
 from yoloprune.devices import AUTO
 from yoloprune.errors import RunError, UsageError
-from yoloprune.execution.module import Network
-from yoloprune.frontends.darknet.document import darknet, model, pair
+from yoloprune.frontends.darknet.document import darknet, for_input_size, model, pair
 from yoloprune.frontends.darknet.initialization import training_state, transferred_state
-from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.shapes import layer_shapes
-from yoloprune.frontends.darknet.spec import NetworkSpec, class_count, with_input_size
+from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.graph.model import Model
 from yoloprune.pruning.weights.masks import WeightMasks
@@ -22,7 +20,7 @@ from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.training.config import FINETUNE, TRAIN, TrainingConfig
 from yoloprune.training.distributed import World, world
-from yoloprune.training.engine import train as train_state
+from yoloprune.training.engine import train as train_model
 from yoloprune.training.heads import FittedHeads, with_masks
 from yoloprune.training.heads import fit_heads as heads_for
 from yoloprune.training.loss import trainable_heads
@@ -220,24 +218,19 @@ def _run(
 ) -> Trained:
     if (out / SCHEDULE).exists():
         raise RunError(f"{out} holds a run of iterate: choose another folder")
-    spec, state = pair(network)
     told = ""
-    training, validation = training_data(spec, source, fit=fit_heads, reporter=reporter)
+    training, validation = training_data(network, source, fit=fit_heads, reporter=reporter)
     with world(device) as here:
         if fit_heads:
-            names = network.document.names
-            fitted = heads_for(
-                spec, state, training, size=config.input_size, names=names, seed=config.seed
-            )
-            told = _fit_text(spec, fitted)
-            masks = None if masks is None else with_masks(spec, fitted.spec, masks)
-            spec, state = fitted.spec, fitted.state
-        taught_by = None if teacher is None else _teacher(teacher, spec, config.input_size)
+            fitted = heads_for(network, training, size=config.input_size, seed=config.seed)
+            told = _fit_text(network, fitted)
+            masks = None if masks is None else with_masks(network, fitted.network, masks)
+            network = fitted.network
+        taught_by = None if teacher is None else _teacher(teacher, network, config.input_size)
         if told and here.is_first:
             reporter.say(told)
-        log = train_state(
-            spec,
-            state,
+        log = train_model(
+            network,
             training=training,
             validation=validation,
             config=config,
@@ -267,21 +260,22 @@ def _keep_masks(out: Path, masks: WeightMasks | None, here: World) -> None:
         here.on_first(lambda: keep_masks(out, kept))
 
 
-def _fit_text(before: NetworkSpec, fitted: FittedHeads) -> str:
+def _fit_text(before: Model, fitted: FittedHeads) -> str:
     """What became of the heads of a network."""
-    now, kept = class_count(fitted.spec), len(fitted.matching)
+    was, now = (class_count(darknet(each).spec) for each in (before, fitted.network))
     anchors = f"mean best IoU {fitted.before.mean_iou:.3f}"
     if fitted.after != fitted.before:
         anchors += f", fitted {fitted.after.mean_iou:.3f}"
     return (
-        f"heads: {class_count(before)} classes before, {now} now, {kept} of them taken over; "
+        f"heads: {was} classes before, {now} now, {len(fitted.matching)} of them taken over; "
         f"anchors: {anchors}"
     )
 
 
-def _teacher(dense: Model, student: NetworkSpec, size: tuple[int, int]) -> Network:
+def _teacher(dense: Model, student: Model, size: tuple[int, int]) -> Model:
     """The dense network at the run's input size; raises `UsageError` if it cannot teach."""
-    spec, other = (with_input_size(each, *size) for each in (darknet(dense).spec, student))
+    teacher, taught = (for_input_size(each, *size) for each in (dense, student))
+    spec, other = darknet(teacher).spec, darknet(taught).spec
     name = dense.document.title
     if spec.input_shape != other.input_shape:
         raise UsageError(
@@ -292,7 +286,7 @@ def _teacher(dense: Model, student: NetworkSpec, size: tuple[int, int]) -> Netwo
         raise UsageError(
             f"{name}: the teacher's heads differ from the student's (anchors, classes or grids)"
         )
-    return Network(lower(spec, trained=True), dense.parameters)
+    return teacher
 
 
 def _heads(spec: NetworkSpec) -> list[object]:

@@ -7,7 +7,9 @@ from yoloprune.data.dataset import Dataset
 from yoloprune.data.faults import described, used_classes
 from yoloprune.data.read import read_raw
 from yoloprune.data.split import training_parts
-from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
+from yoloprune.frontends.darknet.document import darknet
+from yoloprune.frontends.darknet.spec import class_count
+from yoloprune.graph.model import Model
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.training.heads import check_classes, data_classes
 
@@ -34,13 +36,13 @@ def training_source(data: TrainingSource | str | Path) -> TrainingSource:
 
 
 def training_data(
-    spec: NetworkSpec, source: TrainingSource, *, fit: bool = False, reporter: Reporter = SILENT
+    network: Model, source: TrainingSource, *, fit: bool = False, reporter: Reporter = SILENT
 ) -> tuple[Dataset, Dataset]:
     """(training, validation): the latter held out of the former, or a split of its own.
 
     Raises `ClassesError` unless the classes are the network's, or its heads are to `fit` them.
     """
-    data = source.path
+    data, spec = source.path, darknet(network).spec
     raw = read_raw(data)
     classes = data_classes(raw) if fit else class_count(spec)
     if not fit:

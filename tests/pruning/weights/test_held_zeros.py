@@ -10,7 +10,7 @@ import torch
 from tests.training.painted import paint
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import CheckpointError, PlanError
-from yoloprune.frontends.darknet.document import layer_of
+from yoloprune.frontends.darknet.document import layer_of, model
 from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.spec import NetworkSpec
@@ -46,8 +46,8 @@ def run(
     """From the dense state: the masks are applied where they are held."""
     alone = World(rank=0, size=1, device=torch.device("cpu"))
     training = read_dataset(data, classes=1, split="train")
-    train(spec, training_state(spec), training=training, validation=None, config=config, run=out,
-          world=alone, **more)  # fmt: skip
+    network = model(spec, training_state(spec), title="network")
+    train(network, training=training, validation=None, config=config, run=out, world=alone, **more)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from yoloprune.frontends.darknet.edits import applied
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.names import names_text
 from yoloprune.frontends.darknet.parser import write_cfg
-from yoloprune.frontends.darknet.spec import WEIGHTS_HEADER_BYTES, NetworkSpec
+from yoloprune.frontends.darknet.spec import WEIGHTS_HEADER_BYTES, NetworkSpec, with_input_size
 from yoloprune.frontends.darknet.state import ConvParameters, State
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.graph.edits import Edits
@@ -98,6 +98,16 @@ def model(
     """A network that is there already as a model; its arrays are shared, not copied."""
     document = DarknetDocument(spec=spec, title=title, names=names, seen=seen, source=source)
     return Model(graph=lower(spec), parameters=parameters(arrays), document=document)
+
+
+def for_input_size(network: Model, height: int, width: int) -> Model:
+    """The same Darknet network for another input size; its arrays are shared, not copied.
+
+    Raises `CfgError` where it cannot read images of that size.
+    """
+    document = darknet(network)
+    spec = with_input_size(document.spec, height, width)
+    return replace(network, graph=lower(spec), document=replace(document, spec=spec))
 
 
 def darknet(network: Model) -> DarknetDocument:

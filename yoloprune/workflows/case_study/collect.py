@@ -16,8 +16,6 @@ from yoloprune.evaluation.evaluator import ground_truth
 from yoloprune.evaluation.protocols import NMS_THRESHOLD
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
 from yoloprune.frontends.darknet.cost import cost
-from yoloprune.frontends.darknet.document import model
-from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.pruning.choices import Scope
@@ -36,7 +34,7 @@ from yoloprune.report.study import (
     Study,
     TrainingLog,
 )
-from yoloprune.training.run_folder import LOG, read_log, read_network
+from yoloprune.training.run_folder import LOG, read_log
 from yoloprune.workflows.case_study.commands import commands
 from yoloprune.workflows.case_study.data import read_study_data, read_summary
 from yoloprune.workflows.case_study.measurements import (
@@ -48,6 +46,7 @@ from yoloprune.workflows.case_study.pipeline import rows
 from yoloprune.workflows.case_study.settings import StudySettings
 from yoloprune.workflows.case_study.subject import SUBJECT, Subject, read_subject
 from yoloprune.workflows.detectors import detector
+from yoloprune.workflows.models import load
 from yoloprune.workflows.stages import finished_stages, read_manifest
 
 EXAMPLES = 6
@@ -179,11 +178,11 @@ def _measurements(run: Path, subject: Subject, finished: Set[str]) -> list[Measu
 
 
 def _selection(run: Path, settings: StudySettings) -> Selection:
-    spec, state = read_network(run / ("sparse" if settings.sparsity else "dense"), "best")
-    graph = analyze(lower(spec))
+    network = load(run / ("sparse" if settings.sparsity else "dense") / "best.cfg")
+    graph = analyze(network.graph)
     plan = read_plan(run / "pruned" / "plan.json", graph)
     scores = rankable_scores(
-        graph, parameters(state), settings.criterion, Scope.GLOBAL, seed=settings.seed
+        graph, network.parameters, settings.criterion, Scope.GLOBAL, seed=settings.seed
     )
     return Selection(plan=plan, scores=scores)
 
@@ -214,8 +213,7 @@ def _examples(run: Path) -> list[Example]:
     images = [image for image in test.images if len(image.labels)]
     chosen = np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).round().astype(int)
     detectors = [
-        detector(model(*read_network(run / stage, "best"), title=stage), device="cpu")
-        for stage in ("dense", "finetuned")
+        detector(load(run / stage / "best.cfg"), device="cpu") for stage in ("dense", "finetuned")
     ]
     return [_example(images[number], *detectors) for number in chosen]
 

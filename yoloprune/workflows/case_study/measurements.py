@@ -18,18 +18,16 @@ from yoloprune.evaluation.evaluator import Evaluation, evaluate
 from yoloprune.evaluation.protocols import PROTOCOLS
 from yoloprune.exporters.onnx import export_onnx
 from yoloprune.files import write_json, write_text
-from yoloprune.frontends.darknet.document import model
-from yoloprune.frontends.darknet.lower import lower
-from yoloprune.frontends.darknet.parser import read_cfg
-from yoloprune.frontends.darknet.spec import NetworkSpec
-from yoloprune.frontends.darknet.state import State
+from yoloprune.frontends.darknet.document import darknet, pair
+from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.prove import Exactness
 from yoloprune.pruning.torch_pruning_check import cross_check
 from yoloprune.report.study import Accuracy, Check
-from yoloprune.training.run_folder import read_network, write_network
+from yoloprune.training.run_folder import write_network
 from yoloprune.workflows.case_study.data import read_study_data
 from yoloprune.workflows.detectors import detector
+from yoloprune.workflows.models import load
 
 RUNS, WARMUP = 30, 3
 """Timed runs of each network, and those before them."""
@@ -89,8 +87,7 @@ def make_evaluations(
         path = folder / evaluation_file(row)
         if path.exists():
             continue
-        network = model(*read_network(run / stage, name), title=row)
-        judged = detector(network, device=device)
+        judged = detector(load(run / stage / f"{name}.cfg"), device=device)
         found = {protocol: _figures(evaluate(judged, test, protocol)) for protocol in PROTOCOLS}
         write_json(path, found)
 
@@ -122,11 +119,11 @@ def make_export(run: Path, folder: Path, *, decoded: bool = True) -> None:
 
     `decoded` is that of `OnnxForm`.
     """
-    spec, state = read_network(run / "finetuned", "best")
-    write_network(folder, "slim", spec, state, 0)
+    network = load(run / "finetuned" / "best.cfg")
+    write_network(folder, "slim", network)
     names = read_study_data(run).names
     write_text(folder / "slim.names", "".join(f"{name}\n" for name in names))
-    onnx = export_onnx(spec, state, folder / "slim.onnx", decoded=decoded, names=names)
+    onnx = export_onnx(*pair(network), folder / "slim.onnx", decoded=decoded, names=names)
     report = read_document(run / "pruned" / "report.json", _Report, fault=RunError)
     exactness = report.slim.verification
     checks = [
@@ -142,8 +139,8 @@ def make_export(run: Path, folder: Path, *, decoded: bool = True) -> None:
             allowed=TOLERANCE,
             basis="float32, seeded noise",
         ),
-        _opencv_check(spec, state, folder),
-        _group_check(read_cfg(run / "dense" / "best.cfg")),
+        _opencv_check(network, folder),
+        _group_check(load(run / "dense" / "best.cfg")),
     ]
     document = [asdict(check) for check in checks]
     write_json(folder / "checks.json", document)
@@ -154,10 +151,8 @@ def make_benchmark(run: Path, folder: Path, networks: dict[str, tuple[str, str]]
 
     Rows of one architecture, such as the pruned and the fine-tuned network, share one measurement.
     """
-    pairs = {row: read_network(run / stage, name) for row, (stage, name) in networks.items()}
-    different = {
-        spec.digest(): model(spec, state, title=row) for row, (spec, state) in pairs.items()
-    }
+    found = {row: load(run / stage / f"{name}.cfg") for row, (stage, name) in networks.items()}
+    different = {network.document.digest(): network for network in found.values()}
     timed = list(different.values())
     results = benchmark(timed, runs=RUNS, warmup=WARMUP)
     places = list(different)
@@ -165,10 +160,10 @@ def make_benchmark(run: Path, folder: Path, networks: dict[str, tuple[str, str]]
         "threads": torch.get_num_threads(),
         "latency": {
             row: {
-                result.engine: asdict(result.latencies[places.index(spec.digest())])
+                result.engine: asdict(result.latencies[places.index(network.document.digest())])
                 for result in results
             }
-            for row, (spec, _) in pairs.items()
+            for row, network in found.items()
         },
     }
     write_json(folder / "latency.json", document)
@@ -188,10 +183,10 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _opencv_check(spec: NetworkSpec, state: State, folder: Path) -> Check:
+def _opencv_check(network: Model, folder: Path) -> Check:
     error, problem = None, ""
     try:
-        error = _opencv_error(spec, state, folder)
+        error = _opencv_error(network, folder)
     except cv2.error as failure:
         problem = f"OpenCV cannot run it: {str(failure).splitlines()[0]}"
     if error is not None and not error <= OPENCV_TOLERANCE:
@@ -205,9 +200,9 @@ def _opencv_check(spec: NetworkSpec, state: State, folder: Path) -> Check:
     )
 
 
-def _group_check(spec: NetworkSpec) -> Check:
+def _group_check(network: Model) -> Check:
     try:
-        groups = cross_check(analyze(lower(spec)))
+        groups = cross_check(analyze(network.graph))
     except VerificationError as failure:
         return Check(
             statement="The channel groups agree with Torch-Pruning's trace",
@@ -222,8 +217,9 @@ def _group_check(spec: NetworkSpec) -> Check:
     )
 
 
-def _opencv_error(spec: NetworkSpec, state: State, folder: Path) -> float:
+def _opencv_error(network: Model, folder: Path) -> float:
     """Largest difference of OpenCV's head maps from ours, relative to the largest value."""
-    images = torch.rand(1, *spec.input_shape, generator=torch.Generator().manual_seed(0))
-    ours = run_in(model(spec, state, title="slim"), device="cpu")(images)
+    shape = darknet(network).spec.input_shape
+    images = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
+    ours = run_in(network, device="cpu")(images)
     return largest_difference(run_in(folder / "slim.cfg", "opencv")(images), ours)

@@ -8,16 +8,13 @@ import torch
 
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.names import write_names
-from yoloprune.execution.module import Network
 from yoloprune.files import write_folder
 from yoloprune.frontends.darknet.document import darknet, model
 from yoloprune.frontends.darknet.initialization import training_state
-from yoloprune.frontends.darknet.lower import lower, parameters
-from yoloprune.frontends.darknet.parser import read_cfg
-from yoloprune.frontends.darknet.spec import NetworkSpec
-from yoloprune.frontends.darknet.state import State
+from yoloprune.frontends.darknet.lower import parameters
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.frontends.darknet.zoo import yolov3
+from yoloprune.graph.model import Model
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.cut import cut
@@ -26,11 +23,12 @@ from yoloprune.pruning.prune import rankable_scores
 from yoloprune.pruning.solve import solve
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.heads import fit_heads
-from yoloprune.training.run_folder import CHECKPOINT, read_network, write_network
+from yoloprune.training.run_folder import CHECKPOINT, write_network
 from yoloprune.workflows.case_study.data import StudyData, read_study_data
 from yoloprune.workflows.case_study.settings import StudySettings
 from yoloprune.workflows.case_study.subject import Subject
 from yoloprune.workflows.cut import write_cut
+from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
 
 
@@ -39,14 +37,13 @@ class Trainer(Protocol):
 
     def __call__(
         self,
-        spec: NetworkSpec,
-        state: State,
+        network: Model,
         *,
         training: Dataset,
         validation: Dataset,
         config: TrainingConfig,
         run: Path,
-        teacher: Network | None,
+        teacher: Model | None,
         resume: bool,
     ) -> None:
         """Train; raises whatever stops a run."""
@@ -64,24 +61,20 @@ class Workshop:
     def take_dense(self, folder: Path) -> None:
         """Take over the dense network that was given."""
         assert self.subject.dense is not None
-        cfg, weights = self.subject.dense
-        spec = read_cfg(cfg)
         write_names(folder / "best.names", read_study_data(self.run).names)
-        write_network(folder, "best", spec, read_weights(weights, spec), 0)
+        write_network(folder, "best", load(*self.subject.dense))
 
     def make_fitted(self, folder: Path) -> None:
         """Train the dense network that was given, with heads that fit the data."""
         assert self.subject.dense is not None
-        cfg, weights = self.subject.dense
-        spec, data = read_cfg(cfg), read_study_data(self.run)
+        data = read_study_data(self.run)
         fitted = fit_heads(
-            spec,
-            read_weights(weights, spec),
+            load(*self.subject.dense),
             data.training(self.settings.hold_out)[0],
             size=self.settings.training().input_size,
             seed=self.settings.seed,
         )
-        self._fit(folder, data, fitted.spec, fitted.state, self.settings.training())
+        self._fit(folder, data, fitted.network, self.settings.training())
 
     def make_dense(self, folder: Path) -> None:
         """Train the dense network."""
@@ -95,45 +88,42 @@ class Workshop:
         state = training_state(spec, seed=self.settings.seed)
         if self.subject.backbone is not None:
             state |= read_weights(self.subject.backbone, spec, backbone=True)
-        self._fit(folder, data, spec, state, self.settings.training())
+        dense = model(spec, state, title="dense")
+        self._fit(folder, data, dense, self.settings.training())
 
     def make_sparse(self, folder: Path) -> None:
         """Train the dense network further with the group lasso."""
-        spec, state = self._network("dense")
         data = read_study_data(self.run)
-        self._fit(folder, data, spec, state, self.settings.sparse_training())
+        self._fit(folder, data, self._network("dense"), self.settings.sparse_training())
 
     def make_pruned(self, folder: Path) -> None:
         """Remove the lowest-scoring channels, proven."""
-        spec, state = self._network(self.source)
-        self._prune(folder, spec, state, self.settings.criterion)
+        self._prune(folder, self._network(self.source), self.settings.criterion)
 
     def make_finetuned(self, folder: Path) -> None:
         """Fine-tune the pruned network, with the dense one as teacher."""
-        self._finetune(folder, *self._network("pruned", "slim"))
+        self._finetune(folder, self._network("pruned", "slim"))
 
     def make_scratch(self, folder: Path) -> None:
         """Train the slim architecture from random weights."""
-        spec, _ = self._network("pruned", "slim")
-        self._from_nothing(folder, spec)
+        self._from_nothing(folder, self._network("pruned", "slim"))
 
     def make_uniform(self, folder: Path) -> None:
         """Train a network that keeps the same share of every group, at the same MACs."""
-        dense = model(*self._network("dense"), title="dense")
+        dense = self._network("dense")
         graph = analyze(dense.graph)
         scores = rankable_scores(graph, dense.parameters, "l2", Scope.LAYER)
         budget = Budget(limits={"macs": self.settings.keep_macs})
         plan = solve(graph, scores, budget, criterion="l2")
-        self._from_nothing(folder, darknet(dense).applied(cut(graph, plan)).spec)
+        self._from_nothing(folder, dense.edited(cut(graph, plan)))
 
     def make_random_pruned(self, folder: Path) -> None:
         """Remove random channels instead of low-scoring ones."""
-        spec, state = self._network(self.source)
-        self._prune(folder, spec, state, "random")
+        self._prune(folder, self._network(self.source), "random")
 
     def make_random(self, folder: Path) -> None:
         """Fine-tune what random pruning left, as the pruned network is."""
-        self._finetune(folder, *self._network("random-pruned", "slim"))
+        self._finetune(folder, self._network("random-pruned", "slim"))
 
     @property
     def settings(self) -> StudySettings:
@@ -145,13 +135,13 @@ class Workshop:
         """The stage whose network is pruned."""
         return "sparse" if self.settings.sparsity else "dense"
 
-    def _network(self, stage: str, name: str = "best") -> tuple[NetworkSpec, State]:
-        return read_network(self.run / stage, name)
+    def _network(self, stage: str, name: str = "best") -> Model:
+        return load(self.run / stage / f"{name}.cfg")
 
-    def _prune(self, folder: Path, spec: NetworkSpec, state: State, criterion: str) -> None:
+    def _prune(self, folder: Path, network: Model, criterion: str) -> None:
         method = self.settings.compensation
         found = prune(
-            model(spec, state, title=self.source),
+            network,
             {"macs": self.settings.keep_macs},
             criterion=criterion,
             compensation=method,
@@ -163,30 +153,26 @@ class Workshop:
         with write_folder(folder) as temporary:
             write_cut(temporary, replace(found, settings=settings))
 
-    def _finetune(self, folder: Path, spec: NetworkSpec, state: State) -> None:
-        spec_of_teacher, arrays = self._network("dense")
-        teacher = Network(lower(spec_of_teacher, trained=True), parameters(arrays))
-        data = read_study_data(self.run)
-        self._fit(folder, data, spec, state, self.settings.finetuning(), teacher)
+    def _finetune(self, folder: Path, network: Model) -> None:
+        data, teacher = read_study_data(self.run), self._network("dense")
+        self._fit(folder, data, network, self.settings.finetuning(), teacher)
 
-    def _from_nothing(self, folder: Path, spec: NetworkSpec) -> None:
-        state = training_state(spec, seed=self.settings.seed)
-        data = read_study_data(self.run)
-        self._fit(folder, data, spec, state, self.settings.training())
+    def _from_nothing(self, folder: Path, network: Model) -> None:
+        state = training_state(darknet(network).spec, seed=self.settings.seed)
+        fresh = replace(network, parameters=parameters(state))
+        self._fit(folder, read_study_data(self.run), fresh, self.settings.training())
 
     def _fit(
         self,
         folder: Path,
         data: StudyData,
-        spec: NetworkSpec,
-        state: State,
+        network: Model,
         config: TrainingConfig,
-        teacher: Network | None = None,
+        teacher: Model | None = None,
     ) -> None:
         training, validation = data.training(self.settings.hold_out)
         self.train(
-            spec,
-            state,
+            network,
             training=training,
             validation=validation,
             config=config,
