@@ -1,8 +1,5 @@
 """Darknet networks as torch modules."""
 
-from dataclasses import replace
-
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,18 +61,3 @@ def activated(name: str, x: Tensor) -> Tensor:
     if value == "x":
         return x
     return Network(graph.build({value: ("n",)}), {}, dtype=x.dtype)(x)[0]
-
-
-def as_stored(graph: Graph) -> Graph:
-    """The graph with the attributes that a file holds: those are float32."""
-    nodes = (
-        replace(
-            node,
-            attributes={
-                name: float(np.float32(value)) if isinstance(value, float) else value
-                for name, value in node.attributes.items()
-            },
-        )
-        for node in graph.nodes
-    )
-    return replace(graph, nodes=tuple(nodes))

@@ -6,13 +6,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from tests.networks import as_stored, graph_in
+from tests.networks import graph_in
 from yoloprune.detection.decode import decode
 from yoloprune.execution.module import Network
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.state import State
 from yoloprune.frontends.onnx.build import onnx_model
+from yoloprune.graph.edits import as_stored
 
 
 class MaxPool(OpRun):

@@ -9,13 +9,18 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnx import numpy_helper
 
 from tests.frontends.onnx.models import residual
-from yoloprune.errors import VerificationError
+from tests.random_networks import random_state
+from yoloprune.errors import UsageError, VerificationError
+from yoloprune.frontends.darknet.document import model
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import kept_filters
 from yoloprune.workflows.cut import Cut
+from yoloprune.workflows.export import export
 from yoloprune.workflows.match import match
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.recover import recover
@@ -132,3 +137,16 @@ def test_another_network_is_refused_by_layer(net: Path, tmp_path: Path) -> None:
             tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     with pytest.raises(VerificationError, match="third: its 30 filters cannot be among the 24"):
         match(saved(other, tmp_path), net)
+
+
+def test_a_cfg_and_an_onnx_file_are_one_network(tmp_path: Path) -> None:
+    """A file tells real attributes in float32, such as the slope of leaky: 0.1 is another there."""
+    spec = yolov3_tiny(classes=1, width=0.125, size=(64, 64))
+    dense = model(spec, random_state(spec, 1, torch.float32), title="net")
+    cut = prune(dense, {"macs": 0.6})
+    export(cut.slim, tmp_path / "raw.onnx", decode=False)
+    found = match(tmp_path / "raw.onnx", dense)
+    assert found.difference.change.relative_error <= 1e-12
+    export(cut.slim, tmp_path / "decoded.onnx", decode=True)
+    with pytest.raises(UsageError, match=r"decoded\.onnx gives boxes, scores .* in the same form"):
+        match(tmp_path / "decoded.onnx", dense)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from yoloprune.errors import UsageError, WeightsError, YoloPruneError
+from yoloprune.errors import GraphError, UsageError, WeightsError, YoloPruneError
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import DarknetDocument, darknet, state
 from yoloprune.frontends.darknet.initialization import random_state
@@ -118,3 +118,8 @@ def test_a_slim_network_has_seen_no_images(tmp_path: Path) -> None:
         (tmp_path / "slim" / "slim.weights", read_cfg(tmp_path / "slim" / "slim.cfg")),
     )]  # fmt: skip
     assert seen == [77, 0]
+
+
+def test_an_onnx_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match=r"no\.onnx: No such file"):
+        load(tmp_path / "no.onnx")

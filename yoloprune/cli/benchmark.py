@@ -35,7 +35,7 @@ def benchmark(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Time networks at batch 1 in every installed engine, alternating run by run."""
+    """Time networks at batch 1 in the usual engines, alternating run by run."""
     reporter = ConsoleReporter(quiet=quiet or as_json)
     first, rest = first_model(words)
     if sparse and (rest or engine):

@@ -82,7 +82,7 @@ COMMANDS = {
     ),
     "benchmark": (
         "benchmark:benchmark",
-        "Time networks at batch 1 in every installed engine, alternating run by run.",
+        "Time networks at batch 1 in the usual engines, alternating run by run.",
     ),
     "zoo": ("zoo:zoo", "Write the cfg of a built-in network."),
     "init": (
@@ -168,7 +168,7 @@ app = typer.Typer(
     # The list is plain, and so there at once; the help of a command is rich.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Structural pruning for Darknet YOLO detectors: analyzed, exact, verified.",
+    help="Structural pruning of trained detectors, ONNX or Darknet: analyzed, exact, verified.",
 )
 
 

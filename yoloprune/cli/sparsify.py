@@ -30,7 +30,9 @@ def sparsify(
     words: NetworkWords,
     sparsity: Annotated[
         float,
-        typer.Option("--sparsity", help="Fraction of weights to zero; not `train`'s lasso."),
+        typer.Option(
+            "--sparsity", help="Fraction to zero, of the weights not excluded; not `train`'s lasso."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the sparse network and report.")],
     scope: Annotated[

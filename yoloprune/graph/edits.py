@@ -88,6 +88,21 @@ class Edits:
     added: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
+def as_stored(graph: Graph) -> Graph:
+    """The graph with the real attributes that a file holds: those are float32."""
+    nodes = (
+        replace(
+            node,
+            attributes={
+                name: float(np.float32(value)) if isinstance(value, float) else value
+                for name, value in node.attributes.items()
+            },
+        )
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=tuple(nodes))
+
+
 def edit(
     graph: Graph, parameters: Mapping[str, Tensor], edits: Edits
 ) -> tuple[Graph, dict[str, Tensor]]:

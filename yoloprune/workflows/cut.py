@@ -101,6 +101,7 @@ class Cut(Result):
                 f"({change(before.params, after.params)}), {file_size(after.weight_bytes)}, "
                 f"{amount(after.macs)} MACs ({change(before.macs, after.macs)}); slim = masked "
                 f"dense within {self.proof.exactness.relative_error:.2g}"
+                + ("" if self.recovery is None else ", then recovered")
             ),
             header=HEADER,
             rows=cost_rows(self.dense, self.slim),

@@ -107,7 +107,7 @@ class Found(Result):
 
 def detect(
     model: Model | str | Path,
-    sources: Sequence[str | Path],
+    sources: str | Path | Sequence[str | Path],
     *,
     out: str | Path,
     against: Model | str | Path | None = None,
@@ -130,6 +130,8 @@ def detect(
     Raises `DatasetError` for sources that cannot be read, or that would be replaced, `UsageError`
     for networks of different classes, and whatever `detector` raises.
     """
+    if isinstance(sources, str | Path):
+        sources = [sources]
     models = [opened(each) for each in (model, against) if each is not None]
     lookers = [
         _Looker(

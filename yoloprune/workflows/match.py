@@ -1,14 +1,17 @@
 """Anyone's slim network beside the dense one that it was made of."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from yoloprune.data.calibration import proof_images
 from yoloprune.errors import UsageError, VerificationError
+from yoloprune.frontends.onnx.document import OnnxDocument
+from yoloprune.graph.edits import as_stored
 from yoloprune.graph.model import Model
+from yoloprune.graph.shapes import facts
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.match import Difference, difference, kept_channels
 from yoloprune.pruning.verification import batches
@@ -75,9 +78,13 @@ def match(
             f"{slim.document.title} reads {len(slim.graph.inputs)} inputs, "
             f"{dense.document.title} {len(dense.graph.inputs)}"
         )
+    if isinstance(slim.document, OnnxDocument):
+        # What nodes are told is float32 in a file, whatever a cfg says.
+        dense = replace(dense, graph=as_stored(dense.graph))
     dependencies = analyze(dense.graph)
     with reporter.stage("looking for the channels that are left"):
         kept = kept_channels(dependencies, dense.parameters, slim.graph, slim.parameters)
+    _check_outputs(slim, dense)
     inputs = proof_images(dense, None if images is None else Path(images))
     with reporter.stage("verifying in float64"):
         found = [
@@ -92,6 +99,22 @@ def match(
         for each in dependencies.labels.contractions
     }
     return Match(dense=dense, slim=slim, kept=filters, difference=worst)
+
+
+def _check_outputs(slim: Model, dense: Model) -> None:
+    """Raise `UsageError` where networks give other things than one another."""
+    shapes = []
+    for network in (slim, dense):
+        known = facts(network.graph).shapes
+        shapes.append([known[name][1:] for name in network.graph.outputs])
+    if [len(shape) for shape in shapes[0]] != [len(shape) for shape in shapes[1]]:
+        given = (", ".join("x".join(map(str, shape)) for shape in each) for each in shapes)
+        names = (", ".join(network.graph.outputs) for network in (slim, dense))
+        (first, second), (own, other) = given, names
+        raise UsageError(
+            f"{_named(slim)} gives {own} ({first}), {_named(dense)} {other} ({second}): compare it "
+            "with a file in the same form"
+        )
 
 
 def _not_exact(slim: Model, dense: Model, found: Difference) -> str:
@@ -109,8 +132,15 @@ def _not_exact(slim: Model, dense: Model, found: Difference) -> str:
     return (
         f"{_named(slim)}: {left:,} of {before:,} channels of {_named(dense)} are "
         f"left, but it is not exact: outputs differ from masked dense by "
-        f"{found.change.relative_error:.2g} relative{where}"
+        f"{found.change.relative_error:.2g} relative{where}{_hint(slim)}"
     )
+
+
+def _hint(slim: Model) -> str:
+    folder = slim.document.source[0].parent if slim.document.source else None
+    if folder is None or not (folder / "report.json").exists():
+        return ""
+    return f"; give the folder {folder}, whose report tells of a recovery, if there was one"
 
 
 def _layers(count: int) -> str:

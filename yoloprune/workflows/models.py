@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from yoloprune.data.names import fitting_names
-from yoloprune.errors import UsageError, WeightsError
+from yoloprune.errors import GraphError, UsageError, WeightsError
 from yoloprune.frontends.darknet.cfg import read_cfg_text
 from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.foreign import refuse_foreign
@@ -36,7 +36,10 @@ def load(path: str | Path, weights: str | Path | None = None) -> Model:
     if is_onnx(path):
         if weights is not None:
             raise UsageError(f"{path} holds its weights itself: {weights} does not go with it")
-        return read_onnx(path, title(path))
+        try:
+            return read_onnx(path, title(path))
+        except OSError as error:
+            raise GraphError(f"{path}: {error.strerror}") from error
     if weights is None:
         weights = path.with_suffix(".weights")
         if weights == path or not weights.exists():

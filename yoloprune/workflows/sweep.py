@@ -92,7 +92,7 @@ def sweep(
     network: Model | str | Path,
     data: str | Path,
     *,
-    criteria: Sequence[str] = tuple(CRITERIA),
+    criteria: str | Sequence[str] = tuple(CRITERIA),
     shares: Sequence[float] = SWEEP.shares,
     scope: Scope | str = PRUNING.scope,
     compensation: Compensation | str = PRUNING.compensation,
@@ -117,7 +117,8 @@ def sweep(
     shares = sorted(set(shares), reverse=True)
     if not all(0 < share < 1 for share in shares):
         raise UsageError(f"shares of MACs to keep must be in (0, 1), not {shares}")
-    criteria, place = list(dict.fromkeys(criteria)), torch_device(device)
+    criteria = [criteria] if isinstance(criteria, str) else list(dict.fromkeys(criteria))
+    place = torch_device(device)
     network, data = opened(network), Path(data)
     spec = darknet(network).spec
     dataset = _judged(data, class_count(spec), split, limit, allow_faulty)

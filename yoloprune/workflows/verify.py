@@ -59,7 +59,8 @@ class Verified(Result):
         verified = f"{self.folder}: verified"
         return Shown(
             title=f"Verification of {self.folder}",
-            summary=f"{verified}; {lines[0]}",
+            summary=f"{verified}; {lines[0]}"
+            + ("" if self.cut.recovery is None else ", before its recovery"),
             lines=[*lines, verified],
             document={
                 "folder": str(self.folder),
