@@ -30,6 +30,7 @@ from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.recover import recover
+from yoloprune.workflows.sparsify import sparsify
 
 FILES = ["plan.json", "report.json", "report.md", "slim.cfg", "slim.weights"]
 
@@ -265,3 +266,13 @@ def test_images_lie_on_the_device_that_is_asked_for(
     assert asked[:2] == ["torch.float32"] * 2
     with pytest.raises(UsageError, match="device 'gpu' is not known"):
         prune(dense, {"macs": 0.7}, device="gpu")
+
+
+def test_masks_end_with_the_network_that_they_are_of(dense: Model, tmp_path: Path) -> None:
+    sparsify(dense, 0.5).save(tmp_path / "sparse")
+    heard = Heard()
+    prune(tmp_path / "sparse", {"macs": 0.7}, reporter=heard)
+    assert any("masks.json is of the dense network" in warning for warning in heard.warnings)
+    silent = Heard()
+    prune(dense, {"macs": 0.7}, reporter=silent)
+    assert not any("masks.json" in warning for warning in silent.warnings)

@@ -60,6 +60,7 @@ def prune(
     place = torch_device(device)
     network = opened(network)
     graph = network.graph
+    _warn_of_masks(network, reporter)
     budget = rounded(graph, keep, min_channels, multiple_of, max_layer_cut, compensation, reporter)
     source = None if images is None else Path(images)
     if criterion in MEASURED_CRITERIA:
@@ -101,6 +102,17 @@ def prune(
         proof=found.proof,
         settings=settings,
     )
+
+
+def _warn_of_masks(network: Model, reporter: Reporter) -> None:
+    """Tell that masks of single weights end here: they are of the dense network."""
+    source = network.document.source
+    masks = source[0].parent / "masks.json" if source else None
+    if masks is not None and masks.exists():
+        reporter.warn(
+            f"{masks} is of the dense network: what is zero in the slim one is trained as any "
+            "other weight; zero it again after pruning"
+        )
 
 
 def rounded(
