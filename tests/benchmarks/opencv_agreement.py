@@ -27,7 +27,8 @@ from rich.table import Table
 
 from tests.networks import network_of
 from yoloprune.data.dataset import Dataset
-from yoloprune.data.images import Image, read_image, stretch
+from yoloprune.data.images import Image, read_image
+from yoloprune.data.preprocess import PRESETS, network_input
 from yoloprune.data.read import read_dataset
 from yoloprune.detection.boxes import box_iou
 from yoloprune.detection.decode import Detections
@@ -134,7 +135,7 @@ def head_differences(
     }
     worst = dict.fromkeys(names.values(), 0.0)
     for image, _ in labelled_images(dataset):
-        fitted, _ = stretch(image, *spec.input_shape[1:])
+        fitted, _ = network_input(image, *spec.input_shape[1:], PRESETS["plain"])
         with torch.no_grad():
             maps = network(torch.from_numpy(fitted[None]))
         expected = opencv_outputs(theirs, image, list(names.values()), spec)
@@ -159,7 +160,8 @@ def main() -> None:
 
     spec = read_cfg(options.cfg)
     network = network_of(spec, read_weights(options.weights, spec))
-    detector = replace(network_detector(spec, network), resize=stretch)
+    detector = network_detector(spec, network)
+    detector = replace(detector, reads=detector.reads.resized("stretch"))
     dataset = read_dataset(options.data, classes=class_count(spec), limit=options.limit)
     table = Table("", "yoloprune", "OpenCV", "difference")
     agreed = True

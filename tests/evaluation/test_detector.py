@@ -11,7 +11,8 @@ from tests.colour_detector import BLUE_OBJECT, GREEN_OBJECT, colour_spec, colour
 from tests.networks import network_of
 from tests.odd_networks import SHAPES, odd_spec, opencv_rows
 from tests.random_networks import random_state
-from yoloprune.data.images import Resize, letterbox, read_image, stretch
+from yoloprune.data.images import read_image
+from yoloprune.data.preprocess import PRESETS, network_input
 from yoloprune.detection.boxes import box_iou
 from yoloprune.errors import CfgError
 from yoloprune.evaluation.detector import Detector, detect_objects, network_detector
@@ -21,12 +22,13 @@ from yoloprune.frontends.darknet.state import ConvParameters, State
 from yoloprune.frontends.darknet.weights import write_weights
 
 
-def detector(spec: NetworkSpec, state: State, resize: Resize = stretch) -> Detector:
-    return replace(network_detector(spec, network_of(spec, state)), resize=resize)
+def detector(spec: NetworkSpec, state: State, resize: str = "stretch") -> Detector:
+    found = network_detector(spec, network_of(spec, state))
+    return replace(found, reads=found.reads.resized(resize))
 
 
 def test_detections_are_in_the_pixels_of_the_image(tmp_path: Path) -> None:
-    boxed = detector(colour_spec(), colour_state(), letterbox)
+    boxed = detector(colour_spec(), colour_state(), "darknet-letterbox")
     paint(tmp_path / "a.png", (64, 128), {(0, 1): GREEN_OBJECT, (1, 3): BLUE_OBJECT}, cell=32)
     found = detect_objects(boxed, read_image(tmp_path / "a.png"), threshold=0.5, iou_threshold=0.45)
     boxes = dict(zip(found.labels.tolist(), found.boxes_xyxy.tolist(), strict=True))
@@ -60,7 +62,7 @@ def test_a_photo_is_seen_as_by_opencv(name: str, suffix: str, tmp_path: Path) ->
     cv2.imwrite(str(photo), colours.repeat(20, axis=0).repeat(20, axis=1))
     rows = torch.from_numpy(opencv_rows(cfg, weights, photo))
     channels, height, width = spec.input_shape
-    fitted, _ = stretch(read_image(photo, channels), height, width)
+    fitted, _ = network_input(read_image(photo, channels), height, width, PRESETS["plain"])
     found = detector(spec, state).predict(torch.from_numpy(fitted)[None])
     corners = found.boxes[0].reshape(-1, 2, 2)
     size = torch.tensor([width, height])

@@ -16,7 +16,8 @@ import torch
 from tests.networks import network_of
 from tests.random_networks import random_state
 from tests.report import studies
-from yoloprune.data.images import read_image, stretch, write_image
+from yoloprune.data.images import read_image, write_image
+from yoloprune.data.preprocess import PRESETS, network_input
 from yoloprune.detection.boxes import boxes_to_image
 from yoloprune.detection.decode import decode
 from yoloprune.detection.nms import select_detections
@@ -168,7 +169,7 @@ def test_the_printed_programs_detect_what_we_detect(
     assert len(programs) == len(snippets(spec, files)) - 1 == 2
 
     photo = read_image(tmp_path / "photo.png", channels)
-    fitted, placement = stretch(photo, 64, 96)
+    fitted, placement = network_input(photo, 64, 96, PRESETS["plain"])
     with torch.inference_mode():
         maps = network_of(spec, state)(torch.from_numpy(fitted)[None])
     boxes = decode(spec, maps)

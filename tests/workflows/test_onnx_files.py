@@ -13,8 +13,8 @@ import pytest
 from tests.frontends.onnx.models import residual, two_convs
 from tests.reporters import Heard
 from yoloprune.data.calibration import proof_images, read_calibration
-from yoloprune.data.images import letterbox, stretch
 from yoloprune.data.inputs import image_input
+from yoloprune.data.preprocess import DARKNET_LETTERBOX, PRESETS
 from yoloprune.engines.agreement import check_engine
 from yoloprune.errors import (
     GraphError,
@@ -202,18 +202,18 @@ def test_criteria_on_images_need_no_head_that_is_known(net: Path, photos: Path) 
 
 
 def test_images_are_fitted_as_the_file_says(net: Path, photos: Path) -> None:
-    assert image_input(load(net)).resize is stretch
+    assert image_input(load(net)).preprocess == PRESETS["plain"]
     proto = onnx.load(net)
     proto.metadata_props.add(key="input", value='{"resize": "letterbox", "fill": 0.5}')
     onnx.save_model(proto, net)
     network = load(net)
-    assert image_input(network).resize is letterbox
-    assert str(image_input(network)) == "RGB in [0, 1], letterboxed to 16x16"
+    assert image_input(network).preprocess == DARKNET_LETTERBOX
+    assert str(image_input(network)) == "RGB in [0, 1], 16x16 by darknet-letterbox"
     (images,) = proof_images(network, photos).values()
     assert images[1, :, :, 0].unique().tolist() == [0.5]
     proto.metadata_props[-1].value = "no JSON"
     onnx.save_model(proto, net)
-    assert image_input(load(net)).resize is stretch
+    assert image_input(load(net)).preprocess == PRESETS["plain"]
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 16, 16), (1, 16, 16, 3)])

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yoloprune.data.images import NetworkInput, read_image
+from yoloprune.data.images import read_image
 from yoloprune.data.inputs import image_input
+from yoloprune.data.preprocess import NetworkInput
 from yoloprune.data.read import dataset_images
 from yoloprune.detection.placement import Placement
 from yoloprune.errors import CfgError, DatasetError
@@ -98,7 +99,7 @@ def fitted_images(
         except DatasetError:
             skipped += 1
             continue
-        fitted, placement = wanted.resize(image, wanted.height, wanted.width)
+        fitted, placement = wanted.fit(image)
         inputs.append(fitted)
         samples.append((path, placement, image.shape[:2]))
     if not inputs:

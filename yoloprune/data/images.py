@@ -1,11 +1,6 @@
-"""Reading images and fitting them to a network's input.
-
-Images are uint8 (H, W, C), network inputs float32 (C, height, width) in [0, 1]; C is 3 for RGB, 1
-for grey.
-"""
+"""Reading and writing images: uint8 (H, W, C); C is 3 for RGB, 1 for grey."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
@@ -15,17 +10,10 @@ from numpy.typing import NDArray
 
 from yoloprune.data.image_header import read_claim
 from yoloprune.data.text_files import read_image_list
-from yoloprune.detection.placement import Placement
-from yoloprune.errors import CfgError, DatasetError
+from yoloprune.errors import DatasetError
 from yoloprune.files import read_file, write_atomically
-from yoloprune.frontends.darknet.spec import NetworkSpec
 
 Image: TypeAlias = NDArray[np.uint8]
-NetworkInput: TypeAlias = NDArray[np.float32]
-
-Resize: TypeAlias = Callable[[Image, int, int], tuple[NetworkInput, Placement]]
-"""Fits an image to a height and a width, and says where in the result it lies."""
-
 MOST_BYTES = 1 << 28
 """Of an image file, and of its picture in a decoder; while it is read, copies double that."""
 
@@ -36,19 +24,6 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".
 
 
 _DECODED_AS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
-
-
-def image_channels(spec: NetworkSpec) -> int:
-    """Channels in which a network's images are read: 3 (RGB) or 1 (grey).
-
-    Raises `CfgError` for a network that reads another number.
-    """
-    channels = spec.input_shape[0]
-    if channels not in _DECODED_AS:
-        raise CfgError(
-            f"the network reads {channels} channels, but images are read with 3 (RGB) or 1 (grey)"
-        )
-    return channels
 
 
 def read_image(path: Path, channels: int = 3) -> Image:  # -> (H, W, channels)
@@ -119,53 +94,6 @@ def write_image(path: Path, image: Image) -> None:
         temporary.write_bytes(data.tobytes())
 
 
-def stretch(image: Image, height: int, width: int) -> tuple[NetworkInput, Placement]:
-    """Resize bilinearly to height x width, whatever becomes of the aspect ratio."""
-    placement = Placement(
-        scale=(width / image.shape[1], height / image.shape[0]), offset=(0.0, 0.0)
-    )
-    return _as_input(_resized(image, height, width, cv2.INTER_LINEAR)), placement
-
-
-def letterbox(image: Image, height: int, width: int) -> tuple[NetworkInput, Placement]:
-    """Resize bilinearly with the aspect ratio kept, centred on grey 0.5, as darknet does."""
-    own_height, own_width = image.shape[:2]
-    if width * own_height < height * own_width:
-        new_width, new_height = width, max(1, own_height * width // own_width)
-    else:
-        new_width, new_height = max(1, own_width * height // own_height), height
-    left, top = (width - new_width) // 2, (height - new_height) // 2
-    inside = _as_input(_resized(image, new_height, new_width, cv2.INTER_LINEAR))
-    boxed = np.full((len(inside), height, width), 0.5, np.float32)
-    boxed[:, top : top + new_height, left : left + new_width] = inside
-    placement = Placement(
-        scale=(new_width / own_width, new_height / own_height), offset=(float(left), float(top))
-    )
-    return boxed, placement
-
-
-def pad_to_aspect(image: Image, height: int, width: int) -> tuple[NetworkInput, Placement]:
-    """Pad to the aspect of height x width with black, centred, then resize by nearest neighbour.
-
-    The case study's, which knows square networks alone: to a square there.
-    """
-    own_height, own_width, channels = image.shape
-    # The smallest whole size of that aspect that holds the image.
-    full_height = max(own_height, -(-own_width * height // width))
-    full_width = max(own_width, -(-own_height * width // height))
-    left, top = (full_width - own_width) // 2, (full_height - own_height) // 2
-    padded = np.zeros((full_height, full_width, channels), np.uint8)
-    padded[top : top + own_height, left : left + own_width] = image
-    scale_x, scale_y = width / full_width, height / full_height
-    placement = Placement(scale=(scale_x, scale_y), offset=(left * scale_x, top * scale_y))
-    return _as_input(_resized(padded, height, width, cv2.INTER_NEAREST)), placement
-
-
-def darknet_resize(spec: NetworkSpec) -> Resize:
-    """What darknet does with images for this network: letterbox if its cfg says so, or stretch."""
-    return letterbox if (spec.net_option("letter_box") or "0").strip() != "0" else stretch
-
-
 def list_images(source: Path) -> tuple[Path, ...]:
     """The images of a folder (and those below it), of a .txt list file, or a single image.
 
@@ -223,11 +151,3 @@ def is_image(path: Path) -> bool:
 
 def _refuse_folder(error: OSError) -> NoReturn:
     raise DatasetError(f"{error.filename}: cannot read the folder: {error.strerror}") from error
-
-
-def _resized(image: Image, height: int, width: int, interpolation: int) -> Image:
-    return with_channel_axis(cv2.resize(image, (width, height), interpolation=interpolation))
-
-
-def _as_input(image: Image) -> NetworkInput:  # (H, W, C) -> (C, H, W)
-    return np.ascontiguousarray((image.astype(np.float32) * np.float32(1 / 255)).transpose(2, 0, 1))

@@ -1,46 +1,30 @@
-"""How images become a network's input."""
+"""What a network reads."""
 
-import json
-from dataclasses import dataclass
+from dataclasses import replace
 
-from yoloprune.data.images import Resize, darknet_resize, image_channels, letterbox, stretch
+from yoloprune.data.preprocess import (
+    COLORS,
+    PRESETS,
+    ImageInput,
+    darknet_input,
+    stated_in,
+)
 from yoloprune.errors import GraphError
 from yoloprune.execution.stream import only_input
-from yoloprune.frontends.darknet.document import DarknetDocument, darknet
+from yoloprune.frontends.darknet.document import DarknetDocument
 from yoloprune.frontends.onnx.document import OnnxDocument
 from yoloprune.graph.model import Model
 
-COLORS = {1: "grey", 3: "RGB"}
-"""What images of so many channels are read as."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageInput:
-    """What a network reads: images of so many channels, values in [0, 1], fitted to a size."""
-
-    channels: int
-    height: int
-    width: int
-    resize: Resize
-
-    def __str__(self) -> str:
-        """In words, for a report."""
-        how = "letterboxed" if self.resize is letterbox else "stretched"
-        return f"{COLORS[self.channels]} in [0, 1], {how} to {self.width}x{self.height}"
-
 
 def image_input(network: Model) -> ImageInput:
-    """What a network reads, as its document says it; of an ONNX file that says nothing, stretched.
+    """What a network reads, as its document says it; of an ONNX file that says nothing, plain.
 
-    Raises `CfgError` or `GraphError` for a network that reads anything but images, RGB or grey.
+    Raises `CfgError` or `GraphError` for a network that reads anything but images, RGB or gray.
     """
-    if isinstance(network.document, DarknetDocument):
-        spec = darknet(network).spec
-        _, height, width = spec.input_shape
-        return ImageInput(
-            channels=image_channels(spec), height=height, width=width, resize=darknet_resize(spec)
-        )
-    graph = network.graph
+    document, graph = network.document, network.graph
+    if isinstance(document, DarknetDocument):
+        return darknet_input(document.spec)
+    assert isinstance(document, OnnxDocument)
     name = only_input(graph)
     value = graph.inputs[name]
     sizes = [graph.sizes.get(size, 1) if isinstance(size, str) else size for size in value.shape]
@@ -50,15 +34,7 @@ def image_input(network: Model) -> ImageInput:
             f"its input {name} is {value.dtype} ({shape}): images are given to networks that read "
             "real numbers (batch, 1 or 3 channels, height, width)"
         )
-    return ImageInput(channels=sizes[1], height=sizes[2], width=sizes[3], resize=_resize(network))
-
-
-def _resize(network: Model) -> Resize:
-    """What the metadata of a file that `export` wrote say, or else stretching."""
-    assert isinstance(network.document, OnnxDocument)
-    try:
-        found = json.loads(network.document.metadata.get("input", "{}"))
-    except ValueError:
-        return stretch
-    says = isinstance(found, dict) and found.get("resize") == "letterbox"
-    return letterbox if says else stretch
+    how = stated_in(document.metadata) or PRESETS["plain"]
+    return ImageInput(
+        channels=sizes[1], height=sizes[2], width=sizes[3], preprocess=replace(how, size=None)
+    )

@@ -10,7 +10,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from yoloprune.data.images import Image, Resize, darknet_resize, image_channels, in_channels
+from yoloprune.data.images import Image
+from yoloprune.data.preprocess import ImageInput, darknet_input
 from yoloprune.detection.boxes import boxes_to_image, clip_boxes
 from yoloprune.detection.decode import Detections, Predictions, decode
 from yoloprune.detection.nms import PairwiseIou, darknet_overlap, select_detections
@@ -26,20 +27,18 @@ class Detector:
     """What finds boxes in images.
 
     Attributes:
-        input_shape: (channels, height, width) of its input.
+        reads: how it is shown an image; a protocol may fit images in another way.
         classes: how many it tells apart.
-        predict: inputs (B, C, H, W) float32 in [0, 1] to every box, which lies on the CPU.
-        resize: how it is shown an image, unless a protocol says otherwise.
+        predict: inputs (B, C, H, W) float32, as it reads them, to every box, which lies on the CPU.
         overlap: what suppression holds against its threshold, for an image whose (width, height)
             in input pixels are given.
         batch_size: how many images at once are a good number.
         concurrent: whether several threads may call it at once, each computing for itself.
     """
 
-    input_shape: tuple[int, int, int]
+    reads: ImageInput
     classes: int
     predict: Callable[[Tensor], Predictions]
-    resize: Resize
     overlap: Callable[[tuple[float, float]], PairwiseIou]
     batch_size: int = 2
     concurrent: bool = False
@@ -51,7 +50,7 @@ def darknet_detector(spec: NetworkSpec, run: Runner) -> Detector:
     Raises `CfgError` if the network has no heads, or heads with different numbers of classes, or
     reads neither RGB nor gray.
     """
-    image_channels(spec)
+    reads = darknet_input(spec)
 
     def predict(images: Tensor) -> Predictions:
         with torch.no_grad():
@@ -63,10 +62,9 @@ def darknet_detector(spec: NetworkSpec, run: Runner) -> Detector:
         )
 
     return Detector(
-        input_shape=spec.input_shape,
+        reads=reads,
         classes=class_count(spec),
         predict=predict,
-        resize=darknet_resize(spec),
         overlap=partial(darknet_overlap, spec),
         # More take memory and, on a CPU, save no time.
         batch_size=2 if run.device.type == "cpu" else 16,
@@ -95,8 +93,7 @@ def detect_objects(
     The image is RGB or what the detector reads. Scores are objectness x class and above
     `threshold`; suppression is per class, and by `iou` or else by the detector's own overlap.
     """
-    channels, height, width = detector.input_shape
-    fitted, placement = detector.resize(in_channels(image, channels), height, width)
+    fitted, placement = detector.reads.fit(image)
     if iou is None:
         extent = (placement.scale[0] * image.shape[1], placement.scale[1] * image.shape[0])
         iou = detector.overlap(extent)

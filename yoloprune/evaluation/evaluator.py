@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from yoloprune.data.dataset import Dataset, LabelledImage
-from yoloprune.data.images import Resize, read_image
+from yoloprune.data.images import read_image
+from yoloprune.data.preprocess import ImageInput
 from yoloprune.errors import ClassesError, DatasetError
 from yoloprune.evaluation.average_precision import (
     GroundTruth,
@@ -128,10 +129,10 @@ def _matched(
     detector: Detector, dataset: Dataset, protocol: Protocol, batch: int, reporter: Reporter
 ) -> Iterator[Matched]:
     """The detections of each image, matched; several batches at a time."""
-    resize = protocol.resize or detector.resize
+    reads = detector.reads.resized(protocol.resize)
 
     def work(images: Sequence[LabelledImage]) -> list[Matched]:
-        samples = [_sample(labelled, resize, detector.input_shape) for labelled in images]
+        samples = [_sample(labelled, reads) for labelled in images]
         inputs = torch.from_numpy(np.stack([sample.fitted for sample in samples]))
         return list(protocol.judge(samples, detector.predict(inputs)))
 
@@ -144,10 +145,10 @@ def _matched(
         yield result
 
 
-def _sample(labelled: LabelledImage, resize: Resize, shape: tuple[int, int, int]) -> Sample:
-    image = read_image(labelled.path, shape[0])
+def _sample(labelled: LabelledImage, reads: ImageInput) -> Sample:
+    image = read_image(labelled.path, reads.channels)
     size = image.shape[:2]
-    fitted, placement = resize(image, *shape[1:])
+    fitted, placement = reads.fit(image)
     return Sample(fitted=fitted, placement=placement, size=size, truth=ground_truth(labelled, size))
 
 

@@ -20,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.data.images import NetworkInput, Resize, pad_to_aspect
+from yoloprune.data.preprocess import NetworkInput
 from yoloprune.detection.boxes import boxes_to_network, pixel_box_iou
 from yoloprune.detection.decode import Detections, Predictions
 from yoloprune.detection.nms import merge_detections, select_detections
@@ -73,14 +73,14 @@ class Protocol:
         summary: what is special about it, in a few words.
         judge: the samples of a batch and all their boxes to which detections are correct.
         averages: of a ranking of all detections.
-        resize: how images are shown to the detector, None for as the detector says.
+        resize: how images are fitted, a row of `RESIZES`; None for as the detector says.
     """
 
     name: str
     summary: str
     judge: Callable[[Sequence[Sample], Predictions], Iterator[Matched]]
     averages: Callable[[Ranking], Averages]
-    resize: Resize | None = None
+    resize: str | None = None
 
 
 def coco(threshold: float = SCORE_THRESHOLD, iou_threshold: float = NMS_THRESHOLD) -> Protocol:
@@ -126,7 +126,7 @@ CASE_STUDY = Protocol(
     summary="all-points AP, padded to a square",
     judge=_case_study_judge,
     averages=lambda ranking: (average_precisions(ranking), None),
-    resize=pad_to_aspect,
+    resize="pad-to-aspect",
 )
 
 PROTOCOLS: Mapping[str, Protocol] = {row.name: row for row in (CASE_STUDY, coco())}

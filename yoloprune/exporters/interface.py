@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from yoloprune.data.images import darknet_resize, letterbox
+from yoloprune.data.preprocess import DARKNET_LETTERBOX, darknet_preprocess
 from yoloprune.detection.nms import IOU_THRESHOLD, SCORE_THRESHOLD
 from yoloprune.errors import CfgError
 from yoloprune.frontends.darknet.heads import raw_map
@@ -136,7 +136,7 @@ def interface_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _resize(spec: NetworkSpec) -> dict[str, Any]:
-    if darknet_resize(spec) is letterbox:
+    if darknet_preprocess(spec) == DARKNET_LETTERBOX:
         return {"resize": "letterbox", "fill": 0.5}
     return {"resize": "stretch"}
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.fingerprint import fingerprint
-from yoloprune.data.images import image_channels
 from yoloprune.data.loader import TrainingImages, micro_batches
 from yoloprune.data.names import write_names
+from yoloprune.data.preprocess import darknet_input
 from yoloprune.errors import CfgError, DatasetError, RunError, UsageError
 from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
@@ -114,7 +114,7 @@ def train(
             augment=config.augment,
             mosaic=config.mosaic,
             seed=config.seed,
-            channels=image_channels(loop.spec),
+            channels=darknet_input(loop.spec).channels,
         )
         images.fill_cache()
         # Every epoch has loader processes of its own, and would tell the same again.
@@ -141,7 +141,7 @@ def trainable(network: Model, training: Dataset, config: TrainingConfig, world: 
     height, width = config.input_size
     spec = darknet(network).spec
     trainable_heads(spec)
-    image_channels(spec)
+    darknet_input(spec)
     if len(training.images) < config.batch_size:
         raise UsageError(
             f"{len(training.images)} training images are fewer than one batch of "

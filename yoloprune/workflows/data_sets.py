@@ -19,9 +19,10 @@ from yoloprune.data.anchors import (
 )
 from yoloprune.data.check import Check, check_dataset, refuse_unlabelled, write_clean_copy
 from yoloprune.data.faults import sound_boxes
-from yoloprune.data.images import darknet_resize, letterbox, read_image_file
+from yoloprune.data.images import read_image_file
 from yoloprune.data.inspection import image_size
 from yoloprune.data.near_duplicates import NEAR
+from yoloprune.data.preprocess import DARKNET_LETTERBOX, darknet_preprocess
 from yoloprune.data.read import read_raw
 from yoloprune.data.request import canonical
 from yoloprune.data.split import Division, divide
@@ -59,7 +60,7 @@ def reference(cfg: str | Path | None = None, side: int | None = None) -> Referen
         title=str(cfg),
         anchors=network_anchors(spec),
         size=(height, width) if side is None else (side, side),
-        letterbox=darknet_resize(spec) is letterbox,
+        letterbox=darknet_preprocess(spec) == DARKNET_LETTERBOX,
     )
 
 

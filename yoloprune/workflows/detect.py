@@ -50,7 +50,7 @@ class _Looker:
     nms: float
 
     def find(self, view: _View) -> Detections:
-        image = view(self.detector.input_shape[0])
+        image = view(self.detector.reads.channels)
         return detect_objects(
             self.detector, image, threshold=self.threshold, iou_threshold=self.nms
         )

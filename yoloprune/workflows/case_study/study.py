@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from yoloprune.data.images import image_channels
+from yoloprune.data.preprocess import darknet_input
 from yoloprune.devices import AUTO
 from yoloprune.errors import UsageError
 from yoloprune.exporters.onnx import require_onnx
@@ -82,7 +82,7 @@ def case_study(
         chosen = _chosen(known if before is None else before.settings, settings)
         if dense is not None:
             network = load(*dense)
-            image_channels(darknet(network).spec)
+            darknet_input(darknet(network).spec)
             chosen = replace(chosen, image_size=recipe(TRAIN, network, {}).image_size)
         subject = Subject(
             preset=preset,
