@@ -10,6 +10,8 @@ import pytest
 
 from tests.cli.commands import refused, run
 from tests.cli.conftest import Pair
+from tests.colour_detector import BLUE_OBJECT, GREEN_OBJECT, paint, write_labels
+from tests.colour_onnx import colour_onnx
 from tests.frontends.onnx.models import residual
 
 
@@ -32,7 +34,7 @@ def test_from_the_file_to_a_verified_folder(net: Path, tmp_path: Path) -> None:
     assert pruning.exit_code == 0, pruning.output
     assert "wrote " in pruning.stdout and "slim.onnx, plan.json, report.json" in pruning.stdout
     assert "relative output error vs. dense" in pruning.stdout
-    assert "(RGB in [0, 1], stretched to 16x16)" in (out / "report.md").read_text()
+    assert "(RGB in [0, 1], 16x16 by letterbox)" in (out / "report.md").read_text()
     assert "verified" in run("verify", net, out).stdout
     again = run("reconstruct", net, out, "--images", photos, "--recalibrate")
     assert again.exit_code == 0, again.output
@@ -63,9 +65,6 @@ def test_a_darknet_pair_is_verified_against_its_slim_pair(pair: Pair, tmp_path: 
 @pytest.mark.parametrize(
     "words",
     [
-        ("evaluate", "--data", "data"),
-        ("detect", "data", "--out", "out"),
-        ("sweep", "--data", "data"),
         ("iterate", "--data", "data", "--keep-macs", 0.5, "--out", "out"),
         ("sparsify", "--sparsity", 0.5, "--out", "out"),
         ("export", "--out", "out.onnx"),
@@ -93,3 +92,122 @@ def test_options_of_darknet_networks_are_refused(net: Path, tmp_path: Path) -> N
     (tmp_path / "bad.onnx").write_bytes(b"\xff" * 50)
     for command in ("inspect", "benchmark"):
         assert "bad.onnx: this is no ONNX file" in refused(command, tmp_path / "bad.onnx")
+
+
+@pytest.fixture
+def painted(tmp_path: Path) -> Path:
+    """Ten labeled images of 32 x 32 pixels: a green object, or a blue one, elsewhere in each."""
+    folder = tmp_path / "painted"
+    for number in range(10):
+        place, color = divmod(number, 4), (GREEN_OBJECT, BLUE_OBJECT)[number % 2]
+        paint(folder / "images" / f"{number}.png", (32, 32), {place: color})
+        write_labels(folder / "labels" / f"{number}.txt", (32, 32), [(*place, number % 2)])
+    return folder
+
+
+@pytest.fixture
+def detector(tmp_path: Path) -> Path:
+    onnx.save_model(colour_onnx(), tmp_path / "detector.onnx")
+    return tmp_path / "detector.onnx"
+
+
+def test_a_foreign_detector_is_evaluated(detector: Path, painted: Path) -> None:
+    found = run("evaluate", detector, "--data", painted)
+    assert found.exit_code == 0, found.output
+    assert "read as BGR in [0, 255], 32x32 by corner; decoder yolox-raw" in found.stdout
+    document = json.loads(run("evaluate", detector, "--data", painted, "--json").stdout)
+    assert document["onnx"] == str(detector) and "weights" not in document
+    assert document["evaluations"][0]["map50"] == 1
+    assert document["decoder"] == "yolox-raw"
+    assert document["preprocess"]["order"] == "bgr" and document["preprocess"]["scale"] == 1
+    plain = ("--preprocess", "plain,order=bgr,scale=1")
+    again = json.loads(run("evaluate", detector, "--data", painted, "--json", *plain).stdout)
+    assert again["evaluations"] == document["evaluations"]
+    dead = run("evaluate", detector, "--data", painted, "--preprocess", "plain", "--quiet")
+    assert dead.stderr.startswith("warning: given RGB in [0, 1], 32x32 by stretch, the network is")
+    assert "but not with --preprocess yolox or yunet" in dead.stderr
+    words = refused("evaluate", detector, "--data", painted, "--preprocess", "order=grb")
+    assert "--preprocess: order 'grb' is unknown (known: rgb, bgr)" in words
+    words = refused("evaluate", detector, "--data", painted, "--decoder", "yolox9")
+    assert "detector: --decoder 'yolox9' is unknown (known: yoloprune, yunet, " in words
+
+
+def test_what_a_foreign_detector_finds_is_drawn(
+    detector: Path, painted: Path, tmp_path: Path
+) -> None:
+    out, names = tmp_path / "out", tmp_path / "two.names"
+    names.write_text("leaf\nsky\n")
+    found = run("detect", detector, painted / "images", "--out", out, "--names", names)
+    assert found.exit_code == 0, found.output
+    document = json.loads((out / "detections.json").read_text())
+    assert document["onnx"] == str(detector) and document["decoder"] == "yolox-raw"
+    objects = [entry["detections"] for entry in document["images"]]
+    assert [len(each) for each in objects] == [1] * 10
+    assert [each[0]["name"] for each in objects] == ["leaf", "sky"] * 5
+    assert run("detect", detector, detector, painted / "images", "--out", out).exit_code == 0
+    both = json.loads((out / "detections.json").read_text())
+    assert both["compared_with"] == [str(detector)]
+    assert all(entry["compared"]["both"] == 1 for entry in both["images"])
+
+
+def test_a_foreign_detector_is_swept_by_map(painted: Path, tmp_path: Path) -> None:
+    # Its head alone has parameters: a convolution in front of it has channels to lose.
+    proto = colour_onnx()
+    eye = np.vstack([np.eye(3), np.full((5, 3), 1e-3)]).astype(np.float32)[:, :, None, None]
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(eye, "eye"))
+    for tensor in proto.graph.initializer:
+        if tensor.name.startswith("kernel"):
+            wide = np.pad(onnx.numpy_helper.to_array(tensor), ((0, 0), (0, 5), (0, 0), (0, 0)))
+            tensor.CopyFrom(onnx.numpy_helper.from_array(wide, tensor.name))
+    for node in proto.graph.node:
+        if node.op_type == "Conv":
+            node.input[0] = "wide"
+    proto.graph.node.insert(0, onnx.helper.make_node("Conv", ["x", "eye"], ["wide"], name="stem"))
+    onnx.save_model(proto, tmp_path / "wide.onnx")
+    options = ("--data", painted, "--split", "all", "--keep-macs", 0.6, "--round-to", 1)
+    found = run("sweep", tmp_path / "wide.onnx", *options, "--out", tmp_path / "out", "--json")
+    assert found.exit_code == 0, found.output
+    document = json.loads(found.stdout)
+    assert document["measure"] == "mAP@0.5 (coco)" and document["dense"] == 1
+    points = {point["criterion"]: point for point in document["points"]}
+    assert points["l2"]["accuracy"] == 1
+    assert "bn-scale" not in points
+
+
+def test_what_no_decoder_knows_is_swept_by_its_outputs(
+    net: Path, painted: Path, tmp_path: Path
+) -> None:
+    options = ("--data", painted, "--keep-macs", 0.9, 0.5, "--criterion", "l2")
+    found = run("sweep", net, *options, "--round-to", 1, "--out", tmp_path / "out")
+    assert found.exit_code == 0, found.output
+    assert "warning: net: no decoder is known for its outputs: judged by how far" in found.stderr
+    assert "error at the outputs on 1 unlabeled images as pruned; dense 0.0000" in found.stdout
+    document = json.loads((tmp_path / "out" / "sweep.json").read_text())
+    assert document["measure"] == "error at the outputs"
+    first, second = (point["error"] for point in document["points"])
+    assert 0 < first < second
+    scored = ("--criterion", "reconstruction", "--calibration-images", 8)
+    assert run("sweep", net, *options, *scored).exit_code == 0
+    words = refused("sweep", net, *options, "--split", "test")
+    assert "net: --split goes with labels" in words.splitlines()[-1]
+    assert "--decoder yolox reads " in refused("sweep", net, *options, "--decoder", "yolox")
+    assert "net: no decoder is known" in refused("evaluate", net, "--data", painted)
+
+
+def test_how_images_were_read_stands_in_the_report(
+    detector: Path, net: Path, painted: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "slim"
+    stated = ("--preprocess", "plain,mean=0.5,std=0.25")
+    found = run("prune", net, "--keep-macs", 0.6, "--reconstruct", painted / "images", *stated,
+                "--out", out)  # fmt: skip
+    assert found.exit_code == 0, found.output
+    report = json.loads((out / "report.json").read_text())
+    assert report["settings"]["preprocess"] == stated[1]
+    assert report["recovery"]["read_as"] == "RGB in [-2, 2], 16x16 by stretch"
+    assert report["recovery"]["preprocess"]["mean"] == [0.5]
+    again = run("reconstruct", net, out, "--images", painted / "images", "--preprocess", "yolox")
+    assert again.exit_code == 0, again.output
+    assert "BGR in [0, 255], 16x16 by corner" in (out / "report.md").read_text()
+    verified = run("verify", net, out, "--images", painted / "images", "--preprocess", "yolox")
+    assert verified.exit_code == 0, verified.output

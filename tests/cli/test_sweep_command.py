@@ -11,7 +11,7 @@ import pytest
 from tests.cli.commands import refused, run
 from tests.cli.conftest import Pair
 from tests.training.painted import paint
-from yoloprune.workflows import sweep
+from yoloprune.workflows import judges, sweep
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_criteria_that_look_at_images_can_be_compared(
     pair: Pair, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, set[Path]] = {}
-    measure, judge = sweep.scores_on_images, sweep.evaluate
+    measure, judge = sweep.scores_on_images, judges.evaluate
 
     def scores_on_images(name: str, *given: Any, **more: Any) -> Any:
         if given[1] is not None:
@@ -55,7 +55,7 @@ def test_criteria_that_look_at_images_can_be_compared(
         return judge(network, dataset, protocol)
 
     monkeypatch.setattr(sweep, "scores_on_images", scores_on_images)
-    monkeypatch.setattr(sweep, "evaluate", evaluate)
+    monkeypatch.setattr(judges, "evaluate", evaluate)
     command = ["sweep", pair.cfg, pair.weights, "--data", data, "--keep-macs", 0.6,
                "--criterion", "l2", "--criterion", "taylor", "--json"]  # fmt: skip
     result = run(*command)
@@ -85,7 +85,7 @@ def test_senseless_input_is_refused_before_evaluating(
     pair: Pair, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluated: list[object] = []
-    monkeypatch.setattr(sweep, "evaluate", lambda *arguments: evaluated.append(arguments))
+    monkeypatch.setattr(judges, "evaluate", lambda *arguments: evaluated.append(arguments))
     start = ("sweep", pair.cfg, pair.weights, "--data", data)
     assert "must be in (0, 1)" in refused(*start, "--keep-macs", 1.5)
     assert "unknown" in refused(*start, "--criterion", "magic")

@@ -1,6 +1,7 @@
 """ONNX files through every workflow that needs no training; ONNX Runtime is the referee."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -32,6 +33,9 @@ from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.recover import recover
 from yoloprune.workflows.verify import verify
+
+ULTRALYTICS = replace(PRESETS["ultralytics"], layout="nchw")
+"""What the metadata of the files say."""
 
 FILES = ["plan.json", "report.json", "report.md", "slim.onnx"]
 
@@ -101,7 +105,7 @@ def test_a_folder_is_verified_recovered_and_verified(
     cut.save(tmp_path / "slim")
     assert (tmp_path / "slim" / "slim.onnx").read_bytes() != before
     assert cut.recovery is not None
-    assert cut.recovery["read_as"] == "RGB in [0, 1], stretched to 16x16"
+    assert cut.recovery["read_as"] == "RGB in [0, 1], 16x16 by letterbox"
     # What it says of the outputs, ONNX Runtime says too.
     (error,) = cut.recovery["heads"]["after"]
     unseen = read_calibration(load(net), photos, 8, seed=0).unseen.numpy()
@@ -202,24 +206,25 @@ def test_criteria_on_images_need_no_head_that_is_known(net: Path, photos: Path) 
 
 
 def test_images_are_fitted_as_the_file_says(net: Path, photos: Path) -> None:
-    assert image_input(load(net)).preprocess == PRESETS["plain"]
+    assert image_input(load(net)).preprocess == ULTRALYTICS
     proto = onnx.load(net)
     proto.metadata_props.add(key="input", value='{"resize": "letterbox", "fill": 0.5}')
     onnx.save_model(proto, net)
     network = load(net)
-    assert image_input(network).preprocess == DARKNET_LETTERBOX
+    assert image_input(network).preprocess == replace(DARKNET_LETTERBOX, layout="nchw")
     assert str(image_input(network)) == "RGB in [0, 1], 16x16 by darknet-letterbox"
     (images,) = proof_images(network, photos).values()
     assert images[1, :, :, 0].unique().tolist() == [0.5]
     proto.metadata_props[-1].value = "no JSON"
     onnx.save_model(proto, net)
-    assert image_input(load(net)).preprocess == PRESETS["plain"]
+    assert image_input(load(net)).preprocess == ULTRALYTICS
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 16, 16), (1, 16, 16, 3)])
 def test_what_reads_no_images_is_given_none(
     shape: tuple[int, ...], photos: Path, tmp_path: Path
 ) -> None:
+    """Channels may come last, but not five of them."""
     proto = residual((1, 3, 16, 16))
     proto.graph.node[0].input[0] = "moved"
     del proto.graph.input[0].type.tensor_type.shape.dim[:]
@@ -235,6 +240,10 @@ def test_what_reads_no_images_is_given_none(
     onnx.save_model(proto, tmp_path / "net.onnx")
     network = load(tmp_path / "net.onnx")
     assert prune(network, {"macs": 0.6}).proof.exactness.passed
+    if shape[3] == 3:
+        assert prune(network, {"macs": 0.6}, images=photos).proof.exactness.passed
+        assert image_input(network).preprocess.layout == "nhwc"
+        return
     with pytest.raises(GraphError, match=r"its input x is float32 \(1, "):
         prune(network, {"macs": 0.6}, images=photos)
 

@@ -37,10 +37,10 @@ def test_each_point_is_the_network_that_prune_gives(multiple_of: int | None) -> 
         )
         slim = DENSE.edited(pruned.edits)
         assert point.keep_macs == cost(darknet(slim).spec).macs / cost(SPEC).macs <= share
-        assert point.accuracy == pytest.approx(size_of_kernels(slim))
+        assert point.figure == pytest.approx(size_of_kernels(slim))
     if multiple_of == 1:
         # The largest kernels are what l2 keeps.
-        assert found[1].accuracy > found[3].accuracy
+        assert found[1].figure > found[3].figure
 
 
 def test_nothing_is_evaluated_before_every_budget_is_known_to_hold() -> None:

@@ -1,13 +1,14 @@
 """`yoloprune detect`: find objects in images, films and cameras, draw them, compare networks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
-from yoloprune.cli.engine_options import Device, EngineName
+from yoloprune.cli.engine_options import DecoderName, Device, EngineName, PreprocessText
 from yoloprune.cli.networks import first_model, holds_network
 from yoloprune.cli.options import Json, Quiet
 from yoloprune.data.names import names_of_data
@@ -16,19 +17,19 @@ from yoloprune.detection.nms import IOU_THRESHOLD, SCORE_THRESHOLD
 from yoloprune.devices import AUTO
 from yoloprune.engines.table import DEFAULT_ENGINE
 from yoloprune.errors import UsageError
-from yoloprune.frontends.darknet.document import darknet
-from yoloprune.frontends.darknet.spec import class_count
 from yoloprune.graph.model import Model
 from yoloprune.workflows.detect import detect as detect_in
+from yoloprune.workflows.detectors import class_count_of
 
 
 def detect(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="CFG WEIGHTS [CFG2 WEIGHTS2] SOURCE...",
-            help="Network, perhaps a second one to compare (a folder stands for its pair); then "
-            "images, folders, .txt lists, 'patterns/*.jpg', videos, a camera's number, addresses.",
+            metavar="NETWORK [NETWORK2] SOURCE...",
+            help="CFG WEIGHTS, NET.onnx, or a folder that holds one; perhaps a second network to "
+            "compare; then images, folders, .txt lists, 'patterns/*.jpg', videos, a camera's "
+            "number, addresses.",
         ),
     ],
     out: Annotated[
@@ -49,6 +50,8 @@ def detect(
     ] = None,
     engine: EngineName = DEFAULT_ENGINE,
     device: Device = AUTO,
+    preprocess: PreprocessText = None,
+    decoder: DecoderName = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -57,17 +60,20 @@ def detect(
     Two networks are drawn side by side, with thick lines around what one of them alone has found.
     """
     models, sources = _networks(words)
+    classes = partial(class_count_of, models[0], preprocess=preprocess, decoder=decoder)
     found = detect_in(
         models[0],
         sources,
         out=out,
         against=models[1] if len(models) > 1 else None,
-        names=_class_names(names, data, models[0]),
+        names=_class_names(names, data, classes),
         threshold=threshold,
         nms=nms,
         limit=limit,
         engine=engine,
         device=device,
+        preprocess=preprocess,
+        decoder=decoder,
         reporter=ConsoleReporter(quiet=quiet),
     )
     print_result(found.shown(), as_json=as_json, quiet=quiet)
@@ -85,9 +91,11 @@ def _networks(words: Sequence[str]) -> tuple[list[Model], list[str]]:
     return models, rest
 
 
-def _class_names(names: Path | None, data: Path | None, model: Model) -> tuple[str, ...] | None:
+def _class_names(
+    names: Path | None, data: Path | None, classes: Callable[[], int]
+) -> tuple[str, ...] | None:
     if names is not None and data is not None:
         raise UsageError("class names come from --names or from --data, not from both")
     if names is not None:
-        return read_names(names, class_count(darknet(model).spec))
-    return None if data is None else names_of_data(data, class_count(darknet(model).spec))
+        return read_names(names, classes())
+    return None if data is None else names_of_data(data, classes())

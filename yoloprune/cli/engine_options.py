@@ -1,9 +1,11 @@
-"""Options that say what computes, and where: apart from others, for torch takes long to load."""
+"""Options that say what computes, where, and of what: apart, for torch takes long to load."""
 
 from typing import Annotated
 
 import typer
 
+from yoloprune.data.preprocess import PRESETS
+from yoloprune.detection.decoders.table import DECODERS
 from yoloprune.devices import DEVICES
 from yoloprune.engines.table import ENGINES
 
@@ -24,6 +26,26 @@ EngineNames = Annotated[
         help=f"Time this one, may be repeated: {', '.join(ENGINES)}.",
         show_default="the usual ones that are installed",
         autocompletion=lambda: list(ENGINES),
+    ),
+]
+PreprocessText = Annotated[
+    str | None,
+    typer.Option(
+        "--preprocess",
+        metavar="PRESET[,KEY=VALUE...]",
+        help=f"How images become an ONNX network's input: {', '.join(PRESETS)}; and what differs, "
+        "such as fill=0,order=bgr.",
+        show_default="as the file says, or else as its family does",
+    ),
+]
+DecoderName = Annotated[
+    str | None,
+    typer.Option(
+        "--decoder",
+        metavar="NAME",
+        help=f"What makes boxes of an ONNX network's outputs: {', '.join(DECODERS)}.",
+        show_default="recognized by the outputs",
+        autocompletion=lambda: list(DECODERS),
     ),
 ]
 Device = Annotated[

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, output, print_json, print_table
-from yoloprune.cli.engine_options import Device, EngineName
+from yoloprune.cli.engine_options import DecoderName, Device, EngineName, PreprocessText
 from yoloprune.cli.networks import only_network
-from yoloprune.cli.options import AllowFaulty, DataPath, Json, NetworkWords, Quiet
+from yoloprune.cli.options import AllowFaulty, AnyNetwork, DataPath, Json, Quiet
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import read_dataset
 from yoloprune.devices import AUTO
@@ -22,7 +22,7 @@ from yoloprune.evaluation.protocols import (
     coco,
     protocol_named,
 )
-from yoloprune.workflows.detectors import detector
+from yoloprune.workflows.detectors import detector, tell_if_dead
 from yoloprune.workflows.evaluate import evaluate as evaluate_on
 from yoloprune.workflows.models import load
 from yoloprune.workflows.training_data import tell_remarks
@@ -32,7 +32,7 @@ _SUMMARIES = "; ".join(f"{name}: {row.summary}" for name, row in PROTOCOLS.items
 
 
 def evaluate(
-    words: NetworkWords,
+    words: AnyNetwork,
     data: DataPath,
     protocol: Annotated[
         str,
@@ -59,6 +59,8 @@ def evaluate(
     ] = None,
     engine: EngineName = DEFAULT_ENGINE,
     device: Device = AUTO,
+    preprocess: PreprocessText = None,
+    decoder: DecoderName = None,
     allow_faulty: AllowFaulty = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -74,21 +76,32 @@ def evaluate(
         raise UsageError(f"--threshold and --nms belong to the {asked.name} protocol")
     reporter = ConsoleReporter(quiet=quiet)
     files = only_network(words)
-    found = detector(load(*files), engine=engine, device=device)
+    found = detector(
+        load(*files), engine=engine, device=device, preprocess=preprocess, decoder=decoder
+    )
     dataset = read_dataset(
         data, classes=found.classes, split=split, limit=limit, allow_faulty=allow_faulty
     )
     tell_remarks(data, dataset, reporter)
+    tell_if_dead(found, [image.path for image in dataset.images], reporter)
     evaluations = [
         evaluate_on(found, dataset, protocol=row, reporter=reporter) for row in rows.values()
     ]
     if as_json:
-        named = {"cfg": str(files[0]), "weights": str(files[1]), "data": str(data)}
-        print_json(named | {"engine": engine} | _document(dataset, evaluations))
+        kinds = ("cfg", "weights") if len(files) > 1 else ("onnx",)
+        named = dict(zip(kinds, map(str, files), strict=True)) | {"data": str(data)}
+        how = {
+            "engine": engine,
+            "preprocess": found.reads.document(),
+            "decoder": found.decoder,
+        }
+        print_json(named | how | _document(dataset, evaluations))
     elif quiet:
         output.print("; ".join(evaluation.shown().summary for evaluation in evaluations))
     else:
         _print(dataset, evaluations)
+        if len(files) == 1:
+            output.print(f"read as {found.reads}; decoder {found.decoder}")
 
 
 def _document(dataset: Dataset, evaluations: list[Evaluation]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
-from yoloprune.cli.engine_options import Device
+from yoloprune.cli.engine_options import Device, PreprocessText
 from yoloprune.cli.export import Decode
 from yoloprune.cli.networks import command_line, count_or_warn, only_model
 from yoloprune.cli.options import (
@@ -98,6 +98,7 @@ def prune(
         bool, typer.Option("--cross-check", help="Compare groups with Torch-Pruning's first.")
     ] = False,
     device: Device = AUTO,
+    preprocess: PreprocessText = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -118,7 +119,7 @@ def prune(
     source = recover_on or (images if criterion in MEASURED_CRITERIA else None)
     count, calibration = count_or_warn(calibration_images, reporter, used=source is not None), None
     if source is not None:
-        calibration = read_calibration(network, source, count, seed, reporter)
+        calibration = read_calibration(network, source, count, seed, reporter, preprocess)
     groups = _traced(network, reporter) if check_groups else None
     cut = prune_network(
         network,
@@ -132,6 +133,7 @@ def prune(
         images=images,
         calibration=calibration,
         seed=seed,
+        preprocess=preprocess,
         device=device,
         reporter=reporter,
     )

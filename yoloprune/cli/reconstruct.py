@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
-from yoloprune.cli.engine_options import Device
+from yoloprune.cli.engine_options import Device, PreprocessText
 from yoloprune.cli.networks import command_line, network_and_folder
 from yoloprune.cli.options import CalibrationImages, DenseAndPruned, Json, Quiet, Seed
 from yoloprune.devices import AUTO
@@ -28,6 +28,7 @@ def reconstruct(
     ] = False,
     seed: Seed = PRUNING.seed,
     device: Device = AUTO,
+    preprocess: PreprocessText = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -43,6 +44,7 @@ def reconstruct(
         method=Recovery.RECALIBRATE if recalibrate else Recovery.RECONSTRUCT,
         calibration_images=calibration_images or PRUNING.calibration_images,
         seed=seed,
+        preprocess=preprocess,
         made_by=command_line(),
         device=device,
         reporter=reporter,

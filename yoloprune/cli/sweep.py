@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
-from yoloprune.cli.engine_options import Device
+from yoloprune.cli.engine_options import DecoderName, Device, PreprocessText
 from yoloprune.cli.networks import count_or_warn, first_model
 from yoloprune.cli.options import (
     AllowFaulty,
@@ -29,8 +29,8 @@ def sweep(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="CFG WEIGHTS [FRACTION]...",
-            help="Network (or its folder), and further fractions.",
+            metavar="NETWORK [FRACTION]...",
+            help="CFG WEIGHTS, NET.onnx, or a folder that holds one; and further fractions.",
         ),
     ],
     data: DataPath,
@@ -45,7 +45,7 @@ def sweep(
         typer.Option(
             "--criterion",
             help=", ".join((*CRITERIA, *MEASURED_CRITERIA)),
-            show_default="all that look at weights alone",
+            show_default="all on weights that can rank this network",
         ),
     ] = None,
     scope: Annotated[
@@ -78,21 +78,25 @@ def sweep(
         Path | None, typer.Option("--out", help="Folder for sweep.json and sweep.png.")
     ] = None,
     device: Device = AUTO,
+    preprocess: PreprocessText = None,
+    decoder: DecoderName = None,
     allow_faulty: AllowFaulty = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show how mAP@0.5 (coco) falls with the MACs, for each criterion, without fine-tuning."""
+    """Show how mAP@0.5 (coco) falls with the MACs, for each criterion, without fine-tuning.
+
+    An ONNX network whose outputs no decoder knows is judged by the error at these.
+    """
     reporter = ConsoleReporter(quiet=quiet or as_json)
     network, more = first_model(words)
-    criteria = criterion or list(CRITERIA)
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: choose another --out")
-    used = not set(criteria).isdisjoint(MEASURED_CRITERIA)
+    used = not set(criterion or ()).isdisjoint(MEASURED_CRITERIA)
     found = sweep_network(
         network,
         data,
-        criteria=criteria,
+        criteria=criterion or None,
         shares=[*(keep_macs or ()), *map(_share, more)] or SWEEP.shares,
         scope=scope,
         compensation=compensate,
@@ -103,6 +107,8 @@ def sweep(
         seed=seed,
         allow_faulty=allow_faulty,
         device=device,
+        preprocess=preprocess,
+        decoder=decoder,
         reporter=reporter,
     )
     written = []

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
-from yoloprune.cli.engine_options import Device, EngineName
+from yoloprune.cli.engine_options import Device, EngineName, PreprocessText
 from yoloprune.cli.networks import dense_and_slim
 from yoloprune.cli.options import DenseAndPruned, Json, Quiet
 from yoloprune.devices import AUTO
@@ -26,6 +26,7 @@ def verify(
     ] = None,
     engine: EngineName = DEFAULT_ENGINE,
     device: Device = AUTO,
+    preprocess: PreprocessText = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -39,9 +40,15 @@ def verify(
     if isinstance(slim, Model):
         if (engine, device) != (DEFAULT_ENGINE, AUTO):
             raise UsageError("--engine and --device go with a folder that `prune` wrote alone")
-        found = match(slim, dense, images=images, reporter=reporter)
+        found = match(slim, dense, images=images, preprocess=preprocess, reporter=reporter)
     else:
         found = verify_folder(
-            slim, dense, images=images, engine=engine, device=device, reporter=reporter
+            slim,
+            dense,
+            images=images,
+            engine=engine,
+            device=device,
+            preprocess=preprocess,
+            reporter=reporter,
         )
     print_result(found.shown(), as_json=as_json, quiet=quiet)

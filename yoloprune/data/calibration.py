@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from yoloprune.data.dead import TRIED, why_dead
 from yoloprune.data.images import read_image
-from yoloprune.data.inputs import image_input
-from yoloprune.data.preprocess import NetworkInput
+from yoloprune.data.inputs import image_input, surface
+from yoloprune.data.preprocess import ImageInput, NetworkInput
 from yoloprune.data.read import dataset_images
+from yoloprune.detection.decoders.table import recognized
 from yoloprune.detection.placement import Placement
+from yoloprune.engines.table import run_in
 from yoloprune.errors import CfgError, DatasetError
 from yoloprune.frontends.darknet.document import DarknetDocument
 from yoloprune.graph.model import Model
@@ -37,9 +40,10 @@ class Calibration:
     """Network inputs: those to recover with, and those to measure on.
 
     `images`, `unseen` (B, C, H, W) float32; `samples` are the files behind `images`, and where in
-    the inputs they lie; `skipped` files could not be read.
+    the inputs they lie; `skipped` files could not be read. `reads` is how they became inputs.
     """
 
+    reads: ImageInput
     images: Tensor
     unseen: Tensor
     samples: tuple[Sample, ...]
@@ -51,14 +55,21 @@ class Calibration:
 
 
 def read_calibration(
-    network: Model, source: Path, count: int, seed: int, reporter: Reporter = SILENT
+    network: Model,
+    source: Path,
+    count: int,
+    seed: int,
+    reporter: Reporter = SILENT,
+    preprocess: str | None = None,
 ) -> Calibration:
     """A seeded choice of the images of a folder, list or .data file; see `choose_calibration`."""
-    return choose_calibration(network, source, dataset_images(source), count, seed, reporter)
+    reads = image_input(network, preprocess)
+    return choose_calibration(network, reads, source, dataset_images(source), count, seed, reporter)
 
 
 def choose_calibration(
     network: Model,
+    reads: ImageInput,
     source: Path,
     paths: Sequence[Path],
     count: int,
@@ -67,27 +78,42 @@ def choose_calibration(
 ) -> Calibration:
     """A seeded choice of the images that `source` names; unreadable ones are skipped.
 
-    Raises `DatasetError` if none can be read, and what `image_input` raises.
+    Warns where they leave the network dead. Raises `DatasetError` if none can be read.
     """
     order = np.random.default_rng(seed).permutation(len(paths)).tolist()
     chosen = [paths[number] for number in order]
-    batch, samples, skipped = fitted_images(network, source, chosen, count + UNSEEN)
+    batch, samples, skipped = fitted_images(reads, source, chosen, count + UNSEEN)
     if skipped:
         reporter.warn(f"{skipped} images could not be read and were skipped")
+    if not isinstance(network.document, DarknetDocument):
+        _warn_if_dead(network, reads, samples, reporter)
     return Calibration(
-        images=batch[:count], unseen=batch[count:], samples=tuple(samples[:count]), skipped=skipped
+        reads=reads,
+        images=batch[:count],
+        unseen=batch[count:],
+        samples=tuple(samples[:count]),
+        skipped=skipped,
     )
 
 
+def _warn_if_dead(
+    network: Model, reads: ImageInput, samples: Sequence[Sample], reporter: Reporter
+) -> None:
+    family = recognized(surface(network, reads))
+    images = [read_image(path, reads.channels) for path, _, _ in samples[:TRIED]]
+    decode = None if family is None else family[1].decode
+    reason = why_dead(network, run_in(network, device=CPU), reads, images, decode)
+    if reason is not None:
+        reporter.warn(reason)
+
+
 def fitted_images(
-    network: Model, source: Path, paths: Sequence[Path], count: int
+    reads: ImageInput, source: Path, paths: Sequence[Path], count: int
 ) -> tuple[Tensor, list[Sample], int]:
     """The first `count` images that can be read, as network inputs (B, C, H, W) float32.
 
-    With the file behind each, and how many could not be read. Raises `DatasetError` if none can,
-    and what `image_input` raises.
+    With the file behind each, and how many could not be read. Raises `DatasetError` if none can.
     """
-    wanted = image_input(network)
     inputs: list[NetworkInput] = []
     samples: list[Sample] = []
     skipped = 0
@@ -95,11 +121,11 @@ def fitted_images(
         if len(inputs) == count:
             break
         try:
-            image = read_image(path, wanted.channels)
+            image = read_image(path, reads.channels)
         except DatasetError:
             skipped += 1
             continue
-        fitted, placement = wanted.fit(image)
+        fitted, placement = reads.fit(image)
         inputs.append(fitted)
         samples.append((path, placement, image.shape[:2]))
     if not inputs:
@@ -108,7 +134,10 @@ def fitted_images(
 
 
 def proof_images(
-    network: Model, source: Path | None, device: torch.device = CPU
+    network: Model,
+    source: Path | None,
+    device: torch.device = CPU,
+    preprocess: str | None = None,
 ) -> dict[str, Tensor]:
     """Noise and, where a source is given, its first images, by the name of the network's input.
 
@@ -122,7 +151,8 @@ def proof_images(
     document = network.document
     if isinstance(document, DarknetDocument) and not document.spec.heads:
         raise CfgError(f"{source}: only detectors can be fed with images")
-    inputs, _, _ = fitted_images(network, source, dataset_images(source), REAL_IMAGES)
+    reads = image_input(network, preprocess)
+    inputs, _, _ = fitted_images(reads, source, dataset_images(source), REAL_IMAGES)
     found = {name: torch.cat([image, inputs.to(image)]) for name, image in noise.items()}
     several = at_once(network.graph)
     if several is None:

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -134,6 +134,12 @@ class ImageInput:
         if resize is None:
             return self
         return replace(self, preprocess=replace(self.preprocess, resize=resize))
+
+    def document(self) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        sizes = {"channels": self.channels, "width": self.width, "height": self.height}
+        how = {key: value for key, value in asdict(self.preprocess).items() if key != "size"}
+        return sizes | how
 
     def __str__(self) -> str:
         """In words, for a report."""

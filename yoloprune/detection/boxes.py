@@ -1,6 +1,6 @@
 """Arithmetic on boxes.
 
-All are xyxy: left, top, right, bottom. N, M: numbers of boxes.
+Unless a name says otherwise they are xyxy: left, top, right, bottom. N, M: numbers of boxes.
 """
 
 import torch
@@ -32,6 +32,12 @@ def box_diou(a: Tensor, b: Tensor, power: float) -> Tensor:  # (N, 4), (M, 4) ->
     apart = (a[:, None, :2] + a[:, None, 2:] - b[:, :2] - b[:, 2:]) / 2
     diagonal = outer.square().sum(dim=-1).clamp_(min=torch.finfo(a.dtype).tiny)
     return box_iou(a, b) - (apart.square().sum(dim=-1) / diagonal) ** power
+
+
+def box_cxcywh_to_xyxy(boxes: Tensor) -> Tensor:  # (..., 4) -> (..., 4)
+    """Corners of boxes that are given as their center, width and height."""
+    half = boxes[..., 2:] / 2
+    return torch.cat((boxes[..., :2] - half, boxes[..., :2] + half), dim=-1)
 
 
 def clip_boxes(boxes: Tensor, width: float, height: float) -> Tensor:  # (..., 4) -> (..., 4)

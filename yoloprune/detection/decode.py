@@ -28,12 +28,13 @@ class Predictions:
     """Every box of a batch.
 
     `boxes` (B, N, 4) xyxy in input pixels, `objectness` (B, N) and `classes` (B, N, C) in [0, 1];
-    the score of a class is their product.
+    the score of a class is their product. `suppressed`: no object has several boxes.
     """
 
     boxes: Tensor
     objectness: Tensor
     classes: Tensor
+    suppressed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

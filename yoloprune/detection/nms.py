@@ -6,6 +6,7 @@ one fixed point, which iterating it from "keep all" reaches (Cluster-NMS, Z. Zhe
 Segmentation", 2020). Boxes are taken in blocks, so that memory does not grow with their square.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -107,6 +108,7 @@ def select_detections(
     Every class of a box whose objectness x class is above `threshold` is a detection of its own;
     then suppression within each class, of which the best `limit` stay, all of them if None.
     """
+    iou_threshold = _threshold(predictions, iou_threshold)
     selected = []
     for boxes, objectness, classes in _images(predictions):
         scores = objectness[:, None] * classes
@@ -131,6 +133,7 @@ def merge_detections(
     objectness x class. A kept box becomes the mean, weighted by objectness, of itself and of the
     boxes that it suppresses; IoU counts corner pixels. The scores returned are objectness.
     """
+    iou_threshold = _threshold(predictions, iou_threshold)
     merged = []
     for boxes, objectness, classes in _images(predictions):
         candidates = objectness >= threshold
@@ -146,6 +149,11 @@ def merge_detections(
             )
         )
     return merged
+
+
+def _threshold(predictions: Predictions, iou_threshold: float) -> float:
+    """No box overlaps another by more than everything."""
+    return math.inf if predictions.suppressed else iou_threshold
 
 
 def _images(predictions: Predictions) -> list[tuple[Tensor, Tensor, Tensor]]:

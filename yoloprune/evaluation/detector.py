@@ -3,7 +3,7 @@
 B images of C channels and H x W pixels, N boxes an image.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,6 +34,8 @@ class Detector:
             in input pixels are given.
         batch_size: how many images at once are a good number.
         concurrent: whether several threads may call it at once, each computing for itself.
+        decoder: what makes boxes of its outputs.
+        why_dead: images, at least one, to what says that they do not reach it as it reads them.
     """
 
     reads: ImageInput
@@ -42,6 +44,8 @@ class Detector:
     overlap: Callable[[tuple[float, float]], PairwiseIou]
     batch_size: int = 2
     concurrent: bool = False
+    decoder: str = "darknet"
+    why_dead: Callable[[Sequence[Image]], str | None] = lambda images: None
 
 
 def darknet_detector(spec: NetworkSpec, run: Runner) -> Detector:

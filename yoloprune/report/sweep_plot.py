@@ -1,4 +1,4 @@
-"""A picture of mAP against MACs, a line a criterion."""
+"""A picture of mAP or of errors against MACs, a line a criterion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +11,17 @@ _MARKERS = "os^Dv*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepPoint:
-    """A slim network as pruned: its share of the dense network's MACs, and its accuracy."""
+    """A slim network as pruned: its share of the dense network's MACs, and what it is judged by."""
 
     criterion: str
     keep_macs: float
-    accuracy: float
+    figure: float
 
 
-def write_sweep_picture(path: Path, points: Sequence[SweepPoint], dense: float) -> None:
-    """Write a PNG; `dense` is the accuracy with all MACs, from which every line starts."""
+def write_sweep_picture(
+    path: Path, points: Sequence[SweepPoint], dense: float, measure: str
+) -> None:
+    """Write a PNG; `dense` is the figure with all MACs, from which every line starts."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -29,11 +31,11 @@ def write_sweep_picture(path: Path, points: Sequence[SweepPoint], dense: float) 
     for number, criterion in enumerate(dict.fromkeys(point.criterion for point in points)):
         own = [point for point in points if point.criterion == criterion]
         shares = [1.0, *(point.keep_macs for point in own)]
-        accuracies = [dense, *(point.accuracy for point in own)]
+        figures = [dense, *(point.figure for point in own)]
         marker = _MARKERS[number % len(_MARKERS)]
-        axes.plot(shares, accuracies, marker=marker, label=criterion)
+        axes.plot(shares, figures, marker=marker, label=criterion)
     axes.invert_xaxis()
-    axes.set(xlabel="share of MACs kept", ylabel="mAP@0.5 (coco)", ylim=(0, None))
+    axes.set(xlabel="share of MACs kept", ylabel=measure, ylim=(0, None))
     axes.set_title("As pruned, without training", loc="left")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

@@ -186,14 +186,15 @@ def read_cut(
     *,
     images: str | Path | None = None,
     device: str | torch.device = AUTO,
+    preprocess: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Cut:
     """Read a folder that pruning wrote, and prove again that it was made of this dense network.
 
     The proof runs on the `device`, on noise and on some of the `images` (a folder, list or .data
-    file). Raises `VerificationError` if the network is not what the plan makes, or its numbers are
-    neither what it makes nor those of the recovery that report.json tells about; `PlanError` if the
-    dense numbers are not those that the network was recovered towards.
+    file), read by `preprocess`. Raises `VerificationError` if the network is not what the plan
+    makes, or its numbers are neither what it makes nor those of the recovery that report.json tells
+    about; `PlanError` if the dense numbers are not those that the network was recovered towards.
     """
     folder = Path(folder)
     dense = opened(dense)
@@ -211,7 +212,7 @@ def read_cut(
         _check_recovery(network, recovery, dense)
         exact = dense.edited(edits, compensate(graph, dense.parameters, plan))
     source = None if images is None else Path(images)
-    batch = proof_images(dense, source, torch_device(device))
+    batch = proof_images(dense, source, torch_device(device), preprocess)
     with reporter.stage("verifying in float64"):
         proof = prove(
             graph,

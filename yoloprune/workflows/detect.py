@@ -30,7 +30,7 @@ from yoloprune.interrupts import stop_flag
 from yoloprune.report.detections import detections_csv, listed, pictures_of
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
-from yoloprune.workflows.detectors import detector
+from yoloprune.workflows.detectors import detector, tell_if_dead
 from yoloprune.workflows.models import opened
 
 _View = Callable[[int], Image]
@@ -117,6 +117,8 @@ def detect(
     limit: int | None = None,
     engine: str = DEFAULT_ENGINE,
     device: str = AUTO,
+    preprocess: str | None = None,
+    decoder: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Found:
     """Find objects, draw them, and list them in `out`, as detections.json and .csv.
@@ -125,7 +127,8 @@ def detect(
     addresses. Scores above `threshold` are shown; `nms` is the IoU that suppression allows. Two
     networks are drawn side by side, with thick lines around what one of them alone has found. Names
     of the classes are those beside a network, or in a folder of images, unless given. The first
-    `limit` images, and frames of each video, are looked at.
+    `limit` images, and frames of each video, are looked at. `engine`, `device`, `preprocess` and
+    `decoder` are those of `detector`; it is warned where images so read leave a network dead.
 
     Raises `DatasetError` for sources that cannot be read, or that would be replaced, `UsageError`
     for networks of different classes, and whatever `detector` raises.
@@ -136,7 +139,9 @@ def detect(
     lookers = [
         _Looker(
             title=each.document.title,
-            detector=detector(each, engine=engine, device=device),
+            detector=detector(
+                each, engine=engine, device=device, preprocess=preprocess, decoder=decoder
+            ),
             threshold=threshold,
             nms=nms,
         )
@@ -148,15 +153,18 @@ def detect(
     look, out = _look(lookers, class_names), Path(out)
     images, videos = find_sources([str(source) for source in sources], leave_out=out)
     images = images[:limit]
+    for looker in lookers:
+        tell_if_dead(looker.detector, images, reporter)
     targets = annotated_paths(images, out)
     films = film_paths(videos, targets, out)
     work = list(zip(images, (path.relative_to(out) for path in targets), strict=True))
-    files = [[str(path) for path in each.document.source] or None for each in models]
+    files = [list(map(str, each.document.source)) for each in models]
     with write_folder(out) as folder:
         document = {
-            "cfg": files[0] and files[0][0],
-            "weights": files[0] and files[0][1],
-            "compared_with": files[1] if len(files) > 1 else None,
+            **_named(models[0]),
+            "compared_with": files[1] or None if len(files) > 1 else None,
+            "preprocess": lookers[0].detector.reads.document(),
+            "decoder": lookers[0].detector.decoder,
             "threshold": threshold,
             "nms": nms,
             "names": class_names,
@@ -175,6 +183,14 @@ def detect(
     if known is None:
         reporter.say("note: no names found for the classes: they are numbered")
     return Found(document=document, titles=tuple(titles), out=out)
+
+
+def _named(model: Model) -> dict[str, str | None]:
+    """The files of a network by their kinds; None where it was made, or read from one of many."""
+    if model.document.suffix == ".cfg":
+        cfg, weights = map(str, model.document.source) if model.document.source else (None, None)
+        return {"cfg": cfg, "weights": weights}
+    return {"onnx": str(model.document.source[0]) if model.document.source else None}
 
 
 def _common_classes(lookers: Sequence[_Looker]) -> int:

@@ -12,7 +12,7 @@ from yoloprune.evaluation.evaluator import Evaluation
 from yoloprune.evaluation.protocols import DEFAULT_PROTOCOL, Protocol
 from yoloprune.graph.model import Model
 from yoloprune.reporter import SILENT, Reporter
-from yoloprune.workflows.detectors import detector
+from yoloprune.workflows.detectors import detector, tell_if_dead
 from yoloprune.workflows.training_data import tell_remarks
 
 
@@ -25,19 +25,27 @@ def evaluate(
     limit: int | None = None,
     engine: str = DEFAULT_ENGINE,
     device: str = AUTO,
+    preprocess: str | None = None,
+    decoder: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Evaluation:
     """Evaluate a model, or the network at this path, on a data set, or on the one at this path.
 
     The protocol is a row of `PROTOCOLS`, by name, or one with thresholds of its own, such as
     `coco(threshold=0.1)`. Of a path, the images are those of `split`, or of test, val or valid as
-    found, of which the first `limit` count. Raises `DatasetError` for data that cannot be read,
-    and whatever `detector` raises.
+    found, of which the first `limit` count. `engine`, `device`, `preprocess` and `decoder` are
+    those of `detector`; it is warned where they leave the network dead. Raises
+    `DatasetError` for data that cannot be read, and whatever `detector` raises.
     """
+    asked = not isinstance(model, Detector)
     if not isinstance(model, Detector):
-        model = detector(model, engine=engine, device=device)
+        model = detector(
+            model, engine=engine, device=device, preprocess=preprocess, decoder=decoder
+        )
     if not isinstance(data, Dataset):
         path = Path(data)
         data = read_dataset(path, classes=model.classes, split=split, limit=limit)
         tell_remarks(path, data, reporter)
+    if asked:
+        tell_if_dead(model, [image.path for image in data.images], reporter)
     return evaluator.evaluate(model, data, protocol, reporter=reporter)

@@ -12,6 +12,7 @@ from typing import Any
 
 from yoloprune.data.calibration import choose_calibration
 from yoloprune.data.fingerprint import fingerprint
+from yoloprune.data.inputs import image_input
 from yoloprune.devices import AUTO
 from yoloprune.documents import read_document
 from yoloprune.errors import PlanError, RunError, UsageError
@@ -157,7 +158,13 @@ def iterate(
         if measured:
             paths = [image.path for image in training.images]
             calibration = choose_calibration(
-                network, source.path, paths, calibration_images, config.seed, reporter
+                network,
+                image_input(network),
+                source.path,
+                paths,
+                calibration_images,
+                config.seed,
+                reporter,
             )
         budget = rounded(
             network.graph,

@@ -63,14 +63,15 @@ def match(
     dense: Model | str | Path,
     *,
     images: str | Path | None = None,
+    preprocess: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Match:
     """Find which channels of a dense network a slim one has kept, and prove that it is exact.
 
     Nothing is asked of who made it, or how. Both run in float64 on noise and on some of the
-    `images` (a folder, list or .data file). Raises `VerificationError` where the slim network is
-    not the dense one without some channels: by layer where its shapes cannot be that, or else with
-    how far its outputs are, and which layer's numbers differ first.
+    `images` (a folder, list or .data file), read by `preprocess`. Raises `VerificationError` where
+    the slim network is not the dense one without some channels: by layer where its shapes cannot be
+    that, or else with how far its outputs are, and which layer's numbers differ first.
     """
     slim, dense = opened(slim), opened(dense)
     if len(slim.graph.inputs) != len(dense.graph.inputs):
@@ -85,7 +86,7 @@ def match(
     with reporter.stage("looking for the channels that are left"):
         kept = kept_channels(dependencies, dense.parameters, slim.graph, slim.parameters)
     _check_outputs(slim, dense)
-    inputs = proof_images(dense, None if images is None else Path(images))
+    inputs = proof_images(dense, None if images is None else Path(images), preprocess=preprocess)
     with reporter.stage("verifying in float64"):
         found = [
             difference(dependencies, dense.parameters, kept, (slim.graph, slim.parameters), part)

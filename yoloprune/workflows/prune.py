@@ -41,6 +41,7 @@ def prune(
     calibration: Calibration | None = None,
     calibration_images: int = PRUNING.calibration_images,
     seed: int = PRUNING.seed,
+    preprocess: str | None = None,
     device: str | torch.device = AUTO,
     reporter: Reporter = SILENT,
 ) -> Cut:
@@ -51,7 +52,8 @@ def prune(
     rounded up to a `multiple_of`, by default the coarsest usual one with which the budget can be
     met. The proof runs in float64 on noise and on some of the `images` (a folder, list or .data
     file); criteria that look at images look at the `calibration`, by default `calibration_images`
-    of the same. Both compute on the `device`. Raises `UsageError` for an unknown measure or device
+    of the same. Images become an ONNX network's inputs by `preprocess`, where the file does not
+    show how. Both compute on the `device`. Raises `UsageError` for an unknown measure or device
     and where images are missing, `PlanError` if the budget cannot be met, `VerificationError` if
     the result is not exact.
     """
@@ -65,14 +67,16 @@ def prune(
     source = None if images is None else Path(images)
     if criterion in MEASURED_CRITERIA:
         if calibration is None and source is not None:
-            calibration = read_calibration(network, source, calibration_images, seed, reporter)
+            calibration = read_calibration(
+                network, source, calibration_images, seed, reporter, preprocess
+            )
         check_budget(
             analyze(graph), network.parameters, budget, criterion, compensation=compensation
         )
     if calibration is not None:
         calibration = calibration.on(place)
     measured = scores_on_images(criterion, network, calibration, seed=seed, reporter=reporter)
-    batch = proof_images(network, source, place)
+    batch = proof_images(network, source, place, preprocess)
     with reporter.stage("pruning and verifying in float64"):
         found = prune_graph(
             graph,
@@ -87,12 +91,14 @@ def prune(
         )
     document = network.document.applied(found.edits)
     slim = Model(graph=found.graph, parameters=found.parameters, document=document)
+    stated = {} if preprocess is None else {"preprocess": preprocess}
     settings: dict[str, Any] = {
         "criterion": criterion,
         "scope": scope.value,
         "compensation": compensation.value,
         "seed": seed,
         "verification_images": len(next(iter(batch.values()))),
+        **stated,
     }
     return Cut(
         dense=network,

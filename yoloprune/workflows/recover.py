@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from yoloprune.data.calibration import Calibration, read_calibration
-from yoloprune.data.inputs import image_input
 from yoloprune.devices import AUTO, torch_device
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.recover.errors import output_errors
@@ -29,6 +28,7 @@ def recover(
     method: Recovery | str = Recovery.RECONSTRUCT,
     calibration_images: int = PRUNING.calibration_images,
     seed: int = PRUNING.seed,
+    preprocess: str | None = None,
     made_by: str | None = None,
     device: str | torch.device = AUTO,
     reporter: Reporter = SILENT,
@@ -36,14 +36,17 @@ def recover(
     """Re-fit the weights that surgery left, in closed form, on images without labels.
 
     `images` are a folder, list or .data file, of which `calibration_images` are chosen by the
-    `seed`; all is computed on the `device`. What was recovered before does not count: it is done
+    `seed` and become an ONNX network's inputs by `preprocess`, where the file does not show how;
+    all is computed on the `device`. What was recovered before does not count: it is done
     anew. Warns where the images are too few to determine a kernel. Raises `DatasetError` if no
     image can be read, `PlanError` if there is no batch norm to recalibrate.
     """
     method = chosen(Recovery, method, "method")
     dependencies, exact = analyze(cut.dense.graph), cut.exact
     if not isinstance(images, Calibration):
-        images = read_calibration(cut.dense, Path(images), calibration_images, seed, reporter)
+        images = read_calibration(
+            cut.dense, Path(images), calibration_images, seed, reporter, preprocess
+        )
     images = images.on(torch_device(device))
     count = len(images.images)
     memory = memory_needed(dependencies, exact.graph, count)
@@ -72,7 +75,8 @@ def recover(
         "made_by": made_by,
         "images": count,
         "files": [path.as_posix() for path, _, _ in images.samples],
-        "read_as": str(image_input(cut.dense)),
+        "read_as": str(images.reads),
+        "preprocess": images.reads.document(),
         "skipped": images.skipped,
         "memory_bytes": memory,
         "seed": seed,

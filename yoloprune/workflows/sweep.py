@@ -1,20 +1,14 @@
 """Accuracy against MACs for several criteria, without training: what to look at first."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from yoloprune.data.calibration import Calibration, choose_calibration
-from yoloprune.data.dataset import Dataset
-from yoloprune.data.read import read_dataset
-from yoloprune.data.split import hold_out
 from yoloprune.devices import AUTO, torch_device
-from yoloprune.errors import DatasetError, UsageError
-from yoloprune.evaluation.evaluator import evaluate
+from yoloprune.errors import PlanError, UsageError
 from yoloprune.files import write_json
-from yoloprune.frontends.darknet.document import darknet
-from yoloprune.frontends.darknet.spec import class_count
 from yoloprune.graph.model import Model
 from yoloprune.locks import locked
 from yoloprune.pruning.budget import Budget
@@ -32,18 +26,21 @@ from yoloprune.report.sweep_plot import SweepPoint, write_sweep_picture
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.defaults import PRUNING, SWEEP
-from yoloprune.workflows.detectors import detector
+from yoloprune.workflows.judges import ERROR, Request, judge_of
 from yoloprune.workflows.models import opened
 from yoloprune.workflows.scores import scores_on_images
-from yoloprune.workflows.training_data import tell_remarks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Sweep(Result):
-    """mAP@0.5 (coco) by criterion and share of MACs: criteria first, shares in falling order."""
+    """A measure by criterion and share of MACs: criteria first, shares in falling order.
+
+    `measure` is `judges.ACCURACY`, of which more is better, or `judges.ERROR`, of which less is.
+    """
 
     dense: float
     points: tuple[SweepPoint, ...]
+    measure: str
     split: str
     images: int
 
@@ -52,14 +49,15 @@ class Sweep(Result):
         criteria = list(dict.fromkeys(point.criterion for point in self.points))
         shares = len(self.points) // len(criteria)
         columns = [self.points[n * shares : (n + 1) * shares] for n in range(len(criteria))]
-        best = max(self.points, key=lambda point: point.accuracy)
+        better = min if self.measure == ERROR else max
+        best = better(self.points, key=lambda point: point.figure)
         return Shown(
             title=(
-                f"mAP@0.5 (coco) on {self.images} {self.split} images as pruned; "
+                f"{self.measure} on {self.images} {self.split} images as pruned; "
                 f"dense {self.dense:.4f}"
             ),
             summary=(
-                f"dense {self.dense:.4f}; best as pruned {best.accuracy:.4f}, by {best.criterion} "
+                f"dense {self.dense:.4f}; best as pruned {best.figure:.4f}, by {best.criterion} "
                 f"at {best.keep_macs:.3f} of the MACs"
             ),
             header=("MACs kept", *criteria),
@@ -67,24 +65,33 @@ class Sweep(Result):
                 (
                     # Each criterion meets the budget by another hair.
                     f"{max(point.keep_macs for point in row):.3f}",
-                    *(f"{point.accuracy:.4f}" for point in row),
+                    *(f"{point.figure:.4f}" for point in row),
                 )
                 for row in zip(*columns, strict=True)
             ],
             document={
+                "measure": self.measure,
                 "split": self.split,
                 "images": self.images,
                 "dense": self.dense,
-                "points": [asdict(point) for point in self.points],
+                "points": [self._entry(point) for point in self.points],
             },
         )
+
+    def _entry(self, point: SweepPoint) -> dict[str, Any]:
+        figure = "error" if self.measure == ERROR else "accuracy"
+        return {
+            "criterion": point.criterion,
+            "keep_macs": point.keep_macs,
+            figure: point.figure,
+        }
 
     def save(self, folder: str | Path) -> list[str]:
         """Write sweep.json and sweep.png into a folder; gives their names."""
         folder = Path(folder)
         with locked(folder):
             write_json(folder / "sweep.json", self.shown().document)
-            write_sweep_picture(folder / "sweep.png", self.points, self.dense)
+            write_sweep_picture(folder / "sweep.png", self.points, self.dense, self.measure)
         return ["sweep.json", "sweep.png"]
 
 
@@ -92,7 +99,7 @@ def sweep(
     network: Model | str | Path,
     data: str | Path,
     *,
-    criteria: str | Sequence[str] = tuple(CRITERIA),
+    criteria: str | Sequence[str] | None = None,
     shares: Sequence[float] = SWEEP.shares,
     scope: Scope | str = PRUNING.scope,
     compensation: Compensation | str = PRUNING.compensation,
@@ -103,13 +110,18 @@ def sweep(
     seed: int = PRUNING.seed,
     allow_faulty: bool = False,
     device: str = AUTO,
+    preprocess: str | None = None,
+    decoder: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Sweep:
     """How mAP@0.5 (coco) falls with the MACs, for each criterion, without fine-tuning.
 
     Evaluated are the `split` or, without one, a tenth of the training images, so that a budget is
     not chosen by the test set; criteria that look at images look at the other training images.
-    Raises `UsageError` for shares outside of (0, 1), `PlanError`, before anything is evaluated, for
+    `preprocess` and `decoder` are those of `detector`; an ONNX network whose outputs no decoder
+    knows is judged by the error at these, on images without labels.
+    Without `criteria`, all on weights are tried that can rank this network's channels. Raises
+    `UsageError` for shares outside of (0, 1), `PlanError`, before anything is evaluated, for
     an unknown criterion or a share that cannot be met.
     """
     scope = chosen(Scope, scope, "scope")
@@ -117,16 +129,21 @@ def sweep(
     shares = sorted(set(shares), reverse=True)
     if not all(0 < share < 1 for share in shares):
         raise UsageError(f"shares of MACs to keep must be in (0, 1), not {shares}")
-    criteria = [criteria] if isinstance(criteria, str) else list(dict.fromkeys(criteria))
-    place = torch_device(device)
-    network, data = opened(network), Path(data)
-    spec = darknet(network).spec
-    dataset = _judged(data, class_count(spec), split, limit, allow_faulty)
-    tell_remarks(data, dataset, reporter)
-
-    def accuracy(candidate: Model) -> float:
-        return evaluate(detector(candidate, device=place), dataset, "coco").map50
-
+    network, data, place = opened(network), Path(data), torch_device(device)
+    if isinstance(criteria, str):
+        criteria = [criteria]
+    criteria = _able(network) if criteria is None else list(dict.fromkeys(criteria))
+    request = Request(
+        data=data,
+        split=split,
+        limit=limit,
+        seed=seed,
+        allow_faulty=allow_faulty,
+        device=place,
+        preprocess=preprocess,
+        decoder=decoder,
+    )
+    judge = judge_of(network, request, reporter)
     calibration = None
     if not set(criteria).isdisjoint(MEASURED_CRITERIA):
         least = Budget(limits={"macs": shares[-1]}, multiple_of=multiple_of or 1)
@@ -134,9 +151,7 @@ def sweep(
             check_budget(
                 analyze(network.graph), network.parameters, least, name, compensation=compensation
             )
-        calibration = _calibration(
-            network, data, dataset, calibration_images, seed, allow_faulty, reporter
-        ).on(place)
+        calibration = judge.calibration(network, data, calibration_images, seed, reporter).on(place)
     measured = {}
     for name in criteria:
         scores = scores_on_images(name, network, calibration, seed=seed, reporter=reporter)
@@ -146,52 +161,33 @@ def sweep(
         network,
         criteria=criteria,
         shares=shares,
-        evaluate=accuracy,
+        evaluate=judge.judge,
         scope=scope,
         compensation=compensation,
         multiple_of=multiple_of,
         seed=seed,
         measured=measured,
     )
-    dense = accuracy(network)
+    dense = judge.judge(network)
     points = reporter.track(found, "sweeping", total=len(criteria) * len(shares))
     return Sweep(
         dense=dense,
         points=tuple(points),
-        split=split or "validation",
-        images=len(dataset.images),
+        measure=judge.measure,
+        split=judge.split,
+        images=judge.images,
     )
 
 
-def _judged(
-    data: Path, classes: int, split: str | None, limit: int | None, allow_faulty: bool
-) -> Dataset:
-    """The split, or those training images by which a budget can be chosen without the test set."""
-    read = partial(read_dataset, data, classes=classes, allow_faulty=allow_faulty)
-    if split is not None:
-        return read(split=split, limit=limit)
-    held_out = hold_out(read(split="train"), SWEEP.hold_out)[1]
-    return replace(held_out, images=held_out.images[:limit])
-
-
-def _calibration(
-    network: Model,
-    data: Path,
-    judged: Dataset,
-    count: int,
-    seed: int,
-    allow_faulty: bool,
-    reporter: Reporter,
-) -> Calibration:
-    """Training images, without those that the networks are judged by."""
-    training = read_dataset(
-        data, classes=class_count(darknet(network).spec), split="train", allow_faulty=allow_faulty
-    )
-    others = {image.path for image in judged.images}
-    paths = [image.path for image in training.images if image.path not in others]
-    if not paths:
-        raise DatasetError(f"{data}: no training image is left to score on: choose another split")
-    return choose_calibration(network, data, paths, count, seed, reporter)
+def _able(network: Model) -> list[str]:
+    """The criteria on weights that can rank the channels of a network: not all have batch norms."""
+    graph = analyze(network.graph)
+    able = []
+    for name in CRITERIA:
+        with suppress(PlanError):
+            rankable_scores(graph, network.parameters, name, Scope.GLOBAL)
+            able.append(name)
+    return able
 
 
 def sweep_points(
@@ -239,7 +235,7 @@ def sweep_points(
         return SweepPoint(
             criterion=plan.criterion,
             keep_macs=meter.remaining(graph.kept(plan.keep)).macs / dense,
-            accuracy=evaluate(network.edited(cut(graph, plan), ready)),
+            figure=evaluate(network.edited(cut(graph, plan), ready)),
         )
 
     return map(point, plans)

@@ -81,11 +81,13 @@ def verify(
     images: str | Path | None = None,
     engine: str = DEFAULT_ENGINE,
     device: str = AUTO,
+    preprocess: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Verified:
     """Prove again that a pruned folder is exactly what its plan makes of the dense network.
 
-    The proof runs in float64 on noise and on some of the `images` (a folder, list or .data file).
+    The proof runs in float64 on noise and on some of the `images` (a folder, list or .data file),
+    which become an ONNX network's inputs by `preprocess`, where the file does not show how.
     Exported files in the folder are checked too, and that another engine than torch, or another
     device than the CPU, computes the slim network alike. Raises `VerificationError` where anything
     differs, and what `read_cut` raises.
@@ -93,7 +95,9 @@ def verify(
     folder = Path(folder)
     # Another engine computes there; the proof is torch's own.
     place = device if engine == DEFAULT_ENGINE else AUTO
-    cut = read_cut(folder, dense, images=images, device=place, reporter=reporter)
+    cut = read_cut(
+        folder, dense, images=images, device=place, preprocess=preprocess, reporter=reporter
+    )
     exports = {}
     for row in FORMATS.values():
         path = folder / f"slim{row.suffix}"
@@ -107,18 +111,18 @@ def verify(
     return Verified(
         folder=folder,
         cut=cut,
-        heads=None if images is None else _head_errors(cut, Path(images)),
+        heads=None if images is None else _head_errors(cut, Path(images), preprocess),
         exports=exports,
         engine=engine,
         engine_error=error,
     )
 
 
-def _head_errors(cut: Cut, images: Path) -> HeadErrors | None:
+def _head_errors(cut: Cut, images: Path, preprocess: str | None) -> HeadErrors | None:
     """What recovery has left of the heads' errors, on the images; None without a recovery."""
     if cut.recovery is None:
         return None
-    (inputs,) = proof_images(cut.dense, images).values()
+    (inputs,) = proof_images(cut.dense, images, preprocess=preprocess).values()
     batch = inputs[1:].float()
     before, after = output_errors(
         (cut.dense.graph, cut.dense.parameters),
