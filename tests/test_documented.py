@@ -20,6 +20,7 @@ from tests.frontends.onnx.models import residual
 from tests.training.painted import paint
 from tests.workflows.case_study.tiny import TINY, torch_alone
 from yoloprune.engines import benchmark
+from yoloprune.exporters.onnx import export_onnx
 from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.parser import write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
@@ -94,6 +95,7 @@ def session(
     write_cfg(tmp_path / "yolo.cfg", spec)
     write_weights(tmp_path / "yolo.weights", spec, training_state(spec))
     onnx.save_model(residual(), tmp_path / "net.onnx")
+    export_onnx(spec, training_state(spec), tmp_path / "detector.onnx", decoded=True)
     prune(tmp_path / "net.onnx", {"macs": 0.7}).slim.save(tmp_path / "theirs.onnx")
     (tmp_path / "photos").mkdir()
     cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((64, 64, 3), np.uint8))
