@@ -8,7 +8,7 @@ import numpy as np
 from yoloprune.frontends.darknet.parser import parse_cfg, read_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
 
-SHAPES = {"grey": (1, 64, 64), "oblong": (3, 64, 96), "grey, upright": (1, 96, 64)}
+SHAPES = {"gray": (1, 64, 64), "oblong": (3, 64, 96), "gray, upright": (1, 96, 64)}
 """Channels, height and width of the input."""
 
 CFG = """[net]
@@ -51,7 +51,7 @@ def odd_spec(name: str) -> NetworkSpec:
 def opencv_rows(cfg: Path, weights: Path, photo: Path) -> np.ndarray:
     """Rows [cx, cy, w, h, objectness, score of the class], relative to the photo, by OpenCV alone.
 
-    Grey is read as darknet reads it for a network of one channel, by `imread`.
+    Gray is read as darknet reads it for a network of one channel, by `imread`.
     """
     channels, height, width = read_cfg(cfg).input_shape
     image = cv2.imread(str(photo), cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR)

@@ -12,7 +12,7 @@ from yoloprune.documents import fitted, parse_document, read_document
 from yoloprune.errors import PlanError
 
 
-class Colour(StrEnum):
+class Color(StrEnum):
     RED = "red"
 
 
@@ -29,7 +29,7 @@ class Inner:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outer:
     version: Literal[3]
-    colour: Colour
+    color: Color
     folder: Path
     inner: Inner
     counts: dict[int, tuple[int, ...]]
@@ -38,7 +38,7 @@ class Outer:
 
 
 GOOD = {
-    "version": 3, "colour": "red", "folder": "a/b", "inner": {"share": 1},
+    "version": 3, "color": "red", "folder": "a/b", "inner": {"share": 1},
     "counts": {"7": [1, 2]}, "pair": ["x", True], "rest": {"any": [None]}, "unknown": 1,
 }  # fmt: skip
 
@@ -46,7 +46,7 @@ GOOD = {
 def test_values_become_what_the_types_say() -> None:
     assert parse_document(json.dumps(GOOD), Outer) == Outer(
         version=3,
-        colour=Colour.RED,
+        color=Color.RED,
         folder=Path("a/b"),
         inner=Inner(share=1.0),
         counts={7: (1, 2)},
@@ -66,7 +66,7 @@ def deep(levels: int) -> list[Any]:
         ({"version": 2}, "version must be 3, but is 2"),
         ({"version": True}, "version must be 3, but is true"),
         ({"version": 3.0}, "version must be 3, but is 3.0"),
-        ({"colour": "blue"}, "colour must be red, but is 'blue'"),
+        ({"color": "blue"}, "color must be red, but is 'blue'"),
         ({"folder": None}, "folder must be a path, but is null"),
         ({"inner": []}, "inner must be an object, but is a list"),
         ({"inner": {}}, "inner.share is missing"),

@@ -8,14 +8,14 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from demo.rendering.capsules import Colour, Pixels, resized, softened, three_channels
+from demo.rendering.capsules import Color, Pixels, resized, softened, three_channels
 
 Size = tuple[int, int]
 
 
-def random_background(random: np.random.Generator, size: Size, skins: tuple[Colour, ...]) -> Pixels:
-    """A background of (height, width); every third is of colours close to skin."""
-    base, other = (_colour(random, skins) for _ in range(2))
+def random_background(random: np.random.Generator, size: Size, skins: tuple[Color, ...]) -> Pixels:
+    """A background of (height, width); every third is of colors close to skin."""
+    base, other = (_color(random, skins) for _ in range(2))
     paint = _PAINTERS[random.integers(len(_PAINTERS))]
     image = paint(random, size, base, other)
     depth = np.float32(random.uniform(0.05, 0.35))
@@ -42,20 +42,20 @@ def _cloud(random: np.random.Generator, size: Size, octaves: int) -> Pixels:
     return resized(total / np.float32(1 - 0.5**octaves), size)
 
 
-def _colour(random: np.random.Generator, skins: tuple[Colour, ...]) -> Colour:
+def _color(random: np.random.Generator, skins: tuple[Color, ...]) -> Color:
     if random.random() < 0.35:
         skin = np.array(skins[random.integers(len(skins))])
         red, green, blue = np.clip(
             skin * random.uniform(0.6, 1.15) + random.normal(0, 0.04, 3), 0, 1
         )
     else:
-        # Mostly greyish: bright colours are rare in rooms and streets.
-        grey = random.uniform(0.08, 0.95)
-        red, green, blue = np.clip(grey + random.normal(0, 0.13, 3), 0, 1)
+        # Mostly grayish: bright colors are rare in rooms and streets.
+        gray = random.uniform(0.08, 0.95)
+        red, green, blue = np.clip(gray + random.normal(0, 0.13, 3), 0, 1)
     return red, green, blue
 
 
-def _blend(weight: Pixels, base: Colour, other: Colour) -> Pixels:
+def _blend(weight: Pixels, base: Color, other: Color) -> Pixels:
     channels = [
         np.float32(a) + np.float32(b - a) * weight for a, b in zip(base, other, strict=True)
     ]
@@ -70,23 +70,23 @@ def _ramp(random: np.random.Generator, size: Size) -> tuple[Pixels, Pixels]:
     return (x * c + y * s).astype(np.float32), (y * c - x * s).astype(np.float32)
 
 
-def _gradient(random: np.random.Generator, size: Size, base: Colour, other: Colour) -> Pixels:
+def _gradient(random: np.random.Generator, size: Size, base: Color, other: Color) -> Pixels:
     along, _ = _ramp(random, size)
     return _blend((along - along.min()) / np.ptp(along), base, other)
 
 
-def _clouds(random: np.random.Generator, size: Size, base: Colour, other: Colour) -> Pixels:
+def _clouds(random: np.random.Generator, size: Size, base: Color, other: Color) -> Pixels:
     return _blend(_cloud(random, size, 5), base, other)
 
 
-def _stripes(random: np.random.Generator, size: Size, base: Colour, other: Colour) -> Pixels:
+def _stripes(random: np.random.Generator, size: Size, base: Color, other: Color) -> Pixels:
     along, _ = _ramp(random, size)
     wavy = along + random.uniform(0, 30) * noise(random, size, 3)
     wave = np.sin(wavy * np.float32(2 * np.pi / random.uniform(8, 60)))
     return _blend(np.clip(wave * random.uniform(0.7, 6) + 0.5, 0, 1), base, other)
 
 
-def _tiles(random: np.random.Generator, size: Size, base: Colour, other: Colour) -> Pixels:
+def _tiles(random: np.random.Generator, size: Size, base: Color, other: Color) -> Pixels:
     along, across = _ramp(random, size)
     width, height = random.uniform(18, 80, 2)
     row = np.floor(across / height)
@@ -98,33 +98,33 @@ def _tiles(random: np.random.Generator, size: Size, base: Colour, other: Colour)
     return tiles
 
 
-def _wood(random: np.random.Generator, size: Size, base: Colour, other: Colour) -> Pixels:
+def _wood(random: np.random.Generator, size: Size, base: Color, other: Color) -> Pixels:
     along, across = _ramp(random, size)
     grain = across / random.uniform(4, 14) + 6 * noise(random, size, 3) + 0.01 * along
     return _blend(np.float32(0.5) + np.float32(0.5) * np.sin(grain), base, other)
 
 
-def _lights(random: np.random.Generator, size: Size, base: Colour, other: Colour) -> Pixels:
+def _lights(random: np.random.Generator, size: Size, base: Color, other: Color) -> Pixels:
     image = _blend(_cloud(random, size, 3), base, other)
     layer = image.copy()
     for _ in range(random.integers(8, 30)):
-        centre = [int(random.integers(side)) for side in size[::-1]]
-        colour = random.uniform(0.2, 1.0, 3).tolist()
-        cv2.circle(layer, centre, int(random.integers(4, 36)), colour, cv2.FILLED, cv2.LINE_AA)
+        center = [int(random.integers(side)) for side in size[::-1]]
+        color = random.uniform(0.2, 1.0, 3).tolist()
+        cv2.circle(layer, center, int(random.integers(4, 36)), color, cv2.FILLED, cv2.LINE_AA)
     return image + np.float32(0.55) * (layer - image)
 
 
-_PAINTERS: tuple[Callable[[np.random.Generator, Size, Colour, Colour], Pixels], ...] = (
+_PAINTERS: tuple[Callable[[np.random.Generator, Size, Color, Color], Pixels], ...] = (
     _gradient, _clouds, _clouds, _stripes, _tiles, _wood, _lights,
 )  # fmt: skip
 
 
-def _cluttered(random: np.random.Generator, image: Pixels, skins: tuple[Colour, ...]) -> Pixels:
+def _cluttered(random: np.random.Generator, image: Pixels, skins: tuple[Color, ...]) -> Pixels:
     """Flat shapes and lines on top: furniture, signs, shadows."""
     height, width = image.shape[:2]
     image = np.ascontiguousarray(image)
     for _ in range(random.integers(2, 14)):
-        colour = _colour(random, skins)
+        color = _color(random, skins)
         x, y = random.uniform(0, width), random.uniform(0, height)
         reach = random.uniform(10, 0.4 * width)
         match random.integers(4):
@@ -132,19 +132,19 @@ def _cluttered(random: np.random.Generator, image: Pixels, skins: tuple[Colour, 
                 angles = np.sort(random.uniform(0, 2 * np.pi, random.integers(3, 7)))
                 radii = reach * random.uniform(0.4, 1, len(angles))
                 points = np.stack((x + radii * np.cos(angles), y + radii * np.sin(angles)), axis=1)
-                cv2.fillPoly(image, [points.round().astype(np.int32)], colour, cv2.LINE_AA)
+                cv2.fillPoly(image, [points.round().astype(np.int32)], color, cv2.LINE_AA)
             case 1:
                 axes = (int(reach / 2) + 1, int(reach * random.uniform(0.2, 0.6)) + 1)
                 turn = random.uniform(0, 180)
-                cv2.ellipse(image, (int(x), int(y)), axes, turn, 0, 360, colour, cv2.FILLED,
+                cv2.ellipse(image, (int(x), int(y)), axes, turn, 0, 360, color, cv2.FILLED,
                             cv2.LINE_AA)  # fmt: skip
             case 2:
                 box = ((x, y), (reach, reach * random.uniform(0.1, 1.2)), random.uniform(0, 90))
                 corners = cv2.boxPoints(box).round().astype(np.int32)
-                cv2.fillPoly(image, [corners], colour, cv2.LINE_AA)
+                cv2.fillPoly(image, [corners], color, cv2.LINE_AA)
             case _:
                 angle = random.uniform(0, 2 * np.pi)
                 end = int(x + 2 * reach * np.cos(angle)), int(y + 2 * reach * np.sin(angle))
                 thick = int(random.integers(1, 10))
-                cv2.line(image, (int(x), int(y)), end, colour, thick, cv2.LINE_AA)
+                cv2.line(image, (int(x), int(y)), end, color, thick, cv2.LINE_AA)
     return image

@@ -1,6 +1,6 @@
 """Shaded pictures of solids that are made of capsules: rods with round ends.
 
-Coordinates are pixels: x to the right, y down, z towards the viewer. Colours are RGB in [0, 1].
+Coordinates are pixels: x to the right, y down, z towards the viewer. Colors are RGB in [0, 1].
 Every pixel takes the capsule that is nearest to the viewer there, so that parts hide each other.
 """
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Pixels: TypeAlias = NDArray[np.float32]
 Vector: TypeAlias = NDArray[np.float64]
-Colour: TypeAlias = tuple[float, float, float]
+Color: TypeAlias = tuple[float, float, float]
 
 _AMBIENT = 0.42
 _BAND = 48
@@ -27,19 +27,19 @@ class Capsule:
     """A rod from `start` to `end` (3,) with a radius at each end.
 
     `part` tells the pixels of parts apart afterwards. `crease` in [0, 1] darkens the joint at the
-    start; `stripe` (pixels along the rod, or 0) alternates the colour with `second`. With `nail`
-    the side that faces `dorsal` (3,) bears a nail of that colour near the end.
+    start; `stripe` (pixels along the rod, or 0) alternates the color with `second`. With `nail`
+    the side that faces `dorsal` (3,) bears a nail of that color near the end.
     """
 
     start: Vector
     end: Vector
     radii: tuple[float, float]
-    colour: Colour
+    color: Color
     part: int = 0
     crease: float = 0.0
     stripe: float = 0.0
-    second: Colour = (0.0, 0.0, 0.0)
-    nail: Colour | None = None
+    second: Color = (0.0, 0.0, 0.0)
+    nail: Color | None = None
     dorsal: Vector | None = None
 
 
@@ -52,13 +52,13 @@ class Sprite:
 
     left: int
     top: int
-    colour: Pixels
+    color: Pixels
     alpha: Pixels
     parts: NDArray[np.int16]
 
     @property
     def opacity(self) -> Pixels:
-        """`alpha` for each colour channel: (h, w, 3)."""
+        """`alpha` for each color channel: (h, w, 3)."""
         return three_channels(self.alpha)
 
     @property
@@ -83,7 +83,7 @@ def render_coarsely(
     return Sprite(
         left=2 * small.left,
         top=2 * small.top,
-        colour=resized(small.colour, (2 * height, 2 * width)),
+        color=resized(small.color, (2 * height, 2 * width)),
         alpha=resized(small.alpha, (2 * height, 2 * width)),
         parts=np.repeat(np.repeat(small.parts, 2, axis=0), 2, axis=1),
     )
@@ -99,9 +99,9 @@ def softened(image: Pixels, sigma: float) -> Pixels:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
 
 
-def three_channels(grey: Pixels) -> Pixels:  # (h, w) -> (h, w, 3)
+def three_channels(gray: Pixels) -> Pixels:  # (h, w) -> (h, w, 3)
     """A value for each pixel as one for each channel; NumPy's broadcasting is far slower here."""
-    return np.asarray(cv2.merge((grey, grey, grey)), np.float32)
+    return np.asarray(cv2.merge((gray, gray, gray)), np.float32)
 
 
 def render(
@@ -123,13 +123,13 @@ def render(
 
 
 class _Canvas:
-    """What is nearest so far at each pixel: depth, surface normal, colour, part."""
+    """What is nearest so far at each pixel: depth, surface normal, color, part."""
 
     def __init__(self, left: int, top: int, height: int, width: int) -> None:
         self.left, self.top = left, top
         self.depth = np.full((height, width), -1e6, np.float32)
         self.normal = np.zeros((height, width, 3), np.float32)
-        self.colour = np.zeros((height, width, 3), np.float32)
+        self.color = np.zeros((height, width, 3), np.float32)
         self.alpha = np.zeros((height, width), np.float32)
         self.parts = np.full((height, width), -1, np.int16)
         self.finest = np.float32(1e6)
@@ -187,14 +187,14 @@ class _Canvas:
         )  # (P, 3)
         self.depth.ravel()[place] = depth[nearer]
         self.normal.reshape(-1, 3)[place] = normal
-        self.colour.reshape(-1, 3)[place] = _surface(
+        self.color.reshape(-1, 3)[place] = _surface(
             capsule, position[rows, columns], normal, float(np.sqrt(square))
         )
         self.parts.ravel()[place] = capsule.part
 
     def shaded(self, light: Vector, gloss: float) -> Sprite:
-        """Light the surface; what lies behind a nearer neighbour is darker."""
-        # Softer than the capsules themselves: neighbours such as the palm's grow together.
+        """Light the surface; what lies behind a nearer neighbor is darker."""
+        # Softer than the capsules themselves: neighbors such as the palm's grow together.
         fine = max(0.35 * float(self.finest), 0.3)
         normal = _smoothed(self.normal, fine)
         length = np.sqrt(np.einsum("ijk,ijk->ij", normal, normal)) + np.float32(1e-6)
@@ -210,11 +210,11 @@ class _Canvas:
         )
         bright *= 1 - np.float32(0.45) * hollow
         shine = np.float32(gloss) * cv2.pow(np.clip(lit, 0, 1), 24)
-        colour = self.colour * three_channels(bright) + three_channels(shine)
+        color = self.color * three_channels(bright) + three_channels(shine)
         return Sprite(
             left=self.left,
             top=self.top,
-            colour=np.minimum(colour, 1, out=colour),
+            color=np.minimum(color, 1, out=color),
             alpha=self.alpha,
             parts=self.parts,
         )
@@ -235,19 +235,19 @@ def _extent(capsule: Capsule) -> tuple[float, float, float, float]:
 
 
 def _surface(capsule: Capsule, position: Pixels, normal: Pixels, length: float) -> Pixels:
-    """Colour of P pixels before light falls on them: (P, 3), or (3,) where all are the same."""
-    colour = np.array(capsule.colour, np.float32)
+    """Color of P pixels before light falls on them: (P, 3), or (3,) where all are the same."""
+    color = np.array(capsule.color, np.float32)
     if capsule.stripe > 0:
         second = np.array(capsule.second, np.float32)
         odd = (np.floor(position * length / capsule.stripe) % 2).astype(np.float32)
-        colour = colour + (second - colour) * odd[..., None]
+        color = color + (second - color) * odd[..., None]
     if capsule.crease > 0:
         width = 0.22 * capsule.radii[0] / max(length, 1e-3)
         fold = 1 - capsule.crease * np.exp(-np.square(position / width), dtype=np.float32)
-        colour = colour * fold[..., None]
+        color = color * fold[..., None]
     if capsule.nail is not None and capsule.dorsal is not None:
         facing = normal @ capsule.dorsal.astype(np.float32)
         shown = np.clip((facing - _NAIL_EDGE) * 12, 0, 1) * (position > _NAIL_START)
         nail = np.array(capsule.nail, np.float32)
-        colour = colour + (nail - colour) * shown[..., None]
-    return colour
+        color = color + (nail - color) * shown[..., None]
+    return color

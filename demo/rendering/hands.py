@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from demo.rendering.capsules import Capsule, Colour, Vector
+from demo.rendering.capsules import Capsule, Color, Vector
 
 HAND, FOREARM, SLEEVE, HELD = 0, 1, 2, 3
 """Parts of a hand's sprite; only `HAND` is inside its box."""
@@ -44,12 +44,12 @@ _GRIP = (((60, 62, 35),) * 4, 40)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """Colours of a hand and what is worn above it; `sleeve` None is a bare arm."""
+    """Colors of a hand and what is worn above it; `sleeve` None is a bare arm."""
 
-    skin: Colour
-    nail: Colour
-    sleeve: Colour | None
-    stripe: Colour | None
+    skin: Color
+    nail: Color
+    sleeve: Color | None
+    stripe: Color | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,7 +64,7 @@ class Hand:
 
 
 def random_hand(
-    random: np.random.Generator, look: Look, centre: tuple[float, float], length: float, roll: float
+    random: np.random.Generator, look: Look, center: tuple[float, float], length: float, roll: float
 ) -> Hand:
     """A hand of random pose, side and turn: `length` pixels, `roll` radians from upwards."""
     grips = random.random() < 0.18
@@ -81,7 +81,7 @@ def random_hand(
     # The picture's y points down.
     turn = np.diag((1.0, -1.0, 1.0)) @ _about_z(-roll) @ _about_x(pitch) @ _about_y(yaw) @ mirror
     middle = turn @ np.array((0.0, 0.45, 0.0)) * length
-    offset = np.array((*centre, 0.0)) - np.array((middle[0], middle[1], 0.0))
+    offset = np.array((*center, 0.0)) - np.array((middle[0], middle[1], 0.0))
     placed = [_placed(capsule, turn, length, offset) for capsule in capsules]
     return Hand(capsules=tuple(placed), corners=_rectangle(placed[:hand], turn))
 
@@ -107,7 +107,7 @@ def _fingers(
                     start=start,
                     end=end,
                     radii=(radii[0], radii[1]),
-                    colour=_flushed(look.skin, 0.25 * bone),
+                    color=_flushed(look.skin, 0.25 * bone),
                     crease=0.0 if bone == 0 else 0.22,
                     nail=look.nail if bone == 2 else None,
                     dorsal=dorsal,
@@ -133,7 +133,7 @@ def _thumb(random: np.random.Generator, look: Look, bend: float) -> list[Capsule
                 start=start,
                 end=end,
                 radii=(near, far),
-                colour=_flushed(look.skin, 0.2 * bone),
+                color=_flushed(look.skin, 0.2 * bone),
                 crease=0.2 if bone == 2 else 0.0,
                 nail=look.nail if bone == 2 else None,
                 dorsal=dorsal / np.linalg.norm(dorsal),
@@ -158,7 +158,7 @@ def _palm(look: Look) -> list[Capsule]:
     ]
     return [
         Capsule(
-            start=np.array((*start, 0.0)), end=np.array((*end, 0.0)), radii=(a, b), colour=look.skin
+            start=np.array((*start, 0.0)), end=np.array((*end, 0.0)), radii=(a, b), color=look.skin
         )
         for start, end, a, b in bones
     ]
@@ -169,8 +169,8 @@ def _forearm(random: np.random.Generator, look: Look) -> list[Capsule]:
     lean = random.normal(0, 0.25)
     along = -np.array((np.sin(lean), np.cos(lean), random.normal(0, 0.15)))
     wrist = np.array((0.0, 0.05, -0.01))
-    colour = _flushed(look.skin, -0.15)
-    bare = Capsule(start=wrist, end=wrist + along * length, radii=(0.112, 0.17), colour=colour,
+    color = _flushed(look.skin, -0.15)
+    bare = Capsule(start=wrist, end=wrist + along * length, radii=(0.112, 0.17), color=color,
                    part=FOREARM)  # fmt: skip
     if look.sleeve is None:
         return [bare]
@@ -180,7 +180,7 @@ def _forearm(random: np.random.Generator, look: Look) -> list[Capsule]:
         start=cuff,
         end=wrist + along * length,
         radii=(width, width + random.uniform(0.03, 0.1)),
-        colour=look.sleeve,
+        color=look.sleeve,
         part=SLEEVE,
         stripe=0.0 if look.stripe is None else random.uniform(0.06, 0.16),
         second=look.stripe or look.sleeve,
@@ -197,7 +197,7 @@ def _held_object(random: np.random.Generator) -> Capsule:
     red, green, blue = random.uniform(0.05, 0.95, 3)
     return Capsule(
         start=middle - across, end=middle + across, radii=(radius, radius),
-        colour=(red, green, blue), part=HELD,
+        color=(red, green, blue), part=HELD,
     )  # fmt: skip
 
 
@@ -230,7 +230,7 @@ def _rectangle(capsules: list[Capsule], turn: Vector) -> Vector:  # -> (4, 2)
     )
 
 
-def _flushed(skin: Colour, amount: float) -> Colour:
+def _flushed(skin: Color, amount: float) -> Color:
     """Skin with more blood under it, as at the finger tips."""
     red, green, blue = skin
     return (

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from demo.rendering.backgrounds import noise, random_background
 from demo.rendering.capsules import (
-    Colour,
+    Color,
     Pixels,
     Sprite,
     Vector,
@@ -24,7 +24,7 @@ LONG_SIDE = 416
 """Longer side of every image, pixels."""
 
 _ASPECTS = ((3, 4), (3, 4), (2, 3), (9, 16), (1, 1), (4, 3), (3, 2))
-_SKINS: tuple[Colour, ...] = (
+_SKINS: tuple[Color, ...] = (
     (0.96, 0.82, 0.72), (0.92, 0.74, 0.61), (0.85, 0.64, 0.50), (0.73, 0.52, 0.37),
     (0.60, 0.41, 0.29), (0.44, 0.29, 0.20), (0.31, 0.20, 0.15),
 )  # fmt: skip
@@ -70,7 +70,7 @@ class _Stage:
         self.shown = shown
         self._shade(sprite)
         view = self.image[window]
-        view += (sprite.colour - view) * sprite.opacity
+        view += (sprite.color - view) * sprite.opacity
         under[covered] = -1
         if hand:
             mine = covered & (sprite.parts == HAND)
@@ -123,7 +123,7 @@ def random_scene(random: np.random.Generator) -> Scene:
 
 
 def _add_hand(
-    random: np.random.Generator, stage: _Stage, skin: Colour, cloth: Colour, trim: Colour
+    random: np.random.Generator, stage: _Stage, skin: Color, cloth: Color, trim: Color
 ) -> list[Vector]:
     """Draw one hand, and give its corners; none if no free place was found."""
     painted = random.random() < 0.15
@@ -165,13 +165,13 @@ def _crowded(stage: _Stage, corners: Vector) -> bool:
     return float((stage.owner[top : bottom + 1, left : right + 1] >= 0).mean()) > 0.15
 
 
-def _add_person(random: np.random.Generator, stage: _Stage, skin: Colour, cloth: Colour) -> None:
-    sprite, centre, radius = random_person(random, skin, cloth, stage.light, stage.size)
+def _add_person(random: np.random.Generator, stage: _Stage, skin: Color, cloth: Color) -> None:
+    sprite, center, radius = random_person(random, skin, cloth, stage.light, stage.size)
     if stage.put(sprite) and random.random() < 0.85:
-        draw_face(random, stage.image, centre, radius, skin)
+        draw_face(random, stage.image, center, radius, skin)
 
 
-def _skin(random: np.random.Generator) -> Colour:
+def _skin(random: np.random.Generator) -> Color:
     place = random.uniform(0, len(_SKINS) - 1)
     low, share = int(place), place % 1
     mixed = np.array(_SKINS[low]) * (1 - share) + np.array(_SKINS[low + 1]) * share
@@ -179,14 +179,14 @@ def _skin(random: np.random.Generator) -> Colour:
     return float(red), float(green), float(blue)
 
 
-def _cloth(random: np.random.Generator) -> Colour:
-    grey = random.uniform(0.05, 0.9)
-    red, green, blue = np.clip(grey + random.normal(0, 0.2, 3), 0.02, 0.98)
+def _cloth(random: np.random.Generator) -> Color:
+    gray = random.uniform(0.05, 0.9)
+    red, green, blue = np.clip(gray + random.normal(0, 0.2, 3), 0.02, 0.98)
     return float(red), float(green), float(blue)
 
 
 def _photographed(random: np.random.Generator, image: Pixels) -> Image:
-    """Uneven light, colour cast, exposure, blur and noise, as 8-bit RGB."""
+    """Uneven light, color cast, exposure, blur and noise, as 8-bit RGB."""
     height, width = image.shape[:2]
     cast = (1 + random.normal(0, 0.07, 3)).astype(np.float32)
     uneven = np.float32(0.75) + np.float32(0.5) * noise(random, (height, width), 2)

@@ -1,6 +1,6 @@
 """Time and peak memory of `evaluate` on many images, by protocol.
 
-The images are made: 64 to 100 px, with one to eight blots each, labelled with random classes; a
+The images are made: 64 to 100 px, with one to eight blots each, labeled with random classes; a
 trained network finds many faint things in them. Each measurement is a process of its own, its start
 included.
 Usage: python tests/benchmarks/evaluation_scale.py CFG WEIGHTS [IMAGES ...]
@@ -33,14 +33,14 @@ def make_data(folder: Path, images: int, classes: int) -> None:
         image = cv2.resize(coarse, (width, height))
         lines = []
         for _ in range(generator.integers(1, 9)):
-            centre = generator.uniform(0.15, 0.85, 2)
-            size = np.minimum(generator.uniform(0.08, 0.6, 2), 2 * np.minimum(centre, 1 - centre))
+            center = generator.uniform(0.15, 0.85, 2)
+            size = np.minimum(generator.uniform(0.08, 0.6, 2), 2 * np.minimum(center, 1 - center))
             middle, axes = (
-                (values * (width, height)).astype(int).tolist() for values in (centre, size / 2)
+                (values * (width, height)).astype(int).tolist() for values in (center, size / 2)
             )
-            colour = generator.integers(0, 256, 3).tolist()
-            cv2.ellipse(image, middle, axes, 0, 0, 360, colour, -1)
-            box = " ".join(f"{value:.6f}" for value in (*centre, *size))
+            color = generator.integers(0, 256, 3).tolist()
+            cv2.ellipse(image, middle, axes, 0, 0, 360, color, -1)
+            box = " ".join(f"{value:.6f}" for value in (*center, *size))
             lines.append(f"{generator.integers(classes)} {box}\n")
         write_image(folder / "images" / f"{number:06d}.jpg", np.asarray(image, np.uint8))
         (folder / "labels" / f"{number:06d}.txt").write_text("".join(lines))

@@ -1,4 +1,4 @@
-"""Our detections against those of OpenCV's own Darknet importer, on a labelled data set.
+"""Our detections against those of OpenCV's own Darknet importer, on a labeled data set.
 
     python tests/benchmarks/opencv_agreement.py CFG WEIGHTS DATA
 
@@ -117,11 +117,11 @@ def opencv_outputs(
     return [np.asarray(output, np.float32) for output in network.forward(list(names))]
 
 
-def labelled_images(dataset: Dataset) -> Iterator[tuple[Image, GroundTruth]]:
+def labeled_images(dataset: Dataset) -> Iterator[tuple[Image, GroundTruth]]:
     """Images with their objects in pixels."""
-    for labelled in dataset.images:
-        image = read_image(labelled.path)
-        yield image, ground_truth(labelled, image.shape[:2])
+    for labeled in dataset.images:
+        image = read_image(labeled.path)
+        yield image, ground_truth(labeled, image.shape[:2])
 
 
 def head_differences(
@@ -134,7 +134,7 @@ def head_differences(
         if is_linear(spec.layers[head.sources[0]])
     }
     worst = dict.fromkeys(names.values(), 0.0)
-    for image, _ in labelled_images(dataset):
+    for image, _ in labeled_images(dataset):
         fitted, _ = network_input(image, *spec.input_shape[1:], PRESETS["plain"])
         with torch.no_grad():
             maps = network(torch.from_numpy(fitted[None]))
@@ -168,7 +168,7 @@ def main() -> None:
     for threshold in THRESHOLDS:
         theirs = opencv_network(spec, options.weights, threshold)
         ours_found, theirs_found, truths = [], [], []
-        for image, truth in labelled_images(dataset):
+        for image, truth in labeled_images(dataset):
             ours_found.append(
                 detect_objects(
                     detector,

@@ -19,7 +19,7 @@ import torch_pruning as tp
 
 from tests.networks import network_of
 from yoloprune.data.calibration import Calibration, read_calibration
-from yoloprune.data.dataset import Dataset, LabelledImage
+from yoloprune.data.dataset import Dataset, LabeledImage
 from yoloprune.data.read import read_objects
 from yoloprune.data.text_files import read_image_list
 from yoloprune.evaluation.detector import network_detector
@@ -67,7 +67,7 @@ def dataset(spec: NetworkSpec, path: Path) -> Dataset:
     classes = class_count(spec)
     images = []
     for image in read_image_list(path):
-        nothing = LabelledImage(path=image, boxes=np.zeros((0, 4)), labels=np.zeros(0, np.int64))
+        nothing = LabeledImage(path=image, boxes=np.zeros((0, 4)), labels=np.zeros(0, np.int64))
         images.append(read_objects(image, classes) or nothing)
     names = tuple(map(str, range(classes)))
     return Dataset(images=tuple(images), names=names)

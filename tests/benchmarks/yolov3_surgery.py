@@ -23,7 +23,7 @@ from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.score.on_weights import l2, score
-from yoloprune.pruning.solve import normalised, solve
+from yoloprune.pruning.solve import normalized, solve
 
 KEEP_MACS = 0.3
 SPEC = yolov3(classes=1)
@@ -40,7 +40,7 @@ def ours() -> dict[str, float]:
     start = time.perf_counter()
     graph = analyze(lower(SPEC))
     analyzed = time.perf_counter()
-    scores = normalised(score(graph, arrays, l2))
+    scores = normalized(score(graph, arrays, l2))
     scored = time.perf_counter()
     plan = solve(graph, scores, Budget(limits={"macs": KEEP_MACS}), criterion="l2")
     planned = time.perf_counter()

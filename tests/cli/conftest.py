@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import run
-from tests.colour_detector import colour_spec, colour_state
+from tests.color_detector import color_spec, color_state
 from tests.training.painted import paint
 from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import write_cfg
@@ -32,8 +32,8 @@ def pair(tmp_path: Path) -> Pair:
 def network(tmp_path: Path) -> tuple[Path, Path]:
     """A detector of painted cells."""
     cfg, weights = tmp_path / "net.cfg", tmp_path / "net.weights"
-    write_cfg(cfg, colour_spec())
-    write_weights(weights, colour_spec(), colour_state())
+    write_cfg(cfg, color_spec())
+    write_weights(weights, color_spec(), color_state())
     return cfg, weights
 
 

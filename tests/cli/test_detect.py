@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.cli.commands import refused, run
-from tests.colour_detector import BLUE_OBJECT, GREEN_OBJECT, colour_spec, colour_state, paint
+from tests.color_detector import BLUE_OBJECT, GREEN_OBJECT, color_spec, color_state, paint
 from yoloprune.data import videos
 from yoloprune.data.annotated import annotated_paths
 from yoloprune.data.images import read_image
@@ -54,11 +54,11 @@ def frame(column: int) -> np.ndarray:
 
 def half_blind(folder: Path) -> Path:
     """The detector of painted cells as `prune` would leave it, blind to class 1."""
-    state = colour_state()
+    state = color_state()
     state[0].bias[6] = -100
     folder.mkdir()
-    write_cfg(folder / "slim.cfg", colour_spec())
-    write_weights(folder / "slim.weights", colour_spec(), state)
+    write_cfg(folder / "slim.cfg", color_spec())
+    write_weights(folder / "slim.weights", color_spec(), state)
     return folder
 
 

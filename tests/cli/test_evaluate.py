@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import refused, run
-from tests.colour_detector import (
+from tests.color_detector import (
     BLUE_OBJECT,
     GREEN_OBJECT,
     paint,
@@ -31,7 +31,7 @@ def test_both_protocols_as_json(network: tuple[Path, Path], data: Path) -> None:
     result = run("evaluate", *network, "--data", data, "--protocol", "both", "--json")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    assert (report["images"], report["objects"], report["unlabelled"]) == (2, 4, 0)
+    assert (report["images"], report["objects"], report["unlabeled"]) == (2, 4, 0)
     case_study, coco = report["evaluations"]
     assert (case_study["protocol"], coco["protocol"]) == ("case-study", "coco")
     assert case_study["map50"] == pytest.approx(0.75)
@@ -95,7 +95,7 @@ def test_images_without_label_file_are_mentioned(network: tuple[Path, Path], dat
     result = run("evaluate", *network, "--data", data, "--json")
     assert result.exit_code == 0
     assert "1 images have no label file" in result.stderr
-    assert json.loads(result.stdout)["unlabelled"] == 1
+    assert json.loads(result.stdout)["unlabeled"] == 1
 
 
 def test_bad_input_is_one_line(network: tuple[Path, Path], data: Path) -> None:

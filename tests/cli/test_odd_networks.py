@@ -41,7 +41,7 @@ def done(*arguments: object) -> str:
     return result.stdout
 
 
-@pytest.fixture(scope="module", params=["grey", "oblong"])
+@pytest.fixture(scope="module", params=["gray", "oblong"])
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     root = tmp_path_factory.mktemp(request.param)
     data = paint(root / "data", train=8, test=2, size=(60, 90))
@@ -88,7 +88,7 @@ def test_it_is_judged_by_both_protocols_and_detects(trained: Trained, tmp_path: 
         rows = opencv_rows(*trained.pair, Path(picture["file"]))
         best = max(picture["detections"], key=lambda entry: float(entry["score"]))
         assert best["score"] == pytest.approx(rows[:, 5].max(), rel=1e-3)
-        # On the photo in its colours.
+        # On the photo in its colors.
         drawn = read_image(tmp_path / picture["annotated"])
         assert drawn.shape == (60, 90, 3)
         assert np.ptp(drawn, axis=2).max() > 100

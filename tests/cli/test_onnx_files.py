@@ -10,8 +10,8 @@ import pytest
 
 from tests.cli.commands import refused, run
 from tests.cli.conftest import Pair
-from tests.colour_detector import BLUE_OBJECT, GREEN_OBJECT, paint, write_labels
-from tests.colour_onnx import colour_onnx
+from tests.color_detector import BLUE_OBJECT, GREEN_OBJECT, paint, write_labels
+from tests.color_onnx import color_onnx
 from tests.frontends.onnx.models import residual
 
 
@@ -107,7 +107,7 @@ def painted(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def detector(tmp_path: Path) -> Path:
-    onnx.save_model(colour_onnx(), tmp_path / "detector.onnx")
+    onnx.save_model(color_onnx(), tmp_path / "detector.onnx")
     return tmp_path / "detector.onnx"
 
 
@@ -152,7 +152,7 @@ def test_what_a_foreign_detector_finds_is_drawn(
 
 def test_a_foreign_detector_is_swept_by_map(painted: Path, tmp_path: Path) -> None:
     # Its head alone has parameters: a convolution in front of it has channels to lose.
-    proto = colour_onnx()
+    proto = color_onnx()
     eye = np.vstack([np.eye(3), np.full((5, 3), 1e-3)]).astype(np.float32)[:, :, None, None]
     proto.graph.initializer.append(onnx.numpy_helper.from_array(eye, "eye"))
     for tensor in proto.graph.initializer:

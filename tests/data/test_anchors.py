@@ -62,10 +62,10 @@ def test_k_means_finds_the_best_split_of_a_few_shapes(count: int, seed: int) -> 
 
 
 def test_clear_groups_are_found() -> None:
-    centres = np.array([[10.0, 10.0], [40.0, 20.0], [30.0, 90.0], [200.0, 150.0]])
+    centers = np.array([[10.0, 10.0], [40.0, 20.0], [30.0, 90.0], [200.0, 150.0]])
     random = np.random.default_rng(0)
-    shapes = np.concatenate([centre * random.uniform(0.95, 1.05, (50, 2)) for centre in centres])
-    assert fit_anchors(shapes, 4) == pytest.approx(centres, rel=0.02)
+    shapes = np.concatenate([center * random.uniform(0.95, 1.05, (50, 2)) for center in centers])
+    assert fit_anchors(shapes, 4) == pytest.approx(centers, rel=0.02)
 
 
 def test_the_same_seed_gives_the_same_anchors() -> None:

@@ -57,7 +57,7 @@ def central(shape: tuple[int, int], label: int) -> Sample:
 
 
 def reach(profile: np.ndarray, start: int) -> float:
-    """How far the colour at `start` reaches: where it falls to half, between pixel centres."""
+    """How far the color at `start` reaches: where it falls to half, between pixel centers."""
     half = profile[start] / 2
     dark = np.flatnonzero(profile[start:] < half)
     if not len(dark):
@@ -67,10 +67,10 @@ def reach(profile: np.ndarray, start: int) -> float:
 
 
 def visible(image: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Edges (xyxy) of the coloured rectangle around the centre of the box `near`."""
+    """Edges (xyxy) of the colored rectangle around the center of the box `near`."""
     height, width = image.shape[:2]
     column, row = int(near[0::2].mean()), int(near[1::2].mean())
-    # Neither black nor the grey around an image has a colour.
+    # Neither black nor the gray around an image has a color.
     across, down = (np.ptp(line, axis=1).astype(float) for line in (image[row], image[:, column]))
     return np.array([
         width - reach(across[::-1], width - 1 - column),
@@ -81,19 +81,19 @@ def visible(image: np.ndarray, near: np.ndarray) -> np.ndarray:
 
 
 def errors_of(samples: Iterable[Sample]) -> np.ndarray:
-    """Box edges minus visible edges, (N, 4); checks each label by the colour in its box."""
+    """Box edges minus visible edges, (N, 4); checks each label by the color in its box."""
     errors = []
     for sample in samples:
         for box, label in zip(sample.boxes, sample.labels, strict=True):
             errors.append(box - visible(sample.image, box))
-            centre = sample.image[int(box[1::2].mean()), int(box[0::2].mean())]
-            assert label == centre.argmax()
+            center = sample.image[int(box[1::2].mean()), int(box[0::2].mean())]
+            assert label == center.argmax()
     return np.array(errors)
 
 
 @pytest.fixture
-def colours_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "_recoloured", lambda sample, seed: sample)
+def colors_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(augment, "_recolored", lambda sample, seed: sample)
 
 
 @pytest.mark.parametrize(("shape", "size"), SHAPES)
@@ -112,7 +112,7 @@ def test_boxes_of_plain_samples_lie_on_the_pixels(
     assert np.abs(errors.mean(axis=0)).max() < 0.1
 
 
-@pytest.mark.usefixtures("colours_stay")
+@pytest.mark.usefixtures("colors_stay")
 @pytest.mark.parametrize(("shape", "size"), SHAPES)
 def test_boxes_of_scattered_samples_lie_on_the_pixels(
     shape: tuple[int, int], size: tuple[int, int]
@@ -131,7 +131,7 @@ def test_boxes_of_scattered_samples_lie_on_the_pixels(
     assert ((boxes == 0) | (boxes == [size[1], size[0]] * 2)).any()
 
 
-@pytest.mark.usefixtures("colours_stay")
+@pytest.mark.usefixtures("colors_stay")
 @pytest.mark.parametrize(("shape", "size"), SHAPES[:-1])
 def test_boxes_of_mosaics_lie_on_the_pixels(shape: tuple[int, int], size: tuple[int, int]) -> None:
     samples = [
@@ -144,11 +144,11 @@ def test_boxes_of_mosaics_lie_on_the_pixels(shape: tuple[int, int], size: tuple[
     assert np.abs(errors.mean(axis=0)).max() < 0.1
 
 
-# Larger rectangles alone: JPEG smears the colours of small ones too far to find their edges.
+# Larger rectangles alone: JPEG smears the colors of small ones too far to find their edges.
 @pytest.mark.parametrize(
     ("shape", "size", "mosaic"), [(*SHAPES[0], 0.0), (*SHAPES[0], 1.0), (*SHAPES[4], 0.0)]
 )
-def test_boxes_lie_on_the_pixels_of_flipped_and_recoloured_samples(
+def test_boxes_lie_on_the_pixels_of_flipped_and_recolored_samples(
     shape: tuple[int, int], size: tuple[int, int], mosaic: float
 ) -> None:
     samples = [
@@ -158,14 +158,14 @@ def test_boxes_lie_on_the_pixels_of_flipped_and_recoloured_samples(
     errors = errors_of(samples)
     assert len(errors) == (120 if mosaic else 30)
     assert np.abs(errors).max() < 0.7
-    # Changed colours, blur and JPEG move the half of opposite edges, but not to the same side.
-    centres = (errors[:, :2] + errors[:, 2:]) / 2
-    assert np.abs(centres).max() < 0.5
-    assert np.abs(centres.mean(axis=0)).max() < 0.05
+    # Changed colors, blur and JPEG move the half of opposite edges, but not to the same side.
+    centers = (errors[:, :2] + errors[:, 2:]) / 2
+    assert np.abs(centers).max() < 0.5
+    assert np.abs(centers.mean(axis=0)).max() < 0.05
 
 
 def test_motion_blur_moves_nothing_to_one_side() -> None:
-    pipeline = augment._pipeline(is_grey=False)
+    pipeline = augment._pipeline(is_gray=False)
     (blur,) = (t for t in pipeline.transforms[2].transforms if type(t).__name__ == "MotionBlur")
     image = np.zeros((21, 21, 3), np.uint8)
     image[10, 10] = 255
@@ -179,7 +179,7 @@ def test_motion_blur_moves_nothing_to_one_side() -> None:
 
 
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])
-def test_grey_samples_lie_where_their_colours_would(mosaic: float) -> None:
+def test_gray_samples_lie_where_their_colors_would(mosaic: float) -> None:
     def fetch(channels: int) -> Callable[[int], Sample]:
         def made(index: int) -> Sample:
             sample = central((120, 160), index)
@@ -189,17 +189,17 @@ def test_grey_samples_lie_where_their_colours_would(mosaic: float) -> None:
 
     brighter = darker = 0
     for seed in range(25):
-        grey, coloured = (
+        gray, colored = (
             augmented_sample(fetch(c), seed % 3, 3, (96, 160), mosaic, (seed,)) for c in (1, 3)
         )
-        assert grey.image.shape == (96, 160, 1)
-        assert np.array_equal(grey.boxes, coloured.boxes)
-        assert np.array_equal(grey.labels, coloured.labels)
-        # What is grey has no hue and no saturation: only a JPEG's chroma makes a difference.
-        assert np.abs(grey.image - coloured.image.mean(axis=2, keepdims=True)).max() <= 4
-        centre = grey.boxes[0].reshape(2, 2).mean(axis=0).astype(int)
-        value = int(grey.image[centre[1], centre[0], 0])
-        brighter, darker = brighter + (grey.image.min() > 0), darker + (value < 250)
+        assert gray.image.shape == (96, 160, 1)
+        assert np.array_equal(gray.boxes, colored.boxes)
+        assert np.array_equal(gray.labels, colored.labels)
+        # What is gray has no hue and no saturation: only a JPEG's chroma makes a difference.
+        assert np.abs(gray.image - colored.image.mean(axis=2, keepdims=True)).max() <= 4
+        center = gray.boxes[0].reshape(2, 2).mean(axis=0).astype(int)
+        value = int(gray.image[center[1], center[0], 0])
+        brighter, darker = brighter + (gray.image.min() > 0), darker + (value < 250)
     assert brighter and darker
 
 

@@ -39,7 +39,7 @@ def test_a_sound_data_set_has_no_findings(tmp_path: Path) -> None:
     assert check.findings == ()
     assert dict(check.listed) == {"test": 1, "train": 2}
     assert check.names == ("class 0", "class 1")
-    assert [len(image.labelled.labels) for image in check.images] == [0, 1, 2]
+    assert [len(image.labeled.labels) for image in check.images] == [0, 1, 2]
     assert check.images[0].size == (90, 100)
 
 
@@ -66,9 +66,9 @@ def test_each_fault_is_found_where_it_is(
     assert where.startswith("a.txt")
     assert text in where
     clipped = fault == Fault.OUTSIDE and "0.9" in line
-    assert len(check.images[0].labelled.labels) == 1 + clipped
+    assert len(check.images[0].labeled.labels) == 1 + clipped
     if clipped:
-        assert check.images[0].labelled.boxes[1] == pytest.approx([0.65, 0.4, 1, 0.6])
+        assert check.images[0].labeled.boxes[1] == pytest.approx([0.65, 0.4, 1, 0.6])
 
 
 @pytest.mark.parametrize("line", ["0 0.5 0.5 0.5", "hand 0.5 0.5 0.5 0.5", "0 0.5 0.5 nan 0.5"])
@@ -81,7 +81,7 @@ def test_an_image_whose_annotation_cannot_be_read_whole_is_left_out(
     assert [(fault, text[:8]) for fault, text in found(check)] == [
         (Fault.MALFORMED, "a.txt:2 "[:8])
     ]
-    assert [image.labelled.path.name for image in check.images] == ["bb.jpg"]
+    assert [image.labeled.path.name for image in check.images] == ["bb.jpg"]
 
 
 def test_one_box_of_two_classes_is_no_duplicate(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_faults_of_images(tmp_path: Path) -> None:
     add(tmp_path, "empty.jpg").write_bytes(b"")
     whole = first.read_bytes()
     add(tmp_path, "cut.jpg").write_bytes(whole[:-100])
-    add(tmp_path, "unlabelled.jpg", None)
+    add(tmp_path, "unlabeled.jpg", None)
     add(tmp_path, "copy.jpg", split="valid").write_bytes(whole)
     check = check_dataset(read_raw(tmp_path))
     assert sorted(found(check)) == [
@@ -103,8 +103,8 @@ def test_faults_of_images(tmp_path: Path) -> None:
         (Fault.REPEATED_IMAGE, f"copy.jpg the same file as {first} of train"),
         (
             Fault.NO_LABELS,
-            f"unlabelled.jpg no label file, looked for {tmp_path}/labels/train/unlabelled.txt or "
-            f"{tmp_path}/images/train/unlabelled.txt",
+            f"unlabeled.jpg no label file, looked for {tmp_path}/labels/train/unlabeled.txt or "
+            f"{tmp_path}/images/train/unlabeled.txt",
         ),
     ]
     assert {split: len(images) for split, images in check.splits.items()} == {
@@ -167,7 +167,7 @@ def test_a_clean_copy_has_no_findings_and_the_original_stays(tmp_path: Path) -> 
     add(root, "x/same.jpg")
     add(root, "y/same.png")
     add(root, "broken.jpg").write_bytes(b"")
-    add(root, "unlabelled.jpg", None)
+    add(root, "unlabeled.jpg", None)
     add(root, "test.jpg", GOOD, split="test")
     (root / "obj.names").write_text("hand\nfoot\n")
     before = snapshot(root)
@@ -179,9 +179,9 @@ def test_a_clean_copy_has_no_findings_and_the_original_stays(tmp_path: Path) -> 
         assert again.names == ("hand", "foot")
         assert read_dataset(source, classes=2).object_count == 1
         training = read_dataset(source, classes=2, split="train")
-        assert training.unlabelled == 0
+        assert training.unlabeled == 0
         assert sorted(image.path.name for image in training.images) == [
-            "a.jpg", "same-2.png", "same.jpg", "unlabelled.jpg",
+            "a.jpg", "same-2.png", "same.jpg", "unlabeled.jpg",
         ]  # fmt: skip
         assert training.object_count == 4
     first = (tmp_path / "clean/labels/train/a.txt").read_text()

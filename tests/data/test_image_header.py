@@ -27,7 +27,7 @@ def saved(kind: str, mode: str = "RGB", **options: object) -> bytes:
 FILES = {
     "png": saved("PNG"), "palette": saved("PNG", "P"), "animated": saved(
         "PNG", save_all=True, append_images=[PICTURE]),
-    "jpeg": saved("JPEG"), "grey": saved("JPEG", "L"),
+    "jpeg": saved("JPEG"), "gray": saved("JPEG", "L"),
     "progressive": saved("JPEG", progressive=True, subsampling=2),
     "gif": saved("GIF"), "bmp": saved("BMP"), "one bit": saved("BMP", "1"),
     "webp": saved("WEBP"), "lossless": saved("WEBP", "RGBA", lossless=True),

@@ -32,10 +32,10 @@ def test_an_image_is_read_as_it_was_written(suffix: str, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_grey_image_gets_three_channels(tmp_path: Path) -> None:
-    grey = random_image(5, 6)[:, :, 0]
-    cv2.imwrite(str(tmp_path / "grey.png"), grey)
-    assert np.array_equal(read_image(tmp_path / "grey.png"), np.stack([grey] * 3, axis=2))
+def test_a_gray_image_gets_three_channels(tmp_path: Path) -> None:
+    gray = random_image(5, 6)[:, :, 0]
+    cv2.imwrite(str(tmp_path / "gray.png"), gray)
+    assert np.array_equal(read_image(tmp_path / "gray.png"), np.stack([gray] * 3, axis=2))
 
 
 EXIF_ORIENTATION_6 = (
@@ -44,14 +44,12 @@ EXIF_ORIENTATION_6 = (
 )
 
 
-COLOURS = cv2.resize(random_image(4, 6), (60, 40))
+COLORS = cv2.resize(random_image(4, 6), (60, 40))
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tiff"])
-@pytest.mark.parametrize(
-    "image", [COLOURS, COLOURS[:, :, 0], np.dstack((COLOURS, COLOURS[:, :, 1]))]
-)
-def test_grey_is_what_opencv_and_so_darknet_reads(
+@pytest.mark.parametrize("image", [COLORS, COLORS[:, :, 0], np.dstack((COLORS, COLORS[:, :, 1]))])
+def test_gray_is_what_opencv_and_so_darknet_reads(
     suffix: str, image: np.ndarray, tmp_path: Path
 ) -> None:
     path = tmp_path / f"image{suffix}"
@@ -61,10 +59,10 @@ def test_grey_is_what_opencv_and_so_darknet_reads(
     assert np.array_equal(found[:, :, 0], cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
 
 
-def test_grey_of_16_bits_and_of_a_turned_photo(tmp_path: Path) -> None:
+def test_gray_of_16_bits_and_of_a_turned_photo(tmp_path: Path) -> None:
     deep, turned = tmp_path / "deep.png", tmp_path / "turned.jpg"
-    cv2.imwrite(str(deep), COLOURS.astype(np.uint16) * 251)
-    data = cv2.imencode(".jpg", COLOURS)[1].tobytes()
+    cv2.imwrite(str(deep), COLORS.astype(np.uint16) * 251)
+    data = cv2.imencode(".jpg", COLORS)[1].tobytes()
     turned.write_bytes(data[:2] + EXIF_ORIENTATION_6 + data[2:])
     assert read_image(turned, 1).shape == (60, 40, 1)
     for path in (deep, turned):
@@ -72,13 +70,13 @@ def test_grey_of_16_bits_and_of_a_turned_photo(tmp_path: Path) -> None:
         assert np.array_equal(read_image(path, 1)[:, :, 0], expected)
 
 
-def test_colours_become_grey_by_their_luma() -> None:
-    colours = random_image(20, 30)
-    grey = in_channels(colours, 1)
-    assert grey.shape == (20, 30, 1)
-    assert np.abs(grey[:, :, 0] - colours @ [0.299, 0.587, 0.114]).max() <= 1
-    assert in_channels(colours, 3) is colours
-    assert np.array_equal(in_channels(grey, 3), np.repeat(grey, 3, axis=2))
+def test_colors_become_gray_by_their_luma() -> None:
+    colors = random_image(20, 30)
+    gray = in_channels(colors, 1)
+    assert gray.shape == (20, 30, 1)
+    assert np.abs(gray[:, :, 0] - colors @ [0.299, 0.587, 0.114]).max() <= 1
+    assert in_channels(colors, 3) is colors
+    assert np.array_equal(in_channels(gray, 3), np.repeat(gray, 3, axis=2))
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n\x00\x00"])

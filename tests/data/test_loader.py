@@ -94,8 +94,8 @@ def test_sizes_vary_with_the_aspect_ratio_kept(
 
 
 def test_samples_have_the_size_and_the_channels_of_the_network(data: Dataset) -> None:
-    grey = TrainingImages(data, augment=True, mosaic=0.5, seed=0, channels=1)
-    for images, channels in ((training_images(data), 3), (grey, 1)):
+    gray = TrainingImages(data, augment=True, mosaic=0.5, seed=0, channels=1)
+    for images, channels in ((training_images(data), 3), (gray, 1)):
         made = batches(data, images=images, base_size=(64, 96), multi_scale=0.0)
         assert {tuple(batch.images.shape) for batch in made} == {(4, channels, 64, 96)}
         # Anew, as a resumed run makes them.
@@ -103,9 +103,9 @@ def test_samples_have_the_size_and_the_channels_of_the_network(data: Dataset) ->
         assert all_same(rest, made[1:])
 
 
-def test_plain_grey_samples_are_what_detection_reads(data: Dataset) -> None:
-    grey = TrainingImages(data, augment=False, mosaic=0.0, seed=0, channels=1)
-    sample = grey[replace(KEY, index=2)]
+def test_plain_gray_samples_are_what_detection_reads(data: Dataset) -> None:
+    gray = TrainingImages(data, augment=False, mosaic=0.0, seed=0, channels=1)
+    sample = gray[replace(KEY, index=2)]
     assert np.array_equal(sample.image, read_image(data.images[2].path, 1))
 
 

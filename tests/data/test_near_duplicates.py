@@ -42,9 +42,9 @@ def shapes(seed: int) -> np.ndarray:
     generator = np.random.default_rng(seed)
     image = np.full((240, 320, 3), generator.integers(150, 220), np.uint8)
     for _ in range(5):
-        centre = tuple(generator.integers((20, 20), (300, 220)).tolist())
-        colour = tuple(generator.integers(0, 255, 3).tolist())
-        cv2.circle(image, centre, int(generator.integers(10, 40)), colour, -1)
+        center = tuple(generator.integers((20, 20), (300, 220)).tolist())
+        color = tuple(generator.integers(0, 255, 3).tolist())
+        cv2.circle(image, center, int(generator.integers(10, 40)), color, -1)
     return image
 
 
@@ -97,8 +97,8 @@ def test_chains_are_one_group_and_the_bound_is_exact() -> None:
 
 def test_groups_of_many_are_those_of_every_pair() -> None:
     generator = np.random.default_rng(0)
-    centres = generator.random((200, HASH_BITS)) > 0.5
-    hashes = centres[generator.integers(0, 200, 900)] ^ (generator.random((900, HASH_BITS)) < 0.06)
+    centers = generator.random((200, HASH_BITS)) > 0.5
+    hashes = centers[generator.integers(0, 200, 900)] ^ (generator.random((900, HASH_BITS)) < 0.06)
     near = (hashes[:, None] != hashes[None]).sum(axis=2) <= NEAR
     expected = np.arange(900)
     for _ in range(20):

@@ -42,7 +42,7 @@ def test_stretching_is_what_opencv_feeds_a_network(
     assert np.array_equal(fitted[None], blob)
 
 
-def test_letterbox_keeps_the_aspect_ratio_and_centres_on_grey() -> None:
+def test_letterbox_keeps_the_aspect_ratio_and_centers_on_gray() -> None:
     image = np.full((100, 300, 3), 255, np.uint8)
     fitted, placement = network_input(image, 64, 96, DARKNET_LETTERBOX)
     assert fitted.shape == (3, 64, 96)
@@ -63,7 +63,7 @@ def test_letterbox_rounds_as_darknet_does() -> None:
     assert placement.scale == (31 / 50, 64 / 101)
 
 
-def test_padding_to_a_square_is_black_and_centred() -> None:
+def test_padding_to_a_square_is_black_and_centered() -> None:
     fitted, placement = network_input(np.full((40, 80, 3), 255, np.uint8), 32, 32, PADDED)
     assert set(np.unique(fitted)) == {0, 1}
     assert np.array_equal(np.flatnonzero(fitted[0, :, 0]), np.arange(8, 24))
@@ -103,7 +103,7 @@ def test_padding_keeps_the_aspect_of_a_network_that_is_not_square(
         ((96, 64), ((27, 28), (0, 0))),
     ],
 )
-def test_padding_resizes_as_torch_does_by_nearest_neighbour(
+def test_padding_resizes_as_torch_does_by_nearest_neighbor(
     size: tuple[int, int], padding: tuple[tuple[int, int], tuple[int, int]]
 ) -> None:
     image = random_image(50, 70)
@@ -115,12 +115,12 @@ def test_padding_resizes_as_torch_does_by_nearest_neighbour(
 
 
 @pytest.mark.parametrize("resize", RESIZES)
-def test_grey_is_fitted_as_each_of_three_equal_channels_is(resize: str) -> None:
+def test_gray_is_fitted_as_each_of_three_equal_channels_is(resize: str) -> None:
     how = replace(PLAIN, resize=resize)
-    grey = random_image(40, 70, 1)
-    fitted, placement = network_input(grey, 64, 96, how)
-    coloured, same_placement = network_input(np.repeat(grey, 3, axis=2), 64, 96, how)
-    assert np.array_equal(np.repeat(fitted, 3, axis=0), coloured)
+    gray = random_image(40, 70, 1)
+    fitted, placement = network_input(gray, 64, 96, how)
+    colored, same_placement = network_input(np.repeat(gray, 3, axis=2), 64, 96, how)
+    assert np.array_equal(np.repeat(fitted, 3, axis=0), colored)
     assert placement == same_placement
 
 
@@ -233,7 +233,7 @@ def test_what_a_user_states(text: str, expected: Preprocess) -> None:
         ("yolo", "'yolo' is unknown"),
         ("", "'' is unknown"),
         ("yolox,0.5", "has no '0.5'"),
-        ("colour=bgr", "has no 'colour'"),
+        ("color=bgr", "has no 'color'"),
         ("order=gbr", "order 'gbr' is unknown"),
         ("resize=fit", "resize 'fit' is unknown"),
         ("layout=hwc", "layout 'hwc' is unknown"),

@@ -9,7 +9,7 @@ import pytest
 
 from tests.training.painted import paint
 from yoloprune.data.check import Check, check_dataset
-from yoloprune.data.dataset import Dataset, LabelledImage
+from yoloprune.data.dataset import Dataset, LabeledImage
 from yoloprune.data.read import read_raw
 from yoloprune.data.split import BLOCK, divide, hold_out, stratify, training_parts
 from yoloprune.errors import DatasetError, UsageError
@@ -17,7 +17,7 @@ from yoloprune.errors import DatasetError, UsageError
 
 def dataset(count: int, objects: int = 1) -> Dataset:
     images = tuple(
-        LabelledImage(
+        LabeledImage(
             path=Path(f"{number:04}.jpg"),
             boxes=np.full((objects, 4), 0.5),
             labels=np.zeros(objects, np.int64),
@@ -40,7 +40,7 @@ def test_every_image_is_on_exactly_one_side(count: int, share: float) -> None:
     assert [i.path for i in other.images] != [i.path for i in validation.images]
 
 
-def test_neighbours_stay_together() -> None:
+def test_neighbors_stay_together() -> None:
     validation = hold_out(dataset(2000), 0.1)[1]
     numbers = [int(image.path.stem) for image in validation.images]
     breaks = sum(b - a > 1 for a, b in pairwise(numbers))
@@ -85,12 +85,12 @@ def test_near_duplicates_never_cross_a_split(tmp_path: Path) -> None:
     for name, images in division.check.splits.items():
         assert len(images) == pytest.approx(shares[name] * 54, abs=2)
         for image in images:
-            stem = image.labelled.path.stem
+            stem = image.labeled.path.stem
             scene = stem[1:].split("-")[0] if "-" in stem else stem
             sides.setdefault(scene, set()).add(name)
     assert len(sides) == 30 and all(len(names) == 1 for names in sides.values())
-    paths = [i.labelled.path for images in division.check.splits.values() for i in images]
-    assert sorted(paths) == sorted(image.labelled.path for image in check.images)
+    paths = [i.labeled.path for images in division.check.splits.values() for i in images]
+    assert sorted(paths) == sorted(image.labeled.path for image in check.images)
 
 
 def test_only_the_seed_decides(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_only_the_seed_decides(tmp_path: Path) -> None:
 
     def chosen(seed: int) -> list[Path]:
         return [
-            image.labelled.path for image in divide(check, shares, seed=seed).check.splits["val"]
+            image.labeled.path for image in divide(check, shares, seed=seed).check.splits["val"]
         ]
 
     assert chosen(0) == chosen(0) != chosen(1)

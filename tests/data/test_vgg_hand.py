@@ -87,7 +87,7 @@ def test_our_reader_takes_the_result(tmp_path: Path) -> None:
         assert read_dataset(source, classes=1).object_count == 1
         training = read_dataset(source, classes=1, split="train")
         assert [len(image.labels) for image in training.images] == [2, 0, 1]
-        assert (training.names, training.unlabelled) == (("hand",), 0)
+        assert (training.names, training.unlabeled) == (("hand",), 0)
     assert (out / "train.txt").read_text().splitlines()[0] == "images/train/training_a.jpg"
 
 

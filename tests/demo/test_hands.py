@@ -54,7 +54,7 @@ def test_scipy_reads_the_annotations_as_those_of_the_original(original: Path) ->
             points = np.concatenate([cell[0, 0][key] for key in "abcd"])
             assert points.shape == (4, 2)
             sides = np.diff(np.concatenate((points, points[:1])), axis=0)
-            # A rectangle: opposite sides are equal, neighbours at right angles.
+            # A rectangle: opposite sides are equal, neighbors at right angles.
             assert sides[0] == pytest.approx(-sides[2]) and sides[1] == pytest.approx(-sides[3])
             assert sides[0] @ sides[1] == pytest.approx(0, abs=1e-6)
             seen += 1
@@ -124,8 +124,8 @@ def test_hands_are_in_their_boxes() -> None:
 
 
 def test_a_ball_is_drawn_where_it_is() -> None:
-    centre = np.array([30.0, 20.0, 0.0])
-    ball = Capsule(start=centre, end=centre, radii=(10, 10), colour=(1, 0.5, 0.25), part=3)
+    center = np.array([30.0, 20.0, 0.0])
+    ball = Capsule(start=center, end=center, radii=(10, 10), color=(1, 0.5, 0.25), part=3)
     sprite = render([ball], LIGHT, (60, 80), gloss=0)
     assert sprite is not None
     y, x = np.nonzero(sprite.alpha > 0.5)
@@ -133,9 +133,9 @@ def test_a_ball_is_drawn_where_it_is() -> None:
     assert (y.min() + sprite.top, y.max() + sprite.top) == (11, 29)
     assert (sprite.alpha > 0.5).sum() == pytest.approx(np.pi * 100, rel=0.05)
     assert set(np.unique(sprite.parts)) == {-1, 3}
-    middle = sprite.colour[20 - sprite.top, 30 - sprite.left]
+    middle = sprite.color[20 - sprite.top, 30 - sprite.left]
     assert middle == pytest.approx([1, 0.5, 0.25], abs=0.02)
-    assert (sprite.colour[20 - sprite.top, 21 - sprite.left] < middle).all()  # darker at the rim
+    assert (sprite.color[20 - sprite.top, 21 - sprite.left] < middle).all()  # darker at the rim
     assert render([ball], LIGHT, (5, 5)) is None
     coarse = render_coarsely([ball], LIGHT, (60, 80))
     assert coarse is not None
@@ -145,7 +145,7 @@ def test_a_ball_is_drawn_where_it_is() -> None:
 def test_nearer_things_hide_those_behind() -> None:
     def rod(z: float, part: int, start: tuple[float, float], end: tuple[float, float]) -> Capsule:
         return Capsule(start=np.array((*start, z)), end=np.array((*end, z)), radii=(4, 4),
-                       colour=(1, 1, 1), part=part)  # fmt: skip
+                       color=(1, 1, 1), part=part)  # fmt: skip
 
     flat, upright = ((10.0, 40.0), (70.0, 40.0)), ((40.0, 10.0), (40.0, 70.0))
     for near, far in ((1, 2), (2, 1)):

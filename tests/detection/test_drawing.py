@@ -76,11 +76,11 @@ def test_emphasized_boxes_have_thicker_lines() -> None:
 
 
 def test_pictures_stand_side_by_side_under_their_titles() -> None:
-    black, grey = np.zeros((60, 80, 3), np.uint8), np.full((60, 80, 3), 128, np.uint8)
-    row = side_by_side([black, grey], ["dense", "a title that is much longer than its picture"])
+    black, gray = np.zeros((60, 80, 3), np.uint8), np.full((60, 80, 3), 128, np.uint8)
+    row = side_by_side([black, gray], ["dense", "a title that is much longer than its picture"])
     bar = row.shape[0] - 60
     assert bar > 10 and row.shape[1] > 160
-    assert (row[bar:, :80] == black).all() and (row[bar:, -80:] == grey).all()
+    assert (row[bar:, :80] == black).all() and (row[bar:, -80:] == gray).all()
     for title in (row[:bar, :80], row[:bar, -80:]):
         assert (title < 100).any()
     assert (row[:, 80:-80] > 200).all()
@@ -94,6 +94,6 @@ def test_any_size_can_be_drawn_on(shape: tuple[int, int]) -> None:
     assert drawn.any()
 
 
-def test_neighbouring_classes_look_different() -> None:
-    colours = np.array([class_color(label) for label in range(20)], int)
-    assert np.abs(np.diff(colours, axis=0)).sum(axis=1).min() > 150
+def test_neighboring_classes_look_different() -> None:
+    colors = np.array([class_color(label) for label in range(20)], int)
+    assert np.abs(np.diff(colors, axis=0)).sum(axis=1).min() > 150

@@ -59,7 +59,7 @@ def test_a_small_object_is_not_hidden_behind_a_label() -> None:
     assert place is not None and not overlap(place, boxes[1])
 
 
-def test_equal_boxes_are_all_labelled_as_near_as_there_is_room() -> None:
+def test_equal_boxes_are_all_labeled_as_near_as_there_is_room() -> None:
     box = (90, 40, 110, 60)
     places = place_labels([box] * 30, [(30, 10)] * 30, (200, 100))
     found = [place for place in places if place is not None]

@@ -15,9 +15,9 @@ from yoloprune.frontends.darknet.spec import NetworkSpec
 
 def random_boxes(count: int, seed: int, image: float = 200.0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    centre = torch.rand(count, 2, generator=generator) * image
+    center = torch.rand(count, 2, generator=generator) * image
     half = torch.rand(count, 2, generator=generator) * 30 + 2
-    return torch.cat((centre - half, centre + half), dim=1)
+    return torch.cat((center - half, center + half), dim=1)
 
 
 def random_predictions(count: int, classes: int, seed: int, batch: int = 2) -> Predictions:
@@ -80,7 +80,7 @@ def test_the_result_is_that_of_opencv(seed: int) -> None:
 
 
 def test_a_long_chain_of_overlaps_is_resolved_in_order() -> None:
-    # Each box overlaps only its neighbours: every second one stays.
+    # Each box overlaps only its neighbors: every second one stays.
     left = torch.arange(1000.0) * 4
     boxes = torch.stack((left, torch.zeros(1000), left + 10, torch.full((1000,), 10.0)), dim=1)
     scores = torch.linspace(1, 0.5, 1000)

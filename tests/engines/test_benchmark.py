@@ -30,7 +30,7 @@ def test_engines_may_be_chosen() -> None:
         benchmark([MODEL], engines=["opencv"], device="meta", runs=1, warmup=0)
 
 
-def test_runs_alternate_and_the_ratio_pairs_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_alternate_and_the_ratio_pairs_neighbors(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     # The machine slows down tenfold half way: the ratio must not notice.
     times = {"first": iter([4.0, 4.0, 40.0, 40.0]), "second": iter([2.0, 2.0, 20.0, 20.0])}

@@ -8,16 +8,16 @@ import onnx
 import pytest
 import torch
 
-from tests.colour_detector import (
+from tests.color_detector import (
     BLUE_OBJECT,
     FAINT_GREEN_OBJECT,
     GREEN_OBJECT,
-    colour_spec,
-    colour_state,
+    color_spec,
+    color_state,
     paint,
     write_labels,
 )
-from tests.colour_onnx import colour_onnx
+from tests.color_onnx import color_onnx
 from tests.frontends.onnx.models import residual
 from tests.reporters import Heard
 from yoloprune.data.images import read_image
@@ -58,8 +58,8 @@ def read(proto: onnx.ModelProto, folder: Path) -> Model:
 def test_the_figures_are_those_of_the_darknet_network(
     batch: int | str, engine: str, protocol: str, data: Path, tmp_path: Path
 ) -> None:
-    expected = evaluate(model(colour_spec(), colour_state(), title="c"), data, protocol=protocol)
-    network = read(colour_onnx((batch, 3, 32, 32)), tmp_path)
+    expected = evaluate(model(color_spec(), color_state(), title="c"), data, protocol=protocol)
+    network = read(color_onnx((batch, 3, 32, 32)), tmp_path)
     heard = Heard()
     found = evaluate(network, data, protocol=protocol, engine=engine, reporter=heard)
     assert 0 < found.map50 < 1
@@ -68,7 +68,7 @@ def test_the_figures_are_those_of_the_darknet_network(
 
 
 def test_boxes_are_in_the_pixels_of_an_image_of_any_size(tmp_path: Path) -> None:
-    network = read(colour_onnx((1, 3, "height", "width")), tmp_path)
+    network = read(color_onnx((1, 3, "height", "width")), tmp_path)
     finder = detector(network, preprocess="size=64x32")
     assert str(finder.reads) == "BGR in [0, 255], 64x32 by corner"
     assert finder.decoder == "yolox-raw"
@@ -78,13 +78,13 @@ def test_boxes_are_in_the_pixels_of_an_image_of_any_size(tmp_path: Path) -> None
     boxes = dict(zip(found.labels.tolist(), found.boxes_xyxy.tolist(), strict=True))
     assert boxes == {0: [16, 0, 32, 16], 1: [32, 48, 48, 64]}
     with pytest.raises(UsageError, match="net: it reads images of 32x32, and no other size"):
-        detector(read(colour_onnx(), tmp_path), preprocess="size=64")
+        detector(read(color_onnx(), tmp_path), preprocess="size=64")
 
 
 def test_a_file_that_was_exported_is_read_as_it_says(data: Path, tmp_path: Path) -> None:
-    spec = colour_spec("letter_box=1")
-    pair = model(spec, colour_state(), title="pair")
-    export_onnx(spec, colour_state(), tmp_path / "net.onnx", decoded=True, names=("a", "b"))
+    spec = color_spec("letter_box=1")
+    pair = model(spec, color_state(), title="pair")
+    export_onnx(spec, color_state(), tmp_path / "net.onnx", decoded=True, names=("a", "b"))
     finder = detector(load(tmp_path / "net.onnx"))
     assert finder.decoder == "yoloprune"
     assert finder.reads.preprocess.resize == "darknet-letterbox"
@@ -102,7 +102,7 @@ def test_a_file_that_was_exported_is_read_as_it_says(data: Path, tmp_path: Path)
 def test_a_preset_that_leaves_a_network_dead_is_warned_of(
     preprocess: str, reason: str, data: Path, tmp_path: Path
 ) -> None:
-    proto = colour_onnx()
+    proto = color_onnx()
     if "1e30" in preprocess:
         # Sizes overflow.
         (kernel,) = (t for t in proto.graph.initializer if t.name == "kernel8")
@@ -119,7 +119,7 @@ def test_a_preset_that_leaves_a_network_dead_is_warned_of(
 
 
 def test_outputs_that_no_image_moves_are_warned_of(data: Path, tmp_path: Path) -> None:
-    proto = colour_onnx()
+    proto = color_onnx()
     for tensor in proto.graph.initializer:
         if tensor.name in ("kernel8", "bias8"):
             array = np.zeros_like(onnx.numpy_helper.to_array(tensor))
@@ -132,12 +132,12 @@ def test_outputs_that_no_image_moves_are_warned_of(data: Path, tmp_path: Path) -
 
 
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    network = read(colour_onnx(), tmp_path)
+    network = read(color_onnx(), tmp_path)
     with pytest.raises(UsageError, match=r"`decoder` yunet reads .*output \(1, 21, 7\)"):
         detector(network, decoder="yunet")
     with pytest.raises(GraphError, match=r"its input x is float32 \(1, 3, 32, 32\)"):
         detector(network, preprocess="layout=nhwc")
-    gray = colour_onnx((1, 1, 32, 32))
+    gray = color_onnx((1, 1, 32, 32))
     for tensor in gray.graph.initializer:
         if tensor.name.startswith("kernel"):
             array = onnx.numpy_helper.to_array(tensor)[:, :1].copy()
@@ -146,7 +146,7 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert str(detector(network).reads) == "gray in [0, 255], 32x32 by corner"
     with pytest.raises(UsageError, match="mean has three numbers, but the network reads gray"):
         detector(network, preprocess="torchvision")
-    pair = model(colour_spec(), colour_state(), title="pair")
+    pair = model(color_spec(), color_state(), title="pair")
     for setting in ({"preprocess": "plain"}, {"decoder": "yolox"}):
         with pytest.raises(UsageError, match="pair: `preprocess` and `decoder` are for ONNX files"):
             detector(pair, **setting)
@@ -155,7 +155,7 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def test_chosen_boxes_need_the_names_of_their_classes(tmp_path: Path) -> None:
-    proto = colour_onnx()
+    proto = color_onnx()
     rows = np.zeros((1, 300, 6), np.float32)
     rows[0, 0] = [1, 2, 3, 4, 0.9, 1]
     proto.graph.initializer.append(onnx.numpy_helper.from_array(rows, "rows"))

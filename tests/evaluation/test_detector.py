@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.colour_detector import BLUE_OBJECT, GREEN_OBJECT, colour_spec, colour_state, paint
+from tests.color_detector import BLUE_OBJECT, GREEN_OBJECT, color_spec, color_state, paint
 from tests.networks import network_of
 from tests.odd_networks import SHAPES, odd_spec, opencv_rows
 from tests.random_networks import random_state
@@ -28,7 +28,7 @@ def detector(spec: NetworkSpec, state: State, resize: str = "stretch") -> Detect
 
 
 def test_detections_are_in_the_pixels_of_the_image(tmp_path: Path) -> None:
-    boxed = detector(colour_spec(), colour_state(), "darknet-letterbox")
+    boxed = detector(color_spec(), color_state(), "darknet-letterbox")
     paint(tmp_path / "a.png", (64, 128), {(0, 1): GREEN_OBJECT, (1, 3): BLUE_OBJECT}, cell=32)
     found = detect_objects(boxed, read_image(tmp_path / "a.png"), threshold=0.5, iou_threshold=0.45)
     boxes = dict(zip(found.labels.tolist(), found.boxes_xyxy.tolist(), strict=True))
@@ -37,12 +37,12 @@ def test_detections_are_in_the_pixels_of_the_image(tmp_path: Path) -> None:
 
 
 def test_boxes_are_cut_at_the_borders_of_the_image(tmp_path: Path) -> None:
-    state = colour_state()
+    state = color_state()
     # Twice as wide and high as the cell.
     state[0].bias[2:4] = np.log(2)
     paint(tmp_path / "a.png", (32, 32), {(0, 3): GREEN_OBJECT})
     found = detect_objects(
-        detector(colour_spec(), state),
+        detector(color_spec(), state),
         read_image(tmp_path / "a.png"),
         threshold=0.5,
         iou_threshold=0.45,
@@ -58,8 +58,8 @@ def test_a_photo_is_seen_as_by_opencv(name: str, suffix: str, tmp_path: Path) ->
     cfg, weights, photo = (tmp_path / f for f in ("net.cfg", "net.weights", f"photo{suffix}"))
     write_cfg(cfg, spec)
     write_weights(weights, spec, state)
-    colours = np.random.default_rng(0).integers(0, 256, (9, 15, 3), np.uint8)
-    cv2.imwrite(str(photo), colours.repeat(20, axis=0).repeat(20, axis=1))
+    colors = np.random.default_rng(0).integers(0, 256, (9, 15, 3), np.uint8)
+    cv2.imwrite(str(photo), colors.repeat(20, axis=0).repeat(20, axis=1))
     rows = torch.from_numpy(opencv_rows(cfg, weights, photo))
     channels, height, width = spec.input_shape
     fitted, _ = network_input(read_image(photo, channels), height, width, PRESETS["plain"])
@@ -72,17 +72,17 @@ def test_a_photo_is_seen_as_by_opencv(name: str, suffix: str, tmp_path: Path) ->
     torch.testing.assert_close(found.objectness[0], rows[:, 4], rtol=1e-3, atol=1e-4)
 
 
-def test_a_grey_network_sees_colours_by_their_luma(tmp_path: Path) -> None:
-    spec = odd_spec("grey")
+def test_a_gray_network_sees_colors_by_their_luma(tmp_path: Path) -> None:
+    spec = odd_spec("gray")
     gray = detector(spec, random_state(spec, 3, torch.float32))
     paint(tmp_path / "a.bmp", (64, 128), {(0, 1): GREEN_OBJECT, (1, 3): BLUE_OBJECT}, cell=32)
     options = {"threshold": 0.1, "iou_threshold": 0.45}
-    coloured, grey = (
+    colored, gray = (
         detect_objects(gray, read_image(tmp_path / "a.bmp", channels), **options)
         for channels in (3, 1)
     )
-    assert len(grey.scores)
-    assert torch.equal(coloured.boxes_xyxy, grey.boxes_xyxy)
+    assert len(gray.scores)
+    assert torch.equal(colored.boxes_xyxy, gray.boxes_xyxy)
     odd = parse_cfg("[net]\nheight=8\nwidth=8\nchannels=4\n[convolutional]\n")
     with pytest.raises(CfgError, match="reads 4 channels"):
         detector(odd, random_state(odd, 3, torch.float32))
@@ -100,8 +100,8 @@ def two_boxes(suppression: str) -> Detector:
         f"[yolo]\nmask=0,1\nanchors=16,16, 16,16\nclasses=1\nnum=2\n{suppression}\n"
     )
     first, second = (
-        [logit(centre), 0.0, 0.0, 0.0, 20.0, logit(score)]
-        for centre, score in ((5 / 12, 0.9951), (7 / 12, 0.9909))
+        [logit(center), 0.0, 0.0, 0.0, 20.0, logit(score)]
+        for center, score in ((5 / 12, 0.9951), (7 / 12, 0.9909))
     )
     parameters = ConvParameters(kernel=torch.zeros(12, 3, 1, 1), bias=torch.tensor(first + second))
     return detector(spec, {0: parameters})
@@ -123,10 +123,10 @@ def test_suppression_is_that_of_darknets_detector_test(
     image = np.zeros((*size, 3), np.uint8)
     boxes = two_boxes(suppression)
     found = detect_objects(boxes, image, threshold=0.25, iou_threshold=0.45)
-    centres = [5 / 12, 7 / 12][:objects]
+    centers = [5 / 12, 7 / 12][:objects]
     assert found.scores.tolist() == pytest.approx([0.9951, 0.9909][:objects], abs=1e-4)
     assert found.boxes_xyxy[:, ::2].mean(dim=1).tolist() == pytest.approx(
-        [centre * size[1] for centre in centres], abs=1e-3
+        [center * size[1] for center in centers], abs=1e-3
     )
     # OpenCV and others know the IoU alone.
     plain = detect_objects(boxes, image, threshold=0.25, iou_threshold=0.45, iou=box_iou)
@@ -134,17 +134,17 @@ def test_suppression_is_that_of_darknets_detector_test(
 
 
 def test_a_network_runs_in_its_own_dtype() -> None:
-    network = network_of(colour_spec(), colour_state())
+    network = network_of(color_spec(), color_state())
     images = torch.zeros(3, 3, 32, 32)
-    assert network_detector(colour_spec(), network).predict(images).boxes.shape == (3, 16, 4)
+    assert network_detector(color_spec(), network).predict(images).boxes.shape == (3, 16, 4)
     assert (
-        network_detector(colour_spec(), network.double()).predict(images).boxes.dtype
+        network_detector(color_spec(), network.double()).predict(images).boxes.dtype
         == torch.float64
     )
 
 
 def test_gradients_and_the_mode_of_the_network_stay() -> None:
-    network = network_of(colour_spec(), colour_state()).train()
-    found = network_detector(colour_spec(), network).predict(torch.zeros(1, 3, 32, 32))
+    network = network_of(color_spec(), color_state()).train()
+    found = network_detector(color_spec(), network).predict(torch.zeros(1, 3, 32, 32))
     assert network.training and torch.is_grad_enabled()
     assert not found.boxes.requires_grad

@@ -4,15 +4,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.colour_detector import (
+from tests.color_detector import (
     BLUE_OBJECT,
     BRIGHT_OBJECT,
     CELL,
     CFG,
     FAINT_GREEN_OBJECT,
     GREEN_OBJECT,
-    colour_spec,
-    colour_state,
+    color_spec,
+    color_state,
     paint,
     write_labels,
 )
@@ -34,7 +34,7 @@ SQUARE = (32, 32)
 
 @pytest.fixture
 def detector() -> Detector:
-    return network_detector(colour_spec(), network_of(colour_spec(), colour_state()))
+    return network_detector(color_spec(), network_of(color_spec(), color_state()))
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def test_boxes_are_found_in_images_of_any_shape(
         name = f"{shape[0]}x{shape[1]}"
         paint(tmp_path / f"{name}.png", shape, {(1, 0): GREEN_OBJECT}, cell)
         write_labels(tmp_path / f"{name}.txt", shape, [(1, 0, 0)], cell)
-    spec = colour_spec(option)
-    detector = network_detector(spec, network_of(spec, colour_state()))
+    spec = color_spec(option)
+    detector = network_detector(spec, network_of(spec, color_state()))
     result = evaluate(detector, read_dataset(tmp_path, classes=2), protocol)
     assert result.map50 == pytest.approx(1)
 
@@ -113,8 +113,8 @@ def test_networks_of_other_shapes_find_what_is_there(
         cell = max(shape[0] // (height // CELL), shape[1] // (width // CELL))
         paint(tmp_path / f"{number}.png", shape, {(0, 1): BRIGHT_OBJECT}, cell)
         write_labels(tmp_path / f"{number}.txt", shape, [(0, 1, 0)], cell)
-    spec = with_input_size(colour_spec(option, channels), height, width)
-    detector = network_detector(spec, network_of(spec, colour_state(channels)))
+    spec = with_input_size(color_spec(option, channels), height, width)
+    detector = network_detector(spec, network_of(spec, color_state(channels)))
     (row,) = evaluate(detector, read_dataset(tmp_path, classes=2), protocol).per_class
     assert (row.objects, row.ap50) == (len(shapes), pytest.approx(1))
 

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from tests.colour_detector import colour_spec, colour_state
+from tests.color_detector import color_spec, color_state
 from tests.random_networks import random_state
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines, is_decodable
 from yoloprune.exporters.onnx import export_onnx
@@ -79,7 +79,7 @@ def test_the_metadata_of_a_decoded_file(tmp_path: Path) -> None:
 def test_a_raw_map_can_be_decoded_by_what_the_metadata_says(tmp_path: Path) -> None:
     """From the metadata alone, without the cfg: the painted cell's box comes out."""
     path = tmp_path / "net.onnx"
-    export_onnx(colour_spec(), colour_state(), path)
+    export_onnx(color_spec(), color_state(), path)
     session = onnxruntime.InferenceSession(str(path))
     image = np.zeros((1, 3, 32, 32), np.float32)
     image[0, :2, 8:16, 16:24] = 1  # Red and green: an object of class 0.
@@ -116,7 +116,7 @@ def test_anchors_are_in_pixels_whatever_the_head_counts_in() -> None:
 
 
 def test_sentences_say_what_the_metadata_says() -> None:
-    spec = colour_spec("letter_box=1")
+    spec = color_spec("letter_box=1")
     text = "\n".join(interface_lines(interface(spec, OnnxForm(decoded=True, names=("a", "b")))))
     for part in (
         "`images`: float32 (batch, 3, 32, 32), RGB, values from 0 to 1 (bytes divided by 255)",
@@ -128,7 +128,7 @@ def test_sentences_say_what_the_metadata_says() -> None:
         "Classes: a, b.",
     ):
         assert part in text
-    text = "\n".join(interface_lines(interface(colour_spec(), OnnxForm(batch=1))))
+    text = "\n".join(interface_lines(interface(color_spec(), OnnxForm(batch=1))))
     for part in (
         "stretched to 32x32",
         "`head_1`: (1, 7, 4, 4), raw map of a [yolo] head: 1 anchors (8x8 pixels), 2 classes",

@@ -27,7 +27,7 @@ from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.prove import TOLERANCE
 
-# [reorg] interleaves the constants of neighbouring channels in space: not a constant any more.
+# [reorg] interleaves the constants of neighboring channels in space: not a constant any more.
 STEADY_BLOCKS = tuple(name for name in BLOCKS if name != "reorg")
 # stair(1) is 0: a carrier behind it carries nothing.
 CARRYING = tuple(sorted(ACTIVATIONS - {"stair"}))

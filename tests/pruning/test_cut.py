@@ -1,4 +1,4 @@
-"""Law 2 and its neighbours: what surgery leaves computes what the masked network computed."""
+"""Law 2 and its neighbors: what surgery leaves computes what the masked network computed."""
 
 from dataclasses import replace
 

@@ -12,7 +12,7 @@ from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.zoo import yolov3
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.score.on_weights import l2, score
-from yoloprune.pruning.solve import normalised, solve
+from yoloprune.pruning.solve import normalized, solve
 from yoloprune.report.study import (
     Accuracy,
     Check,
@@ -33,7 +33,7 @@ NETWORK = yolov3(classes=1, width=0.0625, size=(64, 64))
 def filled_study(dense: NetworkSpec = NETWORK) -> Study:
     """A study with something in every section."""
     graph = dependencies(dense)
-    scores = normalised(score(graph, arrays(dense, 1), l2))
+    scores = normalized(score(graph, arrays(dense, 1), l2))
     plan = solve(graph, scores, Budget(limits={"macs": 0.3}), criterion="l2")
     slim = slim_spec(dense, plan)
     networks = {"Original": dense, "Pruned": slim, "Fine-tuned": slim, "Scratch": slim}

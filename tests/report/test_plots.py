@@ -15,7 +15,7 @@ from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.report import plots
 from yoloprune.report.group_graph import group_chart, packed
 from yoloprune.report.study import Measurement, TrainingLog
-from yoloprune.report.svg import COLOURS
+from yoloprune.report.svg import COLORS
 
 STUDY = studies.filled_study()
 DENSE, SLIM, SELECTION = STUDY.dense, STUDY.slim, STUDY.selection
@@ -33,13 +33,13 @@ PLOTS: dict[str, Callable[[], str | None]] = {
 
 
 @pytest.mark.parametrize("name", PLOTS)
-def test_a_plot_is_well_formed_and_its_colours_are_the_pages(name: str) -> None:
+def test_a_plot_is_well_formed_and_its_colors_are_the_pages(name: str) -> None:
     text = PLOTS[name]()
     assert text is not None
     root = ElementTree.fromstring(text)
     assert root.get("aria-label")
-    assert not any(code in text for code in COLOURS.values())
-    # Nothing is left in a colour that only one of the two schemes can show.
+    assert not any(code in text for code in COLORS.values())
+    # Nothing is left in a color that only one of the two schemes can show.
     assert set(re.findall(r"#[0-9a-f]{6}\b", text)) <= {"#000000"}
     ids = [element.get("id") for element in root.iter() if element.get("id")]
     assert len(ids) == len(set(ids)) and all(i.startswith(f"{name}-") for i in ids)

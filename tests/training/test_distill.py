@@ -40,10 +40,10 @@ def maps(entries: dict[int, float]) -> torch.Tensor:
 def loss(
     student: dict[int, float],
     teacher: dict[int, float],
-    normaliser: float = 1.0,
+    normalizer: float = 1.0,
     new_coords: int = 0,
 ) -> float:
-    found = distillation_loss([head(new_coords)], [maps(student)], [maps(teacher)], normaliser)
+    found = distillation_loss([head(new_coords)], [maps(student)], [maps(teacher)], normalizer)
     assert found.shape == () and found.dtype == torch.float32
     return found.item()
 
@@ -94,7 +94,7 @@ def test_new_coords_are_compared_as_they_are() -> None:
     assert loss(student, teacher, new_coords=1) == pytest.approx(expected)
 
 
-def test_the_normaliser_divides_the_sum_over_heads() -> None:
+def test_the_normalizer_divides_the_sum_over_heads() -> None:
     one = loss({OBJECTNESS: 2.0}, {}) + loss({FIRST: 1.0}, {})
     student, teacher = [maps({OBJECTNESS: 2.0}), maps({FIRST: 1.0})], [maps({}), maps({})]
     found = distillation_loss([head(), head()], student, teacher, 4.0)

@@ -9,7 +9,7 @@ import torch
 
 from tests.networks import network_of
 from yoloprune.data.anchors import network_anchors
-from yoloprune.data.dataset import Dataset, LabelledImage, RawDataset, RawImage
+from yoloprune.data.dataset import Dataset, LabeledImage, RawDataset, RawImage
 from yoloprune.detection.decode import decode
 from yoloprune.errors import CfgError, ClassesError, DatasetError
 from yoloprune.frontends.darknet.document import darknet, model
@@ -196,10 +196,10 @@ def test_masks_of_changed_convolutions_go_and_all_others_stay() -> None:
     apply_masks(lower(spec), parameters(state), new)
 
 
-def images(folder: Path, boxes: np.ndarray, labels: np.ndarray) -> LabelledImage:
+def images(folder: Path, boxes: np.ndarray, labels: np.ndarray) -> LabeledImage:
     path = folder / f"{len(list(folder.iterdir()))}.png"
     cv2.imwrite(str(path), np.zeros((40, 80, 3), np.uint8))
-    return LabelledImage(path=path, boxes=boxes, labels=labels)
+    return LabeledImage(path=path, boxes=boxes, labels=labels)
 
 
 def test_anchors_are_fitted_to_boxes_as_training_shows_them(tmp_path: Path) -> None:

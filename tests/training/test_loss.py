@@ -14,10 +14,10 @@ from yoloprune.training.assign import Objects, assign
 from yoloprune.training.loss import Loss, ciou, detection_loss, ignore_iou, trainable_heads
 
 
-def loss_of(maps: list[torch.Tensor], objects: Objects, normaliser: float = 1.0) -> Loss:
+def loss_of(maps: list[torch.Tensor], objects: Objects, normalizer: float = 1.0) -> Loss:
     heads = trainable_heads(SPEC)
     positives = assign(heads, objects, GRIDS, SIZE)
-    return detection_loss(heads, maps, objects, positives, SIZE, normaliser)
+    return detection_loss(heads, maps, objects, positives, SIZE, normalizer)
 
 
 def perfect_maps(objects: Objects) -> list[torch.Tensor]:
@@ -80,7 +80,7 @@ def test_predictions_that_overlap_an_object_but_do_not_answer_for_it_are_ignored
     positives = assign(SPEC.heads, objects, GRIDS, SIZE)
     head = next(n for n, p in enumerate(positives) if len(p.target))
     at = positives[head]
-    # A neighbouring anchor of the same cell predicts the same box, and is sure of it.
+    # A neighboring anchor of the same cell predicts the same box, and is sure of it.
     other = next(a for a in range(3) if a not in at.anchor.tolist())
     t = maps[head].reshape(3, 3, 7, *GRIDS[head])
     place = (int(at.image[0]), slice(None), int(at.row[0]), int(at.column[0]))
@@ -113,7 +113,7 @@ def test_the_cfg_says_from_which_overlap_on_predictions_are_ignored() -> None:
 def test_ciou_by_hand() -> None:
     a = torch.tensor([[0.0, 0, 10, 10]])
     assert ciou(a, a).item() == pytest.approx(1.0, abs=1e-5)
-    # Same shape, moved by (10, 0): IoU 0, centres 10 apart, outer diagonal^2 = 20^2 + 10^2.
+    # Same shape, moved by (10, 0): IoU 0, centers 10 apart, outer diagonal^2 = 20^2 + 10^2.
     assert ciou(a, a + torch.tensor([10.0, 0, 10, 0])).item() == pytest.approx(-100 / 500, abs=1e-5)
     # 10x10 in the middle of 20x10: IoU 0.5, no distance, v = 4/pi^2 (atan 2 - atan 1)^2.
     wide = torch.tensor([[-5.0, 0, 15, 10]])

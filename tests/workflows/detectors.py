@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.colour_detector import (
+from tests.color_detector import (
     BLUE_OBJECT,
     GREEN_OBJECT,
-    colour_spec,
-    colour_state,
+    color_spec,
+    color_state,
     paint,
     write_labels,
 )
@@ -20,8 +20,8 @@ SIZE = (32, 32)
 
 @pytest.fixture
 def cfg(tmp_path: Path) -> Path:
-    write_cfg(tmp_path / "net.cfg", colour_spec())
-    write_weights(tmp_path / "net.weights", colour_spec(), colour_state())
+    write_cfg(tmp_path / "net.cfg", color_spec())
+    write_weights(tmp_path / "net.weights", color_spec(), color_state())
     return tmp_path / "net.cfg"
 
 

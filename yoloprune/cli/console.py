@@ -1,4 +1,4 @@
-"""What all commands print with: colour on a terminal, plain text in a pipe.
+"""What all commands print with: color on a terminal, plain text in a pipe.
 
 Each text is one line or one cell of a table. File and class names in it may be anything: what is
 not visible in them is shown as an escape.

@@ -1,4 +1,4 @@
-"""`yoloprune data`: prepare, check and make labelled data sets."""
+"""`yoloprune data`: prepare, check and make labeled data sets."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`yoloprune evaluate`: mean average precision on a labelled data set."""
+"""`yoloprune evaluate`: mean average precision on a labeled data set."""
 
 from typing import Annotated, Any
 
@@ -65,7 +65,7 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure mAP, precision and recall of a network on labelled images."""
+    """Measure mAP, precision and recall of a network on labeled images."""
     rows = dict(PROTOCOLS) if protocol == BOTH else {protocol: protocol_named(protocol)}
     asked = coco(
         SCORE_THRESHOLD if threshold is None else threshold, NMS_THRESHOLD if nms is None else nms
@@ -108,7 +108,7 @@ def _document(dataset: Dataset, evaluations: list[Evaluation]) -> dict[str, Any]
     return {
         "split": dataset.split,
         "images": len(dataset.images),
-        "unlabelled": dataset.unlabelled,
+        "unlabeled": dataset.unlabeled,
         "remarks": {remark.fault.value: remark.count for remark in dataset.remarks},
         "objects": dataset.object_count,
         "evaluations": [evaluation.shown().document for evaluation in evaluations],

@@ -50,7 +50,7 @@ COMMANDS = {
     ),
     "evaluate": (
         "evaluate:evaluate",
-        "Measure mAP, precision and recall of a network on labelled images.",
+        "Measure mAP, precision and recall of a network on labeled images.",
     ),
     "detect": (
         "detect:detect",

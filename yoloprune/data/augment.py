@@ -1,11 +1,11 @@
 """Training samples: images with boxes, augmented, at the network's input size.
 
-Images are uint8 (H, W, C), RGB or grey; boxes are xyxy in pixels, (0, 0) being the outer corner of
+Images are uint8 (H, W, C), RGB or gray; boxes are xyxy in pixels, (0, 0) being the outer corner of
 the first pixel. Every random choice comes from one generator a sample, so a sample depends on its
 seed alone, not on the order or the process in which it is made.
 
-Grey images are read grey and augmented so, as darknet does: training sees the greys that detection
-reads, and only the brightness changes, as hue and saturation are nothing to a grey camera.
+Gray images are read gray and augmented so, as darknet does: training sees the grays that detection
+reads, and only the brightness changes, as hue and saturation are nothing to a gray camera.
 """
 
 import os
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from yoloprune.data.images import Image, with_channel_axis
 
-GREY = 128
+GRAY = 128
 SMALLEST_SIDE = 2.0
 """Boxes with a side of less than this many pixels, after scaling and cutting, are dropped."""
 
@@ -42,7 +42,7 @@ Fetch: TypeAlias = Callable[[int], Sample]
 
 
 def plain_sample(sample: Sample, size: tuple[int, int]) -> Sample:
-    """The sample fitted into (height, width), aspect ratio kept, centred on grey.
+    """The sample fitted into (height, width), aspect ratio kept, centered on gray.
 
     Boxes with too small a side are dropped.
     """
@@ -59,7 +59,7 @@ def augmented_sample(
     """An augmented training sample of (height, width), a function of its arguments alone.
 
     One image at a random scale and place, or with probability `mosaic` four of them, the other
-    three drawn from the first `count` samples; then flipped and recoloured at random. Boxes are cut
+    three drawn from the first `count` samples; then flipped and recolored at random. Boxes are cut
     at the border of the image or of their tile; those of which too little is left are dropped.
     """
     generator = np.random.default_rng(tuple(seed))
@@ -68,13 +68,13 @@ def augmented_sample(
         sample = _mosaic([fetch(i) for i in (index, *others)], size, generator)
     else:
         sample = _scattered(fetch(index), size, generator)
-    return _recoloured(sample, int(generator.integers(0, 2**31)))
+    return _recolored(sample, int(generator.integers(0, 2**31)))
 
 
 def _placed(
     sample: Sample, size: tuple[int, int], scale: float, shift: tuple[float, float]
 ) -> Sample:
-    """The sample scaled and moved by `shift` = (x, y) onto grey of (height, width), then cut."""
+    """The sample scaled and moved by `shift` = (x, y) onto gray of (height, width), then cut."""
     height, width = size
     image, scales = sample.image, np.array([scale, scale])
     # Area-like results when shrinking need a blur first; INTER_AREA does not exist for warps.
@@ -84,11 +84,11 @@ def _placed(
         image = with_channel_axis(cv2.resize(image, smaller.tolist(), interpolation=cv2.INTER_AREA))
         # What rounding to whole pixels has left over.
         scales = before * scale / smaller
-    # Boxes count from the edge of the first pixel, the warp from its centre.
+    # Boxes count from the edge of the first pixel, the warp from its center.
     offset = np.array(shift) + 0.5 * scales - 0.5
     matrix = np.column_stack((np.diag(scales), offset))
     warped = cv2.warpAffine(
-        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=(GREY, GREY, GREY)
+        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=(GRAY, GRAY, GRAY)
     )
     boxes = sample.boxes * scale + np.array([*shift, *shift], np.float32)
     return _cut(with_channel_axis(warped), boxes, sample.labels)
@@ -120,16 +120,16 @@ def _scattered(sample: Sample, size: tuple[int, int], generator: np.random.Gener
 def _mosaic(
     samples: Sequence[Sample], size: tuple[int, int], generator: np.random.Generator
 ) -> Sample:
-    """Four samples around a random centre (A. Bochkovskiy et al., "YOLOv4", 2020)."""
+    """Four samples around a random center (A. Bochkovskiy et al., "YOLOv4", 2020)."""
     height, width = size
-    centre_x = int(width * generator.uniform(0.3, 0.7))
-    centre_y = int(height * generator.uniform(0.3, 0.7))
-    canvas = np.full((height, width, samples[0].image.shape[2]), GREY, np.uint8)
+    center_x = int(width * generator.uniform(0.3, 0.7))
+    center_y = int(height * generator.uniform(0.3, 0.7))
+    canvas = np.full((height, width, samples[0].image.shape[2]), GRAY, np.uint8)
     boxes, labels = [], []
     spans = [
         (left, top, right, bottom)
-        for top, bottom in ((0, centre_y), (centre_y, height))
-        for left, right in ((0, centre_x), (centre_x, width))
+        for top, bottom in ((0, center_y), (center_y, height))
+        for left, right in ((0, center_x), (center_x, width))
     ]
     for sample, (left, top, right, bottom) in zip(samples, spans, strict=True):
         tile = _scattered(sample, (bottom - top, right - left), generator)
@@ -139,9 +139,9 @@ def _mosaic(
     return Sample(image=canvas, boxes=np.concatenate(boxes), labels=np.concatenate(labels))
 
 
-def _recoloured(sample: Sample, seed: int) -> Sample:
+def _recolored(sample: Sample, seed: int) -> Sample:
     """The sample after albumentations: flip, hue, saturation and value, blur, JPEG."""
-    pipeline = _pipeline(is_grey=sample.image.shape[2] == 1)
+    pipeline = _pipeline(is_gray=sample.image.shape[2] == 1)
     pipeline.set_random_seed(seed)
     result = pipeline(
         image=sample.image, bboxes=sample.boxes, labels=sample.labels.astype(np.float32)
@@ -152,7 +152,7 @@ def _recoloured(sample: Sample, seed: int) -> Sample:
 
 
 @cache
-def _pipeline(*, is_grey: bool) -> Any:
+def _pipeline(*, is_gray: bool) -> Any:
     # albumentations asks the network for its newest version at import, and takes seconds to import.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations
@@ -161,8 +161,8 @@ def _pipeline(*, is_grey: bool) -> Any:
         [
             albumentations.HorizontalFlip(p=0.5),
             albumentations.HueSaturationValue(
-                hue_shift_limit=0 if is_grey else 8,
-                sat_shift_limit=0 if is_grey else 60,
+                hue_shift_limit=0 if is_gray else 8,
+                sat_shift_limit=0 if is_gray else 60,
                 val_shift_limit=45,
                 p=0.8,
             ),

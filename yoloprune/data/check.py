@@ -1,4 +1,4 @@
-"""What is wrong with a labelled data set, and a copy without it."""
+"""What is wrong with a labeled data set, and a copy without it."""
 
 import hashlib
 import re
@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from yoloprune.data.dataset import WHOLE, Fault, Finding, LabelledImage, RawDataset, RawImage
+from yoloprune.data.dataset import WHOLE, Fault, Finding, LabeledImage, RawDataset, RawImage
 from yoloprune.data.faults import (
     annotation_findings,
     box_text,
     finding,
     repeated,
     sound_objects,
-    unlabelled_text,
+    unlabeled_text,
     used_classes,
 )
 from yoloprune.data.formats.darknet import write_data_file
@@ -37,7 +37,7 @@ _LONGEST_STEM = 200
 class CheckedImage:
     """An image that can be used: its sound objects, and its (height, width) in pixels."""
 
-    labelled: LabelledImage
+    labeled: LabeledImage
     size: tuple[int, int]
 
 
@@ -77,9 +77,9 @@ def check_dataset(raw: RawDataset, *, reporter: Reporter = SILENT) -> Check:
         usable = []
         for image in reporter.track(images, "checking"):
             size = _opened(image, split, seen, findings)
-            labelled = None if size is None else _usable(image, len(names), findings)
-            if size is not None and labelled is not None:
-                usable.append(CheckedImage(labelled=labelled, size=size))
+            labeled = None if size is None else _usable(image, len(names), findings)
+            if size is not None and labeled is not None:
+                usable.append(CheckedImage(labeled=labeled, size=size))
         splits[split] = tuple(usable)
     return Check(
         names=names,
@@ -89,7 +89,7 @@ def check_dataset(raw: RawDataset, *, reporter: Reporter = SILENT) -> Check:
     )
 
 
-def refuse_unlabelled(check: Check, source: Path, *, most: bool) -> None:
+def refuse_unlabeled(check: Check, source: Path, *, most: bool) -> None:
     """Raise `DatasetError` where no image has a label file, or with `most` not even half of them.
 
     Then the data is most likely in another layout than it was read in.
@@ -101,7 +101,7 @@ def refuse_unlabelled(check: Check, source: Path, *, most: bool) -> None:
             f"{source}: none of the {listed} images has a label file ({missing[0].text})"
         )
     if most and 2 * len(missing) > listed:
-        raise FaultyDataError(unlabelled_text(source, len(missing), listed, missing[0]))
+        raise FaultyDataError(unlabeled_text(source, len(missing), listed, missing[0]))
 
 
 def write_clean_copy(check: Check, out: Path, name: str) -> None:
@@ -142,7 +142,7 @@ def _write_split(root: Path, split: str, images: Sequence[CheckedImage]) -> list
     for folder in ("images", "labels"):
         (root / folder / split).mkdir(parents=True)
     for image in images:
-        source = image.labelled.path
+        source = image.labeled.path
         own, number = _stem(source), 2
         stem = own
         while stem.lower() in written:
@@ -150,7 +150,7 @@ def _write_split(root: Path, split: str, images: Sequence[CheckedImage]) -> list
         target = root / "images" / split / f"{stem}{source.suffix}"
         shutil.copyfile(source, target)
         write_labels(
-            root / "labels" / split / f"{stem}.txt", image.labelled.boxes, image.labelled.labels
+            root / "labels" / split / f"{stem}.txt", image.labeled.boxes, image.labeled.labels
         )
         written[stem.lower()] = target
     return list(written.values())
@@ -189,7 +189,7 @@ def _opened(
     return size
 
 
-def _usable(image: RawImage, classes: int, findings: list[Finding]) -> LabelledImage | None:
+def _usable(image: RawImage, classes: int, findings: list[Finding]) -> LabeledImage | None:
     """The image with what is left in order; None if that is not all that it shows."""
     findings += annotation_findings(image)
     boxes, labels, places, faults = sound_objects(image, classes)
@@ -202,4 +202,4 @@ def _usable(image: RawImage, classes: int, findings: list[Finding]) -> LabelledI
     boxes, labels = boxes[~twice], labels[~twice]
     if image.problems or any(found.fault is Fault.UNUSABLE for found in faults):
         return None
-    return LabelledImage(path=image.path, boxes=boxes, labels=labels)
+    return LabeledImage(path=image.path, boxes=boxes, labels=labels)

@@ -1,4 +1,4 @@
-"""A labelled data set: as its files have it, and as networks are trained and judged on it."""
+"""A labeled data set: as its files have it, and as networks are trained and judged on it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ class RawDataset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LabelledImage:
+class LabeledImage:
     """An image file and its N objects.
 
     `boxes` (N, 4) float64 xyxy relative to the image, all inside it, `labels` (N,) int64.
@@ -99,13 +99,13 @@ class Remark:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
-    """Labelled images of a split, the names of the classes, and what was odd about them.
+    """Labeled images of a split, the names of the classes, and what was odd about them.
 
     Images whose annotation could not be read whole, or holds no usable object though it holds some,
     are not among `images`: `remarks` count them.
     """
 
-    images: tuple[LabelledImage, ...]
+    images: tuple[LabeledImage, ...]
     names: tuple[str, ...]
     remarks: tuple[Remark, ...] = ()
     split: str = WHOLE
@@ -116,6 +116,6 @@ class Dataset:
         return sum(len(image.labels) for image in self.images)
 
     @property
-    def unlabelled(self) -> int:
-        """Images that nobody has labelled, which are taken to show no objects."""
+    def unlabeled(self) -> int:
+        """Images that nobody has labeled, which are taken to show no objects."""
         return sum(r.count for r in self.remarks if r.fault is Fault.NO_LABELS)

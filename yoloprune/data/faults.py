@@ -67,7 +67,7 @@ def described(remark: Remark) -> str:
     return f"{remark.count} {what} (first: {remark.first.where}: {remark.first.text})"
 
 
-def unlabelled_text(source: Path, count: int, images: int, first: Finding) -> str:
+def unlabeled_text(source: Path, count: int, images: int, first: Finding) -> str:
     """Why data of which most images have no label file is not used without a word."""
     return (
         f"{source}: {count} of the {images} images have no label file (first: {first.where}: "

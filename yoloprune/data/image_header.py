@@ -24,7 +24,7 @@ _INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _WIDTH, _HEIGHT, _BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 258, 277, 322, 323
 
 LEAST = 4
-"""Bytes that a decoder holds for a pixel: colours, and mostly transparency."""
+"""Bytes that a decoder holds for a pixel: colors, and mostly transparency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Reading and writing images: uint8 (H, W, C); C is 3 for RGB, 1 for grey."""
+"""Reading and writing images: uint8 (H, W, C); C is 3 for RGB, 1 for gray."""
 
 import os
 from pathlib import Path
@@ -27,9 +27,9 @@ _DECODED_AS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
 
 
 def read_image(path: Path, channels: int = 3) -> Image:  # -> (H, W, channels)
-    """Read an image file as RGB or, with 1 channel, as grey, turned as its EXIF orientation says.
+    """Read an image file as RGB or, with 1 channel, as gray, turned as its EXIF orientation says.
 
-    Grey is what OpenCV's decoder of the format makes of colours, as in darknet: the luma Y of a
+    Gray is what OpenCV's decoder of the format makes of colors, as in darknet: the luma Y of a
     JPEG file, 0.299 R + 0.587 G + 0.114 B of others (darknet without OpenCV: 77, 150, 29 / 256).
     Raises `DatasetError` if the file cannot be read or decoded.
     """
@@ -73,7 +73,7 @@ def decode_image(data: bytes, path: Path, channels: int = 3) -> Image:  # -> (H,
 
 
 def in_channels(image: Image, channels: int) -> Image:  # (H, W, 1 or 3) -> (H, W, channels)
-    """A decoded image as grey or as RGB: for a file's exact grey values, `read_image` it so."""
+    """A decoded image as gray or as RGB: for a file's exact gray values, `read_image` it so."""
     if image.shape[2] == channels:
         return image
     conversion = cv2.COLOR_RGB2GRAY if channels == 1 else cv2.COLOR_GRAY2RGB

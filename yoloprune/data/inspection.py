@@ -26,7 +26,7 @@ def image_size(data: bytes, path: Path) -> tuple[int, int]:
 
 
 def is_cut_jpeg(data: bytes) -> bool:
-    """Whether this is a JPEG without an end: decoders fill what is missing with grey."""
+    """Whether this is a JPEG without an end: decoders fill what is missing with gray."""
     for marker, start, _ in jpeg_segments(data):
         if marker == START_OF_SCAN:
             # The end's mark cannot occur within a scan; thumbnails lie in segments before.

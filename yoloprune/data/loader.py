@@ -49,7 +49,7 @@ class Batch:
 class TrainingImages:
     """Makes samples from keys; decoded images are cached in memory while they fit.
 
-    `channels` are those of the images: 3 for RGB, 1 for grey.
+    `channels` are those of the images: 3 for RGB, 1 for gray.
     A key whose image, or one of whose mosaic's images, cannot be read raises `DatasetError`.
     """
 
@@ -79,9 +79,9 @@ class TrainingImages:
 
     def __getitem__(self, key: SampleKey) -> Sample:
         if not self.augment:
-            return plain_sample(self._labelled(key.index), key.size)
+            return plain_sample(self._labeled(key.index), key.size)
         return augmented_sample(
-            self._labelled,
+            self._labeled,
             key.index,
             len(self),
             key.size,
@@ -89,11 +89,11 @@ class TrainingImages:
             (self.seed, key.epoch, key.place),
         )
 
-    def _labelled(self, index: int) -> Sample:
-        labelled, image = self.dataset.images[index], self._image(index)
+    def _labeled(self, index: int) -> Sample:
+        labeled, image = self.dataset.images[index], self._image(index)
         height, width = image.shape[:2]
-        boxes = (labelled.boxes * [width, height, width, height]).astype(np.float32)
-        return Sample(image=image, boxes=boxes, labels=labelled.labels)
+        boxes = (labeled.boxes * [width, height, width, height]).astype(np.float32)
+        return Sample(image=image, boxes=boxes, labels=labeled.labels)
 
     def _image(self, index: int) -> Image:
         image = self._cache.get(index)

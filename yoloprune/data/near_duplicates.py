@@ -1,4 +1,4 @@
-"""Images that are nearly the same: saved again, brightened, resized, or neighbours in a film.
+"""Images that are nearly the same: saved again, brightened, resized, or neighbors in a film.
 
 N: images. B: bits of a hash.
 """
@@ -16,7 +16,7 @@ NEAR = 28
 """Hashes of near-duplicates differ in no more bits than this; those of other images in half."""
 
 _SIDE, _FREQUENCIES = 48, 12
-# In grey levels: rounding and compression leave so much of a frequency that is not in the image.
+# In gray levels: rounding and compression leave so much of a frequency that is not in the image.
 _NOISE = 4.0
 _PAIRS = 1 << 23
 
@@ -28,8 +28,8 @@ def perceptual_hash(image: Image) -> NDArray[np.bool_]:  # (H, W, 3) -> (B,)
     Benchmarking of Perceptual Image Hash Functions", 2010), with a margin: in a smooth image most
     of them are noise about 0.
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(gray, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     frequencies = np.asarray(cv2.dct(small))[:_FREQUENCIES, :_FREQUENCIES].reshape(-1)[1:]
     return np.asarray(frequencies > np.median(frequencies) + _NOISE)
 

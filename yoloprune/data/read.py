@@ -1,4 +1,4 @@
-"""The door to labelled data sets of any format.
+"""The door to labeled data sets of any format.
 
 Each format reads a path into a `RawDataset`, faults included. `read_dataset` makes of it what a
 network is trained and judged on, and refuses what it must not guess; `check.py` lists all faults.
@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from yoloprune.data.dataset import Dataset, Fault, LabelledImage, RawDataset, RawImage
+from yoloprune.data.dataset import Dataset, Fault, LabeledImage, RawDataset, RawImage
 from yoloprune.data.faults import (
     Tally,
     annotation_findings,
     finding,
     sound_objects,
-    unlabelled_text,
+    unlabeled_text,
 )
 from yoloprune.data.formats import coco, darknet, ultralytics, voc, yolo
-from yoloprune.data.formats.yolo_labels import read_labelled
+from yoloprune.data.formats.yolo_labels import read_labeled
 from yoloprune.data.images import list_images, refuse_root
 from yoloprune.data.request import Request, canonical
 from yoloprune.data.text_files import MOST_CLASSES, default_names, is_file, shown_names
@@ -63,7 +63,7 @@ def read_dataset(
     images: Path | None = None,
     allow_faulty: bool = False,
 ) -> Dataset:
-    """Read one split of a labelled data set for a network with this many classes.
+    """Read one split of a labeled data set for a network with this many classes.
 
     `path` is what `read_raw` takes. Without `split` it is the one for evaluation: `valid` of a
     .data file; else test or val, by any usual name; or the only one. `limit` takes only the first
@@ -87,12 +87,12 @@ def read_dataset(
     return replace(_strict(raw, read_images, names, allow_faulty=allow_faulty), split=name)
 
 
-def read_objects(image: Path, classes: int) -> LabelledImage | None:
+def read_objects(image: Path, classes: int) -> LabeledImage | None:
     """The objects that a label file gives an image, None if there is no such file.
 
     Raises `DatasetError` if a line of it cannot be read, or its class is not one of the `classes`.
     """
-    raw = read_labelled(image)
+    raw = read_labeled(image)
     if raw.source is None:
         return None
     if raw.problems:
@@ -101,7 +101,7 @@ def read_objects(image: Path, classes: int) -> LabelledImage | None:
     for found in findings:
         if found.fault is Fault.UNKNOWN_CLASS:
             raise DatasetError(f"{found.where}: {found.text} is not one of the {classes} classes")
-    return LabelledImage(path=image, boxes=boxes, labels=labels)
+    return LabeledImage(path=image, boxes=boxes, labels=labels)
 
 
 def dataset_images(source: Path) -> tuple[Path, ...]:
@@ -158,10 +158,10 @@ def _strict(
         objects += len(image.labels)
         if any(found.fault is Fault.UNUSABLE for found in findings):
             continue
-        usable.append(LabelledImage(path=image.path, boxes=boxes, labels=labels))
+        usable.append(LabeledImage(path=image.path, boxes=boxes, labels=labels))
     if not allow_faulty:
         _refuse_unreadable(tally, len(images) - len(usable), len(images))
-    _refuse_unlabelled(raw.path, tally, len(images), allow_most=allow_faulty)
+    _refuse_unlabeled(raw.path, tally, len(images), allow_most=allow_faulty)
     _refuse_unknown_classes(raw, tally, objects, len(names))
     _refuse_empty_boxes(tally, objects)
     if not usable:
@@ -179,13 +179,13 @@ def _refuse_unreadable(tally: Tally, left_out: int, images: int) -> None:
     )
 
 
-def _refuse_unlabelled(path: Path, tally: Tally, images: int, *, allow_most: bool) -> None:
+def _refuse_unlabeled(path: Path, tally: Tally, images: int, *, allow_most: bool) -> None:
     count = tally.count(Fault.NO_LABELS)
     if count == images:
         first = tally.first(Fault.NO_LABELS)
         raise DatasetError(f"{path}: none of the {images} images has a label file ({first.text})")
     if 2 * count > images and not allow_most:
-        raise FaultyDataError(unlabelled_text(path, count, images, tally.first(Fault.NO_LABELS)))
+        raise FaultyDataError(unlabeled_text(path, count, images, tally.first(Fault.NO_LABELS)))
 
 
 def _refuse_unknown_classes(raw: RawDataset, tally: Tally, objects: int, classes: int) -> None:

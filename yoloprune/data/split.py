@@ -21,7 +21,7 @@ from yoloprune.reporter import SILENT, Reporter
 TRAINING_SPLIT, VALIDATION_SPLIT = "train", "val"
 
 BLOCK = 16
-"""Images are held out in runs of this many, for neighbours are often frames of one film."""
+"""Images are held out in runs of this many, for neighbors are often frames of one film."""
 
 
 def hold_out(dataset: Dataset, share: float, *, seed: int = 0) -> tuple[Dataset, Dataset]:
@@ -121,7 +121,7 @@ def divide(
         raise UsageError(f"each fraction must be in (0, 1), and all add up to 1: not {text}")
     images = check.images
     hashes = [
-        perceptual_hash(read_image(image.labelled.path))
+        perceptual_hash(read_image(image.labeled.path))
         for image in reporter.track(images, "comparing")
     ]
     if not hashes:
@@ -129,7 +129,7 @@ def divide(
     groups = near_duplicate_groups(np.array(hashes), near)
     shown = np.zeros((len(images), len(check.names)), np.int64)
     for row, image in zip(shown, images, strict=True):
-        row[image.labelled.labels] = 1
+        row[image.labeled.labels] = 1
     part = stratify(groups, shown, list(shares.values()), seed=seed)
     sizes = np.bincount(groups)
     splits = {}

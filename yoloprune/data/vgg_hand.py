@@ -219,7 +219,7 @@ def _write_split(
 
 
 def _read_pair(image: Path, annotations: Path, tally: _Tally) -> tuple[bytes, NDArray[np.float64]]:
-    """An image file and its boxes (N, 4) as relative centre and size."""
+    """An image file and its boxes (N, 4) as relative center and size."""
     annotation = annotations / f"{image.stem}.mat"
     if not annotation.is_file():
         raise DatasetError(f"{image}: its annotation {annotation.name} is missing")

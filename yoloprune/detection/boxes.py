@@ -25,7 +25,7 @@ def pixel_box_iou(a: Tensor, b: Tensor) -> Tensor:  # (N, 4), (M, 4) -> (N, M)
 def box_diou(a: Tensor, b: Tensor, power: float) -> Tensor:  # (N, 4), (M, 4) -> (N, M)
     """IoU less (d / c)^(2 power), as darknet's `src/box.c` has it (there: of the squares).
 
-    d is the distance of the two centres, c the diagonal of the smallest box around both. Z. Zheng
+    d is the distance of the two centers, c the diagonal of the smallest box around both. Z. Zheng
     et al., "Distance-IoU Loss", 2020, where the power is 1.
     """
     outer = torch.maximum(a[:, None, 2:], b[:, 2:]) - torch.minimum(a[:, None, :2], b[:, :2])

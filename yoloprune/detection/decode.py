@@ -76,20 +76,20 @@ def _decode_head(head: Head, raw: Tensor, input_shape: tuple[int, int, int]) -> 
         case Yolo():
             scores = t[..., 4:] if head.new_coords else torch.sigmoid(t[..., 4:])
             objectness, classes = scores[..., 0], scores[..., 1:]
-            centre, size = _yolo_box(head, t, anchors)
+            center, size = _yolo_box(head, t, anchors)
         case GaussianYolo():
             scores = torch.sigmoid(t[..., 8:])
             size = anchors * torch.exp(t[..., 4:8:2])
             doubt = torch.sigmoid(t[..., 1:8:2]).mean(dim=-1)
             objectness, classes = scores[..., 0] * (1 - doubt), scores[..., 1:]
-            centre = _stretched(torch.sigmoid(t[..., 0:4:2]), head.scale_x_y)
+            center = _stretched(torch.sigmoid(t[..., 0:4:2]), head.scale_x_y)
         case Region():
             size = anchors * stride * torch.exp(t[..., 2:4])
             objectness, classes = torch.sigmoid(t[..., 4]), torch.softmax(t[..., 5:], dim=-1)
-            centre = torch.sigmoid(t[..., :2])
+            center = torch.sigmoid(t[..., :2])
         case _:
             raise CfgError(f"{head.title}: its boxes cannot be decoded")
-    middle = (centre + cells) * stride
+    middle = (center + cells) * stride
     boxes = torch.cat((middle - size / 2, middle + size / 2), dim=-1)  # (B, h, w, A, 4)
     return Predictions(
         boxes=boxes.reshape(batch, -1, 4),
@@ -107,13 +107,13 @@ def decode_yolo_boxes(head: Yolo, t: Tensor, size: tuple[int, int]) -> Tensor:
     cells = _cells(rows, columns, t)[:, :, 0]  # (h, w, 2)
     stride = t.new_tensor((size[1] / columns, size[0] / rows))
     anchors = t.new_tensor(head.anchors)[:, None, None]  # (A, 1, 1, 2)
-    centre, extent = _yolo_box(head, t, anchors)
-    middle = (centre + cells) * stride
+    center, extent = _yolo_box(head, t, anchors)
+    middle = (center + cells) * stride
     return torch.cat((middle - extent / 2, middle + extent / 2), dim=-1)
 
 
 def _yolo_box(head: Yolo, t: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
-    """Centre within the cell, and width and height in input pixels."""
+    """Center within the cell, and width and height in input pixels."""
     if head.new_coords:
         # The convolution before the head has applied the logistic function already.
         return _stretched(t[..., :2], head.scale_x_y), anchors * (2 * t[..., 2:4]) ** 2

@@ -29,7 +29,7 @@ TOLERANCE = 1e-4
 class SparseResult:
     """Latencies by engine, zero-skipping among them, all computing the same network.
 
-    `speedup_vs_fastest_dense` is the median of the ratios of neighbouring runs; `relative_error` is
+    `speedup_vs_fastest_dense` is the median of the ratios of neighboring runs; `relative_error` is
     that of the head maps; `layers` says how each convolution was computed.
     """
 

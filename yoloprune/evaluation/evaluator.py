@@ -7,7 +7,7 @@ from itertools import chain
 import numpy as np
 import torch
 
-from yoloprune.data.dataset import Dataset, LabelledImage
+from yoloprune.data.dataset import Dataset, LabeledImage
 from yoloprune.data.images import read_image
 from yoloprune.data.preprocess import ImageInput
 from yoloprune.errors import ClassesError, DatasetError
@@ -118,11 +118,11 @@ def evaluate(
     return _evaluation(protocol, dataset.names, ranking)
 
 
-def ground_truth(labelled: LabelledImage, size: tuple[int, ...]) -> GroundTruth:
+def ground_truth(labeled: LabeledImage, size: tuple[int, ...]) -> GroundTruth:
     """The objects of an image of this (height, width), in its pixels."""
-    relative = torch.from_numpy(labelled.boxes)
+    relative = torch.from_numpy(labeled.boxes)
     boxes = relative * relative.new_tensor((size[1], size[0], size[1], size[0]))
-    return GroundTruth(boxes_xyxy=boxes, labels=torch.from_numpy(labelled.labels))
+    return GroundTruth(boxes_xyxy=boxes, labels=torch.from_numpy(labeled.labels))
 
 
 def _matched(
@@ -131,8 +131,8 @@ def _matched(
     """The detections of each image, matched; several batches at a time."""
     reads = detector.reads.resized(protocol.resize)
 
-    def work(images: Sequence[LabelledImage]) -> list[Matched]:
-        samples = [_sample(labelled, reads) for labelled in images]
+    def work(images: Sequence[LabeledImage]) -> list[Matched]:
+        samples = [_sample(labeled, reads) for labeled in images]
         inputs = torch.from_numpy(np.stack([sample.fitted for sample in samples]))
         return list(protocol.judge(samples, detector.predict(inputs)))
 
@@ -145,11 +145,11 @@ def _matched(
         yield result
 
 
-def _sample(labelled: LabelledImage, reads: ImageInput) -> Sample:
-    image = read_image(labelled.path, reads.channels)
+def _sample(labeled: LabeledImage, reads: ImageInput) -> Sample:
+    image = read_image(labeled.path, reads.channels)
     size = image.shape[:2]
     fitted, placement = reads.fit(image)
-    return Sample(fitted=fitted, placement=placement, size=size, truth=ground_truth(labelled, size))
+    return Sample(fitted=fitted, placement=placement, size=size, truth=ground_truth(labeled, size))
 
 
 def _evaluation(protocol: Protocol, names: Sequence[str], ranking: Ranking) -> Evaluation:

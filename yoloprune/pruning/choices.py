@@ -7,7 +7,7 @@ class Scope(StrEnum):
     """How channels of different groups compete."""
 
     GLOBAL = "global"
-    """By score, normalised within each group."""
+    """By score, normalized within each group."""
     LAYER = "layer"
     """By rank within their group: every group loses the same share."""
 

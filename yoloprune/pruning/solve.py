@@ -34,7 +34,7 @@ Blocked convolutions (ONNX Runtime, ncnn) are slow with counts that make no mult
 
 def comparable(scores: Scores, scope: Scope) -> dict[int, NDArray[np.float64]]:
     """Scores that may be ranked across groups."""
-    return ranked(normalised(scores), scope)
+    return ranked(normalized(scores), scope)
 
 
 def ranked(scores: Scores, scope: Scope) -> dict[int, NDArray[np.float64]]:
@@ -42,7 +42,7 @@ def ranked(scores: Scores, scope: Scope) -> dict[int, NDArray[np.float64]]:
     return dict(scores) if scope is Scope.GLOBAL else quantiles(scores)
 
 
-def normalised(scores: Scores) -> dict[int, NDArray[np.float64]]:
+def normalized(scores: Scores) -> dict[int, NDArray[np.float64]]:
     """Scores divided by their group's mean, which makes them comparable across groups.
 
     Raw norms differ between layers by orders of magnitude for reasons that have nothing to do with

@@ -20,7 +20,7 @@ from yoloprune.frontends.darknet.spec import (
 )
 from yoloprune.pruning.groups import ChannelGroup, analyze
 from yoloprune.pruning.plan import PruningPlan
-from yoloprune.report.svg import COLOURS, NARROW, render
+from yoloprune.report.svg import COLORS, NARROW, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,8 +101,8 @@ def _draw_layers(axes: "Axes", spec: NetworkSpec, kinds_in_a_row: int) -> None:
         indices = [layer.index for layer in left if isinstance(layer, kinds)]
         left = [layer for layer in left if not isinstance(layer, kinds)]
         if indices:
-            colour = COLOURS["muted" if name == "convolution" else "ink"]
-            axes.plot(indices, [0] * len(indices), marker, color=colour, markersize=5, label=name)
+            color = COLORS["muted" if name == "convolution" else "ink"]
+            axes.plot(indices, [0] * len(indices), marker, color=color, markersize=5, label=name)
     for layer in spec.layers:
         for source in layer.sources:
             if 0 <= source < layer.index - 1:
@@ -115,7 +115,7 @@ def _draw_layers(axes: "Axes", spec: NetworkSpec, kinds_in_a_row: int) -> None:
                         2 * min(1.0, 0.28 + reach / 60),
                         theta1=0,
                         theta2=180,
-                        color=COLOURS["before"],
+                        color=COLORS["before"],
                         linewidth=1,
                     )
                 )
@@ -129,22 +129,22 @@ def _draw_layers(axes: "Axes", spec: NetworkSpec, kinds_in_a_row: int) -> None:
 
 def _draw_group(axes: "Axes", group: ChannelGroup, lane: int) -> None:
     first, last = _span(group)
-    colour = COLOURS["after" if group.coupled else "series-3"]
+    color = COLORS["after" if group.coupled else "series-3"]
     if group.frozen_because is not None:
-        colour = COLOURS["muted"]
-    axes.plot([first, last], [lane, lane], color=colour, linewidth=1.4)
+        color = COLORS["muted"]
+    axes.plot([first, last], [lane, lane], color=color, linewidth=1.4)
     consumers = [layer_of(member.node) for member in group.consumers]
     axes.plot(
         consumers,
         [lane] * len(consumers),
         "o",
-        markerfacecolor=COLOURS["paper"],
-        markeredgecolor=colour,
+        markerfacecolor=COLORS["paper"],
+        markeredgecolor=color,
         markersize=4.5,
     )
     producers = [layer_of(member.node) for member in group.producers]
     marker = "x" if group.frozen_because is not None else "o"
-    axes.plot(producers, [lane] * len(producers), marker, color=colour, markersize=4.5)
+    axes.plot(producers, [lane] * len(producers), marker, color=color, markersize=4.5)
 
 
 def _write_kept(
@@ -156,15 +156,15 @@ def _write_kept(
         text = f"{len(plan.keep.get(group.id, range(group.size)))} of {text} stay"
     first, last = _span(group)
     at, align = (last + 1, "left") if last < 0.7 * layers else (first - 1, "right")
-    axes.text(at, lane, text, va="center", ha=align, color=COLOURS["muted"])
+    axes.text(at, lane, text, va="center", ha=align, color=COLORS["muted"])
 
 
 def _draw_key(axes: "Axes", present: dict[str, list[ChannelGroup]]) -> None:
     from matplotlib.lines import Line2D
 
-    def sample(label: str, colour: str, marker: str, face: str) -> Line2D:
+    def sample(label: str, color: str, marker: str, face: str) -> Line2D:
         return Line2D(
-            [], [], color=COLOURS[colour], marker=marker, markerfacecolor=COLOURS[face],
+            [], [], color=COLORS[color], marker=marker, markerfacecolor=COLORS[face],
             markersize=4.5, label=label,
         )  # fmt: skip
 

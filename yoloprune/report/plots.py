@@ -1,7 +1,7 @@
 """The report's plots, each a function from data to an `<svg>` element.
 
 Two widths: plots of one curve fit a phone; plots with something for each layer grow with the
-network, and the page lets them scroll. No plot tells things apart by colour alone.
+network, and the page lets them scroll. No plot tells things apart by color alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.report.study import FINE_TUNED, ORIGINAL, PRUNED, Measurement, Selection, TrainingLog
-from yoloprune.report.svg import COLOURS, NARROW, render
+from yoloprune.report.svg import COLORS, NARROW, render
 from yoloprune.report.wording import average
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def score_histogram(selection: Selection) -> str:
             [np.clip(scores, edges[0], edges[-1]) for scores in (removed, kept)],
             bins=edges.tolist(),
             stacked=True,
-            color=[COLOURS["removed"], COLOURS["after"]],
+            color=[COLORS["removed"], COLORS["after"]],
             label=[f"{len(removed):,} removed", f"{len(kept):,} kept"],
         )
         # matplotlib takes a hatch for each of the stacked series from 3.10 on only.
@@ -87,7 +87,7 @@ def score_histogram(selection: Selection) -> str:
             bar.set_hatch("//////")
         if len(removed):
             cut = float(removed.max())
-            axes.axvline(cut, color=COLOURS["ink"], linewidth=1, linestyle="--")
+            axes.axvline(cut, color=COLORS["ink"], linewidth=1, linestyle="--")
             axes.annotate(
                 f"cut {cut:.2f}",
                 (cut, 1),
@@ -111,7 +111,7 @@ def keep_chart(dense: NetworkSpec, plan: PruningPlan) -> str:
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
         kinds = (("coupled group", True, "after", "////"), ("one producer", False, "series-3", ""))
-        for label, coupled, colour, hatch in kinds:
+        for label, coupled, color, hatch in kinds:
             shares = {
                 place: len(plan.keep.get(group.id, group.channels)) / group.size
                 for place, group in enumerate(groups)
@@ -119,7 +119,7 @@ def keep_chart(dense: NetworkSpec, plan: PruningPlan) -> str:
             }
             if shares:
                 places, heights = list(shares), list(shares.values())
-                axes.bar(places, heights, color=COLOURS[colour], hatch=hatch, label=label)
+                axes.bar(places, heights, color=COLORS[color], hatch=hatch, label=label)
         axes.set(ylim=(0, 1), xlabel="prunable groups, first to last", ylabel="share kept")
         axes.set_xticks([])
         axes.margins(x=0.01)
@@ -152,7 +152,7 @@ def training_chart(training: Mapping[str, TrainingLog]) -> str | None:
                 markevery = max(1, len(points) // 12)
                 axes.plot(epochs, values, label=name, **styles[name], markevery=markevery)
         for start in sorted(set(starts.values()) - {0}):
-            axes.axvline(start + 0.5, color=COLOURS["line"], linewidth=0.8)
+            axes.axvline(start + 0.5, color=COLORS["line"], linewidth=0.8)
         axes.set(xlabel="epochs", ylabel="mAP@0.5 (case-study), validation")
         axes.locator_params(axis="x", integer=True)
         axes.set_ylim(bottom=0)
@@ -205,8 +205,8 @@ def _before_after(
 ) -> None:
     """A hollow bar for what was, a filled one inside it for what is."""
     places = np.arange(len(indices))
-    axes.bar(places, before, width=0.8, color="none", edgecolor=COLOURS["before"], label="original")
-    axes.bar(places, after, width=0.8, color=COLOURS["after"], label="pruned")
+    axes.bar(places, before, width=0.8, color="none", edgecolor=COLORS["before"], label="original")
+    axes.bar(places, after, width=0.8, color=COLORS["after"], label="pruned")
     shown = places[:: 1 if len(places) <= 20 else 5]
     axes.set_xticks(shown, [str(indices[i]) for i in shown])
     axes.margins(x=8 / layer_chart_width(len(indices)))
@@ -221,7 +221,7 @@ def _styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 def _series(number: int) -> dict[str, Any]:
     return {
-        "color": COLOURS[f"series-{number % 6}"],
+        "color": COLORS[f"series-{number % 6}"],
         "linestyle": _LINES[number % 6],
         "marker": _MARKERS[number % 6],
     }

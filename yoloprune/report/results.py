@@ -17,7 +17,7 @@ MACS_NOTE = (
     "from the original."
 )
 CASE_STUDY_NOTE = (
-    "Image padded to a square with black, resized by nearest neighbour; objectness at least 0.01; "
+    "Image padded to a square with black, resized by nearest neighbor; objectness at least 0.01; "
     "suppression at IoU 0.5 that merges boxes; AP over all points of the curve at IoU 0.5, ranked "
     "by objectness. Precision and recall are those at the best F1."
 )

@@ -79,7 +79,7 @@ class TrainingLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSummary:
-    """The data: numbers of images and of labelled objects by split ("training", ...).
+    """The data: numbers of images and of labeled objects by split ("training", ...).
 
     `warnings` say what was missing or damaged.
     """

@@ -1,6 +1,6 @@
-"""Matplotlib figures as SVG text whose colours follow the page, in light and dark.
+"""Matplotlib figures as SVG text whose colors follow the page, in light and dark.
 
-Plots draw with the colours of `COLOURS`; each is a placeholder that becomes a CSS variable of the
+Plots draw with the colors of `COLORS`; each is a placeholder that becomes a CSS variable of the
 same name in the SVG, which the page sets for either scheme. Letters stay text in the page's font.
 """
 
@@ -18,7 +18,7 @@ _NAMES = (
     *(f"series-{number}" for number in range(6)),
 )
 
-COLOURS = {name: f"#0101{number:02x}" for number, name in enumerate(_NAMES, start=16)}
+COLORS = {name: f"#0101{number:02x}" for number, name in enumerate(_NAMES, start=16)}
 """Placeholders by the name of the CSS variable that replaces them."""
 
 NARROW = (328.0, 250.0)
@@ -29,34 +29,34 @@ POINT_SIZE = 9.5
 
 _STYLE: Any = {
     "axes.axisbelow": True,
-    "axes.edgecolor": COLOURS["line"],
+    "axes.edgecolor": COLORS["line"],
     "axes.grid": True,
     "axes.grid.axis": "y",
-    "axes.labelcolor": COLOURS["muted"],
+    "axes.labelcolor": COLORS["muted"],
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "axes.titlecolor": COLOURS["ink"],
+    "axes.titlecolor": COLORS["ink"],
     "axes.titlelocation": "left",
     "axes.titlesize": POINT_SIZE,
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": POINT_SIZE,
-    "grid.color": COLOURS["line"],
+    "grid.color": COLORS["line"],
     "grid.linewidth": 0.6,
-    "hatch.color": COLOURS["paper"],
+    "hatch.color": COLORS["paper"],
     "legend.borderaxespad": 0.0,
     "legend.fontsize": POINT_SIZE,
     "legend.frameon": False,
     "legend.handlelength": 2.2,
-    "legend.labelcolor": COLOURS["ink"],
+    "legend.labelcolor": COLORS["ink"],
     "lines.linewidth": 1.6,
     "lines.markersize": 4,
     "svg.fonttype": "none",
-    "text.color": COLOURS["ink"],
+    "text.color": COLORS["ink"],
     "text.parse_math": False,
-    "xtick.color": COLOURS["line"],
-    "xtick.labelcolor": COLOURS["muted"],
-    "ytick.color": COLOURS["line"],
-    "ytick.labelcolor": COLOURS["muted"],
+    "xtick.color": COLORS["line"],
+    "xtick.labelcolor": COLORS["muted"],
+    "ytick.color": COLORS["line"],
+    "ytick.labelcolor": COLORS["muted"],
 }
 
 
@@ -88,8 +88,8 @@ def _themed(text: str, name: str, description: str, width: float) -> str:
     text = text.replace("url(#", f"url(#{name}-").replace(
         "'DejaVu Sans', sans-serif", "var(--sans)"
     )
-    for colour, placeholder in COLOURS.items():
-        text = text.replace(placeholder, f"var(--{colour})")
+    for color, placeholder in COLORS.items():
+        text = text.replace(placeholder, f"var(--{color})")
     view_box = re.search(r'viewBox="[^"]*"', text)
     assert view_box is not None
     opening = (

@@ -59,9 +59,9 @@ def snippets(spec: NetworkSpec, files: ExportedFiles) -> list[Snippet]:
     All three stretch the photo to the input size and drop scores up to 0.25.
     """
     channels, height, width = spec.input_shape
-    is_grey = channels == 1
-    flag = "IMREAD_GRAYSCALE" if is_grey else "IMREAD_COLOR"
-    fields = {"width": width, "height": height, "flag": flag, "swap": not is_grey}
+    is_gray = channels == 1
+    flag = "IMREAD_GRAYSCALE" if is_gray else "IMREAD_COLOR"
+    fields = {"width": width, "height": height, "flag": flag, "swap": not is_gray}
     darknet = _DARKNET.format(
         classes=spec.heads[0].classes,
         names=shlex.quote(files.names),

@@ -3,8 +3,8 @@
 Legend: M objects of a batch, A anchors of a head, P positives of a head.
 
 An object goes to the anchor, over all heads, whose shape fits its own best (IoU of the two boxes
-laid on the same centre), and besides to every anchor whose shape IoU is above a threshold; of the
-head concerned, it is the cell that holds the object's centre. (J. Redmon and A. Farhadi, "YOLOv3",
+laid on the same center), and besides to every anchor whose shape IoU is above a threshold; of the
+head concerned, it is the cell that holds the object's center. (J. Redmon and A. Farhadi, "YOLOv3",
 2018, with the further anchors of A. Bochkovskiy et al., "YOLOv4", 2020.) Where two objects claim
 the same anchor of the same cell, the better fitting one gets it.
 """
@@ -23,7 +23,7 @@ SHAPE_IOU = 0.4
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Objects:
-    """The labelled objects of a batch of images: M of them.
+    """The labeled objects of a batch of images: M of them.
 
     `image` (M,) int64, index in the batch; `label` (M,) int64; `boxes` (M, 4) float32 xyxy in
     input pixels.
@@ -55,7 +55,7 @@ class Positives:
 
 
 def shape_iou(sizes: Tensor, anchors: Tensor) -> Tensor:  # (M, 2), (A, 2) -> (M, A)
-    """IoU of boxes laid on the same centre."""
+    """IoU of boxes laid on the same center."""
     overlap = torch.minimum(sizes[:, None], anchors[None]).prod(dim=-1)
     union = sizes.prod(dim=1)[:, None] + anchors.prod(dim=1)[None] - overlap
     # An anchor may be 0 wide, and then fits nothing.
@@ -84,9 +84,9 @@ def assign(
         # Best fitting last: of two objects in one place, the last one stands.
         order = fit[:, own][target, anchor].argsort(stable=True)
         target, anchor = target[order], anchor[order]
-        centre = (low[target] + high[target]) / 2
-        column = (centre[:, 0] * columns / input_size[1]).long().clamp(0, columns - 1)
-        row = (centre[:, 1] * rows / input_size[0]).long().clamp(0, rows - 1)
+        center = (low[target] + high[target]) / 2
+        column = (center[:, 0] * columns / input_size[1]).long().clamp(0, columns - 1)
+        row = (center[:, 1] * rows / input_size[0]).long().clamp(0, rows - 1)
         image = objects.image[target]
         place = ((image * len(head.anchors) + anchor) * rows + row) * columns + column
         keep = _last_of_each(place)

@@ -22,7 +22,7 @@ def distillation_loss(
     heads: Sequence[Yolo],
     maps: Sequence[Tensor],
     teacher_maps: Sequence[Tensor],
-    normaliser: float,
+    normalizer: float,
 ) -> Tensor:
     """Scalar; maps are (B, A (5 + C), h, w) a head, the student's and the teacher's."""
     total = maps[0].new_zeros((), dtype=torch.float32)
@@ -32,7 +32,7 @@ def distillation_loss(
         belief = theirs[:, :, 4]
         content = square[:, :, :4].sum(dim=2) + square[:, :, 5:].sum(dim=2)
         total = total + (square[:, :, 4] + belief * content).sum()
-    return total / normaliser
+    return total / normalizer
 
 
 def _probabilities(head: Yolo, raw: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The loss of YOLOv3-style heads, in darknet's own parametrisation.
+"""The loss of YOLOv3-style heads, in darknet's own parametrization.
 
 Legend: B images, A anchors, C classes, h x w cells, P positives, M objects.
 
@@ -44,7 +44,7 @@ class Loss:
 
     @property
     def total(self) -> Tensor:
-        """What is minimised."""
+        """What is minimized."""
         return self.box + self.objectness + self.classes
 
 
@@ -67,11 +67,11 @@ def detection_loss(
     objects: Objects,
     positives: Sequence[Positives],
     size: tuple[int, int],
-    normaliser: float,
+    normalizer: float,
 ) -> Loss:
     """Loss of raw head maps (B, A (5 + C), h, w) against objects, for (height, width) inputs.
 
-    `positives` are `assign`'s; the terms are divided by `normaliser`.
+    `positives` are `assign`'s; the terms are divided by `normalizer`.
     """
     zero = maps[0].new_zeros(())
     box, objectness, classes = zero, zero, zero
@@ -88,14 +88,14 @@ def detection_loss(
         labels = F.one_hot(objects.label[own.target], head.classes).to(t)
         classes = classes + _cross_entropy(head, t[at][:, 5:], labels, torch.ones_like(labels))
     return Loss(
-        box=BOX_WEIGHT * box / normaliser,
-        objectness=objectness / normaliser,
-        classes=CLASS_WEIGHT * classes / normaliser,
+        box=BOX_WEIGHT * box / normalizer,
+        objectness=objectness / normalizer,
+        classes=CLASS_WEIGHT * classes / normalizer,
     )
 
 
 def ciou(boxes: Tensor, truth: Tensor) -> Tensor:  # (P, 4), (P, 4) xyxy -> (P,)
-    """Complete IoU: IoU less penalties for the distance of centres and the difference of shapes."""
+    """Complete IoU: IoU less penalties for the distance of centers and the difference of shapes."""
     size, true_size = boxes[:, 2:] - boxes[:, :2], truth[:, 2:] - truth[:, :2]
     corner = torch.maximum(boxes[:, :2], truth[:, :2])
     overlap = (torch.minimum(boxes[:, 2:], truth[:, 2:]) - corner).clamp(min=0).prod(dim=1)

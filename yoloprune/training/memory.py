@@ -1,4 +1,4 @@
-"""Out of memory: recognise it, and find the batch that would have fitted."""
+"""Out of memory: recognize it, and find the batch that would have fitted."""
 
 from collections.abc import Callable
 

@@ -30,7 +30,7 @@ def shrinkage(config: TrainingConfig, step: int, steps_per_epoch: int) -> float:
     """By how much the proximal step after an optimizer step shortens a scale.
 
     Learning rate x strength, times what the optimizer makes of a constant gradient in the long run:
-    1 / (1 - momentum) for SGD, whose momentum adds up, and 1 for AdamW, which normalises it.
+    1 / (1 - momentum) for SGD, whose momentum adds up, and 1 for AdamW, which normalizes it.
     """
     gain = 1 / (1 - config.momentum) if config.optimizer == "sgd" else 1.0
     rate = learning_rate(config, step, steps_per_epoch)

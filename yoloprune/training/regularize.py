@@ -1,6 +1,6 @@
 """Group lasso on batch-norm scales, which makes whole channel groups removable.
 
-Legend: a channel of a coupled group has one scale in each of its producers; they are regularised
+Legend: a channel of a coupled group has one scale in each of its producers; they are regularized
 together, by the norm of their vector, so that the channel dies in all of them or in none.
 
 The penalty is not differentiated: after each optimizer step its proximal operator shrinks every

@@ -108,7 +108,7 @@ def write_batch_picture(run: Path, batch: Batch, limit: int = 16) -> None:
     tiles = []
     for number in range(min(limit, len(batch.images))):
         pixels = np.ascontiguousarray(batch.images[number].permute(1, 2, 0).numpy())
-        # In colours, for the boxes are green.
+        # In colors, for the boxes are green.
         image = in_channels(pixels, 3)
         for box in batch.boxes[batch.image == number].tolist():
             left, top, right, bottom = map(round, box)

@@ -50,14 +50,14 @@ def training_step(loop: Loop, batches: list[Batch]) -> tuple[float, ...]:
     prepared = [_prepare(loop, batch) for batch in batches]
     count = sum(len(positives.target) for own in prepared for positives in own.positives)
     # No fewer than the images: a batch with hardly an object would outweigh all others.
-    normaliser = max(float(config.batch_size), world.total([float(count)])[0])
+    normalizer = max(float(config.batch_size), world.total([float(count)])[0])
     loop.optimizer.zero_grad(set_to_none=True)
     terms = torch.zeros(len(TERMS))
     for number, own in enumerate(prepared):
         last = number == len(prepared) - 1
         # Processes exchange gradients once a step, after the last micro-batch.
         with nullcontext() if last or world.size == 1 else loop.parallel.no_sync():  # type: ignore[operator]
-            terms += _backward(loop, own, normaliser)
+            terms += _backward(loop, own, normalizer)
     totals = world.total(terms.tolist())
     if not all(math.isfinite(value) for value in totals):
         values = (f"{name} {value:.4g}" for name, value in zip(TERMS, totals, strict=True))
@@ -101,10 +101,10 @@ def _diverged(loop: Loop, what: str) -> RunError:
     )
 
 
-def _backward(loop: Loop, own: _Prepared, normaliser: float) -> Tensor:
+def _backward(loop: Loop, own: _Prepared, normalizer: float) -> Tensor:
     """Add a micro-batch's gradients; returns its loss terms."""
     try:
-        return _add_gradients(loop, own, normaliser)
+        return _add_gradients(loop, own, normalizer)
     except (MemoryError, RuntimeError) as error:
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = str(error).strip().splitlines()[0]
@@ -115,8 +115,8 @@ def _backward(loop: Loop, own: _Prepared, normaliser: float) -> Tensor:
     raise _out_of_memory(loop, own.batch)
 
 
-def _add_gradients(loop: Loop, own: _Prepared, normaliser: float) -> Tensor:
-    losses = _losses(loop, loop.forward, own, normaliser)
+def _add_gradients(loop: Loop, own: _Prepared, normalizer: float) -> Tensor:
+    losses = _losses(loop, loop.forward, own, normalizer)
     # Gradients are averaged over the processes, the loss is a sum over them.
     torch.autograd.backward(loop.scaler.scale(losses.sum() * loop.world.size))
     return losses.detach().float().cpu()
@@ -166,7 +166,7 @@ def _prepare(loop: Loop, batch: Batch) -> _Prepared:
 
 
 def _losses(
-    loop: Loop, network: Callable[[Tensor], Sequence[Tensor]], own: _Prepared, normaliser: float
+    loop: Loop, network: Callable[[Tensor], Sequence[Tensor]], own: _Prepared, normalizer: float
 ) -> Tensor:
     """The loss terms of a micro-batch, in the order of `TERMS`."""
     config, device = loop.config, loop.world.device
@@ -181,10 +181,10 @@ def _losses(
                 teacher_maps = loop.teacher(images)
     size = (images.shape[2], images.shape[3])
     heads = trainable_heads(loop.spec)
-    loss = detection_loss(heads, maps, own.objects, own.positives, size, normaliser)
+    loss = detection_loss(heads, maps, own.objects, own.positives, size, normalizer)
     distillation = maps[0].new_zeros((), dtype=torch.float32)
     if teacher_maps is not None:
         distillation = config.distillation * distillation_loss(
-            heads, maps, teacher_maps, normaliser
+            heads, maps, teacher_maps, normalizer
         )
     return torch.stack([loss.box, loss.objectness, loss.classes, distillation])

@@ -1,4 +1,4 @@
-"""Labelled data sets: checked, divided, and anchors fitted to their boxes."""
+"""Labeled data sets: checked, divided, and anchors fitted to their boxes."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from yoloprune.data.anchors import (
     input_shapes,
     network_anchors,
 )
-from yoloprune.data.check import Check, check_dataset, refuse_unlabelled, write_clean_copy
+from yoloprune.data.check import Check, check_dataset, refuse_unlabeled, write_clean_copy
 from yoloprune.data.faults import sound_boxes
 from yoloprune.data.images import read_image_file
 from yoloprune.data.inspection import image_size
@@ -126,7 +126,7 @@ class CheckedData(Result):
     def _classes(self) -> str:
         """How many there are, and what the first are called, with their usable objects."""
         images, names = self.check.images, self.check.names
-        counts = Counter(label for i in images for label in i.labelled.labels.tolist())
+        counts = Counter(label for i in images for label in i.labeled.labels.tolist())
         shown = [f"{name} {counts[label]}" for label, name in enumerate(names)]
         more = ", ..." if len(shown) > _SHOWN_CLASSES else ""
         return f"{len(shown)} ({', '.join(shown[:_SHOWN_CLASSES])}{more})"
@@ -175,9 +175,9 @@ def check_data(
     raw = read_raw(path, None if images is None else Path(images))
     checked = check_dataset(raw, reporter=reporter)
     if not allow_faulty:
-        refuse_unlabelled(checked, path, most=clean_copy is not None)
+        refuse_unlabeled(checked, path, most=clean_copy is not None)
     shapes = input_shapes(
-        (image.labelled.boxes for image in checked.images),
+        (image.labeled.boxes for image in checked.images),
         (image.size for image in checked.images),
         against.size,
         letterbox=against.letterbox,
@@ -346,5 +346,5 @@ def split_data(
 def _split_rows(checked: Check) -> Iterator[tuple[str, int, int, int, int]]:
     """Split, images, usable ones, objects in them, and usable images without objects."""
     for split, images in checked.splits.items():
-        counts = [len(image.labelled.labels) for image in images]
+        counts = [len(image.labeled.labels) for image in images]
         yield split, checked.listed[split], len(images), sum(counts), counts.count(0)

@@ -1,4 +1,4 @@
-"""Mean average precision of a model on labelled images."""
+"""Mean average precision of a model on labeled images."""
 
 from pathlib import Path
 

@@ -80,14 +80,14 @@ def _curvatures(model: Model) -> Mapping[str, Weights] | None:
 
 
 def _objects(spec: NetworkSpec, calibration: Calibration) -> list[Objects]:
-    """The labelled objects of the calibration images, in pixels of the network's input."""
+    """The labeled objects of the calibration images, in pixels of the network's input."""
     classes = class_count(spec)
-    found, unlabelled = [], 0
+    found, unlabeled = [], 0
     for path, placement, (height, width) in calibration.samples:
-        labelled = read_objects(path, classes)
-        unlabelled += labelled is None
+        labeled = read_objects(path, classes)
+        unlabeled += labeled is None
         nothing = np.zeros((0, 4), np.float64), np.zeros(0, np.int64)
-        relative, labels = nothing if labelled is None else (labelled.boxes, labelled.labels)
+        relative, labels = nothing if labeled is None else (labeled.boxes, labeled.labels)
         boxes = relative * np.tile((width, height), 2) * np.tile(placement.scale, 2)
         boxes += np.tile(placement.offset, 2)
         found.append(
@@ -97,7 +97,7 @@ def _objects(spec: NetworkSpec, calibration: Calibration) -> list[Objects]:
                 boxes=torch.from_numpy(boxes).float(),
             )
         )
-    if unlabelled == len(found):
+    if unlabeled == len(found):
         raise DatasetError(
             f"{calibration.samples[0][0]}: criterion taylor needs labels, and none of the "
             f"{len(found)} images has a label file"

@@ -1,4 +1,4 @@
-"""Training and fine-tuning: a network and labelled images to a run folder."""
+"""Training and fine-tuning: a network and labeled images to a run folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace

@@ -1,4 +1,4 @@
-"""Labelled images for training: which to learn from, which to choose the best epoch by."""
+"""Labeled images for training: which to learn from, which to choose the best epoch by."""
 
 from dataclasses import dataclass
 from pathlib import Path

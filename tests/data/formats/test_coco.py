@@ -230,7 +230,7 @@ def test_an_image_that_may_have_lost_its_objects_is_no_background(root: Path) ->
         read_dataset(file, classes=2)
     dataset = read_dataset(file, classes=2, allow_faulty=True)
     assert [image.path.name for image in dataset.images] == ["a.jpg"]
-    assert [len(c.labelled.labels) for c in check_dataset(read_raw(file)).images] == [2]
+    assert [len(c.labeled.labels) for c in check_dataset(read_raw(file)).images] == [2]
 
 
 def test_an_image_listed_twice_is_one_with_the_objects_of_both(root: Path) -> None:

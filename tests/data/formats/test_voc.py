@@ -54,7 +54,7 @@ def test_pixels_count_from_1_and_belong_to_the_box(root: Path) -> None:
     assert dataset.images[0].labels.tolist() == [1, 0]
     assert dataset.images[0].path == root / "JPEGImages" / "a.jpg"
     assert len(dataset.images[1].labels) == 0  # difficult objects are left out
-    assert dataset.unlabelled == 0
+    assert dataset.unlabeled == 0
 
 
 def test_boxes_are_cut_at_the_border(root: Path) -> None:

@@ -53,7 +53,7 @@ def test_missing_label_files_are_counted_and_mean_no_objects(tmp_path: Path) -> 
     dataset = read_dataset(tmp_path, classes=1)
     assert [len(image.labels) for image in dataset.images] == [1, 0, 0]
     assert dataset.images[2].boxes.shape == (0, 4)
-    assert dataset.unlabelled == 1
+    assert dataset.unlabeled == 1
 
 
 def test_a_limit_takes_the_first_images(tmp_path: Path) -> None:

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from tests.data.formats.files import label, touch
-from yoloprune.data.formats.yolo_labels import label_path, read_labelled, write_labels
+from yoloprune.data.formats.yolo_labels import label_path, read_labeled, write_labels
 from yoloprune.data.read import read_objects
 from yoloprune.errors import DatasetError
 
 
 def test_boxes_and_classes_are_read(tmp_path: Path) -> None:
     label(tmp_path, "a.txt", "1 0.5 0.25 1 0.5\n\n  0\t0.1 0.2 0.05 0.1  \n")
-    raw = read_labelled(tmp_path / "a.jpg")
+    raw = read_labeled(tmp_path / "a.jpg")
     boxes, labels = raw.boxes, raw.labels
     assert boxes[0].tolist() == [0, 0, 1, 0.5]
     assert boxes[1] == pytest.approx([0.075, 0.15, 0.125, 0.25])
@@ -21,16 +21,16 @@ def test_boxes_and_classes_are_read(tmp_path: Path) -> None:
 
 def test_an_empty_file_has_no_objects(tmp_path: Path) -> None:
     label(tmp_path, "a.txt", "")
-    raw = read_labelled(tmp_path / "a.jpg")
+    raw = read_labeled(tmp_path / "a.jpg")
     assert (raw.boxes.shape, raw.labels.shape) == ((0, 4), (0,))
     assert raw.source == tmp_path / "a.txt"
 
 
 def test_boxes_that_rounding_pushed_out_are_cut(tmp_path: Path) -> None:
     label(tmp_path, "a.txt", "0 0.0996 0.9 0.2 0.201\n")
-    labelled = read_objects(tmp_path / "a.jpg", 1)
-    assert labelled is not None
-    (sides,) = labelled.boxes.tolist()
+    labeled = read_objects(tmp_path / "a.jpg", 1)
+    assert labeled is not None
+    (sides,) = labeled.boxes.tolist()
     assert sides == pytest.approx((0, 0.7995, 0.1996, 1))
 
 
@@ -68,7 +68,7 @@ def test_a_class_that_the_network_lacks_is_named(number: str, tmp_path: Path) ->
 @pytest.mark.parametrize("number", ["0.0", "0e+00", "0.000000000000000000e+00", "-0", "00"])
 def test_classes_as_numpy_writes_them(number: str, tmp_path: Path) -> None:
     label(tmp_path, "a.txt", f"{number} 0.5 0.5 0.5 0.5\n")
-    assert read_labelled(tmp_path / "a.jpg").labels.tolist() == [0]
+    assert read_labeled(tmp_path / "a.jpg").labels.tolist() == [0]
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_classes_as_numpy_writes_them(number: str, tmp_path: Path) -> None:
 )
 def test_polygons_become_their_bounding_boxes(points: str, tmp_path: Path) -> None:
     label(tmp_path, "a.txt", f"1 {points}\n0 0.5 0.5 0.1 0.1\n")
-    raw = read_labelled(tmp_path / "a.jpg")
+    raw = read_labeled(tmp_path / "a.jpg")
     assert raw.boxes[0].tolist() == [0.2, 0.4, 0.6, 0.8]
     assert (raw.labels.tolist(), raw.polygons, raw.problems) == ([1, 0], 1, ())
 
 
 def test_points_of_a_pose_are_passed_over(tmp_path: Path) -> None:
     label(tmp_path, "a.txt", "0 0.5 0.5 0.2 0.2 0.1 0.1 2 0.3 0.3 1\n")
-    raw = read_labelled(tmp_path / "a.jpg", keypoints=True)
+    raw = read_labeled(tmp_path / "a.jpg", keypoints=True)
     assert raw.boxes[0] == pytest.approx([0.4, 0.4, 0.6, 0.6])
     assert raw.polygons == 0
 
@@ -99,7 +99,7 @@ def test_label_files_must_be_text(tmp_path: Path) -> None:
 def test_encodings(encoding: str, tmp_path: Path) -> None:
     text = "0 0.5 0.5 0.5 0.5\r\n"
     (tmp_path / "a.txt").write_bytes(text.encode(encoding))
-    raw = read_labelled(tmp_path / "a.jpg")
+    raw = read_labeled(tmp_path / "a.jpg")
     # UTF-16 without a mark is not guessed at; but it is no image without objects either.
     assert (len(raw.labels), len(raw.problems)) == ((0, 1) if encoding == "utf-16-le" else (1, 0))
 

@@ -26,7 +26,7 @@ CONV = "[convolutional]\nfilters=8\nsize=3\npad=1\nactivation=leaky\n"
 HEAD = "[yolo]\nmask=0,1\nanchors=8,8, 16,16\nclasses=1\nnum=2\n"
 COMMENTED = """\
 [net] \t
-channels = 3   # colour
+channels = 3   # color
 height=32;
 width=32 # 416, 608
 letter_box=0 # 1

@@ -88,12 +88,12 @@ def value_of(
 
 
 @pytest.mark.parametrize("groups", [1, 2, 8])
-@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("normalized", [True, False])
 def test_the_closed_form_is_least_squares_on_explicit_patches(
-    groups: int, normalised: bool
+    groups: int, normalized: bool
 ) -> None:
     text = CFG.format(groups=groups, activation="leaky")
-    if not normalised:
+    if not normalized:
         text = text.replace("batch_normalize=1", "")
     conv = layers_of(network(parse_cfg(text)))["layer_1.conv"]
     generator = torch.Generator().manual_seed(0)

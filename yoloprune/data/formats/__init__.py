@@ -1,1 +1,1 @@
-"""Formats of labelled data sets: a module each, from a path to a `RawDataset`."""
+"""Formats of labeled data sets: a module each, from a path to a `RawDataset`."""

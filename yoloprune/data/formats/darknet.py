@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from yoloprune.data.dataset import RawDataset
-from yoloprune.data.formats.yolo_labels import read_labelled
+from yoloprune.data.formats.yolo_labels import read_labeled
 from yoloprune.data.request import Request, canonical
 from yoloprune.data.text_files import (
     default_names,
@@ -54,7 +54,7 @@ def read(path: Path, request: Request) -> RawDataset:
         path=path,
         names=_names(path, options),
         splits={
-            split: tuple(map(read_labelled, _images(path, lists[split])[: request.limit]))
+            split: tuple(map(read_labeled, _images(path, lists[split])[: request.limit]))
             for split in request.chosen(splits, path)
         },
     )

@@ -15,7 +15,7 @@ import yaml
 
 from yoloprune.data.dataset import RawDataset
 from yoloprune.data.formats.yolo import folder_splits
-from yoloprune.data.formats.yolo_labels import read_labelled
+from yoloprune.data.formats.yolo_labels import read_labeled
 from yoloprune.data.images import images_below, is_image
 from yoloprune.data.request import Request, canonical
 from yoloprune.data.text_files import (
@@ -65,7 +65,7 @@ def read(path: Path, request: Request) -> RawDataset:
     if not splits:
         entries = ", ".join(f"{key}: {_shown(document[key])}" for key in _SPLITS if key in document)
         raise DatasetError(f"{file}: no images found ({entries or 'it names no split'})")
-    read_one = partial(read_labelled, keypoints="kpt_shape" in document)
+    read_one = partial(read_labeled, keypoints="kpt_shape" in document)
     return RawDataset(
         path=path,
         names=_names(file, document),

@@ -19,7 +19,7 @@ from xml.parsers import expat
 import numpy as np
 
 from yoloprune.data.dataset import WHOLE, RawDataset, RawImage
-from yoloprune.data.formats.yolo_labels import label_path, unlabelled
+from yoloprune.data.formats.yolo_labels import label_path, unlabeled
 from yoloprune.data.images import IMAGE_SUFFIXES, images_below, is_image
 from yoloprune.data.inspection import image_size
 from yoloprune.data.request import Request
@@ -296,22 +296,22 @@ def _raw_image(item: _Item, annotation: _Annotation | str, names: tuple[str, ...
         path = item.image or _find_image("", stem, item.folders)
         if not file.is_file():
             if item.image is not None and (text := label_path(path)) is not None:
-                return unlabelled(path, [f"{text}: a label file among XML files: not read"], text)
+                return unlabeled(path, [f"{text}: a label file among XML files: not read"], text)
             if item.image is not None:
-                return unlabelled(path)
-            return unlabelled(path, [f"{file}: listed in a split, but not there"])
-        return unlabelled(path, [annotation], file)
+                return unlabeled(path)
+            return unlabeled(path, [f"{file}: listed in a split, but not there"])
+        return unlabeled(path, [annotation], file)
     path = item.image or _find_image(annotation.filename, stem, item.folders)
     unknown = sorted(set(annotation.names).difference(names))
     if unknown:
-        return unlabelled(path, [f"{file}: class {unknown[0]!r} is not in the .names file"], file)
+        return unlabeled(path, [f"{file}: class {unknown[0]!r} is not in the .names file"], file)
     size = annotation.size
     if size is None:
         try:
             size = image_size(read_bytes(path), path)
         except DatasetError as error:
             if is_file(path):
-                return unlabelled(path, [f"{file}: no <size>, and {error}"], file)
+                return unlabeled(path, [f"{file}: no <size>, and {error}"], file)
             size = (1, 1)
     height, width = size
     boxes = np.array(annotation.boxes, np.float64).reshape(-1, 4)

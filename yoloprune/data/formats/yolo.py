@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from yoloprune.data.dataset import WHOLE, RawDataset
-from yoloprune.data.formats.yolo_labels import read_labelled
+from yoloprune.data.formats.yolo_labels import read_labeled
 from yoloprune.data.images import images_below, is_image
 from yoloprune.data.request import Request
 from yoloprune.data.text_files import names_in
@@ -32,7 +32,7 @@ def read(root: Path, request: Request) -> RawDataset:
         path=root,
         names=names_in(root),
         splits={
-            split: tuple(map(read_labelled, splits[split][: request.limit]))
+            split: tuple(map(read_labeled, splits[split][: request.limit]))
             for split in request.chosen(splits, root)
         },
     )

@@ -47,14 +47,14 @@ def label_candidates(image: Path) -> Iterator[Path]:
     yield from (image.with_suffix(suffix) for suffix in _SUFFIXES)
 
 
-def read_labelled(image: Path, *, keypoints: bool = False) -> RawImage:
+def read_labeled(image: Path, *, keypoints: bool = False) -> RawImage:
     """An image and its objects as written; lines that make no sense become problems.
 
     With `keypoints` the columns behind the box are points of a pose, and not read.
     """
     file = label_path(image)
     if file is None:
-        return unlabelled(image)
+        return unlabeled(image)
     labels: list[int] = []
     boxes: list[list[float]] = []
     places, problems = [], []
@@ -93,7 +93,7 @@ def read_labelled(image: Path, *, keypoints: bool = False) -> RawImage:
     )
 
 
-def unlabelled(image: Path, problems: Sequence[str] = (), source: Path | None = None) -> RawImage:
+def unlabeled(image: Path, problems: Sequence[str] = (), source: Path | None = None) -> RawImage:
     """An image of which no object is known."""
     likeliest, beside = next(label_candidates(image)), image.with_suffix(".txt")
     sought = " or ".join(dict.fromkeys((str(likeliest), str(beside))))

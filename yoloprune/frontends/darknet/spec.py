@@ -68,7 +68,7 @@ class Route(Layer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upsample(Layer):
-    """Nearest-neighbour upsampling."""
+    """Nearest-neighbor upsampling."""
 
     stride: int
 
@@ -101,7 +101,7 @@ class Reorg(Layer):
 
     `[reorg3d]` moves every stride x stride block of a channel into stride^2 channels. The older
     `[reorg]` (YOLOv2) reads memory as if the image were stride^2 times larger and shallower, which
-    mixes the stride^2 neighbouring input channels of a block; `mixes_channels` tells them apart.
+    mixes the stride^2 neighboring input channels of a block; `mixes_channels` tells them apart.
     """
 
     stride: int

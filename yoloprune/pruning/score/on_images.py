@@ -46,7 +46,7 @@ from yoloprune.pruning.recover.moments import (
 from yoloprune.pruning.recover.network import CHUNK
 from yoloprune.pruning.score.elimination import Reader, losses_by_elimination, readers_of
 from yoloprune.pruning.score.sensitivity import Sensitivities
-from yoloprune.pruning.solve import normalised
+from yoloprune.pruning.solve import normalized
 from yoloprune.reporter import SILENT, Reporter
 
 MeasuredScores: TypeAlias = dict[int, NDArray[np.float64]]
@@ -99,7 +99,7 @@ def activation_scores(
         for group, member in readers[layer.name]:
             own = strength[np.asarray(member.positions)]
             np.add.at(scores[group.id], np.asarray(member.channels), own)
-    return normalised(scores)
+    return normalized(scores)
 
 
 def reconstruction_scores(

@@ -2,7 +2,7 @@
 
 A criterion is a function of a group, a network's layers and its arrays that gives one score per
 channel, float64, the higher the more important. In a coupled group the score is the mean over the
-producers. Scores of different groups are not comparable before `solve.normalised`.
+producers. Scores of different groups are not comparable before `solve.normalized`.
 """
 
 from collections.abc import Callable

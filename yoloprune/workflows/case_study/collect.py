@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from yoloprune.data.dataset import LabelledImage
+from yoloprune.data.dataset import LabeledImage
 from yoloprune.data.images import read_image
 from yoloprune.documents import read_document
 from yoloprune.errors import DatasetError, RunError
@@ -218,13 +218,13 @@ def _examples(run: Path) -> list[Example]:
     return [_example(images[number], *detectors) for number in chosen]
 
 
-def _example(labelled: LabelledImage, dense: Detector, slim: Detector) -> Example:
-    image = read_image(labelled.path)
+def _example(labeled: LabeledImage, dense: Detector, slim: Detector) -> Example:
+    image = read_image(labeled.path)
     found = [
         detect_objects(detector, image, threshold=THRESHOLD, iou_threshold=NMS_THRESHOLD)
         for detector in (dense, slim)
     ]
-    truth = ground_truth(labelled, image.shape[:2])
+    truth = ground_truth(labeled, image.shape[:2])
     return Example(image=image, truth=truth, dense=found[0], slim=found[1])
 
 

@@ -1,20 +1,20 @@
-"""The detector of painted cells (`colour_detector`) as YOLOX's exporter would write it."""
+"""The detector of painted cells (`color_detector`) as YOLOX's exporter would write it."""
 
 import numpy as np
 import onnx
 
-from tests.colour_detector import CELL, colour_state
+from tests.color_detector import CELL, color_state
 from tests.frontends.onnx.models import Shape, model, node
 
 CLASSES = 2
 
 
-def colour_onnx(size: Shape = (1, 3, 32, 32)) -> onnx.ModelProto:
+def color_onnx(size: Shape = (1, 3, 32, 32)) -> onnx.ModelProto:
     """It reads BGR of 0 to 255 and gives (1, N, 7): heads of strides 8, 16 and 32, raw.
 
     The first head sees; the others are sure of nothing. The file says nothing of itself.
     """
-    seeing = colour_state()[0]
+    seeing = color_state()[0]
     arrays = {
         "kernel8": seeing.kernel.numpy()[:, ::-1] / np.float32(255),
         "bias8": seeing.bias.numpy().copy(),

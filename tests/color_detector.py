@@ -1,7 +1,7 @@
 """A network that detects painted cells, so that every number can be worked out by hand.
 
 It looks at the top left pixel of each 8 x 8 cell of its input: red makes an object of exactly that
-cell, with green or blue as its class (0 or 1). 255 is certain, 0 and grey are nothing. With one
+cell, with green or blue as its class (0 or 1). 255 is certain, 0 and gray are nothing. With one
 channel it looks at the brightness, and everything is of class 0.
 """
 
@@ -39,11 +39,11 @@ classes=2
 """
 
 
-def colour_spec(option: str = "", channels: int = 3) -> NetworkSpec:
+def color_spec(option: str = "", channels: int = 3) -> NetworkSpec:
     return parse_cfg(CFG.format(option=option, channels=channels))
 
 
-def colour_state(channels: int = 3) -> dict[int, ConvParameters]:
+def color_state(channels: int = 3) -> dict[int, ConvParameters]:
     # x, y, w, h stay 0: the middle of the cell, and the size of the anchor, which is the cell's.
     kernel = torch.zeros(7, channels, 1, 1)
     bias = torch.full((7,), -30.0)
@@ -63,8 +63,8 @@ def paint(
 ) -> None:
     """Write a black image of (height, width) with some (row, column) cells painted."""
     image = np.zeros((*size, 3), np.uint8)
-    for (row, column), colour in cells.items():
-        image[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell] = colour
+    for (row, column), color in cells.items():
+        image[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell] = color
     path.parent.mkdir(parents=True, exist_ok=True)
     write_image(path, image)
 
