@@ -92,7 +92,7 @@ def main() -> None:
     spec = read_cfg(cfg)
     dense = model(spec, read_weights(weights, spec), title="dense")
     graph = analyze(dense.graph)
-    images = read_calibration(spec, calibration, IMAGES, seed=0)
+    images = read_calibration(dense, calibration, IMAGES, seed=0)
     truth = dataset(spec, evaluation)
 
     def accuracy(network: Model) -> float:

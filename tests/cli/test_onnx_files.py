@@ -172,6 +172,7 @@ def test_a_foreign_detector_is_swept_by_map(painted: Path, tmp_path: Path) -> No
     points = {point["criterion"]: point for point in document["points"]}
     assert points["l2"]["accuracy"] == 1
     assert "bn-scale" not in points
+    assert document["decoder"] == "yolox-raw" and document["preprocess"]["order"] == "bgr"
 
 
 def test_what_no_decoder_knows_is_swept_by_its_outputs(

@@ -20,6 +20,7 @@ from tests.color_detector import (
 from tests.color_onnx import color_onnx
 from tests.frontends.onnx.models import residual
 from tests.reporters import Heard
+from yoloprune.data.calibration import read_calibration
 from yoloprune.data.images import read_image
 from yoloprune.errors import GraphError, UsageError
 from yoloprune.evaluation.detector import detect_objects
@@ -116,6 +117,16 @@ def test_a_preset_that_leaves_a_network_dead_is_warned_of(
     assert re.search(reason, warning)
     if "1e30" not in preprocess:
         assert warning.endswith(", but not with `preprocess` yolox or yunet")
+
+
+def test_so_are_images_to_learn_from(data: Path, tmp_path: Path) -> None:
+    network, heard = read(color_onnx(), tmp_path), Heard()
+    lively = read_calibration(network, data, 2, 0, heard)
+    assert not heard.warnings
+    assert (str(lively.reads), lively.images.max()) == ("BGR in [0, 255], 32x32 by corner", 255)
+    dead = read_calibration(network, data, 2, 0, heard, "plain")
+    assert dead.images.max() == 1
+    assert "is sure of nothing" in heard.warnings[0]
 
 
 def test_outputs_that_no_image_moves_are_warned_of(data: Path, tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ class Judge:
         split: of which split.
         others: images to learn from, which are not among them.
         reads: how images are shown to the network.
+        decoder: what makes boxes of its outputs, if anything does.
     """
 
     measure: str
@@ -61,6 +62,7 @@ class Judge:
     split: str
     others: Callable[[], tuple[Path, ...]]
     reads: ImageInput
+    decoder: str | None
 
     def calibration(
         self, network: Model, source: Path, count: int, seed: int, reporter: Reporter
@@ -118,6 +120,7 @@ def _by_accuracy(network: Model, request: Request, reporter: Reporter) -> Judge:
         split=request.split or "validation",
         others=others,
         reads=dense.reads,
+        decoder=dense.decoder,
     )
 
 
@@ -158,4 +161,5 @@ def _by_error(network: Model, reads: ImageInput, request: Request) -> Judge:
         split="unlabeled",
         others=lambda: rest,
         reads=reads,
+        decoder=None,
     )

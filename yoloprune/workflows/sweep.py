@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yoloprune.data.preprocess import ImageInput
 from yoloprune.devices import AUTO, torch_device
 from yoloprune.errors import PlanError, UsageError
 from yoloprune.files import write_json
@@ -35,12 +36,15 @@ from yoloprune.workflows.scores import scores_on_images
 class Sweep(Result):
     """A measure by criterion and share of MACs: criteria first, shares in falling order.
 
-    `measure` is `judges.ACCURACY`, of which more is better, or `judges.ERROR`, of which less is.
+    `measure` is `judges.ACCURACY`, of which more is better, or `judges.ERROR`, of which less is;
+    `reads` and `decoder` say how the networks were read.
     """
 
     dense: float
     points: tuple[SweepPoint, ...]
     measure: str
+    reads: ImageInput
+    decoder: str | None
     split: str
     images: int
 
@@ -71,6 +75,8 @@ class Sweep(Result):
             ],
             document={
                 "measure": self.measure,
+                "preprocess": self.reads.document(),
+                "decoder": self.decoder,
                 "split": self.split,
                 "images": self.images,
                 "dense": self.dense,
@@ -174,6 +180,8 @@ def sweep(
         dense=dense,
         points=tuple(points),
         measure=judge.measure,
+        reads=judge.reads,
+        decoder=judge.decoder,
         split=judge.split,
         images=judge.images,
     )
