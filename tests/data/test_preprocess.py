@@ -246,6 +246,7 @@ def test_what_a_user_states(text: str, expected: Preprocess) -> None:
         ("mean=a", "mean 'a': give numbers"),
         ("size=0x3", "size '0x3' is none"),
         ("size=3y", "size '3y' is none"),
+        ("size=320x40000", "size '320x40000' is none"),
     ],
 )
 def test_what_makes_no_sense_is_refused(text: str, message: str) -> None:
@@ -264,6 +265,7 @@ def test_what_makes_no_sense_is_refused(text: str, message: str) -> None:
             replace(PRESETS["ultralytics"], size=(480, 640)),
         ),
         ({"names": "{0: 'a'}", "stride": "32", "imgsz": "640"}, PRESETS["ultralytics"]),
+        ({"names": "{0: 'a'}", "stride": "32", "imgsz": "[0, 640]"}, PRESETS["ultralytics"]),
         ({"input": '{"resize": "stretch"}'}, PLAIN),
         ({"input": '{"resize": "letterbox", "fill": 0.5}'}, DARKNET_LETTERBOX),
         ({"input": "[1"}, None),

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.data.images import Image, in_channels
+from yoloprune.data.images import MOST_SIDE, Image, in_channels
 from yoloprune.data.resizes import RESIZES
 from yoloprune.detection.placement import Placement
 from yoloprune.errors import CfgError, UsageError
@@ -203,7 +203,8 @@ def stated_in(metadata: Mapping[str, str]) -> Preprocess | None:
     if not {"stride", "names"} <= metadata.keys():
         return None
     size = _parsed(metadata.get("imgsz"))
-    known = isinstance(size, list) and len(size) == 2 and all(type(n) is int for n in size)
+    known = isinstance(size, list) and len(size) == 2
+    known = known and all(type(side) is int and 0 < side <= MOST_SIDE for side in size)
     return replace(PRESETS["ultralytics"], size=tuple(size) if known else None)
 
 
@@ -225,7 +226,7 @@ def _value(key: str, words: list[str]) -> Any:
         return ",".join(words).lower()
     if key == "size":
         sides = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", ",".join(words).lower())
-        if sides is None or not (int(sides[1]) and int(sides[2] or 1)):
+        if sides is None or not all(0 < int(side or 1) <= MOST_SIDE for side in sides.groups()):
             raise UsageError(
                 f"`preprocess`: size {','.join(words)!r} is none: give a side such as 416, or "
                 "width x height such as 320x192"
