@@ -101,6 +101,11 @@ def _errors(
         if ids is not None and value.is_floating_point():
             left = _compact(reference, kept[ids], labels.lines.get(name))
             errors[name] = _error(value, left, ids)
+        elif ids is not None:
+            # Rounding may fall on either side where a number becomes a whole one: shapes alone.
+            left = _compact(reference, kept[ids], labels.lines.get(name))
+            if left.shape != value.shape:
+                errors[name] = math.inf
     return errors
 
 
@@ -277,9 +282,9 @@ class _Shake:
         return value * self.halved[node] + offset
 
     def _offset(self, node: str) -> Tensor:
-        return torch.from_numpy(
-            self.numbers[self.labels.values[self.shaken[node]]] * self.sizes[node]
-        )
+        ids = self.labels.values[self.shaken[node]]
+        # Of no dimensions, NumPy makes a number that is no array.
+        return torch.from_numpy(np.asarray(self.numbers[ids] * self.sizes[node]))
 
 
 def _compact(value: Tensor, mask: Mask, lines: int | None) -> Tensor:
@@ -300,6 +305,8 @@ def _error(slim: Tensor, masked: Tensor, ids: Ids) -> float:
     """The largest error over channels, relative to what the masked network has there."""
     if slim.shape != masked.shape:
         return float("inf")
+    if not slim.numel():
+        return 0.0
     axes = [axis for axis in range(slim.ndim) if ids.shape[axis] == 1 or slim.shape[axis] == 1]
     size, error = (_largest(value, axes) for value in (masked, slim - masked))
     if not error.isfinite().all():

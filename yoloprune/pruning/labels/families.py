@@ -74,6 +74,11 @@ def moved(walk: Walk, node: Node) -> None:
         return
     for name, result in zip(filter(None, node.outputs), found, strict=True):
         walk.values[name] = result
+    if node.operator != "Concat":
+        for other in ids[1:]:
+            # What says which ones to take does not move on, and nothing else would hear it go.
+            if other.any():
+                walk.freeze(other, f"read as indices by {title(node)}")
     if node.operator == "Concat":
         _joins(walk, node)
     if node.operator in PARTS and len(varying(ids[0])) > 0:
@@ -91,8 +96,8 @@ def _parts(walk: Walk, node: Node, ids: Ids, found: list[Ids]) -> None:
     """Some of a value's channels apart: they must not all go, and equal parts stay equal."""
     if node.operator == "Split" and _equal(node) and len(varying(ids)) == 1:
         axis = integer(node, "axis", 0) % ids.ndim
-        if ids.shape[axis] > 1:
-            size = walk.facts.shapes[node.inputs[0]][axis]
+        size = walk.facts.shapes[node.inputs[0]][axis]
+        if ids.shape[axis] > 1 and size % len(node.outputs) == 0:
             flat = walk.along(ids, axis, size, node)
             walk.partitions.append(Partition(ids=flat, parts=len(node.outputs)))
         return
