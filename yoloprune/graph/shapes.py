@@ -98,6 +98,11 @@ def _shapes(
         if any(name and name not in observed for name in node.outputs):
             raise
         return tuple(observed[name] if name else () for name in node.outputs)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        # Rules count on what ONNX demands; a damaged file has anything.
+        raise GraphError(
+            f"node {node.name} ({node.operator}) does not fit what it reads: {error}"
+        ) from error
 
 
 def _values(
@@ -116,7 +121,7 @@ def _values(
         tensors = [None if array is None else tensor_of(array) for array in known]
     try:
         found = row.compute(node, tensors, opset)
-    except (GraphError, RuntimeError):
+    except (ArithmeticError, GraphError, LookupError, RuntimeError, TypeError, ValueError):
         # Of a kind or dtype that is not computed: nothing is known of it but its shape.
         return {}
     arrays = ((name, array_of(tensor)) for name, tensor in zip(node.outputs, found, strict=True))
