@@ -158,3 +158,30 @@ ONE_CONV = (
     "[net]\nheight=8\nwidth=8\nchannels=3\n[convolutional]\nfilters=6\nactivation=linear\n"
     "[yolo]\nmask=0\nanchors=4,4\nnum=1\nclasses=1\n"
 )
+
+
+@pytest.mark.parametrize("taken", [[1, 1, 1, 1, 1, -1], [0, 2], [3] * 8])
+def test_of_the_channels_that_a_gather_takes_some_stay(taken: list[int]) -> None:
+    graph = GraphBuilder(opset=17, dtype="float64")
+    x = graph.input("x", (1, 3, 4, 4))
+    first = graph.node("first", "Conv", x, graph.parameter("w1", (6, 3, 1, 1)))
+    some = graph.node("some", "Gather", first, graph.constant("taken", taken), axis=1)
+    y = graph.node("second", "Conv", some, graph.parameter("w2", (2, len(taken), 1, 1)))
+    z = graph.node("third", "Conv", first, graph.parameter("w3", (2, 6, 1, 1)))
+    dependencies = analyze(graph.build({y: (1, 2, 4, 4), z: (1, 2, 4, 4)}))
+    apart = {g.channels for g in dependencies.groups if g.frozen_because is None}
+    ids = dependencies.labels.values[first].reshape(-1)
+    kept = tuple(sorted({int(ids[i]) for i in taken}))
+    assert apart == {kept, tuple(sorted({*ids.tolist()} - {*kept}))}
+
+
+def test_channels_of_which_a_pad_takes_some_away_stay() -> None:
+    graph = GraphBuilder(opset=17, dtype="float64")
+    x = graph.input("x", (1, 3, 4, 4))
+    first = graph.node("first", "Conv", x, graph.parameter("w1", (6, 3, 1, 1)))
+    pads = graph.constant("pads", [0, -2, 0, 0, 0, 0, 0, 0])
+    y = graph.node(
+        "second", "Conv", graph.node("pad", "Pad", first, pads), graph.parameter("w2", (2, 4, 1, 1))
+    )
+    (group, _) = analyze(graph.build({y: (1, 2, 4, 4)})).groups
+    assert group.frozen_because == "moved by pad (Pad), whose order is computed"

@@ -101,9 +101,12 @@ def _parts(walk: Walk, node: Node, ids: Ids, found: list[Ids]) -> None:
             flat = walk.along(ids, axis, size, node)
             walk.partitions.append(Partition(ids=flat, parts=len(node.outputs)))
         return
+    count = len(np.unique(ids))
     for result in found:
-        if result.size < ids.size and result.any():
-            walk.subsets.append(np.unique(result))
+        # A gather may take one channel several times: what counts is how many differ.
+        own = np.unique(result)
+        if len(own) < count and own.any():
+            walk.subsets.append(own)
 
 
 def _equal(node: Node) -> bool:

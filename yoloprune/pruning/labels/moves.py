@@ -151,11 +151,10 @@ def _pad(moved: Move) -> list[Ids] | None:
         if not (before or after) or (ids.shape[own] == 1 and not single):
             # Along an axis without channels only the size changes.
             continue
-        if moved.node.attributes.get("mode", "constant") != "constant":
+        if moved.node.attributes.get("mode", "constant") != "constant" or min(before, after) < 0:
             return None
-        ids = ids[(slice(None),) * own + (slice(max(0, -before), ids.shape[own] + min(0, after)),)]
         widths = [(0, 0)] * ids.ndim
-        widths[own] = (max(0, before), max(0, after))
+        widths[own] = (before, after)
         ids = np.pad(ids, widths, constant_values=NONE)
     return [lean(ids)]
 
