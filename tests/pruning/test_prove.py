@@ -3,15 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from tests.frontends.onnx.models import loaded, node, two_convs
+from tests.frontends.onnx.models import loaded, node, two_convs, weights
 from tests.pruning.plans import random_plan
 from yoloprune.graph.edits import edit
-from yoloprune.pruning.cut import cut
+from yoloprune.pruning.cut import cut, removal
 from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.prove import exactness
-from yoloprune.pruning.verification import random_images
+from yoloprune.pruning.masked import silenced
+from yoloprune.pruning.prove import _errors, _Shake, exactness
+from yoloprune.pruning.verification import TOLERANCE, random_images
 
 
 def test_exponentials_of_large_numbers_are_compared(tmp_path: Path) -> None:
@@ -34,6 +36,39 @@ def test_exponentials_of_large_numbers_are_compared(tmp_path: Path) -> None:
     wrong = slim[1] | {"c1": slim[1]["c1"].flip(0)}
     found = exactness(dependencies, parameters, kept, (slim[0], wrong), inputs)
     assert not found.passed
+
+
+def test_rounding_that_shaking_alone_makes_large_is_no_error(tmp_path: Path) -> None:
+    """Each layer would double what it is shaken by, and the exponential the digits that are off."""
+    count = 12
+    names = [f"n{number}" for number in range(count)]
+    kernels = {name: np.abs(weights(8, 8, 1, 1, seed=i)) for i, name in enumerate(names)}
+    kernels = {name: kernel / kernel.sum(1, keepdims=True) for name, kernel in kernels.items()}
+    layers = [
+        node("Conv", [given, name], [f"{name}.out"], name=name)
+        for given, name in zip(["a", *(f"{n}.out" for n in names)], names, strict=False)
+    ]
+    middle = [
+        *layers,
+        node("Mul", [f"{names[-1]}.out", "large"], ["m"], name="scale"),
+        node("Softmax", ["m"], ["b"], name="softmax", axis=3),
+    ]
+    arrays = kernels | {"large": np.float32(1000)}
+    network = loaded(two_convs(middle, arrays=arrays), tmp_path)
+    dependencies = analyze(network.graph)
+    kept = dependencies.kept(random_plan(dependencies, 3).keep)
+    slim = edit(network.graph, network.parameters, removal(dependencies, kept))
+    inputs = random_images(network.graph)
+    masked = silenced(dependencies, network.parameters, kept)
+    grown = _errors(dependencies, kept, masked, slim, inputs, _Shake(dependencies, kept, 0))
+    assert max(grown.values()) > TOLERANCE
+    found = exactness(dependencies, network.parameters, kept, slim, inputs)
+    assert found.passed, found
+    for name in ("n3", "n11"):
+        wrong = slim[1] | {name: slim[1][name].flip(0)}
+        assert not exactness(
+            dependencies, network.parameters, kept, (slim[0], wrong), inputs
+        ).passed
 
 
 def test_infinite_numbers_of_both_are_equal(tmp_path: Path) -> None:

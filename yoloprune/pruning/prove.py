@@ -63,8 +63,9 @@ def exactness(
     """
     masked = silenced(dependencies, parameters, kept)
     errors = _errors(dependencies, kept, masked, slim, inputs, _Shake(dependencies, kept, seed))
-    if not np.isfinite([*errors.values()]).all():
-        # Shaken all the way, values may grow beyond what an exponential can take.
+    if not all(error <= tolerance for error in errors.values()):
+        # Shaken all the way, values grow from layer to layer: an exponential makes much of their
+        # rounding, or cannot take them at all. A channel in another's place differs all the same.
         natural = _sizes(masked, inputs)
         shake = _Shake(dependencies, kept, seed, natural)
         errors = _errors(dependencies, kept, masked, slim, inputs, shake)
