@@ -11,6 +11,8 @@ import pytest
 
 _BLOCK = 1 << 20
 
+CLEAR = Path("/proc/self/clear_refs")
+
 
 def stream(
     mebibytes: int, unit: bytes = b"\0", *, head: bytes = b"", window: int = zlib.MAX_WBITS
@@ -39,18 +41,27 @@ def png(side: int) -> bytes:
 @contextmanager
 def at_most(mebibytes: int) -> Iterator[None]:
     """Fail if the process grows by more than so much while the block runs."""
-    if not Path("/proc/self/clear_refs").exists():
+    if not CLEAR.exists():
         pytest.skip("the peak of memory can be reset on Linux alone")
-    # 5: the peak is from now on the present.
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
+    before = forget_peak()
     yield
-    grown = (_status("VmHWM") - before) >> 10
+    grown = peak() - before
     assert grown <= mebibytes, f"{grown} MiB more than before"
 
 
+def forget_peak() -> int:
+    """From now on the peak is the present, which this gives in MiB."""
+    CLEAR.write_text("5")
+    return _status("VmRSS")
+
+
+def peak() -> int:
+    """The most memory that the process had since, in MiB."""
+    return _status("VmHWM")
+
+
 def _status(name: str) -> int:
-    """A field of /proc/self/status in KiB."""
+    """A field of /proc/self/status in MiB."""
     found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
-    return int(found[1])
+    return int(found[1]) >> 10

@@ -20,6 +20,7 @@ LEVELS = {
     "interrupts": 0,
     "graph": 1,
     "locks": 0,
+    "memory": 0,
     "reporter": 0,
     "frontends": 2,
     "pruning.labels": 2,

@@ -5,6 +5,7 @@ YoloPruneError
 ├── CfgError            a .cfg that cannot be read, or asks for something unknown
 ├── WeightsError        a .weights file that does not fit its network
 ├── GraphError          nodes and values that do not make a graph
+│   └── UntoldShapeError    a shape that no rule tells: it is known when the network runs
 ├── PlanError           a budget that cannot be met, a plan of another network
 ├── VerificationError   the slim network does not compute what the masked one does
 ├── DatasetError        images or labels that cannot be used
@@ -37,6 +38,10 @@ class WeightsError(YoloPruneError):
 
 class GraphError(YoloPruneError):
     """Nodes that read what nothing gives, or names that are given twice."""
+
+
+class UntoldShapeError(GraphError):
+    """A value whose shape no operator's rule tells beforehand."""
 
 
 class PlanError(YoloPruneError):

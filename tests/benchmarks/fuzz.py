@@ -2,6 +2,7 @@
 
 Each input is a sample of its kind, changed one to four times by a seed, and read as commands read
 it. Whatever is raised must be an error that the command line shows as one line.
+A kind may also be an .onnx file, of which damaged copies are read.
 Usage: python -m tests.benchmarks.fuzz [N (100000)] [SEED (0)] [KIND ...]
 """
 
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -25,13 +27,18 @@ from types import FrameType
 import numpy as np
 import torch
 
-from tests.benchmarks.fuzz_kinds import KINDS, Kind
-from tests.benchmarks.mutations import damaged
+from tests.benchmarks.fuzz_kinds import KINDS
+from tests.benchmarks.mutations import Kind, damaged
+from tests.benchmarks.onnx_kind import onnx_kind
+from tests.bombs import forget_peak, peak
 from tests.cli.commands import run
 from yoloprune.errors import YoloPruneError
 
 HANG = 10
 """Seconds that one input may take."""
+
+MOST_MIB = 1024
+"""Memory that the process may take for one input, all that it has loaded included."""
 
 COMMAND_EVERY = 50
 """Every so many inputs a command reads too, where the kind has one."""
@@ -63,16 +70,19 @@ def fuzz(kind: str, count: int, seed: int) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         root = Path(folder) / "kind"
         root.mkdir()
-        target = KINDS[kind](root)
+        target = KINDS[kind](root) if kind in KINDS else onnx_kind(root, [Path(kind)])
         whole = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
         for number in range(count):
-            random = np.random.default_rng((seed, sorted(KINDS).index(kind), number))
+            random = np.random.default_rng((seed, zlib.crc32(kind.encode()), number))
             data = damaged(random, target.samples, target.changes, whole=target.whole)
             target.path.write_bytes(data)
+            forget_peak()
             started = time.monotonic()
             problem = _read(target, with_command=number % COMMAND_EVERY == 0)
             outcome.slowest = max(outcome.slowest, time.monotonic() - started)
             outcome.tried += 1
+            if peak() > MOST_MIB:
+                problem = f"{peak() >> 8 << 8} MiB"
             if problem == "refused":
                 outcome.refused += 1
             elif problem:
@@ -81,7 +91,11 @@ def fuzz(kind: str, count: int, seed: int) -> Outcome:
             for path, content in whole.items():
                 if path != target.path and (not path.exists() or path.read_bytes() != content):
                     path.write_bytes(content)
-    outcome.peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    peaks = [
+        resource.getrusage(own).ru_maxrss
+        for own in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    ]
+    outcome.peak_mib = max(peaks) >> 10
     return outcome
 
 
@@ -156,7 +170,7 @@ def main(words: Sequence[str]) -> int:
                 f"faults {sum(outcome.faults.values())}",
                 flush=True,
             )
-            for problem, times in outcome.faults.most_common(5):
+            for problem, times in outcome.faults.most_common(12):
                 print(f"    {times} x {problem}", flush=True)
     faults = sum(sum(outcome.faults.values()) for outcome in outcomes)
     print(f"{sum(o.tried for o in outcomes)} inputs, {faults} faults, "

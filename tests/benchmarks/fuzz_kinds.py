@@ -10,7 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,14 @@ from scipy.io import savemat
 from tests import architectures
 from tests.benchmarks.mutations import (
     Change,
+    Kind,
     Random,
     change_bytes,
     change_json,
     change_text,
     some,
 )
+from tests.benchmarks.onnx_kind import onnx_kind
 from tests.data.originals import DIAMOND, SQUARE, small_original, write_mat
 from tests.random_networks import random_state
 from tests.report.studies import filled_study
@@ -75,23 +77,6 @@ from yoloprune.workflows.stages import Attempt, Manifest, Stage, finished_stages
 SPEC = yolov3_tiny(classes=2, width=0.0625, size=(32, 32))
 STATE = random_state(SPEC, 0, torch.float32)
 GRAPH, ARRAYS = lower(SPEC), parameters(STATE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """A kind of file, laid out in a folder of its own.
-
-    `path` is the file that is damaged, `read` what reads it: it may raise only what is shown as one
-    line. `command` reads it too, and is run more seldom. `whole` makes a damaged input's checksums
-    fit.
-    """
-
-    path: Path
-    samples: Sequence[bytes]
-    changes: Sequence[Change]
-    read: Callable[[], object]
-    command: tuple[object, ...] | None = None
-    whole: Change | None = None
 
 
 BYTES: tuple[Change, ...] = (change_bytes,)
@@ -557,6 +542,7 @@ KINDS: dict[str, Callable[[Path], Kind]] = {
     "masks.json": _masks,
     "packed": _packed,
     "last.pt": _checkpoint,
+    "onnx": onnx_kind,
     **{name: partial(_study, name=name) for name in _STUDY_FILES},
 }
 """By name: what lays out a kind in an empty folder."""

@@ -4,12 +4,32 @@ import json
 import re
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 Random: TypeAlias = np.random.Generator
 Change: TypeAlias = Callable[[Random, bytes], bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of file, laid out in a folder of its own.
+
+    `path` is the file that is damaged, `read` what reads it: it may raise only what is shown as one
+    line. `command` reads it too, and is run more seldom. `whole` makes a damaged input's checksums
+    fit.
+    """
+
+    path: Path
+    samples: Sequence[bytes]
+    changes: Sequence[Change]
+    read: Callable[[], object]
+    command: tuple[object, ...] | None = None
+    whole: Change | None = None
+
 
 LONGEST = 1 << 21
 """Bytes of an input after its changes: what is larger tests the clock alone."""

@@ -16,7 +16,7 @@ from yoloprune.cli.flags import said
 from yoloprune.cli.on_demand import OnDemand
 from yoloprune.cli.pairs import with_pairs
 from yoloprune.errors import YoloPruneError
-from yoloprune.training.memory import is_out_of_memory
+from yoloprune.memory import is_out_of_memory
 from yoloprune.training.peers import among_others, first_speaks
 
 COMMANDS = {

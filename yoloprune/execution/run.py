@@ -10,7 +10,7 @@ from torch import Tensor
 
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.operators.dtypes import code_of, dtype_of
-from yoloprune.graph.operators.table import operator_of
+from yoloprune.graph.operators.table import computed
 from yoloprune.graph.operators.tensors import tensor_of
 
 Change: TypeAlias = Callable[[str, Tensor], Tensor]
@@ -42,7 +42,7 @@ class Run:
     def step(self, node: Node, change: Change | None = None) -> Sequence[Tensor]:
         """Compute what a node gives, and let go what no other reads."""
         read = [self._read(name) for name in node.inputs]
-        outputs = operator_of(node).compute(_in(self.dtype, node), read, self.opset)
+        outputs = computed(_in(self.dtype, node), read, self.opset)
         outputs = tuple(o.to(self.dtype) if o.is_floating_point() else o for o in outputs)
         if change is not None:
             outputs = (change(node.name, outputs[0]), *outputs[1:])

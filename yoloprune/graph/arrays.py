@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from yoloprune.graph.graph import Graph
-from yoloprune.graph.operators.table import OPERATORS
+from yoloprune.graph.operators.table import OPERATORS, computed
 
 
 def with_computed(graph: Graph, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -15,6 +15,6 @@ def with_computed(graph: Graph, arrays: Mapping[str, Tensor]) -> dict[str, Tenso
         names = [name for name in node.inputs if name]
         if names and node.operator in OPERATORS and all(name in found for name in names):
             read = [found.get(name) for name in node.inputs]
-            given = OPERATORS[node.operator].compute(node, read, graph.opset)
+            given = computed(node, read, graph.opset)
             found.update(zip(node.outputs, given, strict=False))
     return found

@@ -3,19 +3,28 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from yoloprune.errors import GraphError
+from yoloprune.errors import GraphError, UntoldShapeError
 from yoloprune.graph.graph import Graph, Node
-from yoloprune.graph.operators.operator import Shape
+from yoloprune.graph.operators.operator import Family, Operator, Shape, no_macs, refused
 from yoloprune.graph.operators.table import OPERATORS, operator_of
 from yoloprune.graph.operators.tensors import array_of, tensor_of
 
 LARGEST_KNOWN = 1 << 20
 """Elements of the largest array that is worked out beforehand; larger ones are data."""
+
+MOST_KNOWN = 1 << 24
+"""Elements of all that is worked out beforehand; what comes after is data."""
+
+LARGEST_VALUE, MOST_AXES = 1 << 31, 32
+"""Elements and axes of the largest value that a network may compute."""
 
 ONE_IMAGE: Mapping[str, int] = {"batch": 1}
 
@@ -55,20 +64,26 @@ def facts(
         name: tuple(_size(name, size, sizes) for size in value.shape)
         for name, value in graph.inputs.items()
     }
+    for name, shape in shapes.items():
+        _check_size(f"the input {name}", shape)
     shapes |= {name: parameter.shape for name, parameter in graph.parameters.items()}
     shapes |= {name: array.shape for name, array in graph.constants.items()}
     known = dict(graph.constants)
     static: set[str] = set()
+    left = MOST_KNOWN
     for node in graph.nodes:
-        read = [known.get(name) for name in node.inputs]
-        found = _shapes(
-            node, [shapes.get(name) for name in node.inputs], read, graph.opset, observed
-        )
+        arrays = [known.get(name) for name in node.inputs]
+        before = [shapes.get(name) for name in node.inputs]
+        found = shapes_of(node, before, arrays, graph.opset, observed)
         shapes |= {name: shape for name, shape in zip(node.outputs, found, strict=True) if name}
         looks = node.operator in _SHAPE_READERS
-        if not looks and any(name and name not in known for name in node.inputs):
+        read: Sequence[Tensor | NDArray[Any] | None] = arrays
+        if looks:
+            read = [torch.empty(shapes[node.inputs[0]], device="meta")]
+        elif any(name and name not in known for name in node.inputs):
             continue
-        values = _values(node, shapes, read, graph.opset)
+        values = worked_out(node, found, read, graph.opset, min(left, LARGEST_KNOWN))
+        left -= sum(array.size for array in values.values())
         known |= values
         if any(name in static for name in node.inputs) or (looks and node.inputs[0] not in known):
             static |= values.keys()
@@ -85,40 +100,70 @@ def _size(name: str, size: int | str, sizes: Mapping[str, int]) -> int:
     return sizes[size]
 
 
-def _shapes(
+def elements(shape: Shape) -> int:
+    """How many a value of this shape has, an axis of none counted as one: what making it takes."""
+    return math.prod(max(1, size) for size in shape)
+
+
+def is_computed_beforehand(row: Operator) -> bool:
+    """Whether an operator needs memory for what it reads and gives, and no more."""
+    return row.macs is no_macs and row.family not in (Family.NORMALIZER, Family.SPATIAL)
+
+
+def _check_size(what: str, shape: Shape) -> None:
+    if min(shape, default=0) < 0:
+        raise GraphError(f"{what} has the shape {shape}, which nothing can have")
+    if len(shape) > MOST_AXES or elements(shape) > LARGEST_VALUE:
+        raise GraphError(
+            f"{what} has the shape {shape}, more than any network needs: the file is damaged"
+        )
+
+
+def shapes_of(
     node: Node,
     shapes: Sequence[Shape | None],
     known: Sequence[NDArray[Any] | None],
     opset: int,
-    observed: Mapping[str, Shape],
+    observed: Mapping[str, Shape] = MappingProxyType({}),
 ) -> tuple[Shape, ...]:
+    """The shapes of what a node gives, by its operator's rule or else as they were observed.
+
+    `shapes` and `known` are of what it reads, in order. Raises `GraphError` where neither tells
+    them, where the node does not fit what it reads, and for what no network needs.
+    """
     try:
-        return operator_of(node).shape(node, shapes, known, opset)
-    except GraphError:
+        found = operator_of(node).shape(node, shapes, known, opset)
+    except UntoldShapeError:
         if any(name and name not in observed for name in node.outputs):
             raise
-        return tuple(observed[name] if name else () for name in node.outputs)
+        found = tuple(observed[name] if name else () for name in node.outputs)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # Rules count on what ONNX demands; a damaged file has anything.
         raise GraphError(
             f"node {node.name} ({node.operator}) does not fit what it reads: {error}"
         ) from error
+    if len(found) != len(node.outputs):
+        raise refused(node, f"gives {len(found)} values, of which {len(node.outputs)} are named")
+    for shape in found:
+        _check_size(f"what node {node.name} ({node.operator}) gives", shape)
+    return found
 
 
-def _values(
+def worked_out(
     node: Node,
-    shapes: Mapping[str, Shape],
-    known: Sequence[NDArray[Any] | None],
+    shapes: Sequence[Shape],
+    read: Sequence[Tensor | NDArray[Any] | None],
     opset: int,
+    most: int,
 ) -> dict[str, NDArray[Any]]:
-    """The arrays that a node gives, or none where they are large or torch cannot make them."""
+    """The arrays, of these shapes, that a node gives, by name.
+
+    None where they have more than `most` elements together, or where torch cannot make them.
+    """
     row = OPERATORS.get(node.operator)
-    if row is None or any(math.prod(shapes[name]) > LARGEST_KNOWN for name in node.outputs if name):
+    if row is None or not is_computed_beforehand(row) or sum(map(elements, shapes)) > most:
         return {}
-    if node.operator in _SHAPE_READERS:
-        tensors: list[torch.Tensor | None] = [torch.empty(shapes[node.inputs[0]], device="meta")]
-    else:
-        tensors = [None if array is None else tensor_of(array) for array in known]
+    tensors = [tensor_of(own) if isinstance(own, np.ndarray) else own for own in read]
     try:
         found = row.compute(node, tensors, opset)
     except (ArithmeticError, GraphError, LookupError, RuntimeError, TypeError, ValueError):

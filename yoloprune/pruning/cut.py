@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from yoloprune.errors import GraphError
 from yoloprune.graph.edits import ArrayCut, Edits, Reading
 from yoloprune.graph.graph import Attribute, Node
-from yoloprune.graph.operators.operator import integer
+from yoloprune.graph.operators.operator import integer, integers
 from yoloprune.graph.operators.table import operator_of
 from yoloprune.pruning.gathers import gathered
 from yoloprune.pruning.groups import DependencyGraph
@@ -362,8 +362,10 @@ def _sizes(surgeon: _Surgeon, node: Node) -> None:
     sizes = surgeon.known(node, 3)
     if sizes is None:
         return
-    slim = [surgeon.size(node.outputs[0], axis) for axis in range(len(sizes))]
-    dense = surgeon.labels.facts.shapes[node.outputs[0]]
+    shape = surgeon.labels.facts.shapes[node.outputs[0]]
+    axes = [axis % len(shape) for axis in integers(node, "axes")] or range(len(shape))
+    slim = [surgeon.size(node.outputs[0], axis) for axis in axes]
+    dense = [shape[axis] for axis in axes]
     changed = [
         new if new != old else int(size) for new, old, size in zip(slim, dense, sizes, strict=True)
     ]

@@ -69,6 +69,8 @@ def exactness(
         natural = _sizes(masked, inputs)
         shake = _Shake(dependencies, kept, seed, natural)
         errors = _errors(dependencies, kept, masked, slim, inputs, shake)
+    if not errors:
+        return Exactness(relative_error=0.0, worst="", values=0, tolerance=tolerance)
     # Of several, the first that is not a number counts as the largest.
     worst = int(np.argmax([*errors.values()]))
     where = [*errors][worst]

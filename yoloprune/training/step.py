@@ -15,11 +15,12 @@ from yoloprune.data.loader import Batch
 from yoloprune.errors import RunError
 from yoloprune.frontends.darknet.shapes import layer_shapes
 from yoloprune.frontends.darknet.spec import with_input_size
+from yoloprune.memory import is_out_of_memory
 from yoloprune.training.assign import Objects, Positives, assign
 from yoloprune.training.distill import distillation_loss
 from yoloprune.training.loop import TERMS, Loop
 from yoloprune.training.loss import detection_loss, trainable_heads
-from yoloprune.training.memory import is_out_of_memory, largest_fitting
+from yoloprune.training.memory import largest_fitting
 from yoloprune.training.regularize import shrink
 
 SMALLEST_SCALE = 2.0**-10

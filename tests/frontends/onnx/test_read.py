@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.frontends.onnx.models import free, loaded, model, node, slimmed, two_convs, weights
 from tests.frontends.onnx.models import written as saved
 from yoloprune.errors import GraphError
+from yoloprune.frontends.onnx import write
 from yoloprune.frontends.onnx.read import read
 from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
@@ -183,6 +184,91 @@ def test_branches_freeze_what_they_capture(tmp_path: Path) -> None:
     assert not dependencies.prunable
     reasons = {group.frozen_because for group in dependencies.groups}
     assert reasons == {"read by choice (If)", "network output y"}
+
+
+def test_scans_freeze_what_they_read_by_name(tmp_path: Path) -> None:
+    def values(*names: str) -> list[onnx.ValueInfoProto]:
+        return [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
+
+    steps = [node("Add", ["sum", "row"], ["next"]), node("Identity", ["next"], ["out"])]
+    body = helper.make_graph(steps, "body", values("sum", "row"), values("next", "out"))
+    scan = node("Scan", ["start", "a"], ["end", "b"], name="scan", body=body, num_scan_inputs=1,
+                scan_input_axes=[1], scan_output_axes=[1])  # fmt: skip
+    proto = two_convs([scan], arrays={"start": np.zeros((1, 8, 8), np.float32)})
+    network = loaded(proto, tmp_path)
+    assert network.graph.observed == {"end": (1, 8, 8), "b": (1, 8, 8, 8)}
+    assert analyze(network.graph).groups[0].frozen_because == "read by scan (Scan)"
+
+
+def test_operators_of_others_stay_as_they_are_where_the_file_says_their_shapes(
+    tmp_path: Path,
+) -> None:
+    own = node("Swirl", ["r"], ["b"], name="swirl", domain="com.example", turns=2.5, by=["x", "y"])
+    middle = [
+        node("Conv", ["a", "w3"], ["m"], name="middle"),
+        node("Conv", ["m", "w4"], ["r"], name="third"),
+        own,
+    ]
+    arrays = {"w3": weights(6, 8, 1, 1), "w4": weights(8, 6, 1, 1)}
+    proto = two_convs(middle, arrays=arrays, inputs={"x": ("batch", 3, 8, 8)})
+    proto.opset_import.add(domain="com.example", version=3)
+    shape = ("batch", 8, 8, 8)
+    proto.graph.value_info.append(helper.make_tensor_value_info("b", TensorProto.FLOAT, shape))
+    network = loaded(proto, tmp_path)
+    assert network.graph.observed == {"b": (1, 8, 8, 8)}
+    slim, found, dependencies = slimmed(network, seed=3)
+    assert found.passed, found
+    assert free(dependencies) == {"first", "middle"}
+    reasons = {group.frozen_because for group in dependencies.groups}
+    assert "read by swirl (com.example.Swirl)" in reasons
+    slim.save(tmp_path / "slim.onnx")
+    after = onnx.load_model(tmp_path / "slim.onnx")
+    assert next(n for n in after.graph.node if n.name == "swirl") == own
+    assert [(own.domain, own.version) for own in after.opset_import] == [
+        ("", 17),
+        ("com.example", 3),
+    ]
+
+
+def test_an_operator_of_others_of_no_known_shape_is_refused_by_name(tmp_path: Path) -> None:
+    proto = two_convs([node("Swirl", ["a"], ["b"], name="swirl", domain="com.example")])
+    proto.opset_import.add(domain="com.example", version=3)
+    with pytest.raises(GraphError, match=r"node swirl is a com\.example\.Swirl.* does not run"):
+        loaded(proto, tmp_path)
+
+
+def test_sizes_of_some_axes_alone_are_no_channels(tmp_path: Path) -> None:
+    middle = [node("Resize", ["a", "", "", "sizes"], ["b"], name="resize", axes=[-1, 2])]
+    outputs = {"y": (1, 4, 12, 16)}
+    proto = two_convs(middle, arrays={"sizes": np.array([16, 12])}, outputs=outputs, opset=18)
+    check(loaded(proto, tmp_path), tmp_path, "first")
+
+
+def test_numbers_of_a_file_of_their_own_are_read_as_they_are_needed(tmp_path: Path) -> None:
+    proto = two_convs()
+    network = loaded(proto, tmp_path, save_as_external_data=True, location="w", size_threshold=0)
+    before = (tmp_path / "w").read_bytes()
+    weight = network.parameters["w1"]
+    assert torch.equal(weight, torch.from_numpy(weights(8, 3, 3, 3)))
+    weight.zero_()
+    assert (tmp_path / "w").read_bytes() == before
+
+
+def test_large_numbers_are_written_beside_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "LARGEST", 1 << 9)
+    monkeypatch.setattr(write, "SMALLEST_APART", 64)
+    network = loaded(two_convs(dtype=TensorProto.FLOAT), tmp_path)
+    slim, found, _ = slimmed(network)
+    assert found.passed
+    (tmp_path / "out").mkdir()
+    written = slim.document.write(slim.parameters, tmp_path / "out" / "slim.onnx")
+    assert [path.name for path in written] == ["slim.onnx", "slim.onnx.data"]
+    assert onnx.load_model(written[0], load_external_data=False).graph.initializer[0].external_data
+    again = read(written[0])
+    assert again.graph.digest() == slim.graph.digest()
+    assert all(torch.equal(again.parameters[name], t) for name, t in slim.parameters.items())
 
 
 def test_sequences_of_parts_are_splits(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ WEIGHTS = {
 }
 """Inputs that hold what was trained."""
 
+UNFOLDED = ("DequantizeLinear", "QuantizeLinear")
+"""Operators whose arrays are cut themselves, not what they make of them."""
+
 SCALES = ("Add", "Div", "Mul", "Sub")
 """Operators that read biases and scales, and much else."""
 
@@ -40,6 +43,7 @@ def with_parameters(graph: Graph) -> Graph:
     sizes: set[str] = set()
     for node in graph.nodes:
         counts = all(name in known for name in filter(None, node.outputs))
+        counts &= node.operator not in UNFOLDED
         for position, name in enumerate(node.inputs):
             if name in readings:
                 readings[name].append((node, position))
@@ -50,13 +54,16 @@ def with_parameters(graph: Graph) -> Graph:
         if array.size and name not in sizes and readings[name]
         if all(_reads_weights(array, node, position) for node, position in readings[name])
     }
+    constants = {name: a for name, a in graph.constants.items() if name not in trained}
+    for array in constants.values():
+        array.setflags(write=False)
     return replace(
         graph,
         parameters={
             name: Parameter(shape=array.shape, dtype=array.dtype.name)
             for name, array in trained.items()
         },
-        constants={name: a for name, a in graph.constants.items() if name not in trained},
+        constants=constants,
     )
 
 

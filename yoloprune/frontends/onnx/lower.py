@@ -1,6 +1,5 @@
 """ONNX models as graphs."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.errors import GraphError
+from yoloprune.frontends.onnx.arrays import UNFOLDED
 from yoloprune.frontends.onnx.protos import (
     OWN_DOMAINS,
     array_of,
@@ -19,10 +19,8 @@ from yoloprune.frontends.onnx.protos import (
     operator_name,
 )
 from yoloprune.graph.graph import Graph, Node, ValueType
-from yoloprune.graph.operators.operator import Arrays
-from yoloprune.graph.operators.table import OPERATORS
-from yoloprune.graph.operators.tensors import array_of as array_of_tensor
-from yoloprune.graph.operators.tensors import tensor_of
+from yoloprune.graph.operators.dtypes import DTYPES
+from yoloprune.graph.shapes import shapes_of, worked_out
 
 if TYPE_CHECKING:
     import onnx
@@ -30,8 +28,8 @@ if TYPE_CHECKING:
 FOLDED_AT_MOST = 1 << 20
 """Elements of an array that is computed beforehand though it is larger than what it comes from."""
 
-UNFOLDED = ("DequantizeLinear", "QuantizeLinear")
-"""Operators whose arrays are cut themselves, not what they make of them."""
+FOLDED_TIMES = 4
+"""Elements of all that is computed beforehand, for each that the file holds."""
 
 
 def lower(model: "onnx.ModelProto", folder: Path) -> Graph:
@@ -67,10 +65,14 @@ class _Reader:
         codes |= {tensor.name: tensor.data_type for tensor in model.graph.initializer}
         self.codes = {name: code for name, code in codes.items() if code}
         self.arrays = {tensor.name: array_of(tensor, folder) for tensor in model.graph.initializer}
+        held = sum(array.size for array in self.arrays.values())
+        self.left = 16 * FOLDED_AT_MOST + FOLDED_TIMES * held
 
     def node(self, proto: "onnx.NodeProto", name: str) -> Node | None:
         """A node, or None for one that gives arrays."""
         operator = operator_name(proto)
+        if not any(proto.output):
+            raise GraphError(f"the node {name} ({operator}) gives nothing")
         if operator == "Constant":
             self.arrays[proto.output[0]] = constant_of(proto, self.folder)
             return None
@@ -92,7 +94,8 @@ class _Reader:
                 inputs=(value, *proto.input),
                 outputs=tuple(proto.output),
             )
-        if operator == "CastLike" and (code := self.codes.get(proto.input[1])) is not None:
+        like = proto.input[1] if len(proto.input) == 2 else ""
+        if operator == "CastLike" and (code := self.codes.get(like)) is not None:
             # Of its second input it reads no numbers.
             node = Node(
                 name=name,
@@ -116,26 +119,19 @@ class _Reader:
 
     def _folded(self, node: Node) -> dict[str, NDArray[Any]] | None:
         """The arrays that a node gives; None where it does not compute them from arrays alone."""
-        row = OPERATORS.get(node.operator)
-        if row is None or node.operator in UNFOLDED:
+        if node.operator in UNFOLDED:
             return None
-        read: Arrays = [self.arrays.get(name) for name in node.inputs]
+        read = [self.arrays.get(name) for name in node.inputs]
         shapes = [None if array is None else array.shape for array in read]
         largest = max([FOLDED_AT_MOST, *(array.size for array in read if array is not None)])
         try:
-            given = row.shape(node, shapes, read, self.opset)
-            if sum(map(math.prod, given)) > largest:
-                return None
-            tensors = [None if array is None else tensor_of(array) for array in read]
-            outputs = row.compute(node, tensors, self.opset)
-        except (GraphError, RuntimeError, TypeError, ValueError, IndexError, KeyError):
-            # Not understood, or of a dtype that torch has not: it stays a node.
+            given = shapes_of(node, shapes, read, self.opset)
+        except GraphError:
+            # Not understood: it stays a node.
             return None
-        arrays = [array_of_tensor(tensor) for tensor in outputs]
-        if any(array is None for array in arrays):
-            return None
-        pairs = zip(node.outputs, arrays, strict=False)
-        return {name: array for name, array in pairs if name and array is not None}
+        found = worked_out(node, given, read, self.opset, min(largest, self.left))
+        self.left -= sum(array.size for array in found.values())
+        return found or None
 
     def lowered(self, nodes: Sequence[Node]) -> Graph:
         """The graph of these nodes and what they read."""
@@ -147,8 +143,6 @@ class _Reader:
         read = {name for node in nodes for name in node.inputs}
         read |= {value.name for value in graph.output}
         constants = {name: array for name, array in self.arrays.items() if name in read}
-        for array in constants.values():
-            array.setflags(write=False)
         return Graph(
             opset=self.opset,
             inputs=inputs,
@@ -165,12 +159,10 @@ class _Reader:
         known = value.type.HasField("tensor_type") and kind.HasField("shape")
         if given and not known:
             raise GraphError(f"its input {value.name} is no tensor of a known number of axes")
-        try:
-            dtype = tensor_dtype_to_np_dtype(kind.elem_type).name
-        except KeyError:
-            dtype = "float32"
-            if given:
-                raise GraphError(f"its input {value.name} has no dtype") from None
+        code = kind.elem_type
+        dtype = tensor_dtype_to_np_dtype(code).name if code in DTYPES else "float32"
+        if given and code not in DTYPES:
+            raise GraphError(f"its input {value.name} holds no numbers that are understood")
         return ValueType(
             shape=tuple(
                 _dimension(dimension, value.name, axis)

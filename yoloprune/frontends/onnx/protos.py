@@ -15,6 +15,9 @@ from yoloprune.graph.graph import Attribute
 if TYPE_CHECKING:
     import onnx
 
+LONGEST_TEXTS = 1 << 22
+"""Letters of the longest text in an array, times how many there are."""
+
 OWN_DOMAINS = ("", "ai.onnx")
 """How models call the domain of ONNX's own operators."""
 
@@ -93,34 +96,39 @@ def _attribute(attribute: "onnx.AttributeProto") -> Attribute:
 
 
 def array_of(tensor: "onnx.TensorProto", folder: Path) -> NDArray[Any]:
-    """The numbers of a tensor; those in a file of their own are mapped, not read.
+    """The numbers of a tensor; those in a file of their own are mapped, not read yet.
 
     Raises `GraphError` where they are not there, or not as many as its shape says.
     """
+    from onnx_ir import ExternalTensor
     from onnx_ir.serde import deserialize_tensor
 
     try:
-        for entry in tensor.external_data:
-            if entry.key == "location":
-                _check_location(tensor.name, entry.value, folder)
-        array = np.asarray(deserialize_tensor(tensor, folder).numpy())
+        found = deserialize_tensor(tensor, folder)
+        array = np.asarray(found.numpy())
+        if isinstance(found, ExternalTensor) and array.size and found.nbytes == array.nbytes:
+            # Read as it is needed, and written to by whoever does, if not to the file.
+            place = folder / found.location
+            array = np.memmap(place, array.dtype, "c", found.offset or 0, array.shape)
+        return _texts(array) if array.dtype == object else array
     except GraphError:
         raise
     except Exception as error:
         # onnx-ir raises what numpy, the operating system and protobuf happen to raise.
-        raise GraphError(f"the array {tensor.name!r} cannot be read: {error}") from error
-    return array.astype(str) if array.dtype == object else array
+        raise GraphError(
+            f"the array {tensor.name!r} cannot be read: {first_line(error)}"
+        ) from error
 
 
-def _check_location(name: str, location: str, folder: Path) -> None:
-    if not (folder / location).resolve().is_relative_to(folder.resolve()):
-        raise GraphError(
-            f"the array {name!r} is said to be in {location}, beyond the file's folder"
-        )
-    if not (folder / location).is_file():
-        raise GraphError(
-            f"the array {name!r} is in {location}, which is not beside the file: put it there"
-        )
+def _texts(array: NDArray[Any]) -> NDArray[Any]:
+    """Texts in an array of numpy's, which gives each the room of the longest."""
+    texts = [
+        own.decode(errors="replace") if isinstance(own, bytes) else str(own)
+        for own in array.reshape(-1).tolist()
+    ]
+    if max(map(len, texts), default=0) * len(texts) > LONGEST_TEXTS:
+        raise GraphError("an array of texts is too large to be read")
+    return np.array(texts, dtype=str).reshape(array.shape)
 
 
 def constant_of(node: "onnx.NodeProto", folder: Path) -> NDArray[Any]:
@@ -139,20 +147,32 @@ def constant_of(node: "onnx.NodeProto", folder: Path) -> NDArray[Any]:
                 return np.array(attribute.ints, np.int64)
             case "value_string" | "value_strings":
                 texts = [attribute.s] if attribute.name == "value_string" else attribute.strings
-                array = np.array([text.decode(errors="replace") for text in texts])
+                array = _texts(np.array(texts, dtype=object))
                 return array.reshape(()) if attribute.name == "value_string" else array
     raise GraphError(f"the Constant {node.output[0]} holds nothing that is understood")
 
 
-def tensor_protos(model: "onnx.ModelProto") -> "Iterator[onnx.TensorProto]":
-    """Every array of a model, those of nodes' attributes and bodies too."""
-    pending = [model.graph]
+def node_protos(model: "onnx.ModelProto") -> "Iterator[onnx.NodeProto]":
+    """Every node of a model, those of bodies and functions too."""
+    pending = [model.graph.node, *(function.node for function in model.functions)]
     while pending:
-        graph = pending.pop()
-        yield from graph.initializer
-        for node in graph.node:
-            yield from (attribute.t for attribute in node.attribute if attribute.HasField("t"))
-            pending += subgraphs(node)
+        for node in pending.pop():
+            yield node
+            pending += [body.node for body in subgraphs(node)]
+
+
+def tensor_protos(model: "onnx.ModelProto") -> "Iterator[onnx.TensorProto]":
+    """Every array of a model, those of nodes' attributes, of bodies and of functions too."""
+    yield from model.graph.initializer
+    for node in node_protos(model):
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for own in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (own.values, own.indices)
+        for body in subgraphs(node):
+            yield from body.initializer
 
 
 def files_beside(model: "onnx.ModelProto", folder: Path) -> tuple[Path, ...]:
@@ -164,3 +184,8 @@ def files_beside(model: "onnx.ModelProto", folder: Path) -> tuple[Path, ...]:
         if entry.key == "location"
     }
     return tuple(folder / name for name in names)
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, in a line."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,14 +1,20 @@
 """Reading ONNX files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from yoloprune.errors import GraphError, MissingDependencyError
 from yoloprune.files import plain_size
 from yoloprune.frontends.onnx.arrays import with_parameters
+from yoloprune.frontends.onnx.checks import check, check_signatures
 from yoloprune.frontends.onnx.document import OnnxDocument
 from yoloprune.frontends.onnx.lower import lower, opset_of
-from yoloprune.frontends.onnx.protos import captured, files_beside
+from yoloprune.frontends.onnx.protos import captured, files_beside, first_line
 from yoloprune.frontends.onnx.sequences import without_sequences
 from yoloprune.frontends.onnx.sizes import sized
 from yoloprune.graph.model import Model
@@ -16,6 +22,9 @@ from yoloprune.graph.operators.tensors import tensor_of
 
 if TYPE_CHECKING:
     import onnx
+
+IN_TORCH = ("float16", "float32", "float64", "int8", "uint8")
+"""numpy's names of dtypes that torch reads in place."""
 
 OPSETS = range(11, 24)
 """Versions of ONNX's operators that are understood; older ones are converted to the first."""
@@ -31,14 +40,14 @@ def read(path: Path, title: str | None = None) -> Model:
     try:
         model = _prepared(_parsed(path))
         whole = sized(lower(model, path.parent), model, path.parent)
+        graph = with_parameters(whole)
     except ImportError as error:
         raise MissingDependencyError(
             f"ONNX files need the package {error.name}: pip install 'yoloprune[export]'"
         ) from error
     except GraphError as error:
         raise GraphError(f"{path}: {error}") from error
-    graph = with_parameters(whole)
-    parameters = {name: tensor_of(whole.constants[name]) for name in graph.parameters}
+    parameters = {name: _tensor(whole.constants[name]) for name in graph.parameters}
     document = OnnxDocument(
         model=model,
         folder=path.parent,
@@ -49,6 +58,13 @@ def read(path: Path, title: str | None = None) -> Model:
         source=(path, *files_beside(model, path.parent)),
     )
     return Model(graph=graph, parameters=parameters, document=document)
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    """A tensor of these numbers; of a file's, not read before they are needed."""
+    if isinstance(array, np.memmap) and array.dtype.name in IN_TORCH:
+        return torch.from_numpy(array)
+    return tensor_of(array)
 
 
 def _parsed(path: Path) -> "onnx.ModelProto":
@@ -62,6 +78,9 @@ def _parsed(path: Path) -> "onnx.ModelProto":
         raise GraphError("this is no ONNX file, or it is damaged") from error
     if not model.graph.node:
         raise GraphError("this is no ONNX file, or its graph has no nodes")
+    if not model.graph.output:
+        raise GraphError("its graph gives nothing: it has no outputs")
+    check(model, path.parent)
     return model
 
 
@@ -70,7 +89,11 @@ def _prepared(model: "onnx.ModelProto") -> "onnx.ModelProto":
     from onnx import inliner, version_converter
 
     if model.functions:
-        model = inliner.inline_local_functions(model)
+        try:
+            model = inliner.inline_local_functions(model)
+        except Exception as error:
+            # onnx raises a kind of its own for each of its parts.
+            raise GraphError(f"its functions cannot be inlined: {first_line(error)}") from error
     opset = opset_of(model)
     if opset >= OPSETS.stop:
         raise GraphError(
@@ -80,11 +103,13 @@ def _prepared(model: "onnx.ModelProto") -> "onnx.ModelProto":
     if opset < OPSETS.start:
         try:
             model = version_converter.convert_version(model, OPSETS.start)
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:
             raise GraphError(
                 f"it is written in opset {opset}, which cannot be converted to {OPSETS.start}: "
-                f"{str(error).strip().splitlines()[0]}"
+                f"{first_line(error)}"
             ) from error
+        opset = OPSETS.start
+    check_signatures(model, opset)
     model = without_sequences(model)
     return model if _is_sorted(model.graph) else _sorted(model)
 

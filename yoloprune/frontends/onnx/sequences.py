@@ -1,9 +1,10 @@
 """Sequences that only hold the parts of a value: as the parts themselves."""
 
 from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoloprune.frontends.onnx.protos import captured
+from yoloprune.frontends.onnx.protos import array_of, captured
 
 if TYPE_CHECKING:
     import onnx
@@ -27,21 +28,23 @@ def without_sequences(model: "onnx.ModelProto") -> "onnx.ModelProto":
             readers[name].append(node)
         closed.update(captured(node))
     for node in graph.node:
-        if node.op_type == "SplitToSequence" and node.output[0] not in closed:
+        known = len(node.input) > 0 and len(node.output) == 1
+        if node.op_type == "SplitToSequence" and known and node.output[0] not in closed:
             _split(result, node, readers[node.output[0]], numbers)
     return result
 
 
 def _whole_numbers(model: "onnx.ModelProto") -> dict[str, list[int]]:
     """The numbers of small arrays of whole numbers, by name."""
-    from onnx import TensorProto, numpy_helper
+    from onnx import TensorProto
 
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
+        value = node.attribute[0].name if len(node.attribute) == 1 else ""
+        if node.op_type == "Constant" and value == "value" and len(node.output):
             tensors[node.output[0]] = node.attribute[0].t
     return {
-        name: numpy_helper.to_array(tensor).reshape(-1).tolist()
+        name: array_of(tensor, Path()).reshape(-1).tolist()
         for name, tensor in tensors.items()
         if tensor.data_type == TensorProto.INT64
         and len(tensor.dims) < 2
@@ -58,7 +61,11 @@ def _split(
     """Make a `Split` of a node, if its parts are known, and a name for a part of each reader."""
     attributes = {attribute.name: attribute.i for attribute in node.attribute}
     sizes = _sizes(model, node, attributes.get("axis", 0), numbers)
-    taken = [numbers.get(reader.input[1]) for reader in readers if reader.op_type == "SequenceAt"]
+    taken = [
+        numbers.get(reader.input[1])
+        for reader in readers
+        if reader.op_type == "SequenceAt" and len(reader.input) == 2
+    ]
     if not sizes or None in taken or len(taken) < len(readers):
         return
     if any(not index or not -len(sizes) <= index[0] < len(sizes) for index in taken):

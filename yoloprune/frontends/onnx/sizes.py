@@ -5,9 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from yoloprune.errors import GraphError, MissingDependencyError
+from yoloprune.errors import GraphError, UntoldShapeError
+from yoloprune.frontends.onnx.observe import limits, observed, said
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.operators.operator import Shape
 from yoloprune.graph.shapes import facts
@@ -25,21 +24,26 @@ IMAGES = (
 def sized(graph: Graph, model: "onnx.ModelProto", folder: Path) -> Graph:
     """A graph all of whose shapes are known, for sizes that suit it where it leaves them open.
 
-    What no operator's rule tells is observed in ONNX Runtime. Raises `GraphError` where no size
-    that is tried gives shapes that fit one another.
+    What no operator's rule tells the model may say, or it is observed in ONNX Runtime. Raises
+    `GraphError` where no size that is tried gives shapes that fit one another.
     """
-    reason: GraphError | None = None
-    for sizes in _candidates(graph):
+    reasons: list[GraphError] = []
+    tried = [*_candidates(graph)]
+    for sizes in tried:
         try:
-            return _known(replace(graph, sizes=sizes), {})
+            return _known(replace(graph, sizes=sizes), said(model, sizes))
         except GraphError as error:
-            reason = reason or error
-    for sizes in _candidates(graph):
-        found = observed(model, folder, graph, sizes)
-        if found is not None:
-            return _known(replace(graph, sizes=sizes), found)
-    assert reason is not None
-    raise reason
+            reasons.append(error)
+    untold = any(isinstance(reason, UntoldShapeError) for reason in reasons)
+    if not untold:
+        raise reasons[0]
+    found = observed(model, folder, graph, tried)
+    if found is None:
+        raise GraphError(
+            f"{reasons[0]}, and ONNX Runtime does not run the network on noise within "
+            f"{limits(graph)}"
+        )
+    return _known(replace(graph, sizes=found[0]), found[1])
 
 
 def _known(graph: Graph, shapes: Mapping[str, Shape]) -> Graph:
@@ -79,52 +83,3 @@ def _candidates(graph: Graph) -> Iterator[dict[str, int]]:
         if sizes not in before:
             yield sizes
         before.append(sizes)
-
-
-def observed(
-    model: "onnx.ModelProto", folder: Path, graph: Graph, sizes: Mapping[str, int]
-) -> dict[str, Shape] | None:
-    """The shapes of all values of a model in one run on noise; None where it does not run so.
-
-    Raises `MissingDependencyError` without ONNX Runtime.
-    """
-    import onnx
-
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingDependencyError(
-            "the shapes of this network are known only when it runs, for which onnxruntime is "
-            "needed: pip install 'yoloprune[export]'"
-        ) from error
-    whole = onnx.ModelProto()
-    whole.CopyFrom(model)
-    onnx.load_external_data_for_model(whole, str(folder))
-    known = {value.name for value in model.graph.output}
-    names = [name for node in model.graph.node for name in node.output if name]
-    whole.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    generator = np.random.default_rng(0)
-    feeds = {}
-    for name, value in graph.inputs.items():
-        shape = [size if isinstance(size, int) else sizes[size] for size in value.shape]
-        noise = generator.random(shape)
-        feeds[name] = (noise * 2 if value.dtype.startswith(("int", "uint")) else noise).astype(
-            value.dtype
-        )
-    outputs = [value.name for value in whole.graph.output]
-    try:
-        session = onnxruntime.InferenceSession(
-            whole.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        found = session.run(outputs, feeds)
-    except Exception:
-        # onnxruntime has an exception of its own for each kind of fault.
-        return None
-    return {
-        # Sequences and the like have no shape; who reads them is not understood either.
-        name: tuple(array.shape) if isinstance(array, np.ndarray) else ()
-        for name, array in zip(outputs, found, strict=True)
-    }

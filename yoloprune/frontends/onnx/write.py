@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -13,7 +12,7 @@ from yoloprune.errors import GraphError
 from yoloprune.files import temporary_folder, write_atomically
 from yoloprune.frontends.onnx.build import LARGEST, node_proto
 from yoloprune.frontends.onnx.document import OnnxDocument
-from yoloprune.frontends.onnx.protos import captured, files_beside, node_names
+from yoloprune.frontends.onnx.protos import captured, files_beside, first_line, node_names
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.shapes import facts
 
@@ -24,33 +23,56 @@ SMALLEST_APART = 1024
 """Bytes of an array that goes into a file of its own: sizes and bounds are read with the graph."""
 
 
+NUMBERS = (
+    "data_location",
+    "double_data",
+    "external_data",
+    "float_data",
+    "int32_data",
+    "int64_data",
+    "raw_data",
+    "string_data",
+    "uint64_data",
+)
+"""Fields of a tensor that hold its numbers, or tell where they are."""
+
+
 def write(document: OnnxDocument, parameters: Mapping[str, Tensor], path: Path) -> tuple[Path, ...]:
     """Write what `written` gives; numbers that are too many, or were apart, into `path`.data.
 
     Gives the files, that of the numbers last.
     """
-    model = written(document, parameters)
-    if files_beside(document.model, document.folder) or model.ByteSize() > LARGEST:
-        return _write_apart(model, document.folder, path)
+    writer = _Writer(document, parameters)
+    size = writer.model.ByteSize() + sum(array.nbytes for array in writer.numbers.values())
+    if files_beside(document.model, document.folder) or size > LARGEST:
+        return _write_apart(writer, document.folder, path)
+    model = writer.whole()
     with write_atomically(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
     return (path,)
 
 
-def _write_apart(model: "onnx.ModelProto", folder: Path, path: Path) -> tuple[Path, ...]:
-    """Numbers go from file to file, tensor by tensor."""
+def _write_apart(writer: "_Writer", folder: Path, path: Path) -> tuple[Path, ...]:
+    """Numbers go from file or memory to file, tensor by tensor."""
     import onnx_ir
 
-    own = onnx_ir.serde.deserialize_model(model)
+    own = onnx_ir.serde.deserialize_model(writer.model)
+    for name, value in own.graph.initializers.items():
+        if name in writer.numbers:
+            value.const_value = onnx_ir.Tensor(writer.numbers[name], name=name)
     onnx_ir.external_data.set_base_dir(own.graph, folder)
     numbers = path.with_name(f"{path.name}.data")
     with temporary_folder(path.parent, path.name) as temporary:
-        onnx_ir.save(
-            own,
-            temporary / path.name,
-            external_data=numbers.name,
-            size_threshold_bytes=SMALLEST_APART,
-        )
+        try:
+            onnx_ir.save(
+                own,
+                temporary / path.name,
+                external_data=numbers.name,
+                size_threshold_bytes=SMALLEST_APART,
+            )
+        except (RuntimeError, TypeError, ValueError) as error:
+            # Of a damaged file onnx-ir finds only now that it cannot be written.
+            raise GraphError(f"{path}: it cannot be written: {first_line(error)}") from error
         written = tuple(target for target in (numbers, path) if (temporary / target.name).exists())
         for target in written:
             (temporary / target.name).replace(target)
@@ -63,10 +85,12 @@ def written(document: OnnxDocument, parameters: Mapping[str, Tensor]) -> "onnx.M
     What neither changes is as it was read, and stays in its own file if it was in one. Raises
     `GraphError` unless the parameters are those of the graph.
     """
-    return _Writer(document, parameters).model
+    return _Writer(document, parameters).whole()
 
 
 class _Writer:
+    """A model that says what a graph says, but for `numbers`: the new ones of its initializers."""
+
     def __init__(self, document: OnnxDocument, parameters: Mapping[str, Tensor]) -> None:
         from onnx import ModelProto
 
@@ -75,6 +99,7 @@ class _Writer:
         self.model = ModelProto()
         self.model.CopyFrom(document.model)
         self.parameters = parameters
+        self.numbers: dict[str, NDArray[Any]] = {}
         self.names = node_names(self.model.graph.node)
         self.read = self._readings()
         arrays = self._with_those_computed(self._changed(document.parameters, parameters))
@@ -84,6 +109,16 @@ class _Writer:
         if self.slim is not self.dense:
             self._drop_unread()
             self._refresh_shapes()
+
+    def whole(self) -> "onnx.ModelProto":
+        """The model with its numbers."""
+        from onnx.numpy_helper import from_array
+
+        for tensor in self.model.graph.initializer:
+            if tensor.name in self.numbers:
+                # Of four bits, two go into a byte.
+                tensor.raw_data = from_array(self.numbers[tensor.name]).raw_data
+        return self.model
 
     def _readings(self) -> set[str]:
         graph = self.model.graph
@@ -155,7 +190,7 @@ class _Writer:
             if tensor is None:
                 tensor = graph.initializer.add(name=name)
                 replaced.add(name)
-            _set(tensor, array)
+            self._set(tensor, array)
             if name in inputs or self.model.ir_version < 4:
                 # Until then each initializer was an input, too.
                 value = inputs[name] if name in inputs else graph.input.add(name=name)
@@ -170,17 +205,30 @@ class _Writer:
 
     def _replace(self, number: int, outputs: list[str], replaced: set[str]) -> None:
         """Take away a node that gave arrays; those of its outputs that stay become arrays, too."""
-        from onnx.numpy_helper import from_array
-
         graph = self.model.graph
         for name in outputs:
             if name in replaced or name not in self.read:
                 continue
             if name in self.parameters:
-                _set(graph.initializer.add(name=name), self.parameters[name])
+                self._set(graph.initializer.add(name=name), self.parameters[name])
             elif name in self.slim.constants:
-                graph.initializer.append(from_array(self.slim.constants[name], name))
+                self._set(graph.initializer.add(name=name), self.slim.constants[name])
         del graph.node[number]
+
+    def _set(self, tensor: "onnx.TensorProto", array: NDArray[Any] | Tensor) -> None:
+        """Give a tensor other numbers; one that is there already keeps its dtype."""
+        from onnx.helper import np_dtype_to_tensor_dtype, tensor_dtype_to_np_dtype
+
+        if isinstance(array, Tensor):
+            array = array.detach().cpu()
+            array = (array.float() if array.dtype == torch.bfloat16 else array).numpy()
+        if not tensor.data_type:
+            tensor.data_type = np_dtype_to_tensor_dtype(array.dtype)
+        array = array.astype(tensor_dtype_to_np_dtype(tensor.data_type), copy=False)
+        for field in NUMBERS:
+            tensor.ClearField(field)
+        tensor.dims[:] = array.shape
+        self.numbers[tensor.name] = array
 
     def _drop_unread(self) -> None:
         """Take away what nothing reads any more: arrays, and nodes of which nothing is left."""
@@ -239,37 +287,6 @@ def _drop(values: Any, names: Collection[str]) -> None:
     for number in reversed(range(len(values))):
         if values[number].name in names:
             del values[number]
-
-
-def _set(tensor: "onnx.TensorProto", array: NDArray[Any] | Tensor) -> None:
-    """Put numbers into a tensor; one that is there already keeps its dtype."""
-    from onnx.helper import np_dtype_to_tensor_dtype, tensor_dtype_to_np_dtype
-
-    if isinstance(array, Tensor):
-        array = array.detach().cpu()
-        if array.dtype == torch.bfloat16:
-            array = array.float()
-        array = array.numpy()
-    if not tensor.data_type:
-        tensor.data_type = np_dtype_to_tensor_dtype(array.dtype)
-    array = (
-        np.ascontiguousarray(array)
-        .astype(tensor_dtype_to_np_dtype(tensor.data_type), copy=False)
-        .reshape(array.shape)
-    )
-    for field in (
-        "float_data",
-        "int32_data",
-        "int64_data",
-        "double_data",
-        "uint64_data",
-        "external_data",
-        "data_location",
-    ):
-        tensor.ClearField(field)
-    del tensor.dims[:]
-    tensor.dims.extend(array.shape)
-    tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _change(proto: "onnx.NodeProto", before: Node, after: Node) -> None:

@@ -21,7 +21,7 @@ from yoloprune.graph.operators.operator import (
     number,
     refused,
 )
-from yoloprune.graph.operators.rules import broadcast
+from yoloprune.graph.operators.rules import broadcast, check_vectors
 from yoloprune.graph.operators.windows import frame, spread_windows, windows
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -31,8 +31,14 @@ _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose
 def _conv_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
     shape, kernel = given(node, shapes, 0), given(node, shapes, 1)
     groups = integer(node, "group", 1)
-    if len(shape) != len(kernel) or shape[1] != kernel[1] * groups or kernel[0] % groups:
+    if (
+        len(shape) != len(kernel)
+        or groups < 1
+        or shape[1] != kernel[1] * groups
+        or kernel[0] % groups
+    ):
         raise refused(node, f"reads {shape} with a kernel of {kernel} in {groups} groups")
+    check_vectors(node, shapes[2:], kernel[0])
     return ((shape[0], kernel[0], *windows(node, shape[2:], kernel[2:]).sizes),)
 
 
@@ -55,8 +61,9 @@ def _conv_macs(node: Node, inputs: Shapes, outputs: Sequence[Shape]) -> int:
 def _transposed_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
     shape, kernel = given(node, shapes, 0), given(node, shapes, 1)
     groups = integer(node, "group", 1)
-    if len(shape) != len(kernel) or shape[1] != kernel[0] or kernel[0] % groups:
+    if len(shape) != len(kernel) or groups < 1 or shape[1] != kernel[0] or kernel[0] % groups:
         raise refused(node, f"reads {shape} with a kernel of {kernel} in {groups} groups")
+    check_vectors(node, shapes[2:], kernel[1] * groups)
     return ((shape[0], kernel[1] * groups, *spread_windows(node, shape[2:], kernel[2:]).sizes),)
 
 
@@ -88,6 +95,9 @@ def _gemm_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[
     right, columns = reversed(b) if integer(node, "transB", 0) else b
     if left != right:
         raise refused(node, f"multiplies {a} and {b}")
+    c = at(shapes, 2)
+    if c is not None and broadcast(node, ((rows, columns), c)) != (rows, columns):
+        raise refused(node, f"adds {c} to ({rows}, {columns})")
     return ((rows, columns),)
 
 

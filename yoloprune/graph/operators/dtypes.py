@@ -8,7 +8,7 @@ from yoloprune.graph.operators.operator import refused
 FLOAT = 1
 DOUBLE = 11
 
-_DTYPES = {
+DTYPES = {
     FLOAT: torch.float32,
     2: torch.uint8,
     3: torch.int8,
@@ -23,15 +23,16 @@ _DTYPES = {
     13: torch.uint64,
     16: torch.bfloat16,
 }
+"""torch's dtypes, by ONNX's number."""
 
 
 def dtype_of(node: Node, code: int) -> torch.dtype:
     """The dtype of a number in ONNX's `TensorProto.DataType`."""
-    if code not in _DTYPES:
+    if code not in DTYPES:
         raise refused(node, f"asks for the dtype {code} of ONNX, which torch has not")
-    return _DTYPES[code]
+    return DTYPES[code]
 
 
 def code_of(dtype: torch.dtype) -> int:
     """ONNX's number for a dtype."""
-    return next(code for code, own in _DTYPES.items() if own == dtype)
+    return next(code for code, own in DTYPES.items() if own == dtype)

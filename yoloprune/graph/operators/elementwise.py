@@ -1,5 +1,6 @@
 """Operators that compute each element from those at its place."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import reduce
 
@@ -10,18 +11,22 @@ from torch import Tensor
 from yoloprune.graph.graph import Node
 from yoloprune.graph.operators.dtypes import FLOAT, dtype_of
 from yoloprune.graph.operators.operator import (
+    Arrays,
     Compute,
     Family,
     Operator,
+    Shape,
+    Shapes,
     Tensors,
     at,
+    axis_of,
     given,
     integer,
     number,
     refused,
     text,
 )
-from yoloprune.graph.operators.rules import as_first, broadcasting, per_channel
+from yoloprune.graph.operators.rules import as_first, broadcasting, check_vectors, per_channel
 from yoloprune.graph.operators.tensors import together
 
 BATCH_NORM_EPSILON = 1e-5
@@ -167,6 +172,19 @@ def _batch_norm(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     )[: len(node.outputs)]
 
 
+def _quantized_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
+    """Scale and zero point are one number, a number for each place along an axis, or for blocks."""
+    shape, scale = given(node, shapes, 0), given(node, shapes, 1)
+    zero = at(shapes, 2)
+    if zero is not None and zero != scale and math.prod(zero) * math.prod(scale) != 1:
+        raise refused(node, f"reads scales of {scale} and zero points of {zero}")
+    if math.prod(scale) != 1 and len(scale) == 1:
+        check_vectors(node, shapes[1:], shape[axis_of(node, integer(node, "axis", 1), len(shape))])
+    elif math.prod(scale) != 1 and not integer(node, "block_size", 0):
+        raise refused(node, f"reads {shape} with scales of {scale}")
+    return (shape,)
+
+
 def _along_axis(node: Node, vector: Tensor, x: Tensor) -> Tensor:
     """A scale or zero point in a shape that broadcasts to x."""
     if integer(node, "block_size", 0):
@@ -278,10 +296,14 @@ ELEMENTWISE: Mapping[str, Operator] = {
     "Cast": Operator(family=Family.ELEMENTWISE, compute=_cast, shape=as_first),
     "CastLike": Operator(family=Family.ELEMENTWISE, compute=_cast_like, shape=as_first),
     "Clip": Operator(family=Family.ELEMENTWISE, compute=_clip, shape=as_first),
-    "DequantizeLinear": Operator(family=Family.ELEMENTWISE, compute=_dequantize, shape=as_first),
+    "DequantizeLinear": Operator(
+        family=Family.ELEMENTWISE, compute=_dequantize, shape=_quantized_shape
+    ),
     "Dropout": Operator(family=Family.ELEMENTWISE, compute=_dropout, shape=as_first),
     "Mean": _row(_mean),
     "Mod": _row(_mod),
-    "QuantizeLinear": Operator(family=Family.ELEMENTWISE, compute=_quantize, shape=as_first),
+    "QuantizeLinear": Operator(
+        family=Family.ELEMENTWISE, compute=_quantize, shape=_quantized_shape
+    ),
     "Where": _row(_where),
 }

@@ -14,9 +14,11 @@ from yoloprune.graph.operators.operator import (
     Shape,
     Shapes,
     Tensors,
+    at,
     axis_of,
     given,
     integer,
+    refused,
     text,
 )
 from yoloprune.graph.operators.rules import as_first
@@ -35,6 +37,9 @@ def _counted(indices: Tensor, size: int) -> Tensor:
 def _gather_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
     data, indices = given(node, shapes, 0), given(node, shapes, 1)
     axis = axis_of(node, integer(node, "axis", 0), len(data))
+    taken, size = at(known, 1), data[axis]
+    if taken is not None and taken.size and not -size <= taken.min() <= taken.max() < size:
+        raise refused(node, f"takes number {taken.max()} of {size}")
     return ((*data[:axis], *indices, *data[axis + 1 :]),)
 
 

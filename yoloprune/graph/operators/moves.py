@@ -34,6 +34,9 @@ from yoloprune.graph.operators.operator import (
 from yoloprune.graph.operators.rules import as_first, broadcast
 from yoloprune.graph.operators.tensors import together, told
 
+LARGEST_BORDER = 1 << 20
+"""Elements by which an axis may be padded with what it holds."""
+
 
 def _reshaped(node: Node, shape: Shape, target: Sequence[int]) -> Shape:
     kept = not integer(node, "allowzero", 0)
@@ -183,8 +186,10 @@ def _slice(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
 def _sizes(node: Node, size: int, sizes: Shape | None) -> Shape:
     """Sizes of the parts of an axis that is split."""
     sizes = integers(node, "split") or sizes
+    count = len(node.outputs)
+    if integer(node, "num_outputs", count) != count:
+        raise refused(node, f"gives {count} values, not {integer(node, 'num_outputs', count)}")
     if not sizes:
-        count = integer(node, "num_outputs", len(node.outputs))
         chunk = -(-size // count)
         sizes = (chunk,) * (count - 1) + (size - chunk * (count - 1),)
     if sum(sizes) != size or min(sizes) < 0:
@@ -256,6 +261,10 @@ def _pad_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[S
     shape = given(node, shapes, 0)
     axes = known_integers(node, known, 3) if present(node, 3) else None
     sides = _padding(node, len(shape), known_integers(node, known, 1), axes)
+    if text(node, "mode", "constant") != "constant":
+        for size, (before, after) in zip(shape, sides, strict=True):
+            if max(before, 0) + max(after, 0) > LARGEST_BORDER:
+                raise refused(node, f"pads {size} by {before} and {after}")
     return (tuple(b + size + a for (b, a), size in zip(sides, shape, strict=True)),)
 
 
@@ -283,6 +292,8 @@ def _depth_to_space_shape(
 ) -> tuple[Shape, ...]:
     batch, channels, height, width = given(node, shapes, 0)
     block = integer(node, "blocksize", 1)
+    if block < 1 or channels % block**2:
+        raise refused(node, f"lays {channels} channels out in blocks of {block} x {block}")
     return ((batch, channels // block**2, height * block, width * block),)
 
 
@@ -303,6 +314,8 @@ def _space_to_depth_shape(
 ) -> tuple[Shape, ...]:
     batch, channels, height, width = given(node, shapes, 0)
     block = integer(node, "blocksize", 1)
+    if block < 1 or height % block or width % block:
+        raise refused(node, f"takes {height} x {width} in blocks of {block} x {block}")
     return ((batch, channels * block**2, height // block, width // block),)
 
 

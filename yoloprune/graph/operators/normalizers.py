@@ -20,8 +20,9 @@ from yoloprune.graph.operators.operator import (
     given,
     integer,
     number,
+    refused,
 )
-from yoloprune.graph.operators.rules import as_first
+from yoloprune.graph.operators.rules import as_first, broadcast, check_vectors
 
 
 def _softmax(function: Callable[[Tensor, int], Tensor]) -> Compute:
@@ -40,6 +41,9 @@ def _softmax(function: Callable[[Tensor, int], Tensor]) -> Compute:
 def _layer_norm_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
     shape = given(node, shapes, 0)
     axis = axis_of(node, integer(node, "axis", -1), len(shape))
+    for vector in shapes[1:]:
+        if vector is not None and broadcast(node, (shape[axis:], vector)) != shape[axis:]:
+            raise refused(node, f"scales {shape} by {vector}")
     statistics = (*shape[:axis], *(1,) * (len(shape) - axis))
     return (shape, *(statistics for _ in node.outputs[1:]))
 
@@ -67,6 +71,14 @@ def _rms_norm(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     return (x * torch.rsqrt(square + number(node, "epsilon", 1e-5)) * scale,)
 
 
+def _group_norm_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
+    shape, groups = given(node, shapes, 0), integer(node, "num_groups", 1)
+    if groups < 1 or shape[1] % groups:
+        raise refused(node, f"takes {shape} in {groups} groups")
+    check_vectors(node, shapes[1:], shape[1] if opset >= 21 else groups)
+    return (shape,)
+
+
 def _group_norm(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     x, scale, bias = (given(node, inputs, position) for position in range(3))
     groups = integer(node, "num_groups", 1)
@@ -84,14 +96,21 @@ def _lp_norm(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     return (torch.where(norm == 0, torch.zeros_like(x), x / norm),)
 
 
+def _response_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
+    if integer(node, "size", 1) < 1:
+        raise refused(node, f"looks at {integer(node, 'size', 1)} channels")
+    return (given(node, shapes, 0),)
+
+
 def _response_norm(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     x, size = given(node, inputs, 0), integer(node, "size", 1)
-    before = (size - 1) // 2
-    border = [0, 0] * (x.dim() - 2) + [before, size - 1 - before]
-    squares = F.pad(x * x, border)
     channels = x.shape[1]
+    # Beyond the channels there are none, however large the window.
+    before, after = (min(side, channels) for side in ((size - 1) // 2, size // 2))
+    border = [0, 0] * (x.dim() - 2) + [before, after]
+    squares = F.pad(x * x, border)
     total = squares.narrow(1, 0, channels)
-    for offset in range(1, size):
+    for offset in range(1, before + after + 1):
         total = total + squares.narrow(1, offset, channels)
     base = number(node, "bias", 1.0) + number(node, "alpha", 1e-4) / size * total
     return (x / base ** number(node, "beta", 0.75),)
@@ -102,13 +121,17 @@ def _row(compute: Compute) -> Operator:
 
 
 NORMALIZERS: Mapping[str, Operator] = {
-    "GroupNormalization": _row(_group_norm),
-    "LRN": _row(_response_norm),
+    "GroupNormalization": Operator(
+        family=Family.NORMALIZER, compute=_group_norm, shape=_group_norm_shape
+    ),
+    "LRN": Operator(family=Family.NORMALIZER, compute=_response_norm, shape=_response_shape),
     "LayerNormalization": Operator(
         family=Family.NORMALIZER, compute=_layer_norm, shape=_layer_norm_shape
     ),
     "LogSoftmax": _row(_softmax(torch.log_softmax)),
     "LpNormalization": _row(_lp_norm),
-    "RMSNormalization": _row(_rms_norm),
+    "RMSNormalization": Operator(
+        family=Family.NORMALIZER, compute=_rms_norm, shape=_layer_norm_shape
+    ),
     "Softmax": _row(_softmax(torch.softmax)),
 }

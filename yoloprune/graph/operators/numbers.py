@@ -23,6 +23,7 @@ from yoloprune.graph.operators.operator import (
     integer,
     known_integers,
     refused,
+    untold,
 )
 from yoloprune.graph.operators.rules import as_first
 from yoloprune.graph.operators.tensors import told
@@ -91,7 +92,7 @@ def _count(start: float, limit: float, step: float) -> int:
 def _range_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
     bounds = [at(known, position) for position in range(3)]
     if any(bound is None for bound in bounds):
-        raise refused(node, "has bounds that are known only when it runs")
+        raise untold(node, "lies between bounds that are")
     return ((_count(*(bound.item() for bound in bounds if bound is not None)),),)
 
 
@@ -112,7 +113,7 @@ def _eye(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
 def _nonzero_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
     array = at(known, 0)
     if array is None:
-        raise refused(node, "has a shape that is known only when it runs")
+        raise untold(node)
     return ((array.ndim, int(np.count_nonzero(array))),)
 
 

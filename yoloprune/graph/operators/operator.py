@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from numpy.typing import NDArray
 
-from yoloprune.errors import GraphError
+from yoloprune.errors import GraphError, UntoldShapeError
 from yoloprune.graph.graph import Node
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ Arrays: TypeAlias = Sequence[NDArray[Any] | None]
 Compute: TypeAlias = "Callable[[Node, Tensors, int], tuple[Tensor, ...]]"
 ShapeRule: TypeAlias = Callable[[Node, Shapes, Arrays, int], tuple[Shape, ...]]
 MacsRule: TypeAlias = Callable[[Node, Shapes, Sequence[Shape]], int]
+
+MOST_TOLD = 1 << 12
+"""Whole numbers that a node is told at most: sizes, bounds, axes."""
 
 _T = TypeVar("_T")
 
@@ -88,13 +91,11 @@ def known_integers(node: Node, known: Arrays, position: int) -> tuple[int, ...]:
     """What an input says that a shape depends on."""
     array = at(known, position)
     if array is None:
-        name = node.inputs[position] if position < len(node.inputs) else ""
-        raise refused(
-            node,
-            f"has a shape that depends on the values of {name}, which are known only when it runs"
-            if name
-            else f"lacks its input {position}",
-        )
+        if not present(node, position):
+            raise refused(node, f"lacks its input {position}")
+        raise untold(node, f"depends on the values of {node.inputs[position]}, which are")
+    if array.ndim > 1 or array.size > MOST_TOLD:
+        raise refused(node, f"is told numbers of the shape {array.shape}, not a short list of them")
     return tuple(int(number) for number in array.reshape(-1).tolist())
 
 
@@ -128,6 +129,13 @@ def axis_of(node: Node, axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise refused(node, f"has axis {axis}, of {rank}")
     return axis % rank
+
+
+def untold(node: Node, why: str = "is") -> UntoldShapeError:
+    """The error of a node whose shape no rule can tell."""
+    return UntoldShapeError(
+        f"node {node.name} ({node.operator}) has a shape that {why} known only when it runs"
+    )
 
 
 def refused(node: Node, why: str) -> GraphError:

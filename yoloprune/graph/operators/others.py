@@ -22,6 +22,7 @@ from yoloprune.graph.operators.operator import (
     known_integers,
     refused,
     text,
+    untold,
 )
 from yoloprune.graph.operators.rules import as_first
 from yoloprune.graph.operators.tensors import told
@@ -130,7 +131,7 @@ def _one_hot(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
 
 
 def _suppression_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
-    raise refused(node, "has a shape that is known only when it runs")
+    raise untold(node)
 
 
 def _suppression(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:

@@ -27,6 +27,7 @@ from yoloprune.graph.operators.operator import (
     number,
     refused,
     text,
+    untold,
 )
 
 Reals = NDArray[np.float64]
@@ -82,7 +83,7 @@ def _known_axes(node: Node, shape: Shape, known: Arrays, opset: int) -> list[_Ax
         return _axes(node, shape, node.attributes["scales"], None)  # type: ignore[arg-type]
     wanted = [name for name in node.inputs[1:] if name]
     if not wanted or ((scales is None or not scales.size) and sizes is None):
-        raise refused(node, "has a shape that depends on values that are known only when it runs")
+        raise untold(node, "depends on values that are")
     if sizes is not None and sizes.size:
         return _axes(node, shape, None, [int(size) for size in sizes.tolist()])
     assert scales is not None

@@ -7,7 +7,6 @@ from yoloprune.graph.operators.operator import (
     Arrays,
     Shape,
     Shapes,
-    at,
     given,
     refused,
 )
@@ -24,10 +23,18 @@ def broadcasting(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple
 
 
 def per_channel(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
-    """As the first input, and what else there is has a number a channel."""
+    """As the first input; whatever else is read or given has a number a channel."""
     shape = given(node, shapes, 0)
-    vector = at(shapes, 1) or shape[1:2]
+    vector = shape[1:2] or (1,)
+    check_vectors(node, shapes[1:], vector[0])
     return (shape, *(vector for _ in node.outputs[1:]))
+
+
+def check_vectors(node: Node, vectors: Shapes, size: int) -> None:
+    """Refuse a node that does not read so many numbers in each of these inputs."""
+    for shape in vectors:
+        if shape is not None and shape != (size,):
+            raise refused(node, f"reads {shape} where {size} numbers in a row are needed")
 
 
 def broadcast(node: Node, shapes: Iterable[Shape]) -> Shape:

@@ -22,7 +22,7 @@ from yoloprune.graph.operators.operator import (
     refused,
 )
 from yoloprune.graph.operators.resizing import RESIZING
-from yoloprune.graph.operators.rules import as_first
+from yoloprune.graph.operators.rules import per_channel
 from yoloprune.graph.operators.windows import Frame, ceils, frame, windows
 
 _MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -124,7 +124,7 @@ SPATIAL: Mapping[str, Operator] = {
     ),
     "GlobalMaxPool": Operator(family=Family.SPATIAL, compute=_global_max, shape=_global_shape),
     "InstanceNormalization": Operator(
-        family=Family.SPATIAL, compute=_instance_norm, shape=as_first
+        family=Family.SPATIAL, compute=_instance_norm, shape=per_channel
     ),
     "MaxPool": Operator(family=Family.SPATIAL, compute=_max_pool, shape=_pool_shape),
     **RESIZING,

@@ -7,16 +7,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from yoloprune.errors import GraphError
 from yoloprune.graph.graph import Node
 from yoloprune.graph.operators.operator import Shape, Tensors, given, integers
 
 
 def tensor_of(array: NDArray[Any]) -> Tensor:
-    """A copy of an array, in its dtype."""
-    if array.dtype.name == "bfloat16":
+    """A copy of an array, in its dtype or, where torch has none such, in a wider one.
+
+    Raises `GraphError` for what holds no numbers.
+    """
+    name = array.dtype.name
+    if name == "bfloat16":
         # numpy knows it from a package of its own, of which torch knows nothing.
         return torch.tensor(array.view(np.int16)).view(torch.bfloat16)
-    return torch.tensor(array)
+    if name.startswith("float") and array.dtype.kind != "f":
+        return torch.tensor(array.astype(np.float32))
+    if name in ("int2", "int4", "uint2", "uint4"):
+        return torch.tensor(array.astype(np.int8))
+    try:
+        return torch.tensor(array)
+    except TypeError as error:
+        raise GraphError(f"an array of {name} holds no numbers to compute with") from error
 
 
 def array_of(tensor: Tensor) -> NDArray[Any] | None:

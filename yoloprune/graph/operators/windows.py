@@ -1,5 +1,7 @@
 """Where the windows of convolutions and pools lie."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from yoloprune.graph.graph import Node
@@ -10,6 +12,9 @@ from yoloprune.graph.operators.operator import (
     refused,
     text,
 )
+
+LARGEST_ROOM = 1 << 28
+"""Places of a channel, padded, or spread by a transposed convolution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,8 @@ def frame(node: Node, spatial: Shape, kernel: Shape) -> Frame:
     pads = integers(node, "pads") or (0,) * (2 * rank)
     if not len(kernel) == len(strides) == len(dilations) == len(pads) // 2 == rank:
         raise refused(node, f"has windows that are not of {rank} axes")
+    if min((1, *kernel, *strides, *dilations)) < 1:
+        raise refused(node, "has windows of no size, or that do not move")
     automatic = text(node, "auto_pad", "NOTSET")
     before, after = (0,) * rank, (0,) * rank
     if automatic in ("SAME_UPPER", "SAME_LOWER"):
@@ -83,6 +90,7 @@ def windows(node: Node, spatial: Shape, kernel: Shape) -> Windows:
             count += 1
         sizes.append(count)
         beyond.append(max((count - 1) * stride + reach - size - low - high, 0))
+    _check_room(node, (sum(n) for n in zip(spatial, found.before, found.after, strict=True)))
     return Windows(
         kernel=found.kernel,
         strides=found.strides,
@@ -92,6 +100,12 @@ def windows(node: Node, spatial: Shape, kernel: Shape) -> Windows:
         sizes=tuple(sizes),
         beyond=tuple(beyond),
     )
+
+
+def _check_room(node: Node, sizes: Iterable[int]) -> None:
+    """Refuse what a node would have to lay out before it moves its windows over it."""
+    if (room := math.prod(max(1, size) for size in sizes)) > LARGEST_ROOM:
+        raise refused(node, f"has windows over {room} places, more than any network needs")
 
 
 def ceils(node: Node) -> bool:
@@ -123,10 +137,15 @@ def spread_windows(node: Node, spatial: Shape, kernel: Shape) -> SpreadWindows:
     extra = integers(node, "output_padding") or (0,) * rank
     pads = integers(node, "pads") or (0,) * (2 * rank)
     wanted = integers(node, "output_shape")[-rank:]
+    told = (kernel, strides, dilations, extra, wanted or spatial)
+    if len(pads) != 2 * rank or any(len(numbers) != rank for numbers in told):
+        raise refused(node, f"has windows that are not of {rank} axes")
+    if min((1, *kernel, *strides, *dilations)) < 1:
+        raise refused(node, "has windows of no size, or that do not move")
     automatic = text(node, "auto_pad", "NOTSET")
     if not wanted and automatic in ("SAME_UPPER", "SAME_LOWER"):
         wanted = tuple(size * stride for size, stride in zip(spatial, strides, strict=True))
-    before, after, sizes = [], [], []
+    before, after, sizes, spread = [], [], [], []
     for axis, size in enumerate(spatial):
         reach = (kernel[axis] - 1) * dilations[axis] + 1
         full = (size - 1) * strides[axis] + extra[axis] + reach
@@ -138,7 +157,9 @@ def spread_windows(node: Node, spatial: Shape, kernel: Shape) -> SpreadWindows:
             low, high = (0, 0) if automatic == "VALID" else (pads[axis], pads[rank + axis])
         before.append(low)
         after.append(high)
+        spread.append(full)
         sizes.append(full - low - high)
+    _check_room(node, spread)
     return SpreadWindows(
         strides=strides,
         dilations=dilations,

@@ -15,7 +15,7 @@ def contraction(walk: Walk, node: Node) -> None:
     data = [position for position, name in enumerate(node.inputs) if name in walk.values]
     if node.operator == "MatMul" and data == [0, 1]:
         _product(walk, node)
-    elif data != [0] or node.inputs[1] in walk.facts.static:
+    elif data != [0] or node.inputs[1] in walk.facts.static or _is_whole(walk, node.inputs[1]):
         unknown(walk, node)
     elif node.operator in ("Conv", "ConvTranspose"):
         _convolution(walk, node)
@@ -25,6 +25,13 @@ def contraction(walk: Walk, node: Node) -> None:
         _linear(walk, node)
     else:
         unknown(walk, node)
+
+
+def _is_whole(walk: Walk, name: str) -> bool:
+    """Whether an array holds whole numbers, which no kernel that was trained does."""
+    parameter, constant = walk.graph.parameters.get(name), walk.graph.constants.get(name)
+    dtype = constant.dtype.name if constant is not None else parameter.dtype if parameter else ""
+    return dtype.startswith(("int", "uint", "bool"))
 
 
 def _convolution(walk: Walk, node: Node) -> None:
