@@ -508,6 +508,55 @@ def _instance_norm(g: Writer) -> str:
     return g.node("InstanceNormalization", x, *vectors, epsilon=0.1)
 
 
+def _group_norm(g: Writer) -> str:
+    """As older opsets write it: a norm of rows that hold a group each."""
+    x = g.conv(g.any_map(), g.one_of((4, 6, 8)))
+    _, channels, height, width = g.shapes[x]
+    groups = g.one_of((1, 2))
+    if g.opset >= 21:
+        vectors = [g.parameter(channels, what=what) for what in ("scale", "bias")]
+        return g.node("GroupNormalization", x, *vectors, num_groups=groups, epsilon=0.1)
+    rows = g.node("Reshape", x, g.constant([0, groups, -1]))
+    ones, zeros = g.constant(np.ones(groups)), g.constant(np.zeros(groups))
+    rows = g.node("InstanceNormalization", rows, ones, zeros, epsilon=0.1)
+    normed = g.node("Reshape", rows, g.constant([0, channels, height, width]))
+    scaled = g.node("Mul", normed, g.parameter(channels, 1, 1, what="scale"))
+    return g.node("Add", scaled, g.parameter(channels, 1, 1, what="bias"))
+
+
+def _sampled(g: Writer) -> str:
+    """Looked at in places that another branch gives."""
+    x = g.any_map()
+    places = g.node("Tanh", g.conv(g.any_map(), 2))
+    grid = g.node("Transpose", places, perm=(0, 2, 3, 1))
+    mode = "linear" if g.opset >= 20 else "bilinear"
+    return g.node("GridSample", x, grid, mode=mode)
+
+
+def _einsum(g: Writer) -> str:
+    """Maps mixed by what other maps say: over channels, over places, or channel by channel."""
+    x = g.any_map()
+    _, channels, height, width = g.shapes[x]
+    places = height * width
+    a, b = (g.conv(x, g.one_of((channels, 4))), g.conv(x, channels))
+    if g.shapes[a][1] != channels:
+        a = g.conv(a, channels)
+    rows = [g.node("Reshape", own, g.constant([0, channels, places])) for own in (a, b)]
+    kind = g.integer(0, 3)
+    if kind == 0:
+        return g.node("Einsum", x, b, equation="bchw, bchw -> bchw")
+    if kind == 1:
+        shares = g.node("Einsum", *rows, equation="bcp,bcq->bpq")
+        mixed = g.node("Einsum", rows[0], shares, equation="bcp,bpq->bcq")
+    elif kind == 2:
+        crossed = g.node("Einsum", *rows, equation="bcp,bdp->bcd")
+        mixed = g.node("Einsum", crossed, rows[0], equation="bcd,bdp->bcp")
+    else:
+        gates = g.node("Einsum", *rows, equation="bcp,bcp->bc")
+        mixed = g.node("Einsum", rows[0], gates, equation="bcp,bc->bcp")
+    return g.node("Reshape", mixed, g.constant([0, channels, height, width]))
+
+
 def _softmax(g: Writer) -> str:
     return g.node("Softmax", g.any_map(), axis=g.one_of((1, 2, -1)))
 
@@ -557,7 +606,8 @@ BLOCKS: dict[str, Callable[[Writer], str]] = {
         _transposed, _concat, _split, _gather, _derived, _derived_flat, _frozen_norm, _shuffle,
         _stepped, _excite, _excite_flat, _spatial_attention, _attention, _packed_tokens,
         _heads_apart, _tokens, _pool, _smaller, _pyramid, _space_to_depth, _depth_to_space, _focus,
-        _pad, _instance_norm, _softmax, _tile, _expand, _unsqueezed, _unknown, _distribution,
+        _pad, _instance_norm, _group_norm, _sampled, _einsum, _softmax,
+        _tile, _expand, _unsqueezed, _unknown, _distribution,
     )
 }  # fmt: skip
 """What a graph is drawn from, by name."""
@@ -566,7 +616,7 @@ BLOCKS: dict[str, Callable[[Writer], str]] = {
 @st.composite
 def graphs(draw: st.DrawFn, *, blocks: Sequence[str] = tuple(BLOCKS), max_blocks: int = 8) -> Graph:
     """A random graph of convolutions and some of these blocks, with one to three outputs."""
-    g = Writer(draw, draw(st.sampled_from((13, 17, 20))))
+    g = Writer(draw, draw(st.sampled_from((13, 17, 20, 21))))
     shape = (1, g.integer(1, 3), g.one_of((4, 6, 7)), g.one_of((4, 5, 6)))
     x = g.graph.input("images", shape)
     g.shapes[x] = shape

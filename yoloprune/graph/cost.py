@@ -5,19 +5,17 @@ Multiply-accumulates are those of contractions, as darknet counts them (its BFLO
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from yoloprune.graph.graph import Graph, Node, Parameter
-from yoloprune.graph.operators.operator import Family, Shape
+from yoloprune.graph.operators.contractions import CONTRACTIONS
+from yoloprune.graph.operators.operator import Shape
 from yoloprune.graph.operators.table import OPERATORS
 
 _STATISTICS = {"BatchNormalization": (3, 4)}
 """Inputs that training does not change by gradients."""
-
-_BFLOAT16_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +101,7 @@ def statistics(graph: Graph) -> set[str]:
 
 def _channels(node: Node, shape: Shape, fixed: set[str]) -> int:
     """Output channels of a contraction by numbers that do not depend on the graph's inputs."""
-    row = OPERATORS.get(node.operator)
-    if row is None or row.family is not Family.CONTRACTION:
+    if node.operator not in CONTRACTIONS:
         return 0
     if not fixed.intersection(node.inputs[:2]) or fixed.issuperset(node.inputs[:2]):
         return 0
@@ -116,6 +113,6 @@ def _real(parameter: Parameter) -> bool:
 
 
 def _bytes(parameter: Parameter) -> int:
-    known = parameter.dtype != "bfloat16"  # numpy has it not
-    width = np.dtype(parameter.dtype).itemsize if known else _BFLOAT16_BYTES
-    return width * math.prod(parameter.shape)
+    # numpy knows not all of them.
+    bits = re.search(r"\d+", parameter.dtype)
+    return -(-math.prod(parameter.shape) * (int(bits[0]) if bits else 8) // 8)

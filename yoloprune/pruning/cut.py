@@ -372,9 +372,17 @@ def _sizes(surgeon: _Surgeon, node: Node) -> None:
     surgeon.set(node, 3, "sizes", changed)
 
 
+def _groups(surgeon: _Surgeon, node: Node) -> None:
+    """`GroupNormalization` counts the groups that are left, each as large as before."""
+    groups, size = integer(node, "num_groups", 1), surgeon.labels.facts.shapes[node.inputs[0]][1]
+    left = surgeon.size(node.inputs[0], 1) * groups // size
+    surgeon.attributes.setdefault(node.name, {})["num_groups"] = left
+
+
 RESIZED: Mapping[str, Callable[[_Surgeon, Node], None]] = {
     "Expand": _shape,
     "Gather": _gather,
+    "GroupNormalization": _groups,
     "Reshape": _shape,
     "Resize": _sizes,
     "Shape": _Surgeon.restore,

@@ -112,6 +112,15 @@ def logic(operator: str, count: int) -> Drawing:
     return draw
 
 
+def bits(operator: str, count: int) -> Drawing:
+    def draw(d: Draw) -> Case:
+        shape = d.shape()
+        others = [d.whole(0, 255, *d.broadcastable(shape)) for _ in range(count - 1)]
+        return Case(operator=operator, inputs=[d.whole(0, 255, *shape), *others])
+
+    return draw
+
+
 def pair(operator: str) -> Drawing:
     def draw(d: Draw) -> Case:
         shape = d.shape()
@@ -248,6 +257,8 @@ ELEMENTWISE: dict[str, Drawing] = {
     "Swish": slope("Swish", ["alpha"], opset=24),
     **{name: logic(name, 2) for name in ("And", "Or", "Xor")},
     "Not": logic("Not", 1),
+    **{name: bits(name, 2) for name in ("BitwiseAnd", "BitwiseOr", "BitwiseXor")},
+    "BitwiseNot": bits("BitwiseNot", 1),
     **{
         name: pair(name)
         for name in (

@@ -277,12 +277,34 @@ def grid_sample(d: Draw) -> Case:
     )
 
 
+def roi_align(d: Draw) -> Case:
+    corners = np.sort(d.random.uniform(-2, 16, size=(3, 2, 2)), axis=1).reshape(3, 4)
+    attributes = {
+        "coordinate_transformation_mode": d.choice(["half_pixel", "output_half_pixel"]),
+        "mode": d.choice(["avg", "max"]),
+        "output_height": d.integer(1, 3),
+        "output_width": d.integer(1, 3),
+        "sampling_ratio": d.integer(0, 2),
+        "spatial_scale": 0.5,
+    }
+    inputs = [d.real(2, 2, 5, 7), corners, d.whole(0, 1, 3)]
+    return Case(operator="RoiAlign", inputs=inputs, attributes=attributes, runtime=True)
+
+
+def global_norm(d: Draw) -> Case:
+    attributes = {"p": d.integer(1, 3)}
+    return Case(operator="GlobalLpPool", inputs=[d.image()], attributes=attributes, runtime=True)
+
+
 def einsum(d: Draw) -> Case:
     shapes = {
         "bij,bjk->bik": ((2, 3, 4), (2, 4, 5)),
         "ij -> ji": ((3, 4),),
         "nchw,nkc->nkhw": ((2, 3, 2, 2), (2, 5, 3)),
         "ij,jk": ((2, 3), (3, 4)),
+        "...ij,j...->...i": ((5, 2, 3), (3, 5)),
+        "b...,...b": ((3, 4), (2, 4, 3)),
+        "iij->ji": ((3, 3, 2),),
     }
     equation = d.choice(list(shapes))
     inputs = [d.real(*shape) for shape in shapes[equation]]
@@ -332,11 +354,14 @@ LAYERS: dict[str, Drawing] = {
     "Gemm": gemm,
     "GlobalAveragePool": global_pool("GlobalAveragePool"),
     "GlobalMaxPool": global_pool("GlobalMaxPool"),
+    "GlobalLpPool": global_norm,
     "GridSample": grid_sample,
     "GroupNormalization": group_norm,
     "InstanceNormalization": channel_norm("InstanceNormalization"),
+    "Hardmax": softmax("Hardmax"),
     "LRN": response_norm,
     "LayerNormalization": layer_norm,
+    "RoiAlign": roi_align,
     "LogSoftmax": softmax("LogSoftmax"),
     "LpNormalization": lp_norm,
     "MatMul": matmul,

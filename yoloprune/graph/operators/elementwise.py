@@ -227,6 +227,7 @@ _FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "Asinh": torch.asinh,
     "Atan": torch.atan,
     "Atanh": torch.atanh,
+    "BitwiseNot": torch.bitwise_not,
     "Ceil": torch.ceil,
     "Cos": torch.cos,
     "Cosh": torch.cosh,
@@ -269,6 +270,9 @@ _TOLD: Mapping[str, Callable[[Node, Tensor], Tensor]] = {
 _PAIRS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Add": torch.add,
     "And": torch.logical_and,
+    "BitwiseAnd": torch.bitwise_and,
+    "BitwiseOr": torch.bitwise_or,
+    "BitwiseXor": torch.bitwise_xor,
     "Div": _divide,
     "Equal": torch.eq,
     "Greater": torch.gt,

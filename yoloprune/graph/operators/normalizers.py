@@ -38,6 +38,12 @@ def _softmax(function: Callable[[Tensor, int], Tensor]) -> Compute:
     return compute
 
 
+def _hardmax(x: Tensor, axis: int) -> Tensor:
+    """One where the first of the largest is, along an axis."""
+    first = x.argmax(axis, keepdim=True)
+    return torch.zeros_like(x).scatter(axis, first, 1.0)
+
+
 def _layer_norm_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
     shape = given(node, shapes, 0)
     axis = axis_of(node, integer(node, "axis", -1), len(shape))
@@ -124,6 +130,7 @@ NORMALIZERS: Mapping[str, Operator] = {
     "GroupNormalization": Operator(
         family=Family.NORMALIZER, compute=_group_norm, shape=_group_norm_shape
     ),
+    "Hardmax": _row(_softmax(_hardmax)),
     "LRN": Operator(family=Family.NORMALIZER, compute=_response_norm, shape=_response_shape),
     "LayerNormalization": Operator(
         family=Family.NORMALIZER, compute=_layer_norm, shape=_layer_norm_shape

@@ -1,10 +1,10 @@
 """Operators that compute in a way that channels cannot be followed through."""
 
 import math
+import string
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from yoloprune.graph.graph import Node
@@ -27,9 +27,6 @@ from yoloprune.graph.operators.operator import (
 from yoloprune.graph.operators.rules import as_first
 from yoloprune.graph.operators.tensors import told
 
-_GRID_MODES = {"linear": "bilinear", "cubic": "bicubic"}
-"""torch's names, which were ONNX's before opset 20."""
-
 
 def _topk_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
     shape = given(node, shapes, 0)
@@ -48,34 +45,47 @@ def _topk(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     return values.narrow(axis, 0, count), places.narrow(axis, 0, count)
 
 
-def _grid_sample_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
-    return ((*given(node, shapes, 0)[:2], *given(node, shapes, 1)[1:-1]),)
+def spelled(node: Node, ranks: Sequence[int]) -> tuple[list[str], str]:
+    """The letters of the axes of each input of an `Einsum`, of so many axes, and of its output.
 
-
-def _grid_sample(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
-    mode = text(node, "mode", "linear")
-    sampled = F.grid_sample(
-        given(node, inputs, 0),
-        given(node, inputs, 1),
-        mode=_GRID_MODES.get(mode, mode),
-        padding_mode=text(node, "padding_mode", "zeros"),
-        align_corners=bool(integer(node, "align_corners", 0)),
-    )
-    return (sampled,)
+    Axes that an ellipsis stands for get letters of their own.
+    """
+    terms, arrow, output = text(node, "equation", "").replace(" ", "").partition("->")
+    inputs = terms.split(",")
+    if len(inputs) != len(ranks):
+        raise refused(node, f"reads {len(ranks)} values by an equation of {len(inputs)}")
+    unused = [letter for letter in string.ascii_letters if letter not in terms]
+    lengths = [rank - len(own.replace("...", "")) for own, rank in zip(inputs, ranks, strict=True)]
+    if any(n < 0 or (n and "..." not in own) for own, n in zip(inputs, lengths, strict=True)):
+        raise refused(node, f"has an equation that does not fit values of {tuple(ranks)} axes")
+    most = max(lengths, default=0)
+    if most > len(unused):
+        raise refused(node, "has more axes than there are letters")
+    common = "".join(unused[:most])
+    found = [
+        own.replace("...", common[most - length :])
+        for own, length in zip(inputs, lengths, strict=True)
+    ]
+    letters = "".join(found)
+    if not arrow:
+        single = (letter for letter in set(letters) - set(common) if letters.count(letter) == 1)
+        output = "..." + "".join(sorted(single))
+    output = output.replace("...", common)
+    if not set(output) <= set(letters) or not (letters + output).isascii():
+        raise refused(node, "gives axes that it does not read")
+    return found, output
 
 
 def _einsum_sizes(node: Node, shapes: Shapes) -> tuple[str, dict[str, int]]:
     """The output's letters, and the size of each letter."""
-    equation = text(node, "equation", "").replace(" ", "")
-    if "." in equation:
-        raise refused(node, "has an ellipsis in its equation, which is not understood")
-    terms, arrow, output = equation.partition("->")
+    read = [given(node, shapes, position) for position in range(len(node.inputs))]
+    terms, output = spelled(node, [len(shape) for shape in read])
     sizes: dict[str, int] = {}
-    for position, letters in enumerate(terms.split(",")):
-        for letter, size in zip(letters, given(node, shapes, position), strict=True):
-            sizes[letter] = max(size, sizes.get(letter, 1))
-    if not arrow:
-        output = "".join(sorted(letter for letter in sizes if terms.count(letter) == 1))
+    for letters, shape in zip(terms, read, strict=True):
+        for letter, size in zip(letters, shape, strict=True):
+            if 1 != sizes.setdefault(letter, size) != size != 1:
+                raise refused(node, f"multiplies {' and '.join(map(str, read))}")
+            sizes[letter] = max(size, sizes[letter])
     return output, sizes
 
 
@@ -86,7 +96,8 @@ def _einsum_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tupl
 
 def _einsum(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     operands = [given(node, inputs, position) for position in range(len(node.inputs))]
-    return (torch.einsum(text(node, "equation", ""), *operands),)
+    terms, output = spelled(node, [operand.dim() for operand in operands])
+    return (torch.einsum(f"{','.join(terms)}->{output}", *operands),)
 
 
 def _einsum_macs(node: Node, inputs: Shapes, outputs: Sequence[Shape]) -> int:
@@ -173,9 +184,8 @@ def _greedy(low: Tensor, high: Tensor, order: Tensor, most: int, overlap: float)
 OTHERS: Mapping[str, Operator] = {
     "CumSum": Operator(family=Family.OTHER, compute=_cumsum, shape=as_first),
     "Einsum": Operator(
-        family=Family.OTHER, compute=_einsum, shape=_einsum_shape, macs=_einsum_macs
+        family=Family.CONTRACTION, compute=_einsum, shape=_einsum_shape, macs=_einsum_macs
     ),
-    "GridSample": Operator(family=Family.OTHER, compute=_grid_sample, shape=_grid_sample_shape),
     "NonMaxSuppression": Operator(
         family=Family.OTHER, compute=_suppression, shape=_suppression_shape
     ),

@@ -1,4 +1,4 @@
-"""Operators that mix within each channel: pools and instance norms."""
+"""Operators that mix within each channel: pools, samples and instance norms."""
 
 import math
 from collections.abc import Mapping
@@ -20,7 +20,9 @@ from yoloprune.graph.operators.operator import (
     integers,
     number,
     refused,
+    text,
 )
+from yoloprune.graph.operators.regions import REGIONS
 from yoloprune.graph.operators.resizing import RESIZING
 from yoloprune.graph.operators.rules import per_channel
 from yoloprune.graph.operators.windows import Frame, ceils, frame, windows
@@ -28,6 +30,10 @@ from yoloprune.graph.operators.windows import Frame, ceils, frame, windows
 _MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _MEAN_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
+_GRID_MODES = {"linear": "bilinear", "cubic": "bicubic"}
+"""torch's names, which were ONNX's before opset 20."""
 
 
 def _pool_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
@@ -117,15 +123,40 @@ def _instance_norm(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...
     return (F.instance_norm(x, weight=scale, bias=bias, eps=epsilon),)
 
 
+def _global_norm(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
+    x = given(node, inputs, 0)
+    axes = tuple(range(2, x.dim()))
+    return (torch.linalg.vector_norm(x, integer(node, "p", 2), axes, keepdim=True),)
+
+
+def _grid_sample_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
+    return ((*given(node, shapes, 0)[:2], *given(node, shapes, 1)[1:-1]),)
+
+
+def _grid_sample(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
+    mode = text(node, "mode", "linear")
+    sampled = F.grid_sample(
+        given(node, inputs, 0),
+        given(node, inputs, 1),
+        mode=_GRID_MODES.get(mode, mode),
+        padding_mode=text(node, "padding_mode", "zeros"),
+        align_corners=bool(integer(node, "align_corners", 0)),
+    )
+    return (sampled,)
+
+
 SPATIAL: Mapping[str, Operator] = {
     "AveragePool": Operator(family=Family.SPATIAL, compute=_average_pool, shape=_pool_shape),
     "GlobalAveragePool": Operator(
         family=Family.SPATIAL, compute=_global_average, shape=_global_shape
     ),
     "GlobalMaxPool": Operator(family=Family.SPATIAL, compute=_global_max, shape=_global_shape),
+    "GlobalLpPool": Operator(family=Family.SPATIAL, compute=_global_norm, shape=_global_shape),
+    "GridSample": Operator(family=Family.SPATIAL, compute=_grid_sample, shape=_grid_sample_shape),
     "InstanceNormalization": Operator(
         family=Family.SPATIAL, compute=_instance_norm, shape=per_channel
     ),
     "MaxPool": Operator(family=Family.SPATIAL, compute=_max_pool, shape=_pool_shape),
+    **REGIONS,
     **RESIZING,
 }

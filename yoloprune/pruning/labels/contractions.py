@@ -4,6 +4,7 @@ import numpy as np
 
 from yoloprune.graph.graph import Node
 from yoloprune.graph.operators.operator import integer
+from yoloprune.graph.operators.others import spelled
 from yoloprune.pruning.labels.families import unknown
 from yoloprune.pruning.labels.ids import Ids, aligned, lean, no_channels, varying
 from yoloprune.pruning.labels.labels import Contraction, Partition, Sum
@@ -15,6 +16,8 @@ def contraction(walk: Walk, node: Node) -> None:
     data = [position for position, name in enumerate(node.inputs) if name in walk.values]
     if node.operator == "MatMul" and data == [0, 1]:
         _product(walk, node)
+    elif node.operator == "Einsum":
+        _einsum(walk, node, data)
     elif data != [0] or node.inputs[1] in walk.facts.static or _is_whole(walk, node.inputs[1]):
         unknown(walk, node)
     elif node.operator in ("Conv", "ConvTranspose"):
@@ -168,3 +171,51 @@ def _one_axis(walk: Walk, node: Node, position: int) -> tuple[Ids, int | None]:
         # Others take lines along the other axis: matrices lose the same channels alike.
         walk.along(ids, ids.ndim + axis, ids.shape[axis], node)
     return ids, axis
+
+
+def _einsum(walk: Walk, node: Node, data: list[int]) -> None:
+    """A product of two computed values whose axes have letters: of each, channels along one axis.
+
+    Those along an axis that is not given are summed over; an axis that both have, they have alike.
+    """
+    letters, given = spelled(node, [len(walk.facts.shapes[name]) for name in node.inputs])
+    if data != [0, 1] or any(len(set(own)) < len(own) for own in letters):
+        unknown(walk, node)
+        return
+    found = [_longest(walk, node, position) for position in data]
+    outer = []
+    for position, (ids, axis) in enumerate(found):
+        if axis is None:
+            continue
+        letter, (other, other_axis) = letters[position][axis], found[1 - position]
+        along = ids.reshape(-1)
+        if letter in letters[1 - position]:
+            alike = other_axis is not None and letters[1 - position][other_axis] == letter
+            walk.unite(along, other.reshape(-1) if alike else no_channels(1), node)
+        if letter in given:
+            outer.append((along, given.index(letter)))
+        else:
+            walk.sums.append(Sum(node=node.name, input=position, ids=ids))
+    result = no_channels(len(given))
+    if len({axis for _, axis in outer}) > 1:
+        for ids, _ in outer:
+            walk.freeze(ids, f"crossed with other channels by {title(node)}")
+    elif outer:
+        ids, axis = outer[0]
+        result = ids.reshape([-1 if number == axis else 1 for number in range(len(given))])
+    walk.values[node.outputs[0]] = lean(result)
+
+
+def _longest(walk: Walk, node: Node, position: int) -> tuple[Ids, int | None]:
+    """Ids of a value that differ along one axis, and that axis; those along others become one."""
+    ids = walk.values[node.inputs[position]]
+    if not ids.any():
+        return ids, None
+    longest = int(np.argmax(ids.shape))
+    if ids.shape[longest] == 1:
+        walk.freeze(ids, f"read beside its channels by {title(node)}")
+        return no_channels(ids.ndim), None
+    for axis in varying(ids):
+        if axis != longest:
+            ids = walk.flat(ids, axis, node)
+    return ids, longest

@@ -237,6 +237,10 @@ def spatial(walk: Walk, node: Node) -> None:
     if before[1] != after[1]:
         unknown(walk, node)
         return
+    for place in node.inputs[1:]:
+        # Where to look in an image: nobody would hear a number of that go.
+        if place in walk.values:
+            walk.freeze(walk.values[place], f"read as places by {title(node)}")
     own = walk.along(ids, 1, before[1], node)
     walk.values[output] = lean(own.reshape([1, -1] + [1] * (len(after) - 2)))
 
@@ -278,22 +282,38 @@ def reduced_axes(walk: Walk, node: Node, rank: int) -> list[int] | None:
     return [int(axis) % rank for axis in found]
 
 
+TO_THE_END = ("LayerNormalization", "RMSNormalization")
+"""Operators that normalize over all axes from one on."""
+
+
 def normalizer(walk: Walk, node: Node) -> None:
     """What is normalized over channels needs all of them."""
     name, output = node.inputs[0], node.outputs[0]
-    if (
-        name not in walk.values
-        or len(node.outputs) > 1
-        or node.operator in ("LRN", "GroupNormalization")
-    ):
+    if name not in walk.values or len(node.outputs) > 1 or node.operator == "LRN":
         unknown(walk, node)
+        return
+    if node.operator == "GroupNormalization":
+        _in_groups(walk, node)
         return
     ids = walk.values[name]
     first = integer(node, "axis", -1) % ids.ndim
     flattens = node.operator in ("Softmax", "LogSoftmax", "Hardmax") and walk.graph.opset < 13
     if flattens and "axis" not in node.attributes:
         first = 1 % ids.ndim
-    last = ids.ndim if flattens or node.operator == "LayerNormalization" else first + 1
+    last = ids.ndim if flattens or node.operator in TO_THE_END else first + 1
     if any(first <= axis < last for axis in varying(ids)):
         walk.freeze(ids, f"normalized over channels by {title(node)}")
     walk.values[output] = ids
+
+
+def _in_groups(walk: Walk, node: Node) -> None:
+    """A group of channels that are normalized together stays or goes whole."""
+    name = node.inputs[0]
+    shape = walk.facts.shapes[name]
+    own = walk.along(walk.values[name], 1, shape[1], node)
+    each = shape[1] // integer(node, "num_groups", 1)
+    walk.unite(np.repeat(own[::each], each), own, node)
+    for position in (1, 2):
+        # Before opset 21 a group had a number, not a channel.
+        walk.cut_with(node, position, {0: own if walk.graph.opset >= 21 else own[::each]})
+    walk.values[node.outputs[0]] = lean(own.reshape([1, -1] + [1] * (len(shape) - 2)))

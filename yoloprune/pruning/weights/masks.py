@@ -18,8 +18,8 @@ from torch import Tensor
 
 from yoloprune.errors import PlanError, UsageError
 from yoloprune.graph.graph import Graph, Node
-from yoloprune.graph.operators.operator import Family, integer
-from yoloprune.graph.operators.table import OPERATORS
+from yoloprune.graph.operators.contractions import CONTRACTIONS
+from yoloprune.graph.operators.operator import integer
 from yoloprune.pruning.choices import Scope
 
 EXCLUSIONS = ("first", "heads")
@@ -231,8 +231,7 @@ def check_masks(graph: Graph, masks: WeightMasks) -> None:
 
 
 def _kernel_name(graph: Graph, node: Node) -> str | None:
-    row = OPERATORS.get(node.operator)
-    if row is None or row.family is not Family.CONTRACTION or len(node.inputs) < 2:
+    if node.operator not in CONTRACTIONS or len(node.inputs) < 2:
         return None
     parameter = graph.parameters.get(node.inputs[1])
     if parameter is None or "float" not in parameter.dtype or len(parameter.shape) < 2:
