@@ -14,21 +14,19 @@ from yoloprune.graph.model import Model
 TOLERANCE = 1e-3
 """Largest relative error between float32 runtimes that sum in different orders and fuse layers."""
 
-
-FAINTEST = 1e-3
-"""Of the largest output: engines' logistic functions are off by 1e-7, however small their value."""
+LEAST = 1e-3
+"""Size of outputs under which errors are no longer relative to it: engines' logistic functions are
+off by 1e-7, however small their value."""
 
 
 def largest_difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
     """Largest difference of outputs from those expected, each relative to its largest value.
 
-    Outputs that are faint beside others are compared with a fraction of those. Not a number where
-    an output has one. Raises `KeyError` for an output that is not expected.
+    That is taken for no less than `LEAST`. Not a number where an output has one. Raises `KeyError`
+    for an output that is not expected.
     """
-    sizes = {name: expected[name].abs().max() for name in found}
-    least = (FAINTEST * max(sizes.values())).clamp(min=1e-12)
     errors = [
-        (theirs.cpu() - expected[name]).abs().max() / sizes[name].clamp(min=least)
+        (theirs.cpu() - expected[name]).abs().max() / expected[name].abs().max().clamp(min=LEAST)
         for name, theirs in found.items()
     ]
     return float(torch.stack(errors).max())

@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.graph.cost import statistics
-from yoloprune.graph.operators.table import operator_of
+from yoloprune.graph.graph import Node
+from yoloprune.graph.operators.operator import Family, Shape
+from yoloprune.graph.operators.table import OPERATORS, operator_of
 from yoloprune.pruning.groups import DependencyGraph
-from yoloprune.pruning.labels.labels import Vector
+from yoloprune.pruning.labels.ids import Ids, by_lines, cut_axis
+from yoloprune.pruning.labels.labels import Labels, Vector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +21,7 @@ class Remaining:
     """Counts of a network for one image, of all nodes together."""
 
     macs: int
-    """Multiply-accumulates of contractions with trained kernels."""
+    """Multiply-accumulates of contractions."""
 
     params: int
     """Trained numbers; running statistics are not trained."""
@@ -67,6 +70,12 @@ class Meter:
         self._filters, self._columns = _Runs(filters), _Runs(columns)
         self._sizes, self._macs = np.array(sizes, np.int64), np.array(positions, np.int64)
         self._reads = np.array(counted, np.bool_)
+        kernels = {found.node for found in labels.contractions}
+        self._products = [
+            _Product(labels, node)
+            for node in graph.nodes
+            if node.name not in kernels and _is_contraction(node)
+        ]
         skipped = seen | statistics(graph)
         vectors = _trained(dependencies, skipped)
         # What a kernel is computed from loses filters and columns, others entries along one axis.
@@ -88,12 +97,41 @@ class Meter:
         filters, columns = self._filters.count(kept), self._columns.count(kept)
         pairs = filters * np.where(self._reads, columns, 1)
         return Remaining(
-            macs=int((self._macs * pairs).sum()),
+            macs=int((self._macs * pairs).sum()) + sum(each.macs(kept) for each in self._products),
             params=int((self._sizes * pairs).sum())
             + int((self._wide * self._vectors.count(kept) * self._across.count(kept)).sum())
             + self._rest,
             channels=int(filters.sum()),
         )
+
+
+def _is_contraction(node: Node) -> bool:
+    row = OPERATORS.get(node.operator)
+    return row is not None and row.family is Family.CONTRACTION
+
+
+class _Product:
+    """A contraction of two values: what it costs where either has lost channels."""
+
+    def __init__(self, labels: Labels, node: Node) -> None:
+        self._node = node
+        self._values = [
+            (labels.facts.shapes[name], labels.values.get(name), labels.lines.get(name))
+            for name in (*node.inputs[:2], node.outputs[0])
+        ]
+
+    def macs(self, kept: NDArray[np.bool_]) -> int:
+        *read, given = (_left(*value, kept) for value in self._values)
+        return operator_of(self._node).macs(self._node, read, [given])
+
+
+def _left(shape: Shape, ids: Ids | None, lines: int | None, kept: NDArray[np.bool_]) -> Shape:
+    """What is left of a value's shape."""
+    axis = None if ids is None or kept[ids].all() else cut_axis(kept[ids], lines)
+    if ids is None or axis is None:
+        return shape
+    (line, *_) = by_lines(kept[ids], axis)
+    return (*shape[:axis], int(line.sum()), *shape[axis + 1 :])
 
 
 class _Runs:

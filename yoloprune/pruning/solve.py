@@ -76,6 +76,8 @@ def solve(
     when the budget cannot be met; the message says how far it can be and, if the rounding alone is
     in the way, which finer one would do.
     """
+    if not graph.prunable and min(budget.limits.values()) < 1:
+        raise PlanError(f"no channels can be removed: {_why_none(graph)}")
     carriers = compensation is Compensation.CARRIER
     queue = _Queue(graph, scores, budget, carriers)
     dense = queue.cost(0)
@@ -216,6 +218,13 @@ def _within(slim: Remaining, budget: Budget, dense: Remaining) -> bool:
         MEASURES[name](slim) <= share * MEASURES[name](dense)
         for name, share in budget.limits.items()
     )
+
+
+def _why_none(graph: DependencyGraph) -> str:
+    reasons = sorted({group.frozen_because for group in graph.groups if group.frozen_because})
+    if not reasons:
+        return "no layer has a kernel of trained numbers and an operator that is known"
+    return f"all are frozen ({', '.join(reasons[:3])}{', ...' if len(reasons) > 3 else ''})"
 
 
 def _unreachable(queue: _Queue, budget: Budget, dense: Remaining) -> str:

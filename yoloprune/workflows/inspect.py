@@ -1,5 +1,6 @@
 """What a network is made of, what it costs, and which channels depend on each other."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.graph.cost import Cost
 from yoloprune.graph.model import Model
+from yoloprune.graph.operators.table import OPERATORS
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, Member, analyze
 from yoloprune.pruning.layers import layers_of
 from yoloprune.pruning.score.on_weights import bn_scale
@@ -110,7 +112,7 @@ class Inspection(Result):
             summary=f"{self.title}: {self._totals()}",
             header=(*header, "Prunable"),
             rows=rows,
-            lines=[self._totals()],
+            lines=[*self._unknown_line(), self._totals()],
             document={
                 **self._inputs(),
                 "digest": self.network.document.digest(),
@@ -120,8 +122,19 @@ class Inspection(Result):
                 "weight_bytes": self.total.weight_bytes,
                 "layers": self.layer_rows(),
                 "groups": groups,
+                "unknown_operators": self.unknown,
             },
         )
+
+    @property
+    def unknown(self) -> dict[str, int]:
+        """How many nodes are of operators that are not known: they freeze what they read."""
+        names = (node.operator for node in self.network.graph.nodes)
+        return dict(Counter(name for name in names if name not in OPERATORS))
+
+    def _unknown_line(self) -> list[str]:
+        names = ", ".join(f"{count} {name}" for name, count in self.unknown.items())
+        return [f"not known, so what it reads is frozen: {names}"] if names else []
 
     def _inputs(self) -> dict[str, Any]:
         """What the network reads: a shape without the number of images, or shapes by name."""
