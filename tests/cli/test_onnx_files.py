@@ -66,7 +66,6 @@ def test_a_darknet_pair_is_verified_against_its_slim_pair(pair: Pair, tmp_path: 
     "words",
     [
         ("iterate", "--data", "data", "--keep-macs", 0.5, "--out", "out"),
-        ("sparsify", "--sparsity", 0.5, "--out", "out"),
         ("export", "--out", "out.onnx"),
         ("prune", "--keep-macs", 0.5, "--criterion", "taylor", "--images", "data", "--out", "out"),
     ],
@@ -80,6 +79,18 @@ def test_what_cannot_take_an_onnx_file_says_so(
     command, *options = words
     assert "net: a Darknet network (.cfg and .weights) is needed" in refused(command, net, *options)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "net.onnx"]
+
+
+def test_zeros_are_written_packed_and_expanded(net: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sparse"
+    found = run("sparsify", net, "--sparsity", 0.5, "--out", out)
+    assert "sparse.onnx, sparse.packed, masks.json, report.json" in found.stdout, found.output
+    expanded = tmp_path / "expanded.onnx"
+    assert run("expand", net, out / "sparse.packed", "--out", expanded).exit_code == 0
+    assert expanded.read_bytes() == (out / "sparse.onnx").read_bytes()
+    assert run("inspect", out).exit_code == 0
+    timed = run("benchmark", out, "--sparse", "--runs", 1, "--warmup", 0)
+    assert "convolutions skip zeros" in timed.stdout, timed.output
 
 
 def test_options_of_darknet_networks_are_refused(net: Path, tmp_path: Path) -> None:

@@ -34,11 +34,11 @@ COMMANDS = {
     ),
     "sparsify": (
         "sparsify:sparsify",
-        "Set the weights of smallest magnitude to zero; write .weights, masks and a packed file.",
+        "Set the weights of smallest magnitude to zero; write the network, masks and a packed file.",
     ),
     "expand": (
         "sparsify:expand",
-        "Unpack a .packed file into .weights, losslessly.",
+        "Unpack a .packed file into .weights, or into an .onnx, losslessly.",
     ),
     "reconstruct": (
         "reconstruct:reconstruct",

@@ -11,7 +11,14 @@ from yoloprune.frontends.darknet.cfg import read_cfg_text
 from yoloprune.graph.model import Model
 from yoloprune.reporter import Reporter
 from yoloprune.workflows.defaults import PRUNING
-from yoloprune.workflows.models import IN_FOLDERS, NetworkFiles, is_onnx, load, network_in
+from yoloprune.workflows.models import (
+    IN_FOLDERS,
+    ONNX_IN_FOLDERS,
+    NetworkFiles,
+    is_onnx,
+    load,
+    network_in,
+)
 
 
 def only_network(words: Sequence[str]) -> NetworkFiles:
@@ -60,7 +67,7 @@ def holds_network(word: str) -> bool:
     """Whether a word begins a network: a .cfg or .onnx file, or a folder that holds one."""
     path = Path(word)
     if path.is_dir():
-        names = ("slim.onnx", *(f"{name}.cfg" for name in IN_FOLDERS))
+        names = (*ONNX_IN_FOLDERS, *(f"{name}.cfg" for name in IN_FOLDERS))
         return any((path / name).exists() for name in names)
     return path.suffix.lower() in (".cfg", ".onnx") and path.is_file()
 

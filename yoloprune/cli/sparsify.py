@@ -1,5 +1,6 @@
-"""`yoloprune sparsify` and `expand`: weight pruning, and the packed file back to .weights."""
+"""`yoloprune sparsify` and `expand`: weight pruning, and the packed file back to a network."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.networks import only_model
-from yoloprune.cli.options import CfgPath, Exclude, Json, NetworkWords, Quiet
+from yoloprune.cli.options import AnyNetwork, Exclude, Json, Quiet
 from yoloprune.errors import UsageError
 from yoloprune.frontends.darknet.document import state
 from yoloprune.frontends.darknet.lower import lower
@@ -18,6 +19,7 @@ from yoloprune.pruning.weights.masks import Pattern
 from yoloprune.pruning.weights.storage import read_packed
 from yoloprune.report.shown import Shown
 from yoloprune.workflows.cut import refuse_to_replace
+from yoloprune.workflows.models import is_onnx, load
 from yoloprune.workflows.sparsify import sparsify as sparsify_network
 
 
@@ -27,7 +29,7 @@ def excluded(names: str) -> tuple[str, ...]:
 
 
 def sparsify(
-    words: NetworkWords,
+    words: AnyNetwork,
     sparsity: Annotated[
         float,
         typer.Option(
@@ -48,7 +50,7 @@ def sparsify(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Set the weights of smallest magnitude to zero; write .weights, masks and a packed file."""
+    """Set the weights of smallest magnitude to zero; write the network, masks and a packed file."""
     network = only_model(words)
     refuse_to_replace(out, network)
     sparse = sparsify_network(
@@ -65,17 +67,23 @@ def sparsify(
 
 
 def expand(
-    cfg: CfgPath,
+    network: Annotated[
+        Path, typer.Argument(metavar="NETWORK", help="Its .cfg, or its .onnx of any numbers.")
+    ],
     packed: Annotated[Path, typer.Argument(metavar="PACKED", help="File that `sparsify` wrote.")],
-    out: Annotated[Path, typer.Option("--out", help="The .weights file to write.")],
+    out: Annotated[Path, typer.Option("--out", help="The .weights or .onnx file to write.")],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Unpack a .packed file into .weights, losslessly."""
-    if out.resolve() in {cfg.resolve(), packed.resolve()}:
+    """Unpack a .packed file into .weights, or into an .onnx, losslessly."""
+    if out.resolve() in {network.resolve(), packed.resolve()}:
         raise UsageError(f"{out} would replace what it is made of: choose another --out")
-    spec = read_cfg(cfg)
-    write_weights(out, spec, state(read_packed(packed, lower(spec))))
+    if is_onnx(network):
+        model = load(network)
+        replace(model, parameters=read_packed(packed, model.graph)).save(out)
+    else:
+        spec = read_cfg(network)
+        write_weights(out, spec, state(read_packed(packed, lower(spec))))
     line = f"wrote {out}"
     document = {"out": str(out), "bytes": out.stat().st_size}
     print_result(

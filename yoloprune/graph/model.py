@@ -73,6 +73,9 @@ class Document(Protocol):
     def applied(self, edits: Edits) -> "Document":
         """The same document of the network that edits leave; it was read from no file."""
 
+    def unread(self) -> "Document":
+        """The same document of a network of other parameters; it was read from no file."""
+
     def write(self, parameters: Mapping[str, Tensor], path: Path) -> tuple[Path, ...]:
         """Write the network with these parameters, in files named by `path`.
 

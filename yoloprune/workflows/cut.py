@@ -47,7 +47,8 @@ SLIM_FILES = (
     *("plan.json", "report.json", "report.md"),
 )  # fmt: skip
 SPARSE_FILES = (
-    "sparse.cfg", "sparse.weights", "sparse.names", "sparse.packed", "masks.json", "report.json"
+    *("sparse.cfg", "sparse.weights", "sparse.names", "sparse.onnx", "sparse.onnx.data"),
+    *("sparse.packed", "masks.json", "report.json"),
 )  # fmt: skip
 
 PRUNED_FILES = (*SLIM_FILES, *SPARSE_FILES)

@@ -17,6 +17,9 @@ from yoloprune.graph.model import Model
 IN_FOLDERS = ("slim", "sparse", "best", "last")
 """Names of the networks in the folders of `prune`, of `sparsify`, and of runs."""
 
+ONNX_IN_FOLDERS = ("slim.onnx", "sparse.onnx")
+"""ONNX networks in the folders of `prune` and of `sparsify`."""
+
 NetworkFiles: TypeAlias = tuple[Path, ...]
 """A .cfg and its .weights, or an .onnx alone."""
 
@@ -89,10 +92,11 @@ def network_in(folder: Path) -> NetworkFiles:
         )
     if found:
         return folder / f"{found[0]}.cfg", folder / f"{found[0]}.weights"
-    if (onnx := folder / "slim.onnx").exists():
-        return (onnx,)
+    for name in ONNX_IN_FOLDERS:
+        if (folder / name).exists():
+            return (folder / name,)
     refuse_foreign(folder, "cfg")
-    looked_for = ", ".join([*(f"{name}.cfg" for name in IN_FOLDERS), onnx.name])
+    looked_for = ", ".join([*(f"{name}.cfg" for name in IN_FOLDERS), *ONNX_IN_FOLDERS])
     raise UsageError(f"{folder}: no network in this folder (looked for {looked_for})")
 
 

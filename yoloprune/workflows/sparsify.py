@@ -1,7 +1,8 @@
 """Weight pruning: the single weights of smallest magnitude set to zero.
 
-The folder that holds the result: `sparse.cfg`, `sparse.weights`, `masks.json`, `sparse.packed` (the
-weights without their zeros), `report.json` and, where they are known, `sparse.names`.
+The folder that holds the result: the network, as `sparse.cfg`, `sparse.weights` and, where its
+classes have names, `sparse.names`, or as `sparse.onnx`; `masks.json`, `sparse.packed` (the weights
+without their zeros) and `report.json`.
 """
 
 from dataclasses import dataclass, replace
@@ -10,7 +11,6 @@ from typing import Any
 
 from yoloprune.errors import UsageError
 from yoloprune.files import write_bytes, write_folder, write_json
-from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.weights.mask_file import read_masks, write_masks
@@ -85,7 +85,7 @@ class Sparse(Result):
             ),
             header=HEADER,
             rows=sparsity_rows(report),
-            lines=["Size is that of sparse.packed; `yoloprune expand` makes .weights of it"],
+            lines=["Size is that of sparse.packed; `yoloprune expand` makes the network of it"],
             document=report,
         )
 
@@ -112,7 +112,6 @@ def sparsify(
         exclude=exclude,
     )
     network = opened(network)
-    darknet(network)
     warn_of_pattern(network, settings, reporter)
     with reporter.stage("masking and packing"):
         masks = magnitude_masks(network.graph, network.parameters, settings)
@@ -124,8 +123,7 @@ def sparsify(
 def masked(network: Model, masks: WeightMasks) -> Model:
     """A network with the masked weights at zero."""
     parameters = apply_masks(network.graph, network.parameters, masks)
-    document = replace(darknet(network), source=(), seen=0)
-    return replace(network, parameters=parameters, document=document)
+    return replace(network, parameters=parameters, document=network.document.unread())
 
 
 def warn_of_pattern(network: Model, settings: MaskSettings, reporter: Reporter) -> None:
@@ -141,8 +139,8 @@ def warn_of_pattern(network: Model, settings: MaskSettings, reporter: Reporter) 
 
 
 def write_sparse(folder: Path, network: Model, masks: WeightMasks) -> None:
-    """sparse.cfg, .weights, .names and masks.json, into a folder that is there for them."""
-    network.save(folder / "sparse.cfg")
+    """The network and masks.json, into a folder that is there for them."""
+    network.save(folder / f"sparse{network.document.suffix}")
     write_masks(folder / "masks.json", masks)
 
 

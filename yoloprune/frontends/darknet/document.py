@@ -71,8 +71,11 @@ class DarknetDocument:
     def applied(self, edits: Edits) -> "DarknetDocument":
         """The document of the network that edits leave; it was read from no file."""
         spec = applied(self.spec, edits)
-        # No image was seen by what is left.
-        return replace(self, spec=spec, title=f"{self.title}-slim", seen=0, source=())
+        return replace(self.unread(), spec=spec, title=f"{self.title}-slim")
+
+    def unread(self) -> "DarknetDocument":
+        """The same document of other parameters, which have seen no image."""
+        return replace(self, seen=0, source=())
 
     def write(self, parameters: Mapping[str, Tensor], path: Path) -> tuple[Path, ...]:
         """Write `path`, a .cfg, the .weights beside it, and .names where the classes have names."""
@@ -115,8 +118,8 @@ def darknet(network: Model) -> DarknetDocument:
     if isinstance(network.document, DarknetDocument):
         return network.document
     raise UsageError(
-        f"{network.document.title}: a Darknet network (.cfg and .weights) is needed for this; an "
-        "ONNX file can be inspected, pruned, recovered, verified and timed so far"
+        f"{network.document.title}: a Darknet network (.cfg and .weights) is needed for this: an "
+        "ONNX file is neither trained, nor exported, nor scored by labels so far"
     )
 
 

@@ -92,7 +92,11 @@ class OnnxDocument:
             for name, parameter in self.graph.parameters.items()
         }
         graph, _ = edit(self.graph, arrays, edits)
-        return replace(self.saying(graph), title=f"{self.title}-slim", source=())
+        return replace(self.saying(graph).unread(), title=f"{self.title}-slim")
+
+    def unread(self) -> "OnnxDocument":
+        """The same document of other parameters."""
+        return replace(self, source=())
 
     def saying(self, graph: Graph) -> "OnnxDocument":
         """The same document of a graph that edits made of its own."""
