@@ -5,6 +5,7 @@ on GPUs. Alone, everything here is the identity.
 """
 
 import atexit
+import gc
 import inspect
 import os
 from collections.abc import Callable, Iterator
@@ -113,8 +114,16 @@ def world(device: str = AUTO) -> Iterator[World]:
         yield World(rank=dist.get_rank(), size=dist.get_world_size(), device=place)
     except BaseException:
         # After the error has been told: the others take a lost connection for an error too.
-        atexit.register(dist.destroy_process_group)
+        atexit.register(_leave)
         raise
+    _leave()
+
+
+def _leave() -> None:
+    """End this process's part in the group, and the threads that carry its messages."""
+    # A network that was trained lies in circles of references, holds the group, and would be found
+    # as the interpreter ends: a thread of gloo's that then lets go of a tensor aborts the process.
+    gc.collect()
     dist.destroy_process_group()
 
 
