@@ -19,6 +19,7 @@ import traceback
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,10 +160,12 @@ def main(words: Sequence[str]) -> int:
     share = -(-count // len(kinds))
     outcomes = []
     context = multiprocessing.get_context("spawn")
-    with context.Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1) as pool:
-        jobs = [pool.apply_async(fuzz, (kind, share, seed)) for kind in kinds]
+    workers = len(os.sched_getaffinity(0))
+    # Raises where a process dies, which a pool of multiprocessing's own would wait for.
+    with ProcessPoolExecutor(workers, context, max_tasks_per_child=1) as pool:
+        jobs = [pool.submit(fuzz, kind, share, seed) for kind in kinds]
         for job in jobs:
-            outcome = job.get()
+            outcome = job.result()
             outcomes.append(outcome)
             print(
                 f"{outcome.kind:26} tried {outcome.tried:6} refused {outcome.refused:6} "

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from tests.benchmarks.mutations import Kind
 from tests.benchmarks.onnx_mutations import ONNX
 from tests.frontends.onnx.models import model, node, two_convs, weights
-from yoloprune.frontends.onnx import observe
+from yoloprune.frontends.onnx import apart, observe
 from yoloprune.graph.cost import cost
 from yoloprune.graph.shapes import facts
 from yoloprune.pruning.cut import removal
@@ -39,7 +39,7 @@ def onnx_kind(root: Path, given: Sequence[Path] = ()) -> Kind:
         path.read_bytes(),
         *(own.SerializeToString() for own in _models()),
     ]
-    observe.SECONDS = SECONDS
+    observe.SECONDS = apart.SECONDS = SECONDS
 
     def read() -> None:
         network = load(path)

@@ -142,3 +142,49 @@ def test_regions_keep_channels_apart() -> None:
 
     dependencies, _ = cut_exactly(network(middle))
     assert "a" in free(dependencies)
+
+
+def test_what_only_says_a_dtype_holds_no_channels() -> None:
+    def middle(g: GraphBuilder, a: str, b: str) -> str:
+        wide = g.node("wide", "Conv", b, g.parameter("weight_wide", (5, 12, 1, 1)))
+        return last(g, g.node("cast", "CastLike", a, wide))
+
+    graph = network(middle)
+    dependencies, _ = cut_exactly(graph)
+    assert free(dependencies) == {"a", "b", "wide"}
+
+
+def test_scales_beside_what_is_normalized_are_cut_with_its_channels() -> None:
+    def middle(g: GraphBuilder, a: str, b: str) -> str:
+        normed = g.node("norm", "LayerNormalization", a, g.parameter("scale", (12, 1, 5)))
+        return last(g, g.node("sum", "Add", normed, b))
+
+    dependencies, slim = cut_exactly(network(middle))
+    assert free(dependencies) == {"a", "b"}
+    assert slim.parameters["scale"].shape == (slim.parameters["weight_a"].shape[0], 1, 5)
+
+
+def test_computed_scales_keep_what_they_scale() -> None:
+    def middle(g: GraphBuilder, a: str, b: str) -> str:
+        rows = g.node("rows", "Transpose", a, perm=(0, 2, 3, 1))
+        means = g.node("means", "ReduceMean", b, g.constant("axes", [0, 2, 3]), keepdims=0)
+        normed = g.node("norm", "LayerNormalization", rows, means)
+        return last(g, g.node("back", "Transpose", normed, perm=(0, 3, 1, 2)))
+
+    dependencies = analyze(network(middle))
+    assert not dependencies.prunable
+    reasons = {group.frozen_because for group in dependencies.groups}
+    assert "read by norm (LayerNormalization)" in reasons
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_unequal_parts_that_are_told_no_sizes(parts: int) -> None:
+    """The last is the smallest, whatever is left of the others."""
+
+    def middle(g: GraphBuilder, a: str, b: str) -> str:
+        odd = g.node("odd", "Conv", a, g.parameter("weight_odd", (11, 12, 1, 1)))
+        made = g.nodes("parts", "Split", odd, outputs=parts, axis=1, num_outputs=parts)
+        return last(g, g.node("turned", "Concat", *made[::-1], axis=1), 11)
+
+    dependencies, _ = cut_exactly(network(middle))
+    assert sum("odd" in {m.node for m in g.producers} for g in dependencies.prunable) == parts

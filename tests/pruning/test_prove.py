@@ -4,15 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 
-from tests.frontends.onnx.models import loaded, node, two_convs, weights
+from tests.frontends.onnx.models import loaded, node, slimmed, two_convs, weights
 from tests.pruning.plans import random_plan
 from yoloprune.graph.edits import edit
 from yoloprune.pruning.cut import cut, removal
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.masked import silenced
-from yoloprune.pruning.prove import _errors, _Shake, exactness
+from yoloprune.pruning.prove import Exactness, _errors, _Shake, exactness
 from yoloprune.pruning.verification import TOLERANCE, random_images
 
 
@@ -86,3 +87,25 @@ def test_infinite_numbers_of_both_are_equal(tmp_path: Path) -> None:
     assert not kept.all()
     found = exactness(dependencies, network.parameters, kept, slim, inputs)
     assert found.passed
+
+
+def undefined(folder: Path, middle: list[onnx.NodeProto]) -> Exactness:
+    """The proof of a network in which half of the logarithms are no numbers."""
+    zero = {"zero": np.zeros(1, np.float32)}
+    _, found, dependencies = slimmed(loaded(two_convs(middle, arrays=zero), folder), seed=3)
+    assert dependencies.prunable
+    return found
+
+
+def test_what_is_no_number_in_both_is_equal_inside(tmp_path: Path) -> None:
+    middle = [
+        node("Log", ["a"], ["log"]),
+        node("IsNaN", ["log"], ["odd"]),
+        node("Where", ["odd", "zero", "log"], ["b"]),
+    ]
+    assert undefined(tmp_path, middle).passed
+
+
+def test_what_is_no_number_at_the_end_proves_nothing(tmp_path: Path) -> None:
+    found = undefined(tmp_path, [node("Log", ["a"], ["b"])])
+    assert not found.passed and found.worst == "y"

@@ -23,6 +23,9 @@ LARGEST_KNOWN = 1 << 20
 MOST_KNOWN = 1 << 24
 """Elements of all that is worked out beforehand; what comes after is data."""
 
+LARGEST_ALONE = 1 << 26
+"""Elements of the largest array that a network may compute from arrays alone."""
+
 LARGEST_VALUE, MOST_AXES = 1 << 31, 32
 """Elements and axes of the largest value that a network may compute."""
 
@@ -70,12 +73,18 @@ def facts(
     shapes |= {name: array.shape for name, array in graph.constants.items()}
     known = dict(graph.constants)
     static: set[str] = set()
+    data = set(graph.inputs)
+    largest = max([LARGEST_ALONE, *(math.prod(shape) for shape in shapes.values())])
     left = MOST_KNOWN
     for node in graph.nodes:
         arrays = [known.get(name) for name in node.inputs]
         before = [shapes.get(name) for name in node.inputs]
         found = shapes_of(node, before, arrays, graph.opset, observed)
         shapes |= {name: shape for name, shape in zip(node.outputs, found, strict=True) if name}
+        if not data.isdisjoint(node.inputs):
+            data.update(node.outputs)
+        elif (size := max(map(elements, found), default=0)) > largest:
+            raise refused(node, f"computes {size} numbers from arrays, more than any network needs")
         looks = node.operator in _SHAPE_READERS
         read: Sequence[Tensor | NDArray[Any] | None] = arrays
         if looks:

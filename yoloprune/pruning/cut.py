@@ -360,7 +360,7 @@ def _gather(surgeon: _Surgeon, node: Node) -> None:
 def _sizes(surgeon: _Surgeon, node: Node) -> None:
     """`Resize` that is told sizes repeats the number of channels."""
     sizes = surgeon.known(node, 3)
-    if sizes is None:
+    if sizes is None or not sizes.size:
         return
     shape = surgeon.labels.facts.shapes[node.outputs[0]]
     axes = [axis % len(shape) for axis in integers(node, "axes")] or range(len(shape))

@@ -101,9 +101,14 @@ def _errors(
     for (name, reference), (own, value) in pairs:
         assert own == name
         ids = labels.values.get(name)
+        if ids is not None and reference.dim() != ids.ndim:
+            raise VerificationError(
+                f"{name} has {reference.dim()} axes, of which {ids.ndim} were expected: this is a "
+                "fault of yoloprune or of a damaged file"
+            )
         if ids is not None and value.is_floating_point():
             left = _compact(reference, kept[ids], labels.lines.get(name))
-            errors[name] = _error(value, left, ids)
+            errors[name] = _error(value, left, ids, final=name in dependencies.graph.outputs)
         elif ids is not None:
             # Rounding may fall on either side where a number becomes a whole one: shapes alone.
             left = _compact(reference, kept[ids], labels.lines.get(name))
@@ -304,8 +309,11 @@ def _compact(value: Tensor, mask: Mask, lines: int | None) -> Tensor:
     return torch.take_along_dim(value, torch.from_numpy(left).to(value.device), axis)
 
 
-def _error(slim: Tensor, masked: Tensor, ids: Ids) -> float:
-    """The largest error over channels, relative to what the masked network has there."""
+def _error(slim: Tensor, masked: Tensor, ids: Ids, *, final: bool) -> float:
+    """The largest error over channels, relative to what the masked network has there.
+
+    What is infinite or no number in both is equal, unless it is `final`: there it proves nothing.
+    """
     if slim.shape != masked.shape:
         return float("inf")
     if not slim.numel():
@@ -313,8 +321,10 @@ def _error(slim: Tensor, masked: Tensor, ids: Ids) -> float:
     axes = [axis for axis in range(slim.ndim) if ids.shape[axis] == 1 or slim.shape[axis] == 1]
     size, error = (_largest(value, axes) for value in (masked, slim - masked))
     if not error.isfinite().all():
-        # Numbers that are infinite in both are equal.
-        gone = torch.where(slim == masked, 0.0, slim - masked)
+        same = slim == masked
+        if not final:
+            same |= slim.isnan() & masked.isnan()
+        gone = torch.where(same, 0.0, slim - masked)
         size, error = (_largest(v, axes) for v in (masked.nan_to_num(posinf=0, neginf=0), gone))
     scale = torch.clamp(size, min=FAINTEST * float(size.max()))
     return float(torch.where(error == 0, error, error / scale).max())

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.bombs import at_most
 from tests.frontends.onnx.models import loaded, node, two_convs
 from yoloprune.errors import GraphError
-from yoloprune.frontends.onnx import observe
+from yoloprune.frontends.onnx import apart, observe
 from yoloprune.frontends.onnx.read import read
 from yoloprune.pruning.groups import analyze
 
@@ -50,6 +50,7 @@ def number(value: int) -> np.ndarray:
         ("Gather", ["a", "n"], {"n": number(MUCH)}, {"axis": 1}, f"takes number {MUCH} of 8"),
         ("Round", ["a", "a"], {}, {}, "reads 2 values, of which it takes 1 alone"),
         ("Softmax", ["a"], {}, {"axis": 1.5}, "has axis in another type"),
+        ("RMSNormalization", ["a"], {}, {}, "reads 1 values, of which it takes 2 alone"),
         ("DepthToSpace", ["a"], {}, {"blocksize": 3}, "lays 8 channels out in blocks"),
         ("LRN", ["a"], {}, {"size": -1}, "looks at -1 channels"),
         ("BatchNormalization", ["a", "n", "n", "n", "n"], {"n": np.ones(7, np.float32)}, {},
@@ -77,6 +78,81 @@ def test_nodes_that_ask_for_too_much(
 def test_windows_of_response_norms_are_no_wider_than_what_they_look_at(tmp_path: Path) -> None:
     network = loaded(two_convs([node("LRN", ["a"], ["b"], name="norm", size=1 << 40)]), tmp_path)
     assert not analyze(network.graph).prunable
+
+
+def negative(proto: onnx.ModelProto) -> None:
+    proto.graph.initializer[0].dims[0] = -8
+
+
+def older_than_all(proto: onnx.ModelProto) -> None:
+    proto.opset_import[0].version = 0
+
+
+def doubled(proto: onnx.ModelProto) -> None:
+    proto.graph.initializer.append(proto.graph.initializer[0])
+
+
+def fed_twice(proto: onnx.ModelProto) -> None:
+    proto.graph.input.append(proto.graph.input[0])
+
+
+def nowhere(proto: onnx.ModelProto) -> None:
+    proto.graph.initializer[0].data_location = TensorProto.EXTERNAL
+
+
+def without_filters(proto: onnx.ModelProto) -> None:
+    empty = np.zeros((0, 3, 3, 3), np.float32)
+    proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(empty, "w1"))
+
+
+def with_a_body(proto: onnx.ModelProto) -> None:
+    body = helper.make_graph([node("Relu", ["a"], ["inside"])], "body", [], [])
+    proto.graph.node[1].attribute.append(helper.make_attribute("body", body))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (negative, "the array 'w1' has the shape (-8, 3, 3, 3)"),
+        (older_than_all, "written in opset 0, and the first is 1"),
+        (doubled, "the name 'w1' is given twice"),
+        (fed_twice, "the name 'x' is given twice"),
+        (nowhere, "the array 'w1' is in a file of its own, of which it says no name"),
+        (with_a_body, "node relu (Relu) has a body, body, that it does not run"),
+        (without_filters, "node first (Conv) reads (1, 3, 8, 8) with a kernel of (0, 3, 3, 3)"),
+    ],
+)  # fmt: skip
+def test_what_no_model_says(
+    damage: Callable[[onnx.ModelProto], None], message: str, tmp_path: Path
+) -> None:
+    proto = two_convs()
+    damage(proto)
+    (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(GraphError, match=re.escape(message)):
+        read(tmp_path / "net.onnx")
+
+
+def test_tables_that_are_computed_from_next_to_nothing(tmp_path: Path) -> None:
+    middle = [
+        node("ConstantOfShape", ["n"], ["zeros"], name="zeros"),
+        node("EyeLike", ["zeros"], ["eye"]),
+        node("ReduceSum", ["eye"], ["sum"], keepdims=0),
+        node("Add", ["a", "sum"], ["b"]),
+    ]
+    proto = two_convs(middle, arrays={"n": np.array([30000, 30000])})
+    with at_most(200), pytest.raises(GraphError, match=r"zeros.* computes 900000000 numbers"):
+        loaded(proto, tmp_path)
+
+
+def test_what_brings_a_library_down_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that dies, as onnx's converter may over a damaged model."""
+    program = tmp_path / "program.py"
+    program.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    monkeypatch.setattr(apart, "__file__", str(tmp_path / "apart.py"))
+    with pytest.raises(GraphError, match="cannot be read in opset 11: it is damaged"):
+        loaded(two_convs(opset=9), tmp_path)
 
 
 def test_what_is_worked_out_beforehand_is_bounded_in_all(tmp_path: Path) -> None:

@@ -330,3 +330,11 @@ def test_arrays_are_looked_for_beside_the_file_alone(location: str, tmp_path: Pa
     (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
     with pytest.raises(GraphError, match=location):
         read(tmp_path / "net.onnx")
+
+
+def test_a_part_that_nobody_wants(tmp_path: Path) -> None:
+    middle = [node("Split", ["a", "sizes"], ["", "half"], name="split", axis=1),
+              node("Concat", ["half", "a"], ["b"], axis=1)]  # fmt: skip
+    arrays = {"w2": weights(4, 13, 1, 1), "sizes": np.array([3, 5])}
+    network = loaded(two_convs(middle, arrays=arrays), tmp_path)
+    check(network, tmp_path, "first")

@@ -1,5 +1,6 @@
 """What is checked of a model from outside before anything in it is made use of."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -34,12 +35,18 @@ def check(model: "onnx.ModelProto", folder: Path) -> None:
         assert isinstance(name, str)
         if not name.isprintable() and printable(name) != name:
             raise GraphError(f"the name {name[:99]!r} in it holds signs that cannot be shown")
+    for values in (model.graph.input, model.graph.initializer):
+        if twice := [name for name, n in Counter(own.name for own in values).items() if n > 1]:
+            raise GraphError(f"the name {twice[0]!r} is given twice")
     for tensor in tensor_protos(model):
+        place = ""
         for entry in tensor.external_data:
             if entry.key == "location":
-                _check_place(tensor.name, entry.value, folder)
+                place = entry.value
             elif entry.key not in PLACED_BY:
                 raise GraphError(f"the array {tensor.name!r} is placed by {entry.key!r}")
+        if tensor.data_location == tensor.EXTERNAL or len(tensor.external_data):
+            _check_place(tensor.name, place, folder)
     for node in node_protos(model):
         for attribute in node.attribute:
             if not attribute.type:
@@ -58,10 +65,11 @@ def check_signatures(model: "onnx.ModelProto", opset: int) -> None:
     for node in model.graph.node:
         if node.domain not in OWN_DOMAINS:
             continue
-        try:
-            schema = defs.get_schema(node.op_type, opset)
-        except defs.SchemaError:
+        # An operator that this version does not have yet is taken for what it became.
+        if not defs.has(node.op_type):
             continue
+        known = defs.has(node.op_type, opset)
+        schema = defs.get_schema(node.op_type, opset if known else defs.onnx_opset_version())
         title = f"node {node.name or next(iter(node.output), '')} ({node.op_type})"
         for what, found, least, most in (
             ("reads", len(node.input), schema.min_input, schema.max_input),
@@ -74,6 +82,8 @@ def check_signatures(model: "onnx.ModelProto", opset: int) -> None:
                 )
         for attribute in node.attribute:
             wanted = schema.attributes.get(attribute.name)
+            if wanted is None and attribute.type in (attribute.GRAPH, attribute.GRAPHS):
+                raise GraphError(f"{title} has a body, {attribute.name}, that it does not run")
             if wanted is not None and attribute.type != wanted.type:
                 raise GraphError(f"{title} has {attribute.name} in another type than its operator")
 
@@ -98,6 +108,8 @@ def _texts(model: "onnx.ModelProto") -> "Iterator[str | bytes]":
 
 
 def _check_place(name: str, place: str, folder: Path) -> None:
+    if not place:
+        raise GraphError(f"the array {name!r} is in a file of its own, of which it says no name")
     # A zero byte ends a name early, for those who open the file.
     if "\0" in place or not (folder / place).resolve().is_relative_to(folder.resolve()):
         raise GraphError(f"the array {name!r} is said to be in {place!r}, beyond the file's folder")

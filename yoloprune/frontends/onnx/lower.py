@@ -1,6 +1,7 @@
 """ONNX models as graphs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,10 @@ class _Reader:
             outputs=tuple(proto.output),
             attributes=attributes_of(proto),
         )
+        if operator == "Split":
+            # A part that nobody wants is one all the same.
+            parts = [own or f"{name}.part_{n}" for n, own in enumerate(proto.output)]
+            node = replace(node, outputs=tuple(parts))
         if operator == "ConstantOfShape":
             # Its value is an array, which no attribute is.
             value = f"{name}.value"

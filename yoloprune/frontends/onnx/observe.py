@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoloprune.errors import MissingDependencyError
+from yoloprune.frontends.onnx.apart import answer
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.operators.operator import Shape
 
@@ -64,17 +64,8 @@ def observed(
         for sizes in tried
     ]
     request = {"folder": str(folder.absolute()), "feeds": feeds, "bytes": _bytes(graph)}
-    # By its path and with -P: nothing that lies about is imported.
-    program = [sys.executable, "-P", str(Path(__file__).with_name("observer.py"))]
     try:
-        done = subprocess.run(
-            [*program, json.dumps(request)],
-            input=model.SerializeToString(),
-            capture_output=True,
-            timeout=SECONDS,
-            check=True,
-        )
-        found = json.loads(done.stdout)
+        found = json.loads(answer(model.SerializeToString(), request, SECONDS))
     except (subprocess.SubprocessError, OSError, ValueError):
         return None
     if found is None:

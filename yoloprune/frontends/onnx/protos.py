@@ -103,6 +103,8 @@ def array_of(tensor: "onnx.TensorProto", folder: Path) -> NDArray[Any]:
     from onnx_ir import ExternalTensor
     from onnx_ir.serde import deserialize_tensor
 
+    if min(tensor.dims, default=0) < 0:
+        raise GraphError(f"the array {tensor.name!r} has the shape {tuple(tensor.dims)}")
     try:
         found = deserialize_tensor(tensor, folder)
         array = np.asarray(found.numpy())
@@ -116,7 +118,7 @@ def array_of(tensor: "onnx.TensorProto", folder: Path) -> NDArray[Any]:
     except Exception as error:
         # onnx-ir raises what numpy, the operating system and protobuf happen to raise.
         raise GraphError(
-            f"the array {tensor.name!r} cannot be read: {first_line(error)}"
+            f"the array {tensor.name!r} cannot be read: {first_line(error.__cause__ or error)}"
         ) from error
 
 
@@ -186,6 +188,6 @@ def files_beside(model: "onnx.ModelProto", folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in names)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an error of another library says, in a line."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

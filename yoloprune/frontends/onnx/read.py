@@ -10,11 +10,12 @@ from torch import Tensor
 
 from yoloprune.errors import GraphError, MissingDependencyError
 from yoloprune.files import plain_size
+from yoloprune.frontends.onnx.apart import converted
 from yoloprune.frontends.onnx.arrays import with_parameters
 from yoloprune.frontends.onnx.checks import check, check_signatures
 from yoloprune.frontends.onnx.document import OnnxDocument
 from yoloprune.frontends.onnx.lower import lower, opset_of
-from yoloprune.frontends.onnx.protos import captured, files_beside, first_line
+from yoloprune.frontends.onnx.protos import captured, files_beside
 from yoloprune.frontends.onnx.sequences import without_sequences
 from yoloprune.frontends.onnx.sizes import sized
 from yoloprune.graph.model import Model
@@ -86,30 +87,19 @@ def _parsed(path: Path) -> "onnx.ModelProto":
 
 def _prepared(model: "onnx.ModelProto") -> "onnx.ModelProto":
     """A model of opsets that are understood, without functions, whose nodes are sorted."""
-    from onnx import inliner, version_converter
-
-    if model.functions:
-        try:
-            model = inliner.inline_local_functions(model)
-        except Exception as error:
-            # onnx raises a kind of its own for each of its parts.
-            raise GraphError(f"its functions cannot be inlined: {first_line(error)}") from error
     opset = opset_of(model)
+    if opset < 1:
+        raise GraphError(f"it is written in opset {opset}, and the first is 1: it is damaged")
     if opset >= OPSETS.stop:
         raise GraphError(
             f"it is written in opset {opset}, of which {OPSETS.stop - 1} is the newest that is "
             "understood: export it with an older one"
         )
-    if opset < OPSETS.start:
-        try:
-            model = version_converter.convert_version(model, OPSETS.start)
-        except Exception as error:
-            raise GraphError(
-                f"it is written in opset {opset}, which cannot be converted to {OPSETS.start}: "
-                f"{first_line(error)}"
-            ) from error
-        opset = OPSETS.start
     check_signatures(model, opset)
+    if model.functions or opset < OPSETS.start:
+        opset = max(opset, OPSETS.start)
+        model = converted(model, opset)
+        check_signatures(model, opset)
     model = without_sequences(model)
     return model if _is_sorted(model.graph) else _sorted(model)
 

@@ -36,6 +36,7 @@ def _conv_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[
         or groups < 1
         or shape[1] != kernel[1] * groups
         or kernel[0] % groups
+        or 0 in kernel[:2]
     ):
         raise refused(node, f"reads {shape} with a kernel of {kernel} in {groups} groups")
     check_vectors(node, shapes[2:], kernel[0])
@@ -61,7 +62,13 @@ def _conv_macs(node: Node, inputs: Shapes, outputs: Sequence[Shape]) -> int:
 def _transposed_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:
     shape, kernel = given(node, shapes, 0), given(node, shapes, 1)
     groups = integer(node, "group", 1)
-    if len(shape) != len(kernel) or groups < 1 or shape[1] != kernel[0] or kernel[0] % groups:
+    if (
+        len(shape) != len(kernel)
+        or groups < 1
+        or shape[1] != kernel[0]
+        or kernel[0] % groups
+        or 0 in kernel[:2]
+    ):
         raise refused(node, f"reads {shape} with a kernel of {kernel} in {groups} groups")
     check_vectors(node, shapes[2:], kernel[1] * groups)
     return ((shape[0], kernel[1] * groups, *spread_windows(node, shape[2:], kernel[2:]).sizes),)

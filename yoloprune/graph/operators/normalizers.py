@@ -48,7 +48,7 @@ def _layer_norm_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> 
     shape = given(node, shapes, 0)
     axis = axis_of(node, integer(node, "axis", -1), len(shape))
     for vector in shapes[1:]:
-        if vector is not None and broadcast(node, (shape[axis:], vector)) != shape[axis:]:
+        if vector is not None and broadcast(node, (shape, vector)) != shape:
             raise refused(node, f"scales {shape} by {vector}")
     statistics = (*shape[:axis], *(1,) * (len(shape) - axis))
     return (shape, *(statistics for _ in node.outputs[1:]))

@@ -105,9 +105,11 @@ def _range(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
 def _eye(node: Node, inputs: Tensors, opset: int) -> tuple[Tensor, ...]:
     x = given(node, inputs, 0)
     code = integer(node, "dtype", 0)
-    ones = torch.ones(x.shape, dtype=dtype_of(node, code) if code else x.dtype, device=x.device)
+    eye = torch.zeros(x.shape, dtype=dtype_of(node, code) if code else x.dtype, device=x.device)
     offset = integer(node, "k", 0)
-    return (torch.tril(torch.triu(ones, offset), offset),)
+    if -eye.shape[0] < offset < eye.shape[1]:
+        eye.diagonal(offset).fill_(1)
+    return (eye,)
 
 
 def _nonzero_shape(node: Node, shapes: Shapes, known: Arrays, opset: int) -> tuple[Shape, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from yoloprune.errors import GraphError
 from yoloprune.graph.graph import Node
-from yoloprune.graph.operators.operator import Family
+from yoloprune.graph.operators.operator import Family, integer
 from yoloprune.graph.operators.table import OPERATORS
 from yoloprune.graph.shapes import ONE_IMAGE, Facts, facts
 from yoloprune.pruning.labels.ids import (
@@ -28,7 +28,7 @@ from yoloprune.pruning.labels.ids import (
 )
 from yoloprune.pruning.labels.labels import Chain, Partition
 from yoloprune.pruning.labels.layout import chained
-from yoloprune.pruning.labels.moves import move, one_value, whole_numbers
+from yoloprune.pruning.labels.moves import is_equal, move, one_value, whole_numbers
 from yoloprune.pruning.labels.walk import Walk, title
 
 LINKS = frozenset(
@@ -244,7 +244,15 @@ class Chains:
 
 
 def _in_steps(node: Node, known: Facts, ids: Ids) -> bool:
-    """Whether a slice leaves channels out between those that it takes: no bounds tell that."""
+    """Whether no numbers tell what a move takes of what is left.
+
+    That is a slice that leaves channels out between those that it takes, and a split that is told
+    no sizes and whose last part is the smallest.
+    """
+    if node.operator == "Split":
+        axis = integer(node, "axis", 0) % ids.ndim
+        uneven = known.shapes[node.inputs[0]][axis] % len(node.outputs) > 0
+        return is_equal(node) and uneven and ids.shape[axis] > 1
     if node.operator != "Slice":
         return False
     _, starts, _, axes, steps = (

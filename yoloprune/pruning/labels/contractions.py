@@ -18,7 +18,7 @@ def contraction(walk: Walk, node: Node) -> None:
         _product(walk, node)
     elif node.operator == "Einsum":
         _einsum(walk, node, data)
-    elif data != [0] or node.inputs[1] in walk.facts.static or _is_whole(walk, node.inputs[1]):
+    elif data != [0] or node.inputs[1] in walk.facts.static or _holds_none(walk, node.inputs[1]):
         unknown(walk, node)
     elif node.operator in ("Conv", "ConvTranspose"):
         _convolution(walk, node)
@@ -30,11 +30,12 @@ def contraction(walk: Walk, node: Node) -> None:
         unknown(walk, node)
 
 
-def _is_whole(walk: Walk, name: str) -> bool:
-    """Whether an array holds whole numbers, which no kernel that was trained does."""
+def _holds_none(walk: Walk, name: str) -> bool:
+    """Whether an array holds no real numbers, as every kernel does that was trained."""
     parameter, constant = walk.graph.parameters.get(name), walk.graph.constants.get(name)
     dtype = constant.dtype.name if constant is not None else parameter.dtype if parameter else ""
-    return dtype.startswith(("int", "uint", "bool"))
+    other = bool(dtype) and not dtype.startswith(("float", "bfloat"))
+    return other or 0 in walk.facts.shapes[name]
 
 
 def _convolution(walk: Walk, node: Node) -> None:

@@ -8,7 +8,7 @@ from yoloprune.graph.graph import Node
 from yoloprune.graph.operators.operator import integer
 from yoloprune.pruning.labels.ids import NONE, Ids, aligned, lean, no_channels, varying
 from yoloprune.pruning.labels.labels import Partition, Sum
-from yoloprune.pruning.labels.moves import Move, move, pieces
+from yoloprune.pruning.labels.moves import Move, is_equal, move, pieces
 from yoloprune.pruning.labels.walk import Walk, title
 
 VECTORS = {
@@ -21,6 +21,9 @@ VECTORS = {
 
 SUMS = frozenset({"ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2"})
 """Reductions to which a channel of zeros adds nothing."""
+
+LOOKS = {"CastLike": 1}
+"""Operators that look at no numbers of what they read from this input on."""
 
 PARTS = frozenset({"Slice", "Split", "Gather"})
 """Moves that may take some of the channels and leave others."""
@@ -94,24 +97,21 @@ def _joins(walk: Walk, node: Node) -> None:
 
 def _parts(walk: Walk, node: Node, ids: Ids, found: list[Ids]) -> None:
     """Some of a value's channels apart: they must not all go, and equal parts stay equal."""
-    if node.operator == "Split" and _equal(node) and len(varying(ids)) == 1:
+    if node.operator == "Split" and is_equal(node) and len(varying(ids)) == 1:
         axis = integer(node, "axis", 0) % ids.ndim
         size = walk.facts.shapes[node.inputs[0]][axis]
-        if ids.shape[axis] > 1 and size % len(node.outputs) == 0:
+        if ids.shape[axis] == 1:
+            return
+        if size % len(node.outputs) == 0:
             flat = walk.along(ids, axis, size, node)
             walk.partitions.append(Partition(ids=flat, parts=len(node.outputs)))
-        return
+            return
     count = len(np.unique(ids))
     for result in found:
         # A gather may take one channel several times: what counts is how many differ.
         own = np.unique(result)
         if len(own) < count and own.any():
             walk.subsets.append(own)
-
-
-def _equal(node: Node) -> bool:
-    """Whether a `Split` is told no sizes: then its outputs are equally long, whatever it reads."""
-    return "split" not in node.attributes and (len(node.inputs) < 2 or not node.inputs[1])
 
 
 def _depth_to_space(walk: Walk, node: Node) -> None:
@@ -130,9 +130,10 @@ def elementwise(walk: Walk, node: Node) -> None:
     if node.operator in VECTORS:
         _with_vectors(walk, node)
         return
-    read = [name for name in node.inputs if name in walk.values]
+    inputs = node.inputs[: LOOKS.get(node.operator)]
+    read = [name for name in inputs if name in walk.values]
     result = _broadcast(walk, node, _met(walk, node, read))
-    for position, name in enumerate(node.inputs):
+    for position, name in enumerate(inputs):
         if name and name not in walk.values:
             result = _beside(walk, node, position, result)
     walk.values[node.outputs[0]] = result
@@ -197,7 +198,8 @@ def _met(walk: Walk, node: Node, names: list[str]) -> Ids:
 def _broadcast(walk: Walk, node: Node, result: Ids) -> Ids:
     """A single channel that becomes several must stay: it could only go with all of them."""
     shapes = walk.facts.shapes
-    read = (shapes[name] for name in node.inputs if name in walk.values)
+    inputs = node.inputs[: LOOKS.get(node.operator)]
+    read = (shapes[name] for name in inputs if name in walk.values)
     if result.size > 1 or not result.any():
         return result
     if all(math.prod(own) == math.prod(shapes[node.outputs[0]]) for own in read):
@@ -303,6 +305,13 @@ def normalizer(walk: Walk, node: Node) -> None:
     last = ids.ndim if flattens or node.operator in TO_THE_END else first + 1
     if any(first <= axis < last for axis in varying(ids)):
         walk.freeze(ids, f"normalized over channels by {title(node)}")
+    for position, scale in enumerate(node.inputs[1:], 1):
+        if scale in walk.values:
+            unknown(walk, node)
+            return
+        if scale:
+            # It may be broadcast beside what is normalized.
+            ids = _beside(walk, node, position, ids)
     walk.values[output] = ids
 
 

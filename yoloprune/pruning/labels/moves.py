@@ -104,6 +104,11 @@ def _split(moved: Move) -> list[Ids] | None:
     return [lean(part) for part in np.split(ids, ends[:-1], axis=own)]
 
 
+def is_equal(node: Node) -> bool:
+    """Whether a `Split` is told no sizes: then its parts are equally long, but for the last."""
+    return "split" not in node.attributes and (len(node.inputs) < 2 or not node.inputs[1])
+
+
 def _concat(moved: Move) -> list[Ids] | None:
     axis = (moved.integers(-1, "axis") or [0])[0] % len(moved.after[0])
     others = [ids.shape[:axis] + ids.shape[axis + 1 :] for ids in moved.ids]

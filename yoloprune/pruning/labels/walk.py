@@ -1,5 +1,6 @@
 """The walk over channel ids: what the rules of the families of operators write down."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -64,11 +65,12 @@ class Walk:
 
     def along(self, ids: Ids, axis: int, size: int, node: Node) -> Ids:
         """Ids in order along one axis; what differs along others becomes one."""
-        table = np.moveaxis(ids, axis, 0).reshape(ids.shape[axis], -1)
+        first, *others = np.moveaxis(ids, axis, 0).shape
+        table = np.moveaxis(ids, axis, 0).reshape(first, math.prod(others))
         if table.shape[1] > 1:
             self.unite(table[:, :1], table[:, 1:], node)
-        first: Ids = table[:, 0]
-        return first if len(first) == size else np.broadcast_to(first, size)
+        own: Ids = table[:, 0]
+        return own if len(own) == size else np.broadcast_to(own, size)
 
     def is_array(self, name: str) -> bool:
         """Whether a value is a parameter or a constant of the graph itself."""

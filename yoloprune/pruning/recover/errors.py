@@ -42,7 +42,8 @@ def _outputs(graph: Graph, parameters: Arrays, images: Tensor) -> list[Tensor]:
 
 
 def _relative(slim: Tensor, dense: Tensor) -> float:
+    slim, dense = slim.double(), dense.double()
     rest = [axis for axis in range(dense.dim()) if axis != 1]
-    error = (slim - dense).double().square().sum()
-    variation = (dense - dense.mean(dim=rest, keepdim=True)).double().square().sum()
+    error = (slim - dense).square().sum()
+    variation = (dense - dense.mean(dim=rest, keepdim=True)).square().sum()
     return float((error / variation).sqrt()) if variation > 0 else float(error.sqrt())

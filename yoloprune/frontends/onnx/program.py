@@ -1,8 +1,9 @@
-"""Runs a model in ONNX Runtime and tells the shapes of its values: a program of its own.
+"""What other libraries do with a model from outside: a program of its own.
 
-A file may ask for any memory and time, or bring the runtime down; so it runs in a process that may
-take no more than it is given. This imports nothing of the package, and is run by its path, with the
-model as its input and a request in JSON as its only argument.
+ONNX Runtime runs it and tells the shapes of its values; onnx writes its functions out and converts
+it to newer operators. A file may ask for any memory and time, or bring a library down; so all this
+is in a process that may take no more than it is given. This imports nothing of the package, and is
+run by its path, with the model as its input and a request in JSON as its only argument.
 """
 
 import json
@@ -13,11 +14,35 @@ import numpy as np
 
 
 def main() -> None:
-    """Answer one request: a JSON list, or null, on standard output."""
+    """Answer one request: a JSON list, or null, or a model, on standard output.
+
+    What is wrong with a model goes to standard error, with exit code 1.
+    """
     request = json.loads(sys.argv[1])
     _limit(request["bytes"])
-    shapes = observe(sys.stdin.buffer.read(), request["folder"], request["feeds"])
-    json.dump(shapes, sys.stdout)
+    data = sys.stdin.buffer.read()
+    if "feeds" in request:
+        json.dump(observe(data, request["folder"], request["feeds"]), sys.stdout)
+        return
+    try:
+        sys.stdout.buffer.write(convert(data, request["opset"]))
+    except Exception as error:
+        # onnx has an exception of its own for each of its parts.
+        sys.exit(str(error) or type(error).__name__)
+
+
+def convert(data: bytes, opset: int) -> bytes:
+    """The model with its functions written out, in an opset that is not older than this one."""
+    import onnx
+    from onnx import inliner, version_converter
+
+    model = onnx.ModelProto.FromString(data)
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    own = {entry.domain: entry.version for entry in model.opset_import}
+    if own.get("", own.get("ai.onnx", opset)) < opset:
+        model = version_converter.convert_version(model, opset)
+    return bytes(model.SerializeToString())
 
 
 def _limit(most: int) -> None:
