@@ -117,20 +117,6 @@ def test_a_second_run_leaves_the_pictures_of_the_first_alone(
     assert len(list((images / "drawn").iterdir())) == 4
 
 
-def test_equal_names_in_different_folders_are_kept_apart(tmp_path: Path) -> None:
-    images = [tmp_path / "x" / "a.jpg", tmp_path / "y" / "a.jpg", tmp_path / "y" / "z" / "b.png"]
-    out = tmp_path / "out"
-    assert annotated_paths(images, out) == [
-        out / "x" / "a.jpg",
-        out / "y" / "a.jpg",
-        out / "y" / "z" / "b.png",
-    ]
-    same = [tmp_path / name for name in ("a.bmp", "a.jpg", "a.png", "a.webp")]
-    assert annotated_paths(same, out) == [
-        out / name for name in ("a.jpg", "a.jpg.jpg", "a.png", "a.jpg.jpg.jpg")
-    ]
-
-
 def test_an_image_is_never_replaced(
     network: tuple[Path, Path], images: Path, tmp_path: Path
 ) -> None:

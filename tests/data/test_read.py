@@ -1,15 +1,13 @@
 """What is refused, what is left out, and that all of it is counted."""
 
 import os
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.data.formats.files import label, touch
 from yoloprune.data.dataset import Dataset, Fault
-from yoloprune.data.faults import described, repeated
+from yoloprune.data.faults import described
 from yoloprune.data.read import dataset_images, read_dataset, read_raw
 from yoloprune.errors import DatasetError
 
@@ -127,20 +125,6 @@ def test_a_missing_image_is_named(tmp_path: Path) -> None:
 def test_a_path_that_is_none_is_one_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetError):
         read_raw(tmp_path / name)
-
-
-def test_boxes_written_twice_are_found_in_linear_time() -> None:
-    boxes = np.random.default_rng(0).random((20_000, 4))
-    boxes[:, 2:] += boxes[:, :2]
-    labels = np.zeros(len(boxes), np.int64)
-    assert not repeated(boxes, labels).any()
-    twice = np.concatenate((boxes, boxes[:5_000] + 9e-5))
-    start = time.process_time()
-    found = repeated(twice, np.zeros(len(twice), np.int64))
-    # Comparing every pair would take minutes.
-    assert time.process_time() - start < 20
-    assert found.tolist() == [False] * 20_000 + [True] * 5_000
-    assert not repeated(twice, np.arange(len(twice))).any()
 
 
 @pytest.mark.parametrize("kind", ["dangling", "circle", "folder", "pipe"])

@@ -1,7 +1,6 @@
 """ONNX files through every workflow that needs no training; ONNX Runtime is the referee."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,9 +12,8 @@ import pytest
 
 from tests.frontends.onnx.models import residual, two_convs
 from tests.reporters import Heard
-from yoloprune.data.calibration import proof_images, read_calibration
+from yoloprune.data.calibration import read_calibration
 from yoloprune.data.inputs import image_input
-from yoloprune.data.preprocess import DARKNET_LETTERBOX, PRESETS
 from yoloprune.engines.agreement import check_engine
 from yoloprune.errors import (
     GraphError,
@@ -34,9 +32,6 @@ from yoloprune.workflows.prune import prune
 from yoloprune.workflows.recover import recover
 from yoloprune.workflows.sparsify import read_sparse, sparsify
 from yoloprune.workflows.verify import verify
-
-ULTRALYTICS = replace(PRESETS["ultralytics"], layout="nchw")
-"""What the metadata of the files say."""
 
 FILES = ["plan.json", "report.json", "report.md", "slim.onnx"]
 
@@ -261,21 +256,6 @@ def test_criteria_on_images_need_no_head_that_is_known(net: Path, photos: Path) 
         prune(net, {"macs": 0.6}, criterion="taylor", images=photos)
     with pytest.raises(UsageError, match="net: a Darknet network"):
         export(net, "other.onnx")
-
-
-def test_images_are_fitted_as_the_file_says(net: Path, photos: Path) -> None:
-    assert image_input(load(net)).preprocess == ULTRALYTICS
-    proto = onnx.load(net)
-    proto.metadata_props.add(key="input", value='{"resize": "letterbox", "fill": 0.5}')
-    onnx.save_model(proto, net)
-    network = load(net)
-    assert image_input(network).preprocess == replace(DARKNET_LETTERBOX, layout="nchw")
-    assert str(image_input(network)) == "RGB in [0, 1], 16x16 by darknet-letterbox"
-    (images,) = proof_images(network, photos).values()
-    assert images[1, :, :, 0].unique().tolist() == [0.5]
-    proto.metadata_props[-1].value = "no JSON"
-    onnx.save_model(proto, net)
-    assert image_input(load(net)).preprocess == ULTRALYTICS
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 16, 16), (1, 16, 16, 3)])

@@ -5,7 +5,6 @@ import pytest
 from tests.data.formats.files import label, touch
 from yoloprune.data.formats.darknet import read_data_file, write_data_file
 from yoloprune.data.read import read_dataset, read_raw
-from yoloprune.data.text_files import read_names
 from yoloprune.errors import DatasetError
 
 
@@ -104,8 +103,3 @@ def test_a_listed_image_that_is_missing_is_named(data_file: Path) -> None:
     (data_file.parent / "valid.txt").write_text("")
     with pytest.raises(DatasetError, match="no images found"):
         read_dataset(data_file, classes=2)
-
-
-def test_a_names_file_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"gone\.names: cannot read the file"):
-        read_names(tmp_path / "gone.names", 1)

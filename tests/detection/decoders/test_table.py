@@ -1,6 +1,5 @@
 """Every decoder finds the boxes of outputs that were made of them, and knows its own."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -8,58 +7,24 @@ import pytest
 import torch
 
 from tests.detection.decoders import formats
-from tests.detection.decoders.formats import CLASSES, SIZE, Object, Outputs
+from tests.detection.decoders.families import (
+    NAMES,
+    OF_ONE_CLASS,
+    TRUTH,
+    found_in,
+    names_of,
+    outputs_of,
+    surface_of,
+    truth_of,
+)
+from tests.detection.decoders.formats import CLASSES, SIZE, Object
 from yoloprune.data.preprocess import PRESETS, stated
-from yoloprune.detection.decode import Detections
 from yoloprune.detection.decoders.decoder import Surface
 from yoloprune.detection.decoders.table import DECODERS, decoding, recognized
-from yoloprune.detection.nms import merge_detections, select_detections
+from yoloprune.detection.nms import merge_detections
 from yoloprune.errors import UsageError
 
-NAMES = ("a", "b", "c")
-TRUTH: list[Object] = [(10, 6, 35, 50, 2, 0.9), (50, 20, 80, 44, 0, 0.6)]
-FACES: list[Object] = [(*thing[:4], 0, thing[5]) for thing in TRUTH]
-
-OF_ONE_CLASS = ("yunet", "retinaface")
-OPERATORS = {
-    "yolox": {"Exp"},
-    "fastestdet": {"Softmax"},
-    "rt-detr": {"GridSample", "TopK"},
-    "rt-detr-logits": {"GridSample", "TopK"},
-    "end-to-end": {"TopK"},
-    "ssd": {"Softmax"},
-    "retinaface": {"Softmax"},
-}
 """What else than shapes a network of the family shows."""
-
-
-def outputs_of(name: str, truth: list[Object]) -> Outputs:
-    make: Callable[[list[Object]], Outputs] = getattr(formats, name.replace("-", "_"))
-    return make(truth)
-
-
-def surface_of(name: str, *, names: tuple[str, ...] | None = None) -> Surface:
-    return Surface(
-        size=SIZE,
-        outputs={key: value.shape for key, value in outputs_of(name, []).items()},
-        operators=frozenset({"Conv"} | OPERATORS.get(name, set())),
-        metadata={"suppression": "{}"} if name == "yoloprune" else {},
-        names=names,
-    )
-
-
-def truth_of(name: str) -> list[Object]:
-    return FACES if name in OF_ONE_CLASS else TRUTH
-
-
-def names_of(name: str) -> tuple[str, ...]:
-    return ("face",) if name in OF_ONE_CLASS else NAMES
-
-
-def found_in(name: str, outputs: Outputs) -> list[Detections]:
-    surface = surface_of(name, names=names_of(name))
-    tensors = {key: torch.from_numpy(value) for key, value in outputs.items()}
-    return select_detections(decoding(surface, name)[1].decode(tensors), 0.2, 0.45)
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -125,21 +90,6 @@ def test_what_a_network_chose_is_not_suppressed_again(name: str) -> None:
     tensors = {key: torch.from_numpy(v) for key, v in outputs_of(name, twice).items()}
     (merged,) = merge_detections(decoding(surface, name)[1].decode(tensors), 0.2)
     assert merged.scores.tolist() == pytest.approx([0.9, 0.8])
-
-
-def test_what_a_network_did_not_choose_is_suppressed() -> None:
-    outputs = outputs_of("yolov8", TRUTH[:1])
-    outputs["output0"][0, :, 3] = outputs["output0"][0, :, formats.owner(TRUTH[0])]
-    (found,) = found_in("yolov8", outputs)
-    assert len(found.scores) == 1
-
-
-def test_fastestdet_takes_the_likeliest_class_alone() -> None:
-    outputs = outputs_of("fastestdet", TRUTH[:1])
-    (maps,) = outputs.values()
-    maps[0, 5, 1, 1] = 0.85
-    (found,) = found_in("fastestdet", outputs)
-    assert found.labels.tolist() == [2]
 
 
 def test_one_class_and_six_numbers_a_box_are_told_apart() -> None:
