@@ -29,7 +29,7 @@ from yoloprune.workflows.case_study.settings import PRESETS
 from yoloprune.workflows.prune import prune
 
 ROOT = Path(__file__).parents[1]
-GUIDES = ("prune", "recover", "sparsify", "evaluate", "data", "onnx", "train")
+GUIDES = ("prune", "recover", "sparsify", "evaluate", "data", "onnx", "train", "compare")
 PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "index.md",
@@ -48,6 +48,7 @@ SMALLER = {
     r"--train \d+ --test \d+": "--train 28 --test 6",
     r"(finetune .*)": r"\1 --epochs 1 --batch-size 4 --workers 0",
     r"(benchmark .*)": r"\1 --runs 1 --warmup 0",
+    r"(compare .*)": r"\1 --tools ours,uniform --runs 1",
 }
 """What makes a command quick."""
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from yoloprune.reporter import Reporter as Reporter
     from yoloprune.workflows.benchmark import benchmark as benchmark
     from yoloprune.workflows.case_study.study import case_study as case_study
+    from yoloprune.workflows.compare import compare as compare
     from yoloprune.workflows.cut import Cut as Cut
     from yoloprune.workflows.cut import read_cut as read_cut
     from yoloprune.workflows.data_sets import check_data as check_data
@@ -54,6 +55,7 @@ _HOMES = {
     "benchmark": "workflows.benchmark",
     "case_study": "workflows.case_study.study",
     "check_data": "workflows.data_sets",
+    "compare": "workflows.compare",
     "detect": "workflows.detect",
     "evaluate": "workflows.evaluate",
     "export": "workflows.export",

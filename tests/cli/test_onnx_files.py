@@ -161,8 +161,9 @@ def test_what_a_foreign_detector_finds_is_drawn(
     assert all(entry["compared"]["both"] == 1 for entry in both["images"])
 
 
-def test_a_foreign_detector_is_swept_by_map(painted: Path, tmp_path: Path) -> None:
-    # Its head alone has parameters: a convolution in front of it has channels to lose.
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    """The detector, whose head alone has parameters, behind a convolution with channels to lose."""
     proto = color_onnx()
     eye = np.vstack([np.eye(3), np.full((5, 3), 1e-3)]).astype(np.float32)[:, :, None, None]
     proto.graph.initializer.append(onnx.numpy_helper.from_array(eye, "eye"))
@@ -175,8 +176,31 @@ def test_a_foreign_detector_is_swept_by_map(painted: Path, tmp_path: Path) -> No
             node.input[0] = "wide"
     proto.graph.node.insert(0, onnx.helper.make_node("Conv", ["x", "eye"], ["wide"], name="stem"))
     onnx.save_model(proto, tmp_path / "wide.onnx")
+    return tmp_path / "wide.onnx"
+
+
+def test_tools_are_compared_by_map(wide: Path, painted: Path, tmp_path: Path) -> None:
+    out, data = tmp_path / "out", ("--data", painted, "--split", "all")
+    options = ("--budgets", "0.8,0.6", "--tools", "ours,l2", "--runs", 1)
+    learned = ("--images", painted / "images", "--calibration-images", 2)
+    found = run("compare", wide, *options, *data, *learned, "--out", out)
+    assert found.exit_code == 0, found.output
+    assert "mAP on 10 all images" in " ".join(found.stdout.split())
+    assert "wrote " in found.stdout and "ours: scored and re-fitted on the images" in found.stdout
+    document = json.loads((out / "compare.json").read_text())
+    assert document["dense"]["map50"] == document["rows"][1]["map50"] == 1
+    assert [row["exact"] for row in document["rows"]] == ["yes, then re-fitted", "yes"] * 2
+    assert run("evaluate", out / "l2-0.6", "--data", painted).exit_code == 0
+    assert "choose another" in refused("compare", wide, *options, "--out", out)
+    assert "--budgets 'much' is no fraction" in refused("compare", wide, "--budgets", "much")
+    assert "--tools 'theirs' is not known" in refused("compare", wide, "--tools", "theirs")
+    quiet = run("compare", wide, *options, "--quiet").stdout
+    assert quiet.startswith("wide: best are ") and quiet.count("\n") == 1
+
+
+def test_a_foreign_detector_is_swept_by_map(wide: Path, painted: Path, tmp_path: Path) -> None:
     options = ("--data", painted, "--split", "all", "--keep-macs", 0.6, "--round-to", 1)
-    found = run("sweep", tmp_path / "wide.onnx", *options, "--out", tmp_path / "out", "--json")
+    found = run("sweep", wide, *options, "--out", tmp_path / "out", "--json")
     assert found.exit_code == 0, found.output
     document = json.loads(found.stdout)
     assert document["measure"] == "mAP@0.5 (coco)" and document["dense"] == 1

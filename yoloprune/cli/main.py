@@ -28,6 +28,10 @@ COMMANDS = {
         "sweep:sweep",
         "Show how mAP@0.5 (coco) falls with the MACs, for each criterion, without fine-tuning.",
     ),
+    "compare": (
+        "compare:compare",
+        "Thin a network with several programs to the same MACs; print time, error and mAP of each.",
+    ),
     "prune": (
         "prune:prune",
         "Remove channels to meet a budget; prove, write and report the slim network.",

@@ -4,21 +4,16 @@ G. Fang et al., "DepGraph: Towards Any Structural Pruning", 2023. It finds group
 autograd graph of a torch module, and knows nothing of labels.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from yoloprune.errors import VerificationError
-from yoloprune.execution.stream import arrays_like, only_input
-from yoloprune.graph.graph import Graph
-from yoloprune.graph.operators.table import operator_of
+from yoloprune.execution.stream import only_input
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph
-from yoloprune.pruning.layers import Layer, layers_of
-from yoloprune.pruning.recover.moments import windows_of
+from yoloprune.pruning.modules import Modules
 
 Signature: TypeAlias = tuple[tuple[tuple[str, int], ...], tuple[str, ...]]
 """Producers as (node, number of filters), and consumer nodes of a group."""
@@ -74,9 +69,9 @@ def traced_groups(dependencies: DependencyGraph) -> set[Signature]:
         if group.frozen_because is not None
         for member in group.producers
     }
-    layers = layers_of(dependencies)
-    network = _Traceable(dependencies, layers)
-    name_of = {module: name for name, module in network.named.items()}
+    network = Modules(dependencies)
+    layers = network.layers
+    name_of = {module: name for name, module in network.named.items() if name in layers}
     shape = dependencies.labels.facts.shapes[only_input(dependencies.graph)]
     traced = tp.DependencyGraph().build_dependency(
         network, example_inputs=torch.zeros(shape), verbose=False
@@ -106,57 +101,6 @@ def traced_groups(dependencies: DependencyGraph) -> set[Signature]:
             )
         )
     return signatures
-
-
-class _Traceable(nn.Module):
-    """A graph whose 2-D convolutions and matrix products are modules of torch; weights are any."""
-
-    def __init__(self, dependencies: DependencyGraph, layers: Mapping[str, Layer]) -> None:
-        super().__init__()
-        self.graph: Graph = dependencies.graph
-        self.layers = layers
-        self.named: dict[str, nn.Module] = {}
-        for name, layer in layers.items():
-            module = _module(layer)
-            if module is not None:
-                self.named[name] = module
-        self.own = nn.ModuleList(self.named.values())
-        arrays = {name: torch.ones(p.shape) for name, p in self.graph.parameters.items()}
-        self.arrays = arrays_like(self.graph, arrays, torch.zeros(1))
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        values: dict[str, Tensor] = {**self.arrays, only_input(self.graph): images}
-        for node in self.graph.nodes:
-            if node.name in self.named:
-                layer, value = self.layers[node.name], values[node.inputs[0]]
-                if node.operator == "Conv":
-                    value = F.pad(value, windows_of(layer).border())
-                values[node.outputs[0]] = self.named[node.name](value)
-                continue
-            read = [values[name] if name else None for name in node.inputs]
-            outputs = operator_of(node).compute(node, read, self.graph.opset)
-            values.update(zip(node.outputs, outputs, strict=False))
-        return [values[name] for name in self.graph.outputs]
-
-
-def _module(layer: Layer) -> nn.Module | None:
-    """The module of torch that computes the products of a layer, where there is one."""
-    match layer.node.operator:
-        case "Conv" if len(layer.window) == 2:
-            seen = windows_of(layer)
-            (down, right), (rows, columns) = seen.strides, seen.dilations
-            return nn.Conv2d(
-                layer.channels,
-                layer.filters,
-                layer.window,
-                (down, right),
-                dilation=(rows, columns),
-                groups=layer.groups,
-            )
-        case "Gemm" | "MatMul":
-            return nn.Linear(layer.channels, layer.filters)
-        case _:
-            return None
 
 
 def _signature(group: ChannelGroup) -> Signature:

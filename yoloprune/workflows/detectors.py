@@ -27,18 +27,21 @@ def detector(
     device: str | torch.device = AUTO,
     preprocess: str | None = None,
     decoder: str | None = None,
+    read_as: Model | None = None,
 ) -> Detector:
     """What finds boxes with a model, or with the network at this path, in an engine.
 
     Of an ONNX file, `preprocess` says how images become its input, and `decoder` what makes boxes
-    of its outputs, where the file does not show both. Raises `CfgError` or `GraphError` for a
+    of its outputs, where the file does not show both. What another program has made of a network is
+    `read_as` that one, whose inputs and outputs it has. Raises `CfgError` or `GraphError` for a
     network that is no detector of images, `UsageError` for settings that are not known or do not
     fit, `MissingDependencyError` for an engine that is not installed.
     """
     model = opened(model)
-    document = model.document
+    shown = read_as or model
+    document = shown.document
     if not isinstance(document, DarknetDocument):
-        read = reading(model, preprocess, decoder)
+        read = reading(shown, preprocess, decoder)
         return decoded_detector(model, run_in(model, engine, device=device), read)
     _refuse(document, preprocess, decoder)
     return darknet_detector(document.spec, run_in(model, engine, device=device))

@@ -115,7 +115,7 @@ def _by_accuracy(network: Model, request: Request, reporter: Reporter) -> Judge:
 
     return Judge(
         measure=ACCURACY,
-        judge=lambda candidate: evaluate(made(candidate), dataset, "coco").map50,
+        judge=lambda candidate: evaluate(made(candidate, read_as=network), dataset, "coco").map50,
         images=len(dataset.images),
         split=request.split or "validation",
         others=others,
