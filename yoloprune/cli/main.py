@@ -38,7 +38,7 @@ COMMANDS = {
     ),
     "sparsify": (
         "sparsify:sparsify",
-        "Set the weights of smallest magnitude to zero; write the network, masks and a packed file.",
+        "Set the weights of smallest magnitude to zero; write network, masks and a packed file.",
     ),
     "expand": (
         "sparsify:expand",

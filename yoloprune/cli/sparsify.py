@@ -50,7 +50,7 @@ def sparsify(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Set the weights of smallest magnitude to zero; write the network, masks and a packed file."""
+    """Set the weights of smallest magnitude to zero; write network, masks and a packed file."""
     network = only_model(words)
     refuse_to_replace(out, network)
     sparse = sparsify_network(
