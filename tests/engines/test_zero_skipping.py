@@ -1,12 +1,10 @@
 """Zero-skipping convolutions against torch's dense ones."""
 
-import errno
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import accumulate, chain, cycle
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -233,50 +231,6 @@ def test_the_state_and_torchs_random_numbers_are_left_alone() -> None:
     state[0].kernel.fill_(99.0)
     for made, was in zip((network, skipping), expected, strict=True):
         assert torch.equal(made(images)[0], was)
-
-
-def double(x: np.ndarray) -> None:
-    for i in range(len(x)):
-        x[i] *= 2
-
-
-@pytest.mark.parametrize("damage", ["nbi", "nbc"])
-def test_a_damaged_cache_is_made_anew(
-    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from numba import config, types
-
-    from yoloprune.engines.sparse_kernels import compiled
-
-    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
-    decorate = compiled(types.Array(types.float32, 1, "C"))
-    decorate(double)
-    (cached,) = tmp_path.rglob(f"*.{damage}")
-    whole = cached.read_bytes()
-    for content in (b"", whole[: len(whole) // 2]):
-        cached.write_bytes(content)
-        x = np.ones(3, np.float32)
-        decorate(double)(x)
-        assert x.tolist() == [2.0] * 3
-    assert decorate(double).stats.cache_hits  # type: ignore[attr-defined]
-
-
-def test_a_cache_that_cannot_be_written_is_done_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from numba import config, types
-    from numba.core import caching
-
-    from yoloprune.engines.sparse_kernels import compiled
-
-    def full(*_: object) -> None:
-        raise OSError(errno.EFBIG, "File too large")
-
-    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(caching.IndexDataCacheFile, "_open_for_write", full)
-    x = np.ones(3, np.float32)
-    compiled(types.Array(types.float32, 1, "C"))(double)(x)
-    assert x.tolist() == [2.0] * 3
 
 
 def test_without_numba_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tests import random_graphs
 from tests.architectures import ARCHITECTURES
+from tests.execution.gates import gated
 from tests.pruning.networks import every_contraction, random_parameters
 from tests.random_networks import random_state
 from yoloprune.errors import GraphError
@@ -103,40 +104,6 @@ def test_the_copy_for_inference_folds_norms_and_leaves_the_network() -> None:
     assert fast.graph.parameters.keys() < graph.parameters.keys()
     for name, array in network.state().items():
         assert torch.equal(array, arrays[name])
-
-
-def test_a_norm_that_something_else_reads_is_not_folded() -> None:
-    graph = every_contraction(tapped=True)
-    network = Network(graph, random_parameters(graph)).eval()
-    fast, images = network.for_inference(), torch.rand(2, 4, 6, 6, dtype=torch.float64)
-    assert [node.operator for node in fast.graph.nodes] == [n.operator for n in graph.nodes]
-    for found, own in zip(fast(images), network(images), strict=True):
-        torch.testing.assert_close(found, own)
-
-
-def gated(*, tapped: bool = False) -> Graph:
-    """silu(x) + mish(x); with `tapped`, the sigmoid is an output too."""
-    graph = GraphBuilder(opset=17)
-    x = graph.input("x", ("n",))
-    sigmoid = graph.node("sigmoid", "Sigmoid", x)
-    silu = graph.node("silu", "Mul", sigmoid, x)
-    tanh = graph.node("tanh", "Tanh", graph.node("softplus", "Softplus", x))
-    y = graph.node("y", "Add", silu, graph.node("mish", "Mul", x, tanh))
-    return graph.build({y: ("n",)} | ({sigmoid: ("n",)} if tapped else {}))
-
-
-@pytest.mark.parametrize(
-    ("tapped", "operators"),
-    [(False, ["Swish", "Mish", "Add"]), (True, ["Sigmoid", "Mul", "Mish", "Add"])],
-)
-def test_gates_are_taken_together_where_nobody_looks(tapped: bool, operators: list[str]) -> None:
-    network = Network(gated(tapped=tapped), {}, dtype=torch.float64)
-    assert [step.node.operator for step in network._fused] == operators
-    x = torch.linspace(-9, 9, 50, dtype=torch.float64)
-    y, *rest = network(x)
-    expected = x * x.sigmoid() + x * torch.log1p(x.exp()).tanh()
-    torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-15)
-    assert len(rest) == tapped and all(torch.equal(each, x.sigmoid()) for each in rest)
 
 
 def test_every_value_is_seen_and_may_be_replaced() -> None:

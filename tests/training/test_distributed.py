@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from yoloprune.errors import DatasetError
 from yoloprune.training import engine
 from yoloprune.training.distributed import world
 from yoloprune.training.loop import Loop
-from yoloprune.training.peers import PATIENCE, first_speaks
 
 
 def compared(data: Path, out: Path, found: Path) -> None:
@@ -103,39 +101,6 @@ def test_an_error_is_told_once(tmp_path: Path, who: str, line: str) -> None:
     told = [x for x in found.stderr.splitlines() if x.startswith("error: ")]
     assert told == [f"error: {line}"]
     assert found.stderr.count("Traceback") == 1  # torchrun's own.
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_others_hold_their_errors_back(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(time, "sleep", waited.append)
-    monkeypatch.setenv("RANK", str(rank))
-    for size in (1, 2):
-        monkeypatch.setenv("WORLD_SIZE", str(size))
-        with pytest.raises(DatasetError), first_speaks():
-            raise DatasetError("bad data")
-    assert waited == [PATIENCE] * rank
-
-
-@pytest.mark.parametrize(
-    ("error", "waits"),
-    [
-        (torch.distributed.DistNetworkError("connection reset"), 1),
-        (RuntimeError("connection closed by peer"), 1),
-        (torch.OutOfMemoryError("out of memory"), 0),
-        (DatasetError("bad data"), 0),
-    ],
-)
-def test_the_first_holds_back_that_it_lost_another(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, waits: int
-) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(time, "sleep", waited.append)
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(type(error)), first_speaks():
-        raise error
-    assert waited == [PATIENCE] * waits
 
 
 def test_alone_the_first_is_the_only_one() -> None:

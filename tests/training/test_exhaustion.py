@@ -5,7 +5,6 @@ import errno
 import os
 import resource
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from yoloprune.cli.main import app
 from yoloprune.errors import RunError
 from yoloprune.frontends.darknet.parser import write_cfg
 from yoloprune.training.config import TrainingConfig
-from yoloprune.training.memory import largest_fitting
 
 # Of malloc.h.
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
@@ -64,24 +62,6 @@ def test_a_batch_that_memory_does_not_hold_names_one_that_it_does(
     fits = int(line.split("; ")[1].split()[0])
     assert 1 <= fits < 64
     assert f"--batch-size {fits}, or --accumulate {64 // fits} " in line
-
-
-def test_the_search_halves_until_it_fits() -> None:
-    def room_for(most: int) -> Callable[[int], None]:
-        def attempt(count: int) -> None:
-            if count > most:
-                raise torch.OutOfMemoryError("CUDA out of memory.")
-
-        return attempt
-
-    assert largest_fitting(room_for(5), failed=16) == 4
-    assert largest_fitting(room_for(0), failed=16) == 0
-
-    def broken(count: int) -> None:
-        raise RuntimeError("shapes differ")
-
-    with pytest.raises(RuntimeError, match="shapes differ"):
-        largest_fitting(broken, failed=16)
 
 
 def test_an_optimizer_that_memory_does_not_hold(
