@@ -79,13 +79,6 @@ def test_nodes_that_read_each_other_are_refused() -> None:
         replace(scaled_pool(), nodes=(*nodes, *scaled_pool().nodes))
 
 
-def test_a_name_is_given_once() -> None:
-    graph = GraphBuilder(opset=15)
-    graph.constant("one", 1.0)
-    with pytest.raises(GraphError, match="'one' is given twice"):
-        graph.constant("one", 2.0)
-
-
 def test_arrays_of_another_graph_are_refused() -> None:
     factor = np.ones((1, 1, 1, 1), np.float32)
     for arrays in ({}, {"factor": factor[0]}, {"factor": factor.astype(float)}, {"other": factor}):

@@ -5,26 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.pairs import SPEC, STATE, write_pair
 from yoloprune.errors import GraphError, UsageError, WeightsError, YoloPruneError
-from yoloprune.frontends.darknet.cost import cost
-from yoloprune.frontends.darknet.document import DarknetDocument, darknet, state
-from yoloprune.frontends.darknet.initialization import random_state
-from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
+from yoloprune.frontends.darknet.document import darknet, state
+from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import read_seen, write_weights
-from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.model import Model
 from yoloprune.workflows.models import load, save
 from yoloprune.workflows.prune import prune
-
-SPEC = yolov3_tiny(classes=2, width=0.125, size=(64, 64))
-STATE = random_state(SPEC, seed=0)
-
-
-def write_pair(folder: Path, name: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    write_cfg(folder / f"{name}.cfg", SPEC)
-    write_weights(folder / f"{name}.weights", SPEC, STATE)
-    return folder / f"{name}.cfg"
 
 
 def source(model: Model) -> str:
@@ -81,31 +69,6 @@ def test_a_cfg_alone_needs_its_weights_beside_it(tmp_path: Path) -> None:
         load(tmp_path / "gone.cfg")
     with pytest.raises(UsageError, match=r"model\.onnx: a Darknet network is written as a \.cfg"):
         load(write_pair(tmp_path, "net")).save(tmp_path / "model.onnx")
-
-
-def test_a_model_is_shown_in_a_line(tmp_path: Path) -> None:
-    model = load(write_pair(tmp_path, "net"))
-    assert str(model).startswith("net: batchx3x64x64 input, ")
-    total = cost(SPEC)
-    assert f"{total.params:,} parameters, {total.macs:,} MACs" in repr(model)
-    assert "\n" not in str(model) and len(str(model)) < 110
-    document = DarknetDocument(spec=SPEC, title="<b>")
-    odd = Model(graph=model.graph, parameters=model.parameters, document=document)
-    page = odd._repr_html_()
-    assert "&lt;b&gt;" in page and "<b>" not in page
-
-
-def test_the_digest_of_weights_does_not_need_a_file(tmp_path: Path) -> None:
-    model = load(write_pair(tmp_path, "net"))
-    made = Model(
-        graph=model.graph,
-        parameters=model.parameters,
-        document=DarknetDocument(spec=SPEC, title="made"),
-    )
-    changed = dict(model.parameters)
-    changed["layer_0.bias"] = changed["layer_0.bias"] + 1
-    other = Model(graph=made.graph, parameters=changed, document=made.document)
-    assert made.sha256 == made.sha256 != other.sha256
 
 
 def test_a_slim_network_has_seen_no_images(tmp_path: Path) -> None:

@@ -1,0 +1,24 @@
+import pytest
+
+from tests.graph.operators.referee import (
+    computes_in_the_type_of_its_inputs,
+    computes_what_onnx_means,
+    has_the_gradients_of_the_differences,
+    is_refused,
+)
+from yoloprune.graph.operators.normalizers import NORMALIZERS
+
+
+@pytest.mark.parametrize("name", sorted(NORMALIZERS))
+def test_every_operator_computes_what_onnx_means_in_the_type_of_its_inputs(name: str) -> None:
+    computes_what_onnx_means(name)
+    computes_in_the_type_of_its_inputs(name)
+
+
+@pytest.mark.parametrize("name", ["LRN", "Softmax"])
+def test_gradients_are_those_of_the_differences(name: str) -> None:
+    has_the_gradients_of_the_differences(name)
+
+
+def test_what_does_not_fit_is_refused_by_name() -> None:
+    is_refused("Softmax", [], "lacks its input 0")
