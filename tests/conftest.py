@@ -29,3 +29,15 @@ def photos(tmp_path: Path) -> Path:
         write_image(folder / f"{number:02}.png", pixels.repeat(8, axis=0).repeat(8, axis=1))
     (folder / "damaged.png").write_bytes(b"not an image")
     return folder
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    """A small network in an ONNX file."""
+    # Here, for most tests read none.
+    import onnx
+
+    from tests.frontends.onnx.models import residual
+
+    onnx.save_model(residual(), tmp_path / "net.onnx")
+    return tmp_path / "net.onnx"

@@ -10,9 +10,11 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
+from tests.cli.commands import run
+from tests.nasty import NASTY, SEEN
 from tests.processes import exit_code
 from yoloprune.cli import console
-from yoloprune.cli.console import ConsoleReporter, progress_line
+from yoloprune.cli.console import _COLUMNS, ConsoleReporter, progress_line
 
 
 class Clock:
@@ -110,3 +112,51 @@ def test_closed_streams_lead_nowhere() -> None:
         os._exit(0)
 
     assert exit_code(work) == 0
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_everything_that_is_printed_is_visible(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = io.StringIO()
+    for target in (console.output, console.errors):
+        monkeypatch.setattr(target, "_file", shown)
+        monkeypatch.setattr(target, "_force_terminal", terminal)
+        monkeypatch.setattr(target, "_color_system", None)
+    console.output.print(NASTY)
+    ConsoleReporter().warn(NASTY)
+    console.print_table(NASTY, (NASTY, NASTY), [(NASTY, NASTY)])
+    text = shown.getvalue()
+    assert text.count(SEEN) == 7
+    assert not [char for char in text if char != "\n" and not char.isprintable()]
+
+
+def test_a_progress_bar_is_visible() -> None:
+    bar = Progress()
+    bar.add_task(NASTY, state=lambda: NASTY)
+    shown = [str(column.render(bar.tasks[0])) for column in _COLUMNS]
+    assert shown.count(SEEN) == 2 and NASTY not in "".join(shown)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("\x1b[31mx.cfg", r"\x1b[31mx.cfg"), ("\u202ex.cfg", r"\u202ex.cfg"),
+     ("x\udcff.cfg", r"x\udcff.cfg"), ("x\0.cfg", r"x\x00.cfg"), ("\ud800", r"\ud800")],
+)  # fmt: skip
+@pytest.mark.parametrize("command", [("inspect",), ("data", "check"), ("report",)])
+def test_a_path_is_shown_with_escapes(command: tuple[str, ...], name: str, shown: str) -> None:
+    result = run(*command, f"none/{name}")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: none/{shown}: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.rstrip("\n").isprintable()
+
+
+def test_json_stays_json(tmp_path: Path) -> None:
+    import json
+
+    (tmp_path / "n.json").write_text(json.dumps({
+        "images": [], "annotations": [], "categories": [{"id": 1, "name": NASTY}],
+    }))  # fmt: skip
+    result = run("data", "check", tmp_path / "n.json", "--json")
+    assert result.exit_code == 2 or json.loads(result.stdout)["names"] == [NASTY]

@@ -1,21 +1,17 @@
 """The list of commands, which loads none of them, is true; completion and the version work."""
 
+from pathlib import Path
+
 import pytest
 import typer
 
 import yoloprune
-from tests.cli.commands import run
+from tests.cli.commands import refused, run
+from tests.cli.conftest import Pair
+from tests.processes import outcome, program
 from yoloprune.cli.main import app
-from yoloprune.cli.on_demand import OnDemand
 
 GROUP = typer.main.get_command(app)
-
-
-@pytest.mark.parametrize("command", GROUP.commands.values(), ids=list(GROUP.commands))
-def test_the_list_says_what_the_command_says(command: OnDemand) -> None:
-    loaded = command.load()
-    assert loaded.name in (command.name, "", None)
-    assert command.help == " ".join(loaded.help.split("\n\n")[0].split())
 
 
 @pytest.mark.parametrize(
@@ -47,3 +43,30 @@ def test_the_version() -> None:
     result = run("--version")
     assert result.exit_code == 0
     assert result.stdout == f"yoloprune {yoloprune.__version__}\n"
+
+
+def test_an_error_line_is_printed_as_it_is(tmp_path: Path) -> None:
+    cfg = tmp_path / "a  b[red].cfg"
+    cfg.write_text("[net]\nheight=8\nwidth=8\nchannels=3\n" + 95 * "\n" + "[lstm]\n")
+    assert refused("inspect", cfg).startswith(f"{cfg}:100: layer 0 [lstm] is not supported")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["prun"], ["inspect"], ["inspect", "x", "--foo"], ["init", "x", "--seed", 10**30]],
+)
+def test_wrong_usage_is_one_line_too(arguments: list[object]) -> None:
+    refused(*arguments)
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    found = outcome(program, "yoloprune", "--debug", "inspect", tmp_path / "none.cfg")
+    assert found.returncode == 1
+    assert "Traceback" in found.stderr and "CfgError" in found.stderr
+
+
+def test_the_module_is_the_command(pair: "Pair") -> None:
+    found = outcome(program, "yoloprune", "inspect", pair.cfg)
+    assert found.returncode == 0, found.stderr
+    assert "prunable groups" in found.stdout
+    assert "\x1b[" not in found.stdout  # plain text in a pipe

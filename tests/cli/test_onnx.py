@@ -1,6 +1,5 @@
 """ONNX files of the commands: one kind everywhere, raw or decoded, which `verify` checks."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +11,6 @@ import pytest
 
 from tests.cli.commands import refused, run
 from yoloprune.data.images import write_image
-from yoloprune.exporters.interface import OnnxForm
-from yoloprune.exporters.onnx import read_form
 
 if TYPE_CHECKING:
     from cli.conftest import Pair
@@ -78,30 +75,6 @@ def test_a_recovered_network_is_written_in_the_form_it_was_in(pair: "Pair", tmp_
     assert after.graph.output == before.graph.output
     assert after.graph.initializer != before.graph.initializer
     assert "verified" in run("verify", pair.cfg, pair.weights, out).stdout
-
-
-def test_names_and_batch_of_export(pair: "Pair", tmp_path: Path) -> None:
-    names, out = tmp_path / "a.names", tmp_path / "net.onnx"
-    names.write_text("hand\nfist\n")
-    result = run("export", pair.cfg, pair.weights, "--onnx", out, "--names", names, "--batch", 3)
-    assert "images [3, 3, 64, 64] -> boxes [3, 60, 4], scores [3, 60, 2]" in result.stdout
-    session = onnxruntime.InferenceSession(str(out))
-    about = session.get_modelmeta().custom_metadata_map
-    assert json.loads(about["names"]) == ["hand", "fist"]
-    assert session.get_inputs()[0].shape == [3, 3, 64, 64]
-    # Those beside the network go in unasked, and into what is pruned of it.
-    names.rename(tmp_path / "dense.names")
-    out.unlink()
-    run("export", pair.cfg, pair.weights, "--onnx", out)
-    pruning = ("prune", pair.cfg, pair.weights, "--keep-macs", 0.5, "--onnx", "--out")
-    run(*pruning, tmp_path / "slim")
-    for path in (out, tmp_path / "slim" / "slim.onnx"):
-        assert read_form(path) == OnnxForm(decoded=True, names=("hand", "fist"))
-    names.write_text("hand\n")
-    export = ("export", pair.cfg, pair.weights, "--onnx", tmp_path / "no.onnx")
-    assert "1 names, but the network has 2 classes" in refused(*export, "--names", names)
-    assert "--batch" in refused(*export, "--batch", 0)
-    assert not (tmp_path / "no.onnx").exists()
 
 
 def test_a_network_without_heads_has_maps_alone(tmp_path: Path) -> None:

@@ -9,16 +9,8 @@ import onnx
 import pytest
 
 from tests.cli.commands import refused, run
-from tests.cli.conftest import Pair
 from tests.color_detector import BLUE_OBJECT, GREEN_OBJECT, paint, write_labels
 from tests.color_onnx import color_onnx
-from tests.frontends.onnx.models import residual
-
-
-@pytest.fixture
-def net(tmp_path: Path) -> Path:
-    onnx.save_model(residual(), tmp_path / "net.onnx")
-    return tmp_path / "net.onnx"
 
 
 def test_from_the_file_to_a_verified_folder(net: Path, tmp_path: Path) -> None:
@@ -40,26 +32,6 @@ def test_from_the_file_to_a_verified_folder(net: Path, tmp_path: Path) -> None:
     assert again.exit_code == 0, again.output
     timed = run("benchmark", net, out, "--engine", "onnxruntime", "--runs", 2, "--json")
     assert len(json.loads(timed.stdout)["networks"]) == 2
-
-
-def test_a_file_alone_is_verified_by_its_numbers(net: Path, tmp_path: Path) -> None:
-    out = tmp_path / "slim"
-    run("prune", net, "--keep-macs", 0.6, "--out", out)
-    found = run("verify", net, out / "slim.onnx")
-    assert "found by their numbers" in found.stdout and "slim = masked dense" in found.stdout
-    # So is a folder whose plan is lost.
-    (out / "plan.json").unlink()
-    assert "found by their numbers" in run("verify", net, out).stdout
-    assert "kept" in json.loads(run("verify", net, out, "--json").stdout)
-    words = refused("verify", net, out, "--engine", "onnxruntime")
-    assert "--engine and --device go with a folder" in words
-    assert "gone.onnx: No such file" in refused("verify", net, tmp_path / "gone.onnx")
-
-
-def test_a_darknet_pair_is_verified_against_its_slim_pair(pair: Pair, tmp_path: Path) -> None:
-    run("prune", pair.cfg, pair.weights, "--keep-macs", 0.6, "--out", tmp_path / "slim")
-    slim = tmp_path / "slim" / "slim.cfg", tmp_path / "slim" / "slim.weights"
-    assert "found by their numbers" in run("verify", pair.cfg, pair.weights, *slim).stdout
 
 
 @pytest.mark.parametrize(

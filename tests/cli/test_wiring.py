@@ -9,6 +9,7 @@ import typer
 
 from tests.cli.commands import refused, run
 from tests.cli.conftest import Pair
+from tests.training.painted import paint
 from yoloprune.cli.main import COMMANDS, app
 from yoloprune.cli.pairs import with_pairs
 
@@ -28,22 +29,6 @@ def commands() -> dict[str, list[str]]:
 def test_every_command_has_json_and_quiet(name: str) -> None:
     options = commands()[name]
     assert {"--json", "--quiet"} <= set(options)
-
-
-def test_a_folder_stands_for_a_pair_of_an_option(tmp_path: Path) -> None:
-    for name in ("best.cfg", "best.weights"):
-        (tmp_path / name).touch()
-    pair = [str(tmp_path / "best.cfg"), str(tmp_path / "best.weights")]
-    words = ["finetune", "slim", "--teacher", str(tmp_path), "--epochs", "1"]
-    assert with_pairs(words) == [*words[:3], *pair, *words[4:]]
-    assert with_pairs(["train", "a.cfg", "--transfer", *pair]) == [
-        "train", "a.cfg", "--transfer", *pair
-    ]  # fmt: skip
-    # Of other options a folder is a folder.
-    assert with_pairs(["train", "--data", str(tmp_path)]) == ["train", "--data", str(tmp_path)]
-    (tmp_path / "empty").mkdir()
-    message = refused("finetune", "slim", "--teacher", tmp_path / "empty", "--data", "d")
-    assert "no network in this folder" in message
 
 
 def test_small_commands_print_one_line_or_json(pair: Pair, tmp_path: Path) -> None:
@@ -68,3 +53,16 @@ def test_commands_hold_no_more_than_their_options() -> None:
     for path in folder.glob("*.py"):
         classes = [line for line in path.read_text().splitlines() if line.startswith("class ")]
         assert path.stem in ("console", "iterate", "main", "on_demand") or not classes, path
+
+
+@pytest.mark.parametrize("command", ["train", "finetune", "iterate", "sweep", "case-study"])
+def test_a_device_that_is_not_there_is_one_line(command: str, pair: "Pair", tmp_path: Path) -> None:
+    paint(tmp_path / "data", train=20, test=2)
+    (tmp_path / "data" / "a.names").write_text("a\nb\n")
+    words = {
+        "train": [pair.cfg],
+        "iterate": [pair.cfg, pair.weights, "--keep-macs", 0.5],
+        "case-study": ["--preset", "demo"],
+    }.get(command, [pair.cfg, pair.weights])
+    data = ["--data", tmp_path / "data", "--out", tmp_path / "out", "--device", "cuda:99"]
+    assert "device cuda:99: torch finds no such GPU here" in refused(command, *words, *data)

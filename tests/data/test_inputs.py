@@ -7,7 +7,6 @@ import pytest
 
 from tests.color_detector import color_spec, color_state
 from tests.color_onnx import color_onnx
-from tests.frontends.onnx.models import residual
 from yoloprune.data.calibration import proof_images
 from yoloprune.data.images import write_image
 from yoloprune.data.inputs import image_input, surface
@@ -25,12 +24,6 @@ def photos(tmp_path: Path) -> Path:
     """A picture that is higher than wide."""
     write_image(tmp_path / "photos.png", np.full((60, 40, 3), 200, np.uint8))
     return tmp_path / "photos.png"
-
-
-@pytest.fixture
-def net(tmp_path: Path) -> Path:
-    onnx.save_model(residual(), tmp_path / "net.onnx")
-    return tmp_path / "net.onnx"
 
 
 def test_images_are_fitted_as_the_file_says(net: Path, photos: Path) -> None:

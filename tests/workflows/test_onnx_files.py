@@ -36,12 +36,6 @@ FILES = ["plan.json", "report.json", "report.md", "slim.onnx"]
 
 
 @pytest.fixture
-def net(tmp_path: Path) -> Path:
-    onnx.save_model(residual(), tmp_path / "net.onnx")
-    return tmp_path / "net.onnx"
-
-
-@pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Twelve smooth pictures of different sizes."""
     folder = tmp_path / "photos"
