@@ -43,7 +43,7 @@ SMALLER = {
     r"--hold-out 0.1": "--hold-out 0.3",
     r"--width [\d.]+": "--width 0.0625 --size 64",
     r"--anchors '...'": "--anchors '8,8, 10,14, 14,10, 12,12, 14,14, 16,16, 18,18, 20,20, 24,24'",
-    r"(iterate .*)--keep-macs [\d.]+": r"\1--keep-macs 0.9 --step 0.1 --epochs-per-step 1 "
+    r"(iterate .*--data .*)--keep-macs [\d.]+": r"\1--keep-macs 0.9 --step 0.1 --epochs-per-step 1 "
     "--batch-size 4 --workers 0",
     r"--train \d+ --test \d+": "--train 28 --test 6",
     r"(finetune .*)": r"\1 --epochs 1 --batch-size 4 --workers 0",

@@ -170,6 +170,28 @@ def test_tools_are_compared_by_map(wide: Path, painted: Path, tmp_path: Path) ->
     assert quiet.startswith("wide: best are ") and quiet.count("\n") == 1
 
 
+def test_a_foreign_detector_goes_in_steps(wide: Path, painted: Path, tmp_path: Path) -> None:
+    out, images = tmp_path / "steps", ("--images", painted / "images", "--calibration-images", 2)
+    command = ("iterate", wide, *images, "--out", out, "--keep-macs", 0.7, "--step", 0.2)
+    judged = ("--data", painted, "--val-split", "all", "--round-to", 1)
+    found = run(*command, *judged, "--map-floor", 0.5)
+    assert found.exit_code == 0, found.output
+    assert "best.onnx is that of step 2" in found.stdout
+    document = json.loads(run(*command, *judged, "--resume", "--json").stdout)
+    assert [step["map50"] for step in document["steps"]] == [1, 1, 1]
+    assert document["steps"][2]["kept"] <= 0.7
+    assert "verified" in run("verify", wide, out / "step-01").stdout
+    assert "verified" in run("verify", out / "step-01", out / "step-02").stdout
+    assert run("inspect", out).stdout.startswith("steps")
+    assert "give --resume" in refused(*command, *judged)
+    assert "--map-floor needs --data" in refused(*command, "--map-floor", 0.5)
+    assert "--error-ceiling is for runs without" in refused(*command, *judged, "--error-ceiling", 1)
+    assert "--hold-out goes with training" in refused(*command, "--hold-out", 0.1)
+    assert "give --data to fine-tune on, or --images" in refused("iterate", wide, *command[-6:])
+    alone = ("iterate", wide, *command[-6:], "--data", painted, "--decoder", "yolox")
+    assert "go with --images alone" in refused(*alone)
+
+
 def test_a_foreign_detector_is_swept_by_map(wide: Path, painted: Path, tmp_path: Path) -> None:
     options = ("--data", painted, "--split", "all", "--keep-macs", 0.6, "--round-to", 1)
     found = run("sweep", wide, *options, "--out", tmp_path / "out", "--json")

@@ -12,7 +12,7 @@ from yoloprune.graph.model import Model
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.prune import prune
 from yoloprune.workflows.choices import Schedule
-from yoloprune.workflows.schedule import follow, step_targets
+from yoloprune.workflows.schedule import Limit, follow, step_targets
 
 SPEC = yolov3_tiny(classes=1, width=0.25, size=(64, 64))
 DENSE = model(SPEC, random_state(SPEC, 1, torch.float32), title="dense")
@@ -45,7 +45,7 @@ def test_every_step_meets_its_share_of_the_dense_network() -> None:
 def test_it_stops_under_the_floor() -> None:
     networks = list(
         follow(DENSE, step=0.2, keep=0.2, prune=prune_to, kept=share_of_macs, finetune=leave,
-                evaluate=share_of_macs, floor=0.5)
+                evaluate=share_of_macs, limit=Limit(floor=0.5))
     )  # fmt: skip
     assert [n.accuracy >= 0.5 for n in networks] == [True, True, True, False]
 
@@ -55,7 +55,7 @@ def test_a_dense_network_under_the_floor_is_not_pruned() -> None:
         raise AssertionError
 
     (dense,) = follow(DENSE, step=0.2, keep=0.2, prune=never, kept=share_of_macs,
-                       finetune=never, evaluate=share_of_macs, floor=1.5)  # fmt: skip
+                       finetune=never, evaluate=share_of_macs, limit=Limit(floor=1.5))  # fmt: skip
     assert dense.step == 0 and dense.accuracy == 1.0
 
 
@@ -63,7 +63,7 @@ def test_the_last_good_network_is_the_one_before_the_bad_one() -> None:
     accuracies = [0.9, 0.8, 0.7, 0.95]
     networks = list(
         follow(DENSE, step=0.2, keep=0.4, prune=prune_to, kept=share_of_macs, finetune=leave,
-                evaluate=lambda network, step: accuracies[step], floor=0.75)
+                evaluate=lambda network, step: accuracies[step], limit=Limit(floor=0.75))
     )  # fmt: skip
     assert [n.accuracy for n in networks] == [0.9, 0.8, 0.7]
     assert networks[1].model.graph.digest() != networks[2].model.graph.digest()
@@ -87,3 +87,11 @@ def test_a_cubic_schedule_takes_large_steps_first_and_as_many() -> None:
 def test_senseless_steps_are_refused(step: float, target: float) -> None:
     with pytest.raises(UsageError):
         step_targets(step, target)
+
+
+def test_it_stops_above_an_error() -> None:
+    networks = list(
+        follow(DENSE, step=0.2, keep=0.2, prune=prune_to, kept=share_of_macs, finetune=leave,
+                evaluate=lambda network, step: 0.1 * step, limit=Limit(ceiling=0.25))
+    )  # fmt: skip
+    assert [n.step for n in networks] == [0, 1, 2, 3]

@@ -1,26 +1,26 @@
-"""`yoloprune iterate`: prune a small step, fine-tune, until the target."""
+"""`yoloprune iterate`: prune a small step, fine-tune or re-fit, until the target."""
 
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
-from yoloprune.cli.engine_options import Device
+from yoloprune.cli.engine_options import DecoderName, Device, PreprocessText
 from yoloprune.cli.networks import command_line, count_or_warn, only_model
 from yoloprune.cli.options import (
     Accumulate,
     AllowFaulty,
+    AnyNetwork,
     BatchSize,
     CalibrationImages,
-    DataPath,
     Exclude,
     HoldOut,
     ImageSize,
     Json,
     LearningRate,
-    NetworkWords,
     Precision,
     ProtocolName,
     Quiet,
@@ -44,6 +44,7 @@ from yoloprune.training.peers import is_first
 from yoloprune.workflows.choices import Schedule
 from yoloprune.workflows.defaults import ITERATION, PRUNING
 from yoloprune.workflows.iterate import iterate as iterate_network
+from yoloprune.workflows.iterate_on_images import CRITERION, iterate_on_images
 from yoloprune.workflows.training_data import TrainingSource
 
 
@@ -55,9 +56,19 @@ class MethodName(StrEnum):
 
 
 def iterate(
-    words: NetworkWords,
-    data: DataPath,
+    words: AnyNetwork,
     out: RunPath,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Folder, data.yaml, .data or COCO .json to fine-tune on."),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            help="Do not train: re-fit each step on these images; --data then judges alone.",
+        ),
+    ] = None,
     method: Annotated[
         MethodName, typer.Option("--method", help="Remove channels, or zero single weights.")
     ] = MethodName.CHANNELS,
@@ -83,8 +94,13 @@ def iterate(
         typer.Option("--layerwise", help="The same fraction of every layer, not a global rank."),
     ] = False,
     criterion: Annotated[
-        str, typer.Option("--criterion", help="Channel criterion (see `prune`).")
-    ] = PRUNING.criterion,
+        str | None,
+        typer.Option(
+            "--criterion",
+            help="Channel criterion (see `prune`).",
+            show_default=f"{PRUNING.criterion}; {CRITERION} with --images",
+        ),
+    ] = None,
     round_to: RoundTo = None,
     pattern: Annotated[
         Pattern, typer.Option("--pattern", help="Weight pattern (see `sparsify`).")
@@ -106,6 +122,14 @@ def iterate(
             "--map-floor", min=0, max=1, help="Stop when mAP@0.5, by --protocol, falls under this."
         ),
     ] = None,
+    error_ceiling: Annotated[
+        float | None,
+        typer.Option(
+            "--error-ceiling",
+            min=0,
+            help="With --images: stop when the error at the outputs rises above this.",
+        ),
+    ] = None,
     train_split: TrainSplit = None,
     val_split: ValSplit = None,
     allow_faulty: AllowFaulty = False,
@@ -118,13 +142,69 @@ def iterate(
     precision: Precision = STEP.precision,
     workers: Workers = STEP.workers,
     device: Device = AUTO,
+    preprocess: PreprocessText = None,
+    decoder: DecoderName = None,
     seed: Seed = STEP.seed,
     resume: Resume = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prune in small steps with fine-tuning between them; `--resume` continues a stopped run."""
+    """Prune in small steps with fine-tuning between them; `--resume` continues a stopped run.
+
+    With --images nothing is trained: each step is scored and re-fitted anew, on images without
+    labels. That goes for any network.
+    """
     reporter = ConsoleReporter(quiet=quiet or as_json)
+    if images is not None:
+        _refuse_training(
+            {
+                "--method weights": method is not MethodName.CHANNELS or sparsity is not None,
+                "--finetune-every": finetune_every != ITERATION.finetune_every,
+                "--epochs-per-step": epochs_per_step != STEP.epochs,
+                "--train-split": train_split is not None,
+                "--protocol": protocol != STEP.protocol,
+                "--batch-size": batch_size != STEP.batch_size,
+                "--accumulate": accumulate != STEP.accumulate,
+                "--learning-rate": learning_rate != STEP.learning_rate,
+                "--precision": precision != STEP.precision,
+                "--workers": workers != STEP.workers,
+                "--hold-out": hold_out > 0,
+                "--image-size": image_size is not None,
+            }
+        )
+        if keep_macs is None:
+            raise UsageError("--keep-macs says how far to prune: give a fraction in (0, 1)")
+        found = iterate_on_images(
+            only_model(words),
+            images,
+            out,
+            keep_macs=keep_macs,
+            step=step,
+            schedule=schedule,
+            scope=Scope.LAYER if layerwise else Scope.GLOBAL,
+            criterion=criterion or CRITERION,
+            multiple_of=round_to,
+            calibration_images=calibration_images or PRUNING.calibration_images,
+            data=data,
+            split=val_split,
+            allow_faulty=allow_faulty,
+            map_floor=map_floor,
+            error_ceiling=error_ceiling,
+            seed=seed,
+            preprocess=preprocess,
+            decoder=decoder,
+            resume=resume,
+            made_by=command_line(),
+            device=device,
+            reporter=reporter,
+        )
+        print_result(found.shown(), as_json=as_json, quiet=quiet)
+        return
+    if data is None:
+        raise UsageError("give --data to fine-tune on, or --images to re-fit on without labels")
+    if (preprocess, decoder, error_ceiling) != (None, None, None):
+        raise UsageError("--preprocess, --decoder and --error-ceiling go with --images alone")
+    criterion = criterion or PRUNING.criterion
     if finetune_every > 1 and not reconstruct:
         raise UsageError(
             "--finetune-every needs --reconstruct: without either, accuracy is lost at each step"
@@ -188,6 +268,13 @@ def iterate(
         )
     if is_first():
         print_result(iterated.shown(), as_json=as_json, quiet=quiet)
+
+
+def _refuse_training(given: Mapping[str, bool]) -> None:
+    """Raise `UsageError` for an option of training; the values say which are given."""
+    for name, asked in given.items():
+        if asked:
+            raise UsageError(f"{name} goes with training: --images trains nothing")
 
 
 def _refuse_others_options(

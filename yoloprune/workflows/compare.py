@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from yoloprune.data.calibration import Calibration, fitted_images, read_calibration
@@ -27,7 +26,6 @@ from yoloprune.errors import GraphError, MissingDependencyError, UsageError, Yol
 from yoloprune.execution.stream import only_input
 from yoloprune.files import write_folder, write_json, write_text
 from yoloprune.graph.model import Model
-from yoloprune.pruning.recover.errors import output_errors
 from yoloprune.pruning.verification import random_images
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.table import amount
@@ -37,7 +35,7 @@ from yoloprune.workflows.comparison.table import TOOLS
 from yoloprune.workflows.comparison.tool import Made, Outcome, Task, Tool
 from yoloprune.workflows.cut import write_cut
 from yoloprune.workflows.defaults import PRUNING, SWEEP
-from yoloprune.workflows.judges import ACCURACY, Judge, Request, judge_of
+from yoloprune.workflows.judges import ACCURACY, Judge, Request, error_of, judge_of
 from yoloprune.workflows.models import opened
 
 IMAGES = 16
@@ -335,13 +333,11 @@ def _figures(
     ready = timer(run_in(slim, ONNXRUNTIME.name, threads=1, batch=1), sample_image(slim))
     ready()
     try:
-        (errors,) = output_errors(
-            (dense.graph, dense.parameters), slim.graph, [slim.parameters], images
-        )
+        difference = error_of(dense, images, slim)
     except RuntimeError as error:
         raise GraphError(f"its outputs cannot be compared: {error}") from error
     accuracy = None if judge is None else judge.judge(slim)
-    return replace(row, error=float(np.mean(errors)), accuracy=accuracy), ready
+    return replace(row, error=difference, accuracy=accuracy), ready
 
 
 def _write(folder: Path, made: Made) -> None:

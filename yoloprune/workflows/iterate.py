@@ -5,7 +5,7 @@ The stages of step 3 are `step-03`, a folder of `prune` or `sparsify`, and in it
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,12 @@ from yoloprune.training.distributed import world
 from yoloprune.training.run_folder import CHECKPOINT
 from yoloprune.workflows.choices import Schedule, chosen
 from yoloprune.workflows.defaults import ITERATION, PRUNING
+from yoloprune.workflows.judges import ERROR
 from yoloprune.workflows.models import opened
 from yoloprune.workflows.prune import rounded
 from yoloprune.workflows.schedule import (
     SCHEDULE,
+    Limit,
     ScheduledNetwork,
     follow,
     step_targets,
@@ -45,22 +47,28 @@ VERSION = 2
 """Of a run's folder: since then each stage has a manifest."""
 
 
+DARKNET_FILES = ("best.cfg", "best.weights")
+"""The last good network of a run."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Iterated(Result):
-    """A finished run: its last good network, and the accuracy after each step.
+    """A finished run: its last good network, and by its `measure` the accuracy after each step.
 
     `kept` are shares of the dense network, of its `unit`; a step that is not `judged` was yet to be
-    trained. `step` is the number of the one that `model` is.
+    trained. `step` is the number of the one that `model` is, whose `files` are in the folder.
     """
 
     model: Model
     step: int
     unit: str
-    protocol: str
+    measure: str
     accuracies: tuple[float, ...]
     kept: tuple[float, ...]
     judged: tuple[bool, ...]
     folder: Path
+    files: tuple[str, ...] = DARKNET_FILES
+    protocol: str | None = None
 
     def shown(self) -> Shown:
         """A row a step."""
@@ -69,31 +77,30 @@ class Iterated(Result):
             (number, f"{kept:.3f}", f"{accuracy:.4f}{'' if judged else LATER}")
             for number, (kept, accuracy, judged) in enumerate(steps)
         ]
+        figure = "error" if self.measure == ERROR else "map50"
         summary = (
-            f"{self.folder}: best.cfg and best.weights are those of step {self.step}, "
-            f"{self.kept[self.step]:.3f} of {self.unit}, mAP@0.5 ({self.protocol}) "
+            f"{self.folder}: {' and '.join(self.files)} {'is' if len(self.files) == 1 else 'are'} "
+            f"{'that' if len(self.files) == 1 else 'those'} of step {self.step}, "
+            f"{self.kept[self.step]:.3f} of {self.unit}, {self.measure} "
             f"{self.accuracies[self.step]:.4f}"
         )
         return Shown(
             title="Iterative pruning",
             summary=summary,
-            header=("Step", f"{self.unit[0].upper()}{self.unit[1:]} kept", self._measure),
+            header=("Step", f"{self.unit[0].upper()}{self.unit[1:]} kept", self.measure),
             rows=rows,
             lines=[summary],
             document={
                 "out": str(self.folder),
                 "protocol": self.protocol,
+                "measure": self.measure,
                 "best_step": self.step,
                 "steps": [
-                    {"kept": kept, "map50": accuracy, "judged": judged}
+                    {"kept": kept, figure: accuracy, "judged": judged}
                     for kept, accuracy, judged in steps
                 ],
             },
         )
-
-    @property
-    def _measure(self) -> str:
-        return f"mAP@0.5 ({self.protocol})"
 
 
 LATER = " (to be trained later)"
@@ -191,7 +198,7 @@ def iterate(
         raise UsageError(
             "give either `keep_macs` or `sparsity`: the target decides what is removed"
         )
-    targets = step_targets(step, keep, schedule)
+    targets, limit = step_targets(step, keep, schedule), Limit(floor=map_floor)
     asked = {
         "version": VERSION,
         "keep_macs": keep_macs,
@@ -227,13 +234,13 @@ def iterate(
             reporter=told,
         )
         steps.check(keep)
-        idle = _idle(targets, method.kept(network), method.unit)
+        idle = idle_steps(targets, method.kept(network), method.unit)
         if isinstance(method, WeightSteps):
             warn_of_pattern(network, method.mask_settings, told)
         if idle:
             told.warn(f"the steps up to {idle} have no effect: the network is already smaller")
         with here.locked(out):
-            here.on_first(lambda: _begin(out, asked | config.decisive(), resume))
+            here.on_first(lambda: begin(out, asked | config.decisive(), resume))
             networks = follow(
                 network,
                 step=step,
@@ -243,10 +250,19 @@ def iterate(
                 kept=method.kept,
                 finetune=steps.finetune,
                 evaluate=steps.evaluate,
-                floor=map_floor,
+                limit=limit,
                 untrained=steps.untrained,
             )
-            return _finished(networks, steps, map_floor)
+            return followed(
+                networks,
+                keep=steps.keep,
+                out=out,
+                unit=method.unit,
+                measure=f"mAP@0.5 ({config.protocol})",
+                protocol=config.protocol,
+                limit=limit,
+                reporter=told,
+            )
 
 
 def _untrained(steps: int, finetune_every: int) -> frozenset[int]:
@@ -254,7 +270,7 @@ def _untrained(steps: int, finetune_every: int) -> frozenset[int]:
     return frozenset(number for number in range(1, steps) if number % finetune_every)
 
 
-def _idle(targets: Sequence[float], reached: float, unit: str) -> int:
+def idle_steps(targets: Sequence[float], reached: float, unit: str) -> int:
     """How many steps remove nothing; raises `PlanError` where none would remove anything."""
     # Less a little: of a share only whole weights go.
     idle = sum(share > reached - 1e-4 for share in targets)
@@ -266,7 +282,7 @@ def _idle(targets: Sequence[float], reached: float, unit: str) -> int:
     return idle
 
 
-def _begin(out: Path, asked: Mapping[str, Any], resume: bool) -> None:
+def begin(out: Path, asked: Mapping[str, Any], resume: bool) -> None:
     """Write down what a run is started with, or refuse to resume another one."""
     path = out / SCHEDULE
     if not path.exists():
@@ -290,37 +306,48 @@ def _begin(out: Path, asked: Mapping[str, Any], resume: bool) -> None:
         )
 
 
-def _finished(networks: Iterable[ScheduledNetwork], steps: Steps, floor: float | None) -> Iterated:
+def followed(
+    networks: Iterable[ScheduledNetwork],
+    *,
+    keep: Callable[[ScheduledNetwork], None],
+    out: Path,
+    unit: str,
+    measure: str,
+    limit: Limit,
+    reporter: Reporter,
+    files: tuple[str, ...] = DARKNET_FILES,
+    protocol: str | None = None,
+) -> Iterated:
     """Take the steps, keep the last good network, and say how it goes."""
-    method, protocol = steps.method, steps.config.protocol
-    measure = f"mAP@0.5 ({protocol})"
     taken: list[ScheduledNetwork] = []
     best: ScheduledNetwork | None = None
     for network in networks:
         taken.append(network)
         remark = "" if network.judged else LATER
-        if network.judged and (floor is None or network.accuracy >= floor):
+        if network.judged and limit.allows(network.accuracy):
             best = network
-            steps.keep(network)
+            keep(network)
         elif network.judged:
             if best is None:
                 raise PlanError(
                     f"the dense network's {measure} of {network.accuracy:.4f} is under `map_floor` "
-                    f"{floor:g}: choose a lower one"
+                    f"{limit.floor:g}: choose a lower one"
                 )
-            remark = ", under the floor: stopped"
-        steps.reporter.say(
-            f"step {network.step}: {network.kept:.3f} of {method.unit}, {measure} "
+            remark = f", {limit}: stopped"
+        reporter.say(
+            f"step {network.step}: {network.kept:.3f} of {unit}, {measure} "
             f"{network.accuracy:.4f}{remark}"
         )
     assert best is not None
     return Iterated(
         model=best.model,
         step=best.step,
-        unit=method.unit,
-        protocol=protocol,
+        unit=unit,
+        measure=measure,
         accuracies=tuple(network.accuracy for network in taken),
         kept=tuple(network.kept for network in taken),
         judged=tuple(network.judged for network in taken),
-        folder=steps.out,
+        folder=out,
+        files=files,
+        protocol=protocol,
     )

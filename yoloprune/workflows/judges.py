@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from yoloprune.data.calibration import Calibration, choose_calibration, fitted_images
 from yoloprune.data.dataset import Dataset
@@ -143,23 +144,35 @@ def _by_error(network: Model, reads: ImageInput, request: Request) -> Judge:
     count = -int(-len(paths) * SWEEP.hold_out // 1)
     judged, rest = shuffled[:count], tuple(shuffled[count:])
     images, samples, _ = fitted_images(reads, request.data, judged, request.limit or count)
-    images = images.to(request.device)
-
-    def error(candidate: Model) -> float:
-        (errors,) = output_errors(
-            (network.graph, network.parameters),
-            candidate.graph,
-            [candidate.parameters],
-            images,
-        )
-        return float(np.mean(errors))
-
     return Judge(
         measure=ERROR,
-        judge=error,
+        judge=partial(error_of, network, images.to(request.device)),
         images=len(samples),
         split="unlabeled",
         others=lambda: rest,
         reads=reads,
         decoder=None,
     )
+
+
+def judge_by_error(network: Model, calibration: Calibration) -> Judge:
+    """By how far outputs have gone, on images that nothing is learned from where there are any."""
+    unseen = len(calibration.unseen) > 0
+    images = calibration.unseen if unseen else calibration.images
+    return Judge(
+        measure=ERROR,
+        judge=partial(error_of, network, images),
+        images=len(images),
+        split="unseen" if unseen else "unlabeled",
+        others=lambda: (),
+        reads=calibration.reads,
+        decoder=None,
+    )
+
+
+def error_of(dense: Model, images: Tensor, candidate: Model) -> float:
+    """How far the outputs of a network are from the dense one's: the mean of `output_errors`."""
+    (errors,) = output_errors(
+        (dense.graph, dense.parameters), candidate.graph, [candidate.parameters], images
+    )
+    return float(np.mean(errors))

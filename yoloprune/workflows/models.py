@@ -17,8 +17,8 @@ from yoloprune.graph.model import Model
 IN_FOLDERS = ("slim", "sparse", "best", "last")
 """Names of the networks in the folders of `prune`, of `sparsify`, and of runs."""
 
-ONNX_IN_FOLDERS = ("slim.onnx", "sparse.onnx")
-"""ONNX networks in the folders of `prune` and of `sparsify`."""
+ONNX_IN_FOLDERS = ("slim.onnx", "sparse.onnx", "best.onnx")
+"""ONNX networks in the folders of `prune`, of `sparsify`, and of runs."""
 
 NetworkFiles: TypeAlias = tuple[Path, ...]
 """A .cfg and its .weights, or an .onnx alone."""

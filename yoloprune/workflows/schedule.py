@@ -22,8 +22,8 @@ SCHEDULE = "schedule.json"
 class ScheduledNetwork:
     """The network after a step: `kept` is its share of the dense network.
 
-    Step 0 is the dense network; `accuracy` is what `evaluate` gave, and `judged` says whether it is
-    the network's own or one of a network that is yet to be trained.
+    Step 0 is the dense network; `accuracy` is what `evaluate` gave, be it an error, and `judged`
+    says whether it is the network's own or one of a network that is yet to be trained.
     """
 
     step: int
@@ -32,6 +32,25 @@ class ScheduledNetwork:
     accuracy: float
     judged: bool
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """Where a run stops: at an accuracy under `floor`, or an error above `ceiling`."""
+
+    floor: float | None = None
+    ceiling: float | None = None
+
+    def allows(self, found: float) -> bool:
+        """Whether a network is good enough."""
+        high_enough = self.floor is None or found >= self.floor
+        return high_enough and (self.ceiling is None or found <= self.ceiling)
+
+    def __str__(self) -> str:
+        """What a network is that is not."""
+        return "above the ceiling" if self.floor is None else "under the floor"
+
+
+NO_LIMIT = Limit()
 
 Prune: TypeAlias = Callable[[Model, float, int], Model]
 """(network, share of the *dense* network to keep, step) to the pruned network."""
@@ -71,14 +90,14 @@ def follow(
     kept: Kept,
     finetune: Finetune,
     evaluate: Evaluate,
-    floor: float | None = None,
+    limit: Limit = NO_LIMIT,
     untrained: Set[int] = frozenset(),
 ) -> Iterator[ScheduledNetwork]:
     """Yield the dense network and then the network after each step.
 
-    Stops before the target when an accuracy is under `floor`: that network is the last one yielded,
-    and the one before it the last good one. Steps that `finetune` leaves `untrained` are not held
-    to the floor. Raises `UsageError` unless 0 < step < 1 and 0 < keep < 1.
+    Stops before the target when the `limit` does not allow an accuracy: that network is the last
+    one yielded, and the one before it the last good one. Steps that `finetune` leaves `untrained`
+    are not held to it. Raises `UsageError` unless 0 < step < 1 and 0 < keep < 1.
     """
     for number, share in enumerate([1.0, *step_targets(step, keep, schedule)]):
         if number:
@@ -92,5 +111,5 @@ def follow(
             accuracy=accuracy,
             judged=judged,
         )
-        if judged and floor is not None and accuracy < floor:
+        if judged and not limit.allows(accuracy):
             return

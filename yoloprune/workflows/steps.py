@@ -54,12 +54,11 @@ class ChannelSteps:
     """Channels go; the share is of the dense network's MACs.
 
     With `reconstruct` what is left is re-fitted on the `calibration` images, which criteria that
-    look at images need too.
+    look at images need too. `suffix` is that of the network's file.
     """
 
     unit: ClassVar[str] = "MACs"
     name: ClassVar[str] = "slim"
-    files: ClassVar[tuple[str, ...]] = ("slim.cfg", "slim.weights", "plan.json")
 
     dense_macs: int
     criterion: str
@@ -68,8 +67,15 @@ class ChannelSteps:
     seed: int
     calibration: Calibration | None
     reconstruct: bool
+    suffix: str = ".cfg"
     device: str = AUTO
     made_by: str | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What a step leaves in its folder."""
+        own = (".cfg", ".weights") if self.suffix == ".cfg" else (self.suffix,)
+        return (*(f"{self.name}{suffix}" for suffix in own), "plan.json")
 
     def check(self, network: Model, share: float) -> None:
         """Small steps reach as far as a single one, and no further."""
@@ -214,19 +220,9 @@ class Steps:
 
     def prune(self, network: Model, share: float, number: int) -> Model:
         """The network pruned to a share of the dense one."""
-
-        def work(folder: Path) -> None:
-            with write_folder(folder) as temporary:
-                self.method.write(temporary, network, share, number, self.reporter)
-
-        stage = Stage(
-            name=_folder(number),
-            needs=() if number == 1 else (f"{_folder(number - 1)}/trained",),
-            settings={"share": share, **self.method.settings(number)},
-            outputs=self.method.files,
-            work=work,
-        )
-        return load(self._done(stage) / f"{self.method.name}.cfg")
+        before = () if number == 1 else (f"{step_folder(number - 1)}/trained",)
+        stage = cut_stage(self.method, network, share, number, before, self.reporter)
+        return load(finished(stage, self.out, self.here) / f"{self.method.name}.cfg")
 
     def finetune(self, network: Model, number: int) -> Model:
         """The pruned network trained further, or as it is."""
@@ -243,7 +239,7 @@ class Steps:
                 config=config,
                 run=folder,
                 world=self.here,
-                masks=self.method.masks(self.out / _folder(number), network),
+                masks=self.method.masks(self.out / step_folder(number), network),
                 resume=self.here.on_first(lambda: (folder / CHECKPOINT).exists()),
                 reporter=self.reporter,
             )
@@ -251,14 +247,14 @@ class Steps:
         config = replace(self.config, seed=self.config.seed + number)
         trained = number not in self.untrained
         stage = Stage(
-            name=f"{_folder(number)}/trained",
-            needs=(_folder(number),),
+            name=f"{step_folder(number)}/trained",
+            needs=(step_folder(number),),
             settings=config.decisive() if trained else {"trained": False},
             outputs=("last.cfg", "last.weights"),
             work=work if trained else leave,
             kind="training" if trained else "making",
         )
-        return load(self._done(stage) / "last.cfg")
+        return load(finished(stage, self.out, self.here) / "last.cfg")
 
     def evaluate(self, network: Model, number: int) -> float:
         """The network's mAP@0.5 on the validation images."""
@@ -274,8 +270,8 @@ class Steps:
             write_text(folder / ACCURACY, json.dumps({"map50": map50}) + "\n")
 
         stage = Stage(
-            name=f"{_folder(number)}/evaluated",
-            needs=(f"{_folder(number)}/trained",) if number else (),
+            name=f"{step_folder(number)}/evaluated",
+            needs=(f"{step_folder(number)}/trained",) if number else (),
             settings={
                 "protocol": self.config.protocol,
                 "image_size": self.config.image_size,
@@ -285,7 +281,9 @@ class Steps:
             work=work,
             kind="measuring",
         )
-        return read_document(self._done(stage) / ACCURACY, _Accuracy, fault=RunError).map50
+        return read_document(
+            finished(stage, self.out, self.here) / ACCURACY, _Accuracy, fault=RunError
+        ).map50
 
     def keep(self, network: ScheduledNetwork) -> None:
         """Write the last good network so far."""
@@ -298,16 +296,41 @@ class Steps:
         write_network(self.out, "best", network.model)
         write_names(self.out / "best.names", self.training.names)
         if network.step:
-            masks = self.method.masks(self.out / _folder(network.step), network.model)
+            masks = self.method.masks(self.out / step_folder(network.step), network.model)
             if masks is not None:
                 keep_masks(self.out, masks)
 
-    def _done(self, stage: Stage) -> Path:
-        """The folder of a stage, once it is finished."""
-        if not self.here.on_first(lambda: is_finished(stage, self.out)):
-            run_stage(stage, self.out, self.here)
-        return self.out / stage.name
 
-
-def _folder(number: int) -> str:
+def step_folder(number: int) -> str:
+    """The name of a step's folder."""
     return f"step-{number:02}"
+
+
+def cut_stage(
+    method: Method,
+    network: Model,
+    share: float,
+    number: int,
+    before: tuple[str, ...],
+    reporter: Reporter,
+) -> Stage:
+    """The stage that cuts a network, which the stages `before` it made, to a share of the dense."""
+
+    def work(folder: Path) -> None:
+        with write_folder(folder) as temporary:
+            method.write(temporary, network, share, number, reporter)
+
+    return Stage(
+        name=step_folder(number),
+        needs=before,
+        settings={"share": share, **method.settings(number)},
+        outputs=method.files,
+        work=work,
+    )
+
+
+def finished(stage: Stage, out: Path, here: World) -> Path:
+    """The folder of a stage of the run in `out`, once it is finished."""
+    if not here.on_first(lambda: is_finished(stage, out)):
+        run_stage(stage, out, here)
+    return out / stage.name
