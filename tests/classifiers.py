@@ -3,9 +3,11 @@
 Definitions follow the papers; `width` scales channels, so that tests can have small ones.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -183,3 +185,15 @@ def randomized(network: nn.Module, seed: int = 0) -> nn.Module:
                 module.momentum = 0.9
         network.train()(torch.rand(4, 3, 96, 96))
     return network.eval()
+
+
+def exported(network: nn.Module, path: Path, size: int = 224) -> Path:
+    """An ONNX file of a classifier of images of this size, with their number fixed to one.
+
+    By torch's older exporter, which needs no further package and takes a second where the other
+    takes half a minute.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(network.eval(), (torch.zeros(1, 3, size, size),), path, dynamo=False)
+    return path

@@ -36,6 +36,7 @@ PAGES = (
     *(ROOT / "docs" / "guide" / f"{name}.md" for name in GUIDES),
     ROOT / "docs" / "case-study.md",
     ROOT / "docs" / "benchmarks.md",
+    ROOT / "docs" / "classifiers.md",
 )
 
 SMALLER = {
