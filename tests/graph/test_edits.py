@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+import pytest
 import torch
 
 from yoloprune.graph.builder import GraphBuilder
@@ -92,3 +93,14 @@ def test_attributes_are_those_that_a_file_holds() -> None:
     y = graph.node("y", "LeakyRelu", graph.input("x", (1,)), alpha=0.1)
     (node,) = as_stored(graph.build({y: (1,)})).nodes
     assert node.attributes["alpha"] == 0.10000000149011612
+
+
+def test_large_arrays_are_cut_a_few_rows_after_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = torch.rand(14, 6, 3, generator=torch.Generator().manual_seed(0))
+    rows, columns = np.array([0, 2, 3, 6]), np.array([1, 2, 5])
+    own = cut({0: rows, 1: columns}, {0: rows[:2], 1: columns[::-1].copy()})
+    expected = own.numbers(array.numpy())
+    assert expected.shape == (6, 3, 3)
+    for most in (1 << 24, 40, 20, 1):
+        monkeypatch.setattr("yoloprune.graph.edits.AT_ONCE", most)
+        np.testing.assert_array_equal(own.tensor(array).numpy(), expected)

@@ -21,6 +21,9 @@ Reading: TypeAlias = tuple[str, int]
 Positions: TypeAlias = NDArray[np.int64]
 """Entries along an axis that stay, ascending."""
 
+AT_ONCE = 1 << 24
+"""Elements of an array that are cut at once."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ArrayCut:
@@ -49,9 +52,8 @@ class ArrayCut:
         """What stays of a tensor."""
         parts = []
         for part, block in zip(array.chunk(len(self.blocks)), self.blocks, strict=True):
-            for axis, positions in block.items():
-                part = part.index_select(axis, torch.from_numpy(positions).to(array.device))
-            parts.append(part)
+            kept = {axis: torch.from_numpy(own).to(array.device) for axis, own in block.items()}
+            parts.append(_selected(part, kept))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def numbers(self, array: NDArray[Any]) -> NDArray[Any]:
@@ -69,6 +71,23 @@ class ArrayCut:
             a.keys() == b.keys() and all(np.array_equal(a[axis], b[axis]) for axis in a)
             for a, b in zip(self.blocks, other.blocks, strict=True)
         )
+
+
+def _selected(array: Tensor, kept: Mapping[int, Tensor]) -> Tensor:
+    """The entries that are kept along each axis."""
+    if array.numel() > AT_ONCE and len(kept) > 1 and 0 in kept:
+        # A few rows after the others: nothing as large stands beside what is kept.
+        others = {axis: positions for axis, positions in kept.items() if axis > 0}
+        sizes = [len(kept[axis]) if axis in kept else n for axis, n in enumerate(array.shape)]
+        result = array.new_empty(sizes)
+        each = max(1, AT_ONCE * len(array) // array.numel())
+        runs = (torch.split(own, each) for own in (result, kept[0]))
+        for run, rows in zip(*runs, strict=True):
+            run.copy_(_selected(array.index_select(0, rows), others))
+        return result
+    for axis, positions in kept.items():
+        array = array.index_select(axis, positions)
+    return array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -13,7 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.frontends.onnx.models import free, loaded, model, node, slimmed, two_convs, weights
 from tests.frontends.onnx.models import written as saved
 from yoloprune.errors import GraphError
+from yoloprune.frontends.onnx import read as reader
 from yoloprune.frontends.onnx import write
+from yoloprune.frontends.onnx.document import OnnxDocument
 from yoloprune.frontends.onnx.read import read
 from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
@@ -337,4 +339,21 @@ def test_a_part_that_nobody_wants(tmp_path: Path) -> None:
               node("Concat", ["half", "a"], ["b"], axis=1)]  # fmt: skip
     arrays = {"w2": weights(4, 13, 1, 1), "sizes": np.array([3, 5])}
     network = loaded(two_convs(middle, arrays=arrays), tmp_path)
+    check(network, tmp_path, "first")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_large_arrays_are_held_once_and_written_as_they_were(
+    dtype: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "LARGE", 40)
+    proto = two_convs(dtype=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+    for tensor in proto.graph.initializer:
+        array = numpy_helper.to_array(tensor).astype(dtype)
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    network = loaded(proto, tmp_path)
+    assert isinstance(network.document, OnnxDocument)
+    held = {t.name: len(t.raw_data) for t in network.document.model.graph.initializer}
+    assert held["w1"] == held["w2"] == 0 < held["c1"]
+    assert saved(network, tmp_path) == onnx.load_model(tmp_path / "net.onnx")
     check(network, tmp_path, "first")

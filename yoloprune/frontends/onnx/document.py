@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 class OnnxDocument:
     """A model as it was read, and the graph that it is to say now.
 
-    `model` said `dense`, with the numbers `parameters`; its arrays that are not in the file are in
-    `folder`. What is written is `model` with everything as it was but for what `graph` says
-    otherwise. `source` are the files that it was read from, none for one that was made.
+    `model` said `dense`, with the numbers `parameters`, of which it holds the large ones no more;
+    its arrays that are not in the file are in `folder`. What is written is `model` with everything
+    as it was but for what `graph` says otherwise. `source` are the files that it was read from,
+    none for one that was made.
     """
 
     model: "onnx.ModelProto"

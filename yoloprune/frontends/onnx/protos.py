@@ -15,6 +15,9 @@ from yoloprune.graph.graph import Attribute
 if TYPE_CHECKING:
     import onnx
 
+IN_TORCH = ("float16", "float32", "float64", "int8", "uint8")
+"""numpy's names of dtypes that torch reads in place."""
+
 LONGEST_TEXTS = 1 << 22
 """Letters of the longest text in an array, times how many there are."""
 

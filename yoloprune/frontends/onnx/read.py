@@ -1,5 +1,6 @@
 """Reading ONNX files."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from yoloprune.frontends.onnx.arrays import with_parameters
 from yoloprune.frontends.onnx.checks import check, check_signatures
 from yoloprune.frontends.onnx.document import OnnxDocument
 from yoloprune.frontends.onnx.lower import lower, opset_of
-from yoloprune.frontends.onnx.protos import captured, files_beside
+from yoloprune.frontends.onnx.protos import IN_TORCH, captured, files_beside
 from yoloprune.frontends.onnx.sequences import without_sequences
 from yoloprune.frontends.onnx.sizes import sized
 from yoloprune.graph.model import Model
@@ -24,8 +25,11 @@ from yoloprune.graph.operators.tensors import tensor_of
 if TYPE_CHECKING:
     import onnx
 
-IN_TORCH = ("float16", "float32", "float64", "int8", "uint8")
-"""numpy's names of dtypes that torch reads in place."""
+EXACT = (1, 2, 3, 10, 11)
+"""ONNX's codes of dtypes whose numbers torch holds bit by bit."""
+
+LARGE = 1 << 20
+"""Bytes of an array that a model does not hold beside the parameters."""
 
 OPSETS = range(11, 24)
 """Versions of ONNX's operators that are understood; older ones are converted to the first."""
@@ -49,6 +53,7 @@ def read(path: Path, title: str | None = None) -> Model:
     except GraphError as error:
         raise GraphError(f"{path}: {error}") from error
     parameters = {name: _tensor(whole.constants[name]) for name in graph.parameters}
+    model = _without_large(model, parameters)
     document = OnnxDocument(
         model=model,
         folder=path.parent,
@@ -59,6 +64,18 @@ def read(path: Path, title: str | None = None) -> Model:
         source=(path, *files_beside(model, path.parent)),
     )
     return Model(graph=graph, parameters=parameters, document=document)
+
+
+def _without_large(model: "onnx.ModelProto", parameters: Mapping[str, Tensor]) -> "onnx.ModelProto":
+    """The model without the numbers of large arrays, which the writer takes from the parameters."""
+    for tensor in model.graph.initializer:
+        own = parameters.get(tensor.name)
+        if own is not None and own.nbytes > LARGE and tensor.data_type in EXACT:
+            tensor.ClearField("raw_data")
+    # Only with all of a message does protobuf free its memory.
+    result = type(model)()
+    result.CopyFrom(model)
+    return result
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

@@ -12,7 +12,7 @@ from yoloprune.errors import GraphError
 from yoloprune.files import temporary_folder, write_atomically
 from yoloprune.frontends.onnx.build import LARGEST, node_proto
 from yoloprune.frontends.onnx.document import OnnxDocument
-from yoloprune.frontends.onnx.protos import captured, files_beside, first_line, node_names
+from yoloprune.frontends.onnx.protos import IN_TORCH, captured, files_beside, first_line, node_names
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.shapes import facts
 
@@ -106,6 +106,7 @@ class _Writer:
         if self.slim is not self.dense:
             self._write_nodes()
         self._write_arrays(arrays)
+        self._write_unheld()
         if self.slim is not self.dense:
             self._drop_unread()
             self._refresh_shapes()
@@ -116,8 +117,10 @@ class _Writer:
 
         for tensor in self.model.graph.initializer:
             if tensor.name in self.numbers:
+                array = self.numbers[tensor.name]
                 # Of four bits, two go into a byte.
-                tensor.raw_data = from_array(self.numbers[tensor.name]).raw_data
+                plain = array.dtype.name in IN_TORCH
+                tensor.raw_data = array.tobytes() if plain else from_array(array).raw_data
         return self.model
 
     def _readings(self) -> set[str]:
@@ -203,6 +206,13 @@ class _Writer:
             if replaced.intersection(outputs):
                 self._replace(number, outputs, replaced)
 
+    def _write_unheld(self) -> None:
+        """Arrays whose numbers the document left to the parameters."""
+        for tensor in self.model.graph.initializer:
+            name = tensor.name
+            if name in self.parameters and name not in self.numbers and not _holds_numbers(tensor):
+                self._set(tensor, self.parameters[name])
+
     def _replace(self, number: int, outputs: list[str], replaced: set[str]) -> None:
         """Take away a node that gave arrays; those of its outputs that stay become arrays, too."""
         graph = self.model.graph
@@ -280,6 +290,12 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def _holds_numbers(tensor: "onnx.TensorProto") -> bool:
+    if tensor.HasField("raw_data"):  # Which would be copied to be looked at.
+        return True
+    return any(getattr(tensor, field) for field in NUMBERS)
 
 
 def _drop(values: Any, names: Collection[str]) -> None:
