@@ -171,6 +171,18 @@ CLASSIFIERS: Mapping[str, Classifier] = {
 """With the numbers of parameters that torchvision's of these names have."""
 
 
+def export(name: str, path: Path, *, width: float = 1.0, side: int = 224) -> None:
+    """One of them as torch writes it, for square images of this side."""
+    network = randomized(CLASSIFIERS[name].make(width=width))
+    with warnings.catch_warnings():
+        # The exporter that needs no package of its own is the older one.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            network, (torch.rand(1, 3, side, side),), path, dynamo=False, opset_version=17,
+            input_names=["images"], output_names=["scores"],
+        )  # fmt: skip
+
+
 def randomized(network: nn.Module, seed: int = 0) -> nn.Module:
     """The network with seeded numbers in all that it has, and batch norms that have seen noise."""
     torch.manual_seed(seed)

@@ -1,6 +1,7 @@
 """ONNX files cut by 30% in every free group: what can be thinned, how exact, and how long it takes.
 
-Usage: python tests/benchmarks/onnx_matrix.py FILE.onnx ...
+Usage: python -m tests.benchmarks.onnx_matrix [FILE.onnx | CLASSIFIER] ...
+A classifier, of those in tests/classifiers.py, is exported by torch first; all are by default.
 Columns: convolutions that may lose filters, of all; MACs kept; the largest relative error of slim
 against masked over all values in float64; the same over the outputs in ONNX Runtime, float32, and
 how far dense is from masked there; seconds to read, to analyze and cut, and to prove.
@@ -8,6 +9,7 @@ how far dense is from masked there; seconds to read, to analyze and cut, and to 
 
 import sys
 import time
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +19,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from tests.classifiers import CLASSIFIERS, export
 from yoloprune.errors import YoloPruneError
 from yoloprune.frontends.onnx.document import OnnxDocument
 from yoloprune.frontends.onnx.read import read
@@ -59,8 +62,28 @@ def error(found: list[NDArray[np.generic]], expected: list[NDArray[np.generic]])
     return max(float(np.abs(a - b).max() / (np.abs(b).max() or 1)) for a, b in pairs)
 
 
-def row(path: Path) -> str:
-    """A file's line of the table."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A file's line of the table: see above."""
+
+    thinned: int
+    convolutions: int
+    macs: float
+    exact: float
+    runtime: float
+    change: float
+    seconds: tuple[float, ...]
+
+    def __str__(self) -> str:
+        seconds = "  ".join(f"{own:5.2f}" for own in self.seconds)
+        return (
+            f"{self.thinned:3}/{self.convolutions:<3} {self.macs:.3f}  {self.exact:.1e}  "
+            f"{self.runtime:.1e}  {self.change:.1e}  {seconds}"
+        )
+
+
+def measured(path: Path) -> Row:
+    """What comes of a file."""
     times = [time.perf_counter()]
     dense = read(path)
     assert isinstance(dense.document, OnnxDocument)
@@ -80,22 +103,29 @@ def row(path: Path) -> str:
     free = {member.node for group in dependencies.prunable for member in group.producers}
     convs = {n.name for n in dense.graph.nodes if n.operator in ("Conv", "ConvTranspose")}
     macs = [cost(g, facts(g).shapes).macs for g in (slim[0], dense.graph)]
-    seconds = "  ".join(f"{b - a:5.2f}" for a, b in pairwise(times))
-    return (
-        f"{path.name:36} {len(free & convs):3}/{len(convs):<3} {macs[0] / max(1, macs[1]):.3f}  "
-        f"{found.relative_error:.1e}  {error(computed(dense.edited(edits), feeds), outputs):.1e}  "
-        f"{error(computed(dense, feeds), outputs):.1e}  {seconds}"
+    return Row(
+        thinned=len(free & convs),
+        convolutions=len(convs),
+        macs=macs[0] / max(1, macs[1]),
+        exact=found.relative_error,
+        runtime=error(computed(dense.edited(edits), feeds), outputs),
+        change=error(computed(dense, feeds), outputs),
+        seconds=tuple(b - a for a, b in pairwise(times)),
     )
 
 
 def main() -> None:
     torch.set_num_threads(1)
     print(f"{'file':36} convs   MACs   float64  runtime  change   read    cut  proof")
-    for name in sys.argv[1:]:
-        try:
-            print(row(Path(name)), flush=True)
-        except YoloPruneError as problem:
-            print(f"{Path(name).name:36} {problem}", flush=True)
+    for name in sys.argv[1:] or CLASSIFIERS:
+        with TemporaryDirectory() as folder:
+            path = Path(name)
+            if name in CLASSIFIERS:
+                export(name, path := Path(folder) / f"{name}.onnx")
+            try:
+                print(f"{path.name:36} {measured(path)}", flush=True)
+            except YoloPruneError as problem:
+                print(f"{path.name:36} {problem}", flush=True)
 
 
 if __name__ == "__main__":
