@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "yoloprune"
 
 # Lower numbers may not import higher ones; modules of one level may import each other.
 LEVELS = {
+    "arguments": 1,
     "documents": 0,
     "errors": 0,
     "cores": 0,

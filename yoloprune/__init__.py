@@ -10,6 +10,7 @@ Reading order: `graph.graph`, `pruning.labels`, `pruning.groups`, `pruning.plan`
 """
 
 from importlib import import_module
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -90,6 +91,11 @@ def __getattr__(name: str) -> Any:
         found: Any = version("yoloprune")
     elif name in _HOMES:
         found = getattr(import_module(f"yoloprune.{_HOMES[name]}"), name)
+        if isinstance(found, FunctionType):
+            # Here, as the library does not hold its own calls against their annotations.
+            from yoloprune.arguments import checked
+
+            found = checked(found)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = found

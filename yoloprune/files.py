@@ -118,13 +118,12 @@ def write_folder(
     appears whole or not at all. Otherwise the files are moved one by one, each whole: a crash
     meanwhile leaves some of them old and some new. Files of `folder` that are not written again
     stay, but for the `obsolete` ones, which belong to what is being replaced. Leftovers go as in
-    `write_atomically`. Raises `UsageError` if the folder `must_be_new` and is not, and `RunError`
-    if another process is writing it or working in it.
+    `write_atomically`. Raises `UsageError` if the folder is a file, or `must_be_new` and is not,
+    and `RunError` if another process is writing it or working in it.
     """
     if must_be_new:
         refuse_existing(folder)
-    elif folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    refuse_file(folder)
     # Beside a mount point or a link there may be another disk, and nothing can take its place.
     inside = folder.is_dir() and (folder.is_mount() or folder.is_symlink() or not folder.name)
     parent = folder if inside else folder.parent
@@ -175,7 +174,17 @@ def refuse_existing(path: Path) -> None:
         if any(path.iterdir()):
             raise UsageError(f"{path}: the folder is not empty: choose another, or remove it")
     elif path.exists() or path.is_symlink():
-        raise UsageError(f"{path}: a file of this name is in the way: choose another folder")
+        raise _in_the_way(path)
+
+
+def refuse_file(folder: Path) -> None:
+    """Raise `UsageError` if what is to be a folder is a file."""
+    if folder.exists() and not folder.is_dir():
+        raise _in_the_way(folder)
+
+
+def _in_the_way(path: Path) -> UsageError:
+    return UsageError(f"{path}: a file of this name is in the way: choose another folder")
 
 
 def refuse_inside(path: Path, source: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_file_written_by_hand(net: Path, tmp_path: Path) -> None:
     proto.graph.input[0].name = "x_own"
     proto.graph.output[0].name = "y_own"
     onnx.checker.check_model(proto)
-    found = match(saved(proto, tmp_path), net)
+    found = match(net, saved(proto, tmp_path))
     layers = {"first": "12", "second": "12", "third": "3"}
     assert found.kept == {node: tuple(rows[own]) for node, own in layers.items()} | {
         "head": tuple(range(6))
@@ -88,7 +88,7 @@ def test_a_file_whose_batch_norms_onnx_runtime_folded(cut: Cut, net: Path, tmp_p
     )
     nodes = onnx.load(tmp_path / "folded.onnx").graph.node
     assert "BatchNormalization" not in {node.op_type for node in nodes}
-    found = match(tmp_path / "folded.onnx", net)
+    found = match(net, tmp_path / "folded.onnx")
     assert found.kept == expected(cut)
     assert found.difference.exactness is None
     assert 0 < found.difference.change.relative_error < 5e-5
@@ -104,14 +104,14 @@ def test_recovered_weights_are_told_by_layer(cut: Cut, net: Path, tmp_path: Path
     recover(cut, photos, calibration_images=4).slim.save(tmp_path / "slim.onnx")
     words = r"slim\.onnx: \d+ of 62 channels of .*net\.onnx are left, but it is not exact: outputs "
     with pytest.raises(VerificationError, match=words + r"differ .* the first first$"):
-        match(tmp_path / "slim.onnx", net)
+        match(net, tmp_path / "slim.onnx")
 
 
 def test_one_wrong_number_is_found(cut: Cut, net: Path, tmp_path: Path) -> None:
     changed = {name: tensor.clone() for name, tensor in cut.slim.parameters.items()}
     changed["w3"][0, 0] += 1e-4
     with pytest.raises(VerificationError, match=r"1 layer holds other numbers .* the first third$"):
-        match(replace(cut.slim, parameters=changed), net)
+        match(net, replace(cut.slim, parameters=changed))
 
 
 def test_other_arithmetic_is_found(cut: Cut, net: Path, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_other_arithmetic_is_found(cut: Cut, net: Path, tmp_path: Path) -> None:
     proto = onnx.load(tmp_path / "slim.onnx")
     proto.graph.node[0].attribute[0].ints[:] = [2, 0, 2, 0]
     with pytest.raises(VerificationError, match="hold the dense network's numbers, but a differs"):
-        match(saved(proto, tmp_path), net)
+        match(net, saved(proto, tmp_path))
 
 
 def test_another_network_is_refused_by_layer(net: Path, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_another_network_is_refused_by_layer(net: Path, tmp_path: Path) -> None:
     proto.graph.output[0].name = "e"
     proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 24
     with pytest.raises(VerificationError, match="has 3 layers with kernels, the dense one 4"):
-        match(saved(proto, tmp_path), net)
+        match(net, saved(proto, tmp_path))
     other = residual()
     shapes = {"w3": (30, 16, 1, 1), "c3": (30,), "w4": (6, 30, 1, 1)}
     for tensor in other.graph.initializer:
@@ -136,7 +136,7 @@ def test_another_network_is_refused_by_layer(net: Path, tmp_path: Path) -> None:
             array = np.zeros(shapes[tensor.name], np.float32)
             tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     with pytest.raises(VerificationError, match="third: its 30 filters cannot be among the 24"):
-        match(saved(other, tmp_path), net)
+        match(net, saved(other, tmp_path))
 
 
 def test_a_cfg_and_an_onnx_file_are_one_network(tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ def test_a_cfg_and_an_onnx_file_are_one_network(tmp_path: Path) -> None:
     dense = model(spec, random_state(spec, 1, torch.float32), title="net")
     cut = prune(dense, {"macs": 0.6})
     export(cut.slim, tmp_path / "raw.onnx", decode=False)
-    found = match(tmp_path / "raw.onnx", dense)
+    found = match(dense, tmp_path / "raw.onnx")
     assert found.difference.change.relative_error <= 1e-12
     export(cut.slim, tmp_path / "decoded.onnx", decode=True)
     with pytest.raises(UsageError, match=r"decoded\.onnx gives boxes, scores .* in the same form"):
-        match(tmp_path / "decoded.onnx", dense)
+        match(dense, tmp_path / "decoded.onnx")

@@ -87,7 +87,7 @@ def test_a_folder_is_verified_recovered_and_verified(
 ) -> None:
     prune(net, {"macs": 0.6}, multiple_of=1).save(tmp_path / "slim")
     before = (tmp_path / "slim" / "slim.onnx").read_bytes()
-    found = verify(tmp_path / "slim", net, images=photos, engine="onnxruntime")
+    found = verify(net, tmp_path / "slim", images=photos, engine="onnxruntime")
     assert found.engine_error is not None and found.engine_error < 1e-5
     assert not found.exports
     cut = recover(read_cut(tmp_path / "slim", net), photos, calibration_images=8)
@@ -107,13 +107,13 @@ def test_a_folder_is_verified_recovered_and_verified(
         np.sqrt(((slim - dense) ** 2).sum() / (spread**2).sum()), rel=1e-4
     )
     assert error < cut.recovery["heads"]["before"][0]
-    again = verify(tmp_path / "slim", net, images=photos)
+    again = verify(net, tmp_path / "slim", images=photos)
     assert again.heads is not None and "verified" in str(again)
     proto = onnx.load(tmp_path / "slim" / "slim.onnx")
     proto.graph.initializer[0].raw_data = b"\1" * len(proto.graph.initializer[0].raw_data)
     onnx.save_model(proto, tmp_path / "slim" / "slim.onnx")
     with pytest.raises(VerificationError, match="not the weights that report"):
-        verify(tmp_path / "slim", net)
+        verify(net, tmp_path / "slim")
 
 
 def test_another_dense_file_is_refused(net: Path, photos: Path, tmp_path: Path) -> None:

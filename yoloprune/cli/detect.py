@@ -9,7 +9,7 @@ import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.engine_options import DecoderName, Device, EngineName, PreprocessText
-from yoloprune.cli.networks import first_model, holds_network
+from yoloprune.cli.networks import first_model
 from yoloprune.cli.options import Json, Quiet
 from yoloprune.data.names import names_of_data
 from yoloprune.data.text_files import read_names
@@ -20,6 +20,7 @@ from yoloprune.errors import UsageError
 from yoloprune.graph.model import Model
 from yoloprune.workflows.detect import detect as detect_in
 from yoloprune.workflows.detectors import class_count_of
+from yoloprune.workflows.models import holds_network
 
 
 def detect(
@@ -83,7 +84,7 @@ def _networks(words: Sequence[str]) -> tuple[list[Model], list[str]]:
     """The one or two networks that come first, and the sources after them."""
     first, rest = first_model(words)
     models = [first]
-    if rest and holds_network(rest[0]):
+    if rest and holds_network(Path(rest[0])):
         second, rest = first_model(rest)
         models.append(second)
     if not rest:

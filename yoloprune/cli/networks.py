@@ -11,14 +11,7 @@ from yoloprune.frontends.darknet.cfg import read_cfg_text
 from yoloprune.graph.model import Model
 from yoloprune.reporter import Reporter
 from yoloprune.workflows.defaults import PRUNING
-from yoloprune.workflows.models import (
-    IN_FOLDERS,
-    ONNX_IN_FOLDERS,
-    NetworkFiles,
-    is_onnx,
-    load,
-    network_in,
-)
+from yoloprune.workflows.models import NetworkFiles, is_alone, is_onnx, load, network_in
 
 
 def only_network(words: Sequence[str]) -> NetworkFiles:
@@ -63,15 +56,6 @@ def first_network(words: Sequence[str]) -> tuple[NetworkFiles, list[str]]:
     return (path, Path(words[1])), list(words[2:])
 
 
-def holds_network(word: str) -> bool:
-    """Whether a word begins a network: a .cfg or .onnx file, or a folder that holds one."""
-    path = Path(word)
-    if path.is_dir():
-        names = (*ONNX_IN_FOLDERS, *(f"{name}.cfg" for name in IN_FOLDERS))
-        return any((path / name).exists() for name in names)
-    return path.suffix.lower() in (".cfg", ".onnx") and path.is_file()
-
-
 def network_and_folder(words: Sequence[str]) -> tuple[Model, Path]:
     """The dense network, and the pruned folder, that these words name."""
     files, rest = first_network(words)
@@ -85,15 +69,9 @@ def network_and_folder(words: Sequence[str]) -> tuple[Model, Path]:
 def dense_and_slim(words: Sequence[str]) -> tuple[Model, Model | Path]:
     """The dense network that these words name, and another network or a folder with a plan."""
     files, rest = first_network(words)
-    if len(rest) > 1 or (rest and _is_alone(rest[0])):
+    if len(rest) > 1 or (rest and is_alone(Path(rest[0]))):
         return load(*files), only_model(rest)
     return network_and_folder(words)
-
-
-def _is_alone(word: str) -> bool:
-    """Whether a word names a network without a plan."""
-    path = Path(word)
-    return is_onnx(path) or (holds_network(word) and not (path / "plan.json").exists())
 
 
 def command_line() -> str:

@@ -11,11 +11,7 @@ from yoloprune.cli.networks import dense_and_slim
 from yoloprune.cli.options import DenseAndPruned, Json, Quiet
 from yoloprune.devices import AUTO
 from yoloprune.engines.table import DEFAULT_ENGINE
-from yoloprune.errors import UsageError
-from yoloprune.graph.model import Model
-from yoloprune.workflows.match import Match, match
-from yoloprune.workflows.verify import Verified
-from yoloprune.workflows.verify import verify as verify_folder
+from yoloprune.workflows.verify import verify as verify_networks
 
 
 def verify(
@@ -34,21 +30,12 @@ def verify(
 
     Of another slim network than such a folder, the kept channels are found first.
     """
-    dense, slim = dense_and_slim(words)
-    reporter = ConsoleReporter(quiet=quiet or as_json)
-    found: Verified | Match
-    if isinstance(slim, Model):
-        if (engine, device) != (DEFAULT_ENGINE, AUTO):
-            raise UsageError("--engine and --device go with a folder that `prune` wrote alone")
-        found = match(slim, dense, images=images, preprocess=preprocess, reporter=reporter)
-    else:
-        found = verify_folder(
-            slim,
-            dense,
-            images=images,
-            engine=engine,
-            device=device,
-            preprocess=preprocess,
-            reporter=reporter,
-        )
+    found = verify_networks(
+        *dense_and_slim(words),
+        images=images,
+        engine=engine,
+        device=device,
+        preprocess=preprocess,
+        reporter=ConsoleReporter(quiet=quiet or as_json),
+    )
     print_result(found.shown(), as_json=as_json, quiet=quiet)

@@ -40,7 +40,8 @@ def check_plan(graph: DependencyGraph, plan: PruningPlan) -> None:
     if plan.graph_digest != digest:
         raise PlanError(
             f"the plan was made for another network (its digest starts with "
-            f"{plan.graph_digest[:12]}, this network's with {digest[:12]})"
+            f"{plan.graph_digest[:12]}, this network's with {digest[:12]}): give the one that was "
+            "pruned; of a network that was pruned twice, that is the first slim one"
         )
     for group_id, numbers in plan.keep.items():
         if not 0 <= group_id < len(graph.groups):

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 
@@ -17,7 +16,7 @@ from yoloprune.graph.model import Model
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.table import amount
 from yoloprune.reporter import SILENT, Reporter
-from yoloprune.workflows.models import opened
+from yoloprune.workflows.models import AnyModel, opened
 
 RUNS, WARMUP = 20, 3
 """Timed runs of each model, and those before them, unless told otherwise."""
@@ -102,7 +101,7 @@ class SparseBenchmark(Result):
 
 
 def benchmark(
-    *models: Model | str | Path,
+    *models: AnyModel,
     engines: Sequence[str] = (),
     device: str = AUTO,
     threads: int | None = None,
@@ -130,7 +129,7 @@ def benchmark(
 
 
 def benchmark_sparse(
-    model: Model | str | Path,
+    model: AnyModel,
     *,
     threads: int | None = None,
     runs: int = RUNS,

@@ -36,7 +36,7 @@ from yoloprune.workflows.comparison.tool import Made, Outcome, Task, Tool
 from yoloprune.workflows.cut import write_cut
 from yoloprune.workflows.defaults import PRUNING, SWEEP
 from yoloprune.workflows.judges import ACCURACY, Judge, Request, error_of, judge_of
-from yoloprune.workflows.models import opened
+from yoloprune.workflows.models import AnyModel, opened
 
 IMAGES = 16
 """On which the outputs are compared, if there are so many."""
@@ -166,7 +166,7 @@ class Comparison(Result):
 
 
 def compare(
-    network: Model | str | Path,
+    network: AnyModel,
     *,
     budgets: Sequence[float] = SWEEP.shares,
     tools: Sequence[str] | None = None,

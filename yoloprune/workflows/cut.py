@@ -18,7 +18,7 @@ from yoloprune.documents import fitted, read_document
 from yoloprune.errors import PlanError, UsageError, VerificationError
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
 from yoloprune.exporters.onnx import export_onnx
-from yoloprune.files import file_sha256, write_folder, write_json, write_text
+from yoloprune.files import file_sha256, refuse_file, write_folder, write_json, write_text
 from yoloprune.frontends.darknet.document import darknet, pair
 from yoloprune.graph.model import Model
 from yoloprune.pruning.compensation import compensate
@@ -40,7 +40,7 @@ from yoloprune.report.pruning import (
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.table import amount, change, file_size
 from yoloprune.reporter import SILENT, Reporter
-from yoloprune.workflows.models import load, opened
+from yoloprune.workflows.models import AnyModel, load, opened
 
 SLIM_FILES = (
     *("slim.cfg", "slim.weights", "slim.names", "slim.onnx", "slim.onnx.data"),
@@ -72,6 +72,11 @@ class Cut(Result):
     settings: Mapping[str, Any] = field(default_factory=dict)
     recovery: Mapping[str, Any] | None = None
     made_by: str | None = None
+
+    @property
+    def model(self) -> Model:
+        """The slim network: it is what a cut stands for where a network is wanted."""
+        return self.slim
 
     def save(
         self,
@@ -114,7 +119,8 @@ class Cut(Result):
 
 
 def refuse_to_replace(out: Path, network: Model) -> None:
-    """Raise `UsageError` if writing a pruned folder would take away a network's own files."""
+    """Raise `UsageError` if a pruned folder would take away a network's own files, or is a file."""
+    refuse_file(out)
     inputs = {path.resolve() for path in network.document.source}
     if inputs & {(out / name).resolve() for name in PRUNED_FILES}:
         raise UsageError(f"{out} would replace the dense network: choose another folder")
@@ -183,7 +189,7 @@ class _Report:
 
 def read_cut(
     folder: str | Path,
-    dense: Model | str | Path,
+    dense: AnyModel,
     *,
     images: str | Path | None = None,
     device: str | torch.device = AUTO,
@@ -198,6 +204,8 @@ def read_cut(
     about; `PlanError` if the dense numbers are not those that the network was recovered towards.
     """
     folder = Path(folder)
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file: name the folder that `prune` wrote")
     dense = opened(dense)
     graph = analyze(dense.graph)
     plan = read_plan(folder / "plan.json", graph)

@@ -31,7 +31,7 @@ from yoloprune.report.detections import detections_csv, listed, pictures_of
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.detectors import detector, tell_if_dead
-from yoloprune.workflows.models import opened
+from yoloprune.workflows.models import AnyModel, opened
 
 _View = Callable[[int], Image]
 """Gives an image in as many channels as asked for: 3 to draw on, a network's own to look at."""
@@ -106,11 +106,11 @@ class Found(Result):
 
 
 def detect(
-    model: Model | str | Path,
+    model: AnyModel,
     sources: str | Path | Sequence[str | Path],
     *,
     out: str | Path,
-    against: Model | str | Path | None = None,
+    against: AnyModel | None = None,
     names: Sequence[str] | None = None,
     threshold: float = SCORE_THRESHOLD,
     nms: float = IOU_THRESHOLD,

@@ -17,11 +17,11 @@ from yoloprune.frontends.darknet.document import DarknetDocument
 from yoloprune.frontends.darknet.spec import class_count
 from yoloprune.graph.model import Model
 from yoloprune.reporter import Reporter
-from yoloprune.workflows.models import opened
+from yoloprune.workflows.models import AnyModel, opened
 
 
 def detector(
-    model: Model | str | Path,
+    model: AnyModel,
     *,
     engine: str = DEFAULT_ENGINE,
     device: str | torch.device = AUTO,

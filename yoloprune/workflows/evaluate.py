@@ -10,14 +10,14 @@ from yoloprune.evaluation import evaluator
 from yoloprune.evaluation.detector import Detector
 from yoloprune.evaluation.evaluator import Evaluation
 from yoloprune.evaluation.protocols import DEFAULT_PROTOCOL, Protocol
-from yoloprune.graph.model import Model
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.detectors import detector, tell_if_dead
+from yoloprune.workflows.models import AnyModel
 from yoloprune.workflows.training_data import tell_remarks
 
 
 def evaluate(
-    model: Model | Detector | str | Path,
+    model: AnyModel | Detector,
     data: Dataset | str | Path,
     *,
     protocol: str | Protocol = DEFAULT_PROTOCOL,

@@ -8,10 +8,9 @@ from yoloprune.exporters.format import ExportCheck
 from yoloprune.exporters.interface import OnnxForm, decodes
 from yoloprune.exporters.table import format_of
 from yoloprune.frontends.darknet.document import darknet
-from yoloprune.graph.model import Model
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
-from yoloprune.workflows.models import opened
+from yoloprune.workflows.models import AnyModel, opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -35,7 +34,7 @@ class Exported(Result):
 
 
 def export(
-    model: Model | str | Path,
+    model: AnyModel,
     path: str | Path,
     *,
     decode: bool | None = None,

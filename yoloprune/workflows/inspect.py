@@ -19,7 +19,7 @@ from yoloprune.pruning.layers import layers_of
 from yoloprune.pruning.score.on_weights import bn_scale
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.table import amount, file_size
-from yoloprune.workflows.models import is_onnx, opened
+from yoloprune.workflows.models import AnyModel, is_onnx, opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -154,13 +154,14 @@ class Inspection(Result):
         )
 
 
-def inspect(network: Model | str | Path) -> Inspection:
+def inspect(network: AnyModel) -> Inspection:
     """Layers, cost and channel groups of a network; of a .cfg alone without its weights."""
-    if isinstance(network, Model) or Path(network).is_dir() or is_onnx(Path(network)):
+    path = Path(network) if isinstance(network, str | Path) else None
+    if path is None or path.is_dir() or is_onnx(path):
         model = opened(network)
         title = model.document.title
     else:
-        spec, title = read_cfg(Path(network)), str(network)
+        spec, title = read_cfg(path), str(network)
         document = DarknetDocument(spec=spec, title=title)
         model = Model(graph=lower(spec), parameters={}, document=document)
     graph = analyze(model.graph)

@@ -29,7 +29,7 @@ from yoloprune.training.run_folder import CHECKPOINT
 from yoloprune.workflows.choices import Schedule, chosen
 from yoloprune.workflows.defaults import ITERATION, PRUNING
 from yoloprune.workflows.judges import ERROR
-from yoloprune.workflows.models import opened
+from yoloprune.workflows.models import AnyModel, opened
 from yoloprune.workflows.prune import rounded
 from yoloprune.workflows.schedule import (
     SCHEDULE,
@@ -107,7 +107,7 @@ LATER = " (to be trained later)"
 
 
 def iterate(
-    network: Model | str | Path,
+    network: AnyModel,
     data: TrainingSource | str | Path,
     out: str | Path,
     *,

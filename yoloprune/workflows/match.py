@@ -18,7 +18,7 @@ from yoloprune.pruning.verification import batches
 from yoloprune.report.pruning import HEADER, cost_rows
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
-from yoloprune.workflows.models import opened
+from yoloprune.workflows.models import AnyModel, opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -59,8 +59,8 @@ class Match(Result):
 
 
 def match(
-    slim: Model | str | Path,
-    dense: Model | str | Path,
+    dense: AnyModel,
+    slim: AnyModel,
     *,
     images: str | Path | None = None,
     preprocess: str | None = None,
@@ -73,11 +73,17 @@ def match(
     the slim network is not the dense one without some channels: by layer where its shapes cannot be
     that, or else with how far its outputs are, and which layer's numbers differ first.
     """
-    slim, dense = opened(slim), opened(dense)
+    dense, slim = opened(dense), opened(slim)
     if len(slim.graph.inputs) != len(dense.graph.inputs):
         raise UsageError(
             f"{slim.document.title} reads {len(slim.graph.inputs)} inputs, "
             f"{dense.document.title} {len(dense.graph.inputs)}"
+        )
+    source = dense.document.source
+    if slim.cost.channels > dense.cost.channels and source and _was_pruned(source[0].parent):
+        raise UsageError(
+            f"{_named(dense)} was pruned, and has fewer channels than {_named(slim)}: the dense "
+            "network comes first, then the slim one"
         )
     if isinstance(slim.document, OnnxDocument):
         # What nodes are told is float32 in a file, whatever a cfg says.
@@ -139,9 +145,13 @@ def _not_exact(slim: Model, dense: Model, found: Difference) -> str:
 
 def _hint(slim: Model) -> str:
     folder = slim.document.source[0].parent if slim.document.source else None
-    if folder is None or not (folder / "report.json").exists():
+    if folder is None or not _was_pruned(folder):
         return ""
     return f"; give the folder {folder}, whose report tells of a recovery, if there was one"
+
+
+def _was_pruned(folder: Path) -> bool:
+    return (folder / "report.json").exists()
 
 
 def _layers(count: int) -> str:

@@ -1,7 +1,7 @@
 """Networks on disk: a Darknet pair, an ONNX file, or a folder that a command wrote."""
 
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from yoloprune.data.names import fitting_names
 from yoloprune.errors import GraphError, UsageError, WeightsError
@@ -22,6 +22,19 @@ ONNX_IN_FOLDERS = ("slim.onnx", "sparse.onnx", "best.onnx")
 
 NetworkFiles: TypeAlias = tuple[Path, ...]
 """A .cfg and its .weights, or an .onnx alone."""
+
+
+@runtime_checkable
+class HoldsModel(Protocol):
+    """What pruning, masking or training gave: it stands for the network that it ends with."""
+
+    @property
+    def model(self) -> Model:
+        """That network."""
+
+
+AnyModel: TypeAlias = Model | HoldsModel | str | Path
+"""What is taken where a network is wanted: it, what a command made, or a path as of `load`."""
 
 
 def load(path: str | Path, weights: str | Path | None = None) -> Model:
@@ -59,14 +72,29 @@ def load(path: str | Path, weights: str | Path | None = None) -> Model:
     )
 
 
-def opened(network: Model | str | Path) -> Model:
-    """A network that is read already, or the one that `load` reads from a path."""
+def opened(network: AnyModel) -> Model:
+    """A network that is read already, that of a cut, or the one that `load` reads from a path."""
+    if isinstance(network, HoldsModel):
+        return network.model
     return network if isinstance(network, Model) else load(network)
 
 
 def is_onnx(path: Path) -> bool:
     """Whether a path's name says that it is an ONNX file."""
     return path.suffix.lower() == ".onnx" and not path.is_dir()
+
+
+def holds_network(path: Path) -> bool:
+    """Whether a path is that of a network: a .cfg or .onnx file, or a folder that holds one."""
+    if path.is_dir():
+        names = (*ONNX_IN_FOLDERS, *(f"{name}.cfg" for name in IN_FOLDERS))
+        return any((path / name).exists() for name in names)
+    return path.suffix.lower() in (".cfg", ".onnx") and path.is_file()
+
+
+def is_alone(path: Path) -> bool:
+    """Whether a path is that of a network without a plan."""
+    return is_onnx(path) or (holds_network(path) and not (path / "plan.json").exists())
 
 
 def save(network: Model, path: str | Path) -> None:

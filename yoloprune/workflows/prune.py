@@ -23,12 +23,12 @@ from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.defaults import PRUNING
-from yoloprune.workflows.models import opened
+from yoloprune.workflows.models import AnyModel, opened
 from yoloprune.workflows.scores import scores_on_images
 
 
 def prune(
-    network: Model | str | Path,
+    network: AnyModel,
     keep: Mapping[str, float],
     *,
     criterion: str = PRUNING.criterion,

@@ -29,7 +29,7 @@ from yoloprune.report.table import amount, change, file_size
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.cut import PRUNED_FILES, SPARSE_FILES, refuse_to_replace
-from yoloprune.workflows.models import load, opened
+from yoloprune.workflows.models import AnyModel, load, opened
 
 RUN_FILES = ("sparse.packed", "masks.json")
 """What a run of a sparse network leaves beside best.cfg and best.weights."""
@@ -91,7 +91,7 @@ class Sparse(Result):
 
 
 def sparsify(
-    network: Model | str | Path,
+    network: AnyModel,
     sparsity: float,
     *,
     scope: Scope | str = Scope.GLOBAL,

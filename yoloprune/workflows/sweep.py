@@ -28,7 +28,7 @@ from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.defaults import PRUNING, SWEEP
 from yoloprune.workflows.judges import ERROR, Request, judge_of
-from yoloprune.workflows.models import opened
+from yoloprune.workflows.models import AnyModel, opened
 from yoloprune.workflows.scores import scores_on_images
 
 
@@ -102,7 +102,7 @@ class Sweep(Result):
 
 
 def sweep(
-    network: Model | str | Path,
+    network: AnyModel,
     data: str | Path,
     *,
     criteria: str | Sequence[str] | None = None,

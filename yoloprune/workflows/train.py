@@ -24,8 +24,7 @@ from yoloprune.training.engine import train as train_model
 from yoloprune.training.heads import FittedHeads, with_masks
 from yoloprune.training.heads import fit_heads as heads_for
 from yoloprune.training.loss import trainable_heads
-from yoloprune.workflows.cut import Cut
-from yoloprune.workflows.models import load, names_beside, opened, title
+from yoloprune.workflows.models import AnyModel, load, names_beside, opened, title
 from yoloprune.workflows.schedule import SCHEDULE
 from yoloprune.workflows.sparsify import Sparse, keep_masks, read_sparse
 from yoloprune.workflows.training_data import TrainingSource, training_data, training_source
@@ -109,7 +108,7 @@ def initial_model(
 
 
 def train(
-    network: Model | str | Path,
+    network: AnyModel,
     data: TrainingSource | str | Path,
     out: str | Path,
     *,
@@ -142,11 +141,11 @@ def train(
 
 
 def finetune(
-    network: Model | Cut | Sparse | str | Path,
+    network: AnyModel,
     data: TrainingSource | str | Path,
     out: str | Path,
     *,
-    teacher: Model | str | Path | None = None,
+    teacher: AnyModel | None = None,
     fit_heads: bool = False,
     tensorboard: bool = False,
     resume: bool = False,
@@ -191,15 +190,13 @@ def recipe(base: TrainingConfig, network: Model, settings: Mapping[str, Any]) ->
     return replace(base, **{"image_size": own, **settings})
 
 
-def _student(network: Model | Cut | Sparse | str | Path) -> tuple[Model, WeightMasks | None]:
+def _student(network: AnyModel) -> tuple[Model, WeightMasks | None]:
     """The network to fine-tune, and the masks that it keeps."""
-    if isinstance(network, Cut):
-        return network.slim, None
     if isinstance(network, Sparse):
         return network.model, network.masks
-    if isinstance(network, Model):
-        return network, None
-    return read_sparse(network) if Path(network).is_dir() else (load(network), None)
+    if isinstance(network, str | Path) and Path(network).is_dir():
+        return read_sparse(network)
+    return opened(network), None
 
 
 def _run(

@@ -8,14 +8,16 @@ from yoloprune.data.calibration import proof_images
 from yoloprune.devices import AUTO
 from yoloprune.engines.agreement import check_engine
 from yoloprune.engines.table import DEFAULT_ENGINE, engine_named
+from yoloprune.errors import UsageError
 from yoloprune.exporters.format import ExportCheck
 from yoloprune.exporters.table import FORMATS
-from yoloprune.graph.model import Model
 from yoloprune.pruning.recover.errors import output_errors
 from yoloprune.report.pruning import output_line, proof_lines, recovery_lines
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.cut import Cut, read_cut
+from yoloprune.workflows.match import Match, match
+from yoloprune.workflows.models import AnyModel, is_alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,24 +77,30 @@ class Verified(Result):
 
 
 def verify(
-    folder: str | Path,
-    dense: Model | str | Path,
+    dense: AnyModel,
+    slim: AnyModel,
     *,
     images: str | Path | None = None,
     engine: str = DEFAULT_ENGINE,
     device: str = AUTO,
     preprocess: str | None = None,
     reporter: Reporter = SILENT,
-) -> Verified:
-    """Prove again that a pruned folder is exactly what its plan makes of the dense network.
+) -> Verified | Match:
+    """Prove that a slim network is exactly what is left of the dense one.
 
-    The proof runs in float64 on noise and on some of the `images` (a folder, list or .data file),
-    which become an ONNX network's inputs by `preprocess`, where the file does not show how.
-    Exported files in the folder are checked too, and that another engine than torch, or another
-    device than the CPU, computes the slim network alike. Raises `VerificationError` where anything
-    differs, and what `read_cut` raises.
+    Of a folder that `prune` wrote its plan is applied again; of any other slim network, or a folder
+    without a plan, the kept channels are found first (`match`). The proof runs in float64 on noise
+    and on some of the `images` (a folder, list or .data file), which become an ONNX network's
+    inputs by `preprocess`, where the file does not show how. Exported files in the folder are
+    checked too, and that another engine than torch, or another device than the CPU, computes the
+    slim network alike. Raises `VerificationError` where anything differs, `UsageError` for an
+    engine without such a folder, and what `read_cut` and `match` raise.
     """
-    folder = Path(folder)
+    if not isinstance(slim, str | Path) or is_alone(Path(slim)):
+        if (engine, device) != (DEFAULT_ENGINE, AUTO):
+            raise UsageError("`engine` and `device` go with a folder that `prune` wrote alone")
+        return match(dense, slim, images=images, preprocess=preprocess, reporter=reporter)
+    folder = Path(slim)
     # Another engine computes there; the proof is torch's own.
     place = device if engine == DEFAULT_ENGINE else AUTO
     cut = read_cut(

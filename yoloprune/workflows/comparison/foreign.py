@@ -105,7 +105,7 @@ def checked(dense: Model, path: Path) -> Made:
     """A slim file, and whether it is exactly what is left of the dense network."""
     slim = read(path)
     try:
-        match(slim, dense)
+        match(dense, slim)
     except VerificationError as error:
         return Made(slim=slim, exact="no", remark=str(error).replace(str(path), "its file"))
     return Made(slim=slim, exact="yes")
