@@ -1,10 +1,12 @@
 """Groups against Torch-Pruning's trace, against known counts, and by hand."""
 
+import tracemalloc
 from dataclasses import replace
 
 import pytest
 
 from tests import architectures
+from tests.frontends.darknet.sections import NET, conv
 from tests.pruning.darknet import dependencies, layer
 from yoloprune.errors import VerificationError
 from yoloprune.frontends.darknet.parser import parse_cfg
@@ -185,3 +187,19 @@ def test_channels_of_which_a_pad_takes_some_away_stay() -> None:
     )
     (group, _) = analyze(graph.build({y: (1, 2, 4, 4)})).groups
     assert group.frozen_because == "moved by pad (Pad), whose order is computed"
+
+
+def test_a_long_chain_of_producers_is_not_copied_for_each_of_them() -> None:
+    def peak(blocks: int) -> int:
+        text = NET.format(8) + conv(8) + (conv(8) + conv(8) + "[shortcut]\nfrom=-3\n") * blocks
+        spec = parse_cfg(text)
+        tracemalloc.start()
+        graph = dependencies(spec)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        coupled = [group for group in graph.groups if group.coupled]
+        assert [len(group.producers) for group in coupled] == [1 + blocks]
+        return found
+
+    # Memory, which unlike time is the same on every machine.
+    assert peak(700) < 2.3 * peak(350)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.pairs import SPEC, STATE, write_pair
 from yoloprune.errors import GraphError, UsageError, WeightsError, YoloPruneError
@@ -18,29 +17,6 @@ from yoloprune.workflows.prune import prune
 def source(model: Model) -> str:
     document = darknet(model)
     return document.source[0].name
-
-
-def test_what_is_read_is_written_back(tmp_path: Path) -> None:
-    cfg = write_pair(tmp_path, "net")
-    cfg.with_suffix(".names").write_text("left\nright\n")
-    write_weights(cfg.with_suffix(".weights"), SPEC, STATE, seen=32_013_312)
-    model = load(str(cfg), str(cfg.with_suffix(".weights")))
-    assert model.document.names == ("left", "right")
-    save(model, tmp_path / "new" / "copy.cfg")
-    for kind in ("cfg", "weights", "names"):
-        written = (tmp_path / "new" / f"copy.{kind}").read_bytes()
-        assert written == cfg.with_suffix(f".{kind}").read_bytes()
-    assert darknet(load(tmp_path / "new" / "copy.cfg")).spec == read_cfg(cfg)
-
-
-def test_the_state_of_a_model_is_its_parameters(tmp_path: Path) -> None:
-    model = load(write_pair(tmp_path, "net"))
-    arrays = state(model.parameters)
-    assert arrays.keys() == STATE.keys()
-    for index, parameters in STATE.items():
-        for (name, a), (other, b) in zip(parameters.items(), arrays[index].items(), strict=True):
-            assert name == other and torch.equal(a, b)
-    assert set(model.parameters) == set(model.graph.parameters)
 
 
 def test_a_folder_stands_for_its_network(tmp_path: Path) -> None:
@@ -86,3 +62,16 @@ def test_a_slim_network_has_seen_no_images(tmp_path: Path) -> None:
 def test_an_onnx_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match=r"no\.onnx: No such file"):
         load(tmp_path / "no.onnx")
+
+
+def test_what_is_read_is_written_back(tmp_path: Path) -> None:
+    cfg = write_pair(tmp_path, "net")
+    cfg.with_suffix(".names").write_text("left\nright\n")
+    write_weights(cfg.with_suffix(".weights"), SPEC, STATE, seen=32_013_312)
+    model = load(str(cfg), str(cfg.with_suffix(".weights")))
+    assert model.document.names == ("left", "right")
+    save(model, tmp_path / "new" / "copy.cfg")
+    for kind in ("cfg", "weights", "names"):
+        written = (tmp_path / "new" / f"copy.{kind}").read_bytes()
+        assert written == cfg.with_suffix(f".{kind}").read_bytes()
+    assert darknet(load(tmp_path / "new" / "copy.cfg")).spec == read_cfg(cfg)

@@ -1,7 +1,6 @@
 """Sections to spec: what is understood, and what is kept without being understood."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -23,8 +22,6 @@ from yoloprune.frontends.darknet.spec import (
     Route,
     Shortcut,
     Yolo,
-    resized,
-    with_input_size,
 )
 from yoloprune.frontends.darknet.zoo import NETWORKS
 
@@ -213,27 +210,3 @@ def test_crlf_and_byte_order_mark_change_nothing(tmp_path):
     path = tmp_path / "windows.cfg"
     path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     assert read_cfg(path) == parse_cfg(text)
-
-
-def test_digest_follows_the_arithmetic_alone():
-    spec = parse_cfg(NET + CONV)
-    assert parse_cfg(NET + "learning_rate=1\n" + CONV + "stopbackward=1\n").digest() == (
-        spec.digest()
-    )
-    assert parse_cfg(NET + CONV.replace("leaky", "mish")).digest() != spec.digest()
-    assert parse_cfg(NET.replace("32", "64") + CONV).digest() != spec.digest()
-
-
-def test_resized_layers_write_their_new_numbers():
-    spec = parse_cfg(NET + CONV + CONV + "groups=8\n")
-    convs = [resized(spec.convs[0], filters=4, groups=1),
-             resized(spec.convs[1], filters=4, groups=4)]  # fmt: skip
-    slim = replace(spec, layers=tuple(convs))
-    assert parse_cfg(format_cfg(slim)) == slim
-    assert "filters=4\nsize=3\nstride=1\npad=1\nactivation=leaky\ngroups=4" in format_cfg(slim)
-
-
-def test_input_size_can_be_changed():
-    spec = with_input_size(parse_cfg(NET + CONV), 64, 96)
-    assert spec.input_shape == (3, 64, 96)
-    assert parse_cfg(format_cfg(spec)) == spec

@@ -1,18 +1,12 @@
-"""Networks that no machine holds are refused by line; deep ones take memory as they are deep."""
+"""Networks that no machine holds are refused by line."""
 
 import tracemalloc
 
 import pytest
 
-from tests.pruning.darknet import dependencies
+from tests.frontends.darknet.sections import NET, conv
 from yoloprune.errors import CfgError
 from yoloprune.frontends.darknet.parser import parse_cfg
-
-NET = "[net]\nchannels=3\nheight={0}\nwidth={0}\n"
-
-
-def conv(filters: int, size: int = 1, more: str = "") -> str:
-    return f"[convolutional]\nfilters={filters}\nsize={size}\npad=1\nactivation=leaky\n{more}"
 
 
 @pytest.mark.parametrize(
@@ -41,19 +35,3 @@ def test_unreal_networks_are_refused_by_line(text: str, words: str) -> None:
     assert str(caught.value).startswith("f.cfg:")
     assert tracemalloc.get_traced_memory()[1] < 5e6
     tracemalloc.stop()
-
-
-def test_a_long_chain_of_producers_is_not_copied_for_each_of_them() -> None:
-    def peak(blocks: int) -> int:
-        text = NET.format(8) + conv(8) + (conv(8) + conv(8) + "[shortcut]\nfrom=-3\n") * blocks
-        spec = parse_cfg(text)
-        tracemalloc.start()
-        graph = dependencies(spec)
-        found = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        coupled = [group for group in graph.groups if group.coupled]
-        assert [len(group.producers) for group in coupled] == [1 + blocks]
-        return found
-
-    # Memory, which unlike time is the same on every machine.
-    assert peak(700) < 2.3 * peak(350)
