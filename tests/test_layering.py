@@ -27,6 +27,8 @@ LEVELS = {
     "pruning.labels": 2,
     "pruning.groups": 2,
     "pruning.measures": 2,
+    "pruning.clock": 2,
+    "pruning.layer_times": 2,
     "pruning.budget": 2,
     "pruning.choices": 0,
     "pruning.plan": 2,

@@ -14,7 +14,7 @@ class Budget:
     """
 
     limits: dict[str, float]
-    """The largest fraction to keep of each measure (`macs`, `params`, `channels`), in (0, 1]."""
+    """The largest fraction to keep of each measure, by its name in `MEASURES`, in (0, 1]."""
 
     min_channels: int = 1
     """Fewest channels that a group keeps (or all it has, if it has fewer)."""

@@ -11,6 +11,7 @@ from yoloprune.graph.cost import statistics
 from yoloprune.graph.graph import Node
 from yoloprune.graph.operators.operator import Family, Shape
 from yoloprune.graph.operators.table import OPERATORS, operator_of
+from yoloprune.pruning.clock import Clock
 from yoloprune.pruning.groups import DependencyGraph
 from yoloprune.pruning.labels.ids import Ids, by_lines, cut_axis
 from yoloprune.pruning.labels.labels import Labels, Vector
@@ -29,19 +30,27 @@ class Remaining:
     channels: int
     """Output channels of all contractions with trained kernels."""
 
+    ms: float = 0.0
+    """Milliseconds in an engine, where timings tell."""
 
-MEASURES: Mapping[str, Callable[[Remaining], int]] = {
+
+MEASURES: Mapping[str, Callable[[Remaining], float]] = {
     "macs": lambda remaining: remaining.macs,
     "params": lambda remaining: remaining.params,
     "channels": lambda remaining: remaining.channels,
+    "ms": lambda remaining: remaining.ms,
 }
-"""What a budget can limit; each never rises as channels are removed."""
+"""What a budget can limit; each but those in `UNEVEN` never rises as channels are removed."""
+
+UNEVEN = frozenset({"ms"})
+"""Measures that may rise as channels are removed: they need timings."""
 
 
 class Meter:
-    """Counts what a network costs under masks over its channel ids."""
+    """Counts what a network costs under masks over its channel ids; a clock tells its time."""
 
-    def __init__(self, dependencies: DependencyGraph) -> None:
+    def __init__(self, dependencies: DependencyGraph, clock: Clock | None = None) -> None:
+        self.clock = clock
         graph, labels = dependencies.graph, dependencies.labels
         shapes = labels.facts.shapes
         nodes = {node.name: node for node in graph.nodes}
@@ -102,6 +111,7 @@ class Meter:
             + int((self._wide * self._vectors.count(kept) * self._across.count(kept)).sum())
             + self._rest,
             channels=int(filters.sum()),
+            ms=0.0 if self.clock is None else self.clock.ms(kept),
         )
 
 

@@ -1,0 +1,182 @@
+"""Budgets in time, met by tables whose times rise and fall as channels go."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.pruning.darknet import dependencies, slim_spec
+from yoloprune.errors import PlanError
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.clock import Clock, timed_layers
+from yoloprune.pruning.groups import DependencyGraph
+from yoloprune.pruning.layer_times import Layer, Timings, read_timings, write_timings
+from yoloprune.pruning.plan import PruningPlan
+from yoloprune.pruning.solve import Scores, solve, solve_timed
+
+FIRST, SECOND = 9, 7
+SPEC = parse_cfg(
+    "[net]\nheight=8\nwidth=8\nchannels=3\n"
+    f"[convolutional]\nbatch_normalize=1\nfilters={FIRST}\nsize=3\npad=1\nactivation=leaky\n"
+    f"[convolutional]\nfilters={SECOND}\nsize=1\nactivation=leaky\n"
+    "[convolutional]\nfilters=2\nsize=5\npad=1\nactivation=linear\n"
+)
+NETWORK_MS = 40.0
+
+
+def every_layer(graph: DependencyGraph, seed: int) -> dict[Layer, float]:
+    """A time of each layer with every count of channels, up and down at random."""
+    generator = np.random.default_rng(seed)
+    first, second, third = (layer for _, layer in timed_layers(graph))
+    layers = {**_counts(first, (3,), range(1, FIRST + 1))}
+    layers |= _counts(second, range(1, FIRST + 1), range(1, SECOND + 1))
+    layers |= _counts(third, range(1, SECOND + 1), (2,))
+    return {layer: float(generator.uniform(1, 9)) for layer in layers}
+
+
+def _counts(layer: Layer, inputs: object, outputs: object) -> dict[Layer, None]:
+    return {replace(layer, inputs=a, outputs=b): None for a in inputs for b in outputs}
+
+
+def scores_of(graph: DependencyGraph, seed: int) -> Scores:
+    generator = np.random.default_rng(seed)
+    return {g.id: generator.random(g.size) for g in graph.prunable}
+
+
+def taken(spec: NetworkSpec, table: Mapping[Layer, float]) -> float:
+    """What the layers of a network take, by the counts in its sections alone."""
+    by_counts = {(k.kernel, k.height, k.inputs, k.outputs): ms for k, ms in table.items()}
+    inputs, total = spec.input_shape[0], 0.0
+    for conv in spec.convs:
+        total += by_counts[(conv.size, conv.size), 8, inputs, conv.filters]
+        inputs = conv.filters
+    return total
+
+
+def plan_of(graph: DependencyGraph, keep: Mapping[int, tuple[int, ...]]) -> PruningPlan:
+    budget = Budget(limits={"ms": 1.0})
+    return PruningPlan(graph_digest=graph.digest, criterion="x", budget=budget, keep=keep)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.7, 0.5])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_shortest_beginning_that_meets_the_time_is_found(
+    seed: int, share: float, tmp_path: Path
+) -> None:
+    graph, scores = dependencies(SPEC), scores_of(dependencies(SPEC), seed)
+    write_timings(tmp_path / "t.csv", every_layer(graph, seed))
+    timings = read_timings(tmp_path / "t.csv")
+    # Every beginning of the queue, by counting alone.
+    queue = sorted((s, g, n) for g, own in scores.items() for n, s in enumerate(own))
+    times, kept = [], []
+    for removed in range(len(queue) + 1):
+        gone = {(g, n) for _, g, n in queue[:removed]}
+        keep = {}
+        for group, own in scores.items():
+            left = tuple(n for n in range(len(own)) if (group, n) not in gone)
+            keep[group] = left or (int(np.argmax(own)),)
+        kept.append(keep)
+        times.append(taken(slim_spec(SPEC, plan_of(graph, keep)), timings.layers))
+    limit = share * times[0]
+    budget = Budget(limits={"ms": share})
+    clock = Clock(graph, timings)
+    shortest = next((n for n, ms in enumerate(times) if ms <= limit), None)
+    if shortest is None:
+        least = min(times) / times[0]
+        with pytest.raises(PlanError, match=f"smallest reachable is {least:.3f}"):
+            solve(graph, scores, budget, criterion="x", clock=clock)
+        return
+    plan = solve(graph, scores, budget, criterion="x", clock=clock)
+    assert taken(slim_spec(SPEC, plan), timings.layers) <= limit
+    # What groups got back is theirs; nothing else differs from the shortest beginning.
+    assert all(set(kept[shortest][g]) <= set(plan.keep[g]) for g in scores)
+    # No group could have one more.
+    for group, own in scores.items():
+        gone = set(range(len(own))) - set(plan.keep[group])
+        if gone:
+            best = max(gone, key=lambda n, own=own: own[n])
+            wider = {**plan.keep, group: tuple(sorted((*plan.keep[group], best)))}
+            ms = taken(slim_spec(SPEC, plan_of(graph, wider)), timings.layers)
+            assert ms > limit
+    assert clock.ms(graph.kept(plan.keep)) == pytest.approx(
+        taken(slim_spec(SPEC, plan), timings.layers)
+    )
+
+
+def test_the_cases_above_are_not_monotone() -> None:
+    graph = dependencies(SPEC)
+    rises = 0
+    for seed in range(6):
+        timings = Timings(layers=every_layer(graph, seed))
+        clock, ids = Clock(graph, timings), graph.prunable[0].id
+        times = [clock.ms(graph.kept({ids: tuple(range(n))})) for n in range(FIRST, 0, -1)]
+        rises += sum(after > before for before, after in pairwise(times))
+    assert rises > 6
+
+
+def test_what_the_layers_leave_of_the_network_counts_too() -> None:
+    graph = dependencies(SPEC)
+    layers = dict.fromkeys(every_layer(graph, 0), 5.0)
+    everything = graph.kept({})
+    assert Clock(graph, Timings(layers=layers)).ms(everything) == 15
+    # Nothing but convolutions and activations is in it: what is left stays as it is.
+    clock = Clock(graph, Timings(layers=layers, network=NETWORK_MS))
+    assert clock.ms(everything) == NETWORK_MS
+    assert clock.ms(graph.kept({graph.prunable[0].id: (0,)})) == NETWORK_MS
+    # Layers may take longer alone than together.
+    clock = Clock(graph, Timings(layers=layers, network=12.0))
+    assert clock.ms(everything) == 12
+
+
+def test_all_limits_hold_beside_the_time() -> None:
+    graph, scores = dependencies(SPEC), scores_of(dependencies(SPEC), 0)
+    clock = Clock(graph, Timings(layers=dict.fromkeys(every_layer(graph, 0), 1.0)))
+    limits = {"ms": 1.0, "channels": 0.5}
+    plan = solve(graph, scores, Budget(limits=limits), criterion="x", clock=clock)
+    assert sum(map(len, plan.keep.values())) + 2 <= 0.5 * (FIRST + SECOND + 2)
+    with pytest.raises(PlanError, match="needs timings"):
+        solve(graph, scores, Budget(limits=limits), criterion="x")
+
+
+def test_counts_are_rounded_to_what_lets_the_most_stay() -> None:
+    spec = parse_cfg(
+        "[net]\nheight=8\nwidth=8\nchannels=3\n"
+        "[convolutional]\nfilters=32\nsize=3\npad=1\nactivation=leaky\n"
+        "[convolutional]\nfilters=2\nactivation=linear\n"
+    )
+    graph = dependencies(spec)
+    scores = {graph.prunable[0].id: np.arange(32.0)}
+
+    def measured(block: int) -> Timings:
+        def measure(layers: list[Layer]) -> dict[Layer, float]:
+            # Whole blocks take time, filled or not.
+            return {k: float(-(-k.outputs // block) * -(-k.inputs // block)) for k in layers}
+
+        return Timings(layers={}, measure=measure)
+
+    for block, most in ((8, 24), (16, 16), (4, 24)):
+        clock = Clock(graph, measured(block))
+        budget = Budget(limits={"ms": 0.8})
+        plan = solve_timed(graph, scores, budget, criterion="x", clock=clock)
+        assert len(plan.keep[graph.prunable[0].id]) == most
+        assert plan.budget.multiple_of == (16 if block == 16 else 8)
+
+
+def test_a_network_is_bound_by_what_takes_its_time() -> None:
+    graph = dependencies(SPEC)
+    whole = graph.kept({})
+    layers = list(every_layer(graph, 0))
+    for why, cause in (
+        ("layer count", lambda layer: 1.0),
+        ("memory", lambda layer: float(layer.moved)),
+        ("MACs", lambda layer: float(layer.macs)),
+    ):
+        clock = Clock(graph, Timings(layers={layer: cause(layer) for layer in layers}))
+        found = clock.time(whole)
+        assert found.bound_by == why
+        assert found.overhead + found.memory + found.macs == pytest.approx(found.ms)

@@ -1,0 +1,162 @@
+"""How long a network takes of which some channels are removed, without building it.
+
+Its convolutions take what a table says that theirs take. The rest (pools, sums, moves, matrix
+products) takes what they leave of the whole dense network's time, and falls with what it reads and
+writes.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yoloprune.graph.graph import Graph, Node
+from yoloprune.graph.operators.operator import Shape, integer
+from yoloprune.graph.operators.windows import frame
+from yoloprune.pruning.groups import DependencyGraph
+from yoloprune.pruning.labels.labels import Contraction
+from yoloprune.pruning.layer_times import Layer, Timings, nonnegative
+
+ACTIVATIONS = {"Relu": "Relu", "LeakyRelu": "LeakyRelu", "Clip": "Relu"}
+"""What engines compute within a convolution, and what it is timed as."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Time:
+    """Milliseconds of a network, and what they go into: each layer itself, memory, computing."""
+
+    ms: float
+    overhead: float
+    memory: float
+    macs: float
+
+    @property
+    def bound_by(self) -> str:
+        """What takes the largest part."""
+        parts = {"layer count": self.overhead, "memory": self.memory, "MACs": self.macs}
+        return max(parts, key=lambda name: parts[name])
+
+
+class Clock:
+    """Tells a network's time under masks over its channel ids; `timings` are an engine's."""
+
+    def __init__(self, dependencies: DependencyGraph, timings: Timings) -> None:
+        self.timings = timings
+        self._layers = timed_layers(dependencies)
+        self._weights = _rest(dependencies, {found.node for found, _ in self._layers})
+        dense = np.ones(dependencies.labels.count, np.bool_)
+        self._whole = float(self._weights.sum())
+        timings.learn(self.layers(dense))
+        layers = self._sum(dense)
+        network = layers if timings.network is None else timings.network
+        # Layers that took longer alone than in the network are taken to do so by one factor.
+        self._factor = min(1.0, network / layers) if layers else 1.0
+        self._rest = max(0.0, network - layers)
+
+    def layers(self, kept: NDArray[np.bool_]) -> list[Layer]:
+        """The convolutions that are left, in order."""
+        return [_left(found, layer, kept) for found, layer in self._layers]
+
+    def learn(self, kept: NDArray[np.bool_]) -> None:
+        """Measure the convolutions that are left, where they can be and are not known."""
+        self.timings.learn(self.layers(kept))
+
+    def ms(self, kept: NDArray[np.bool_]) -> float:
+        """Milliseconds of what is left."""
+        share = float(self._weights[kept].sum()) / self._whole if self._whole else 1.0
+        return self._factor * self._sum(kept) + self._rest * share
+
+    def time(self, kept: NDArray[np.bool_]) -> Time:
+        """Milliseconds of what is left, and what they go into, by all layers that were timed."""
+        known = self.timings.layers
+        causes = np.array([_causes(layer) for layer in known], np.float64)
+        costs = nonnegative(causes, np.array(list(known.values()), np.float64))
+        parts = sum((_causes(layer) * costs for layer in self.layers(kept)), np.zeros(len(costs)))
+        overhead, memory, macs = parts[0], parts[1], parts[2] + parts[3]
+        return Time(ms=self.ms(kept), overhead=overhead, memory=memory, macs=macs)
+
+    def _sum(self, kept: NDArray[np.bool_]) -> float:
+        return sum(self.timings.ms(layer) for layer in self.layers(kept))
+
+
+def _causes(layer: Layer) -> NDArray[np.float64]:
+    """What a layer's time may go into; depthwise ones compute at another speed."""
+    own = (0, layer.macs) if layer.depthwise else (layer.macs, 0)
+    return np.array([1, layer.moved, *own], np.float64)
+
+
+def timed_layers(dependencies: DependencyGraph) -> list[tuple[Contraction, Layer]]:
+    """The convolutions of images that can be timed alone, in order."""
+    graph, labels = dependencies.graph, dependencies.labels
+    shapes = labels.facts.shapes
+    nodes = {node.name: node for node in graph.nodes}
+    activations = _activations(graph)
+    found = []
+    for contraction in labels.contractions:
+        node = nodes[contraction.node]
+        if node.operator == "Conv" and len(shapes[node.inputs[0]]) == 4:
+            layer = _layer(node, shapes, activations.get(node.name, ""))
+            found.append((contraction, layer))
+    return found
+
+
+def _layer(node: Node, shapes: Mapping[str, Shape], activation: str) -> Layer:
+    _, inputs, height, width = shapes[node.inputs[0]]
+    outputs, _, *kernel = shapes[node.inputs[1]]
+    windows = frame(node, (height, width), tuple(kernel))
+    two = tuple[int, int]
+    return Layer(
+        kernel=cast(two, windows.kernel),
+        strides=cast(two, windows.strides),
+        dilations=cast(two, windows.dilations),
+        pads=cast(tuple[int, int, int, int], windows.before + windows.after),
+        groups=integer(node, "group", 1),
+        height=height,
+        width=width,
+        inputs=inputs,
+        outputs=outputs,
+        activation=activation,
+    )
+
+
+def _left(found: Contraction, layer: Layer, kept: NDArray[np.bool_]) -> Layer:
+    inputs = int(np.count_nonzero(kept[found.read]))
+    outputs = int(np.count_nonzero(kept[found.filters]))
+    if (inputs, outputs) == (layer.inputs, layer.outputs):
+        return layer
+    groups = inputs if found.depthwise else layer.groups
+    return replace(layer, inputs=inputs, outputs=outputs, groups=groups)
+
+
+def _activations(graph: Graph) -> dict[str, str]:
+    """By convolution, the activation that alone reads it or its batch norm."""
+    readers: dict[str, list[Node]] = defaultdict(list)
+    for node in graph.nodes:
+        for name in node.inputs:
+            readers[name].append(node)
+    found = {}
+    for node in graph.nodes:
+        after = readers[node.outputs[0]]
+        if len(after) == 1 and after[0].operator == "BatchNormalization":
+            after = readers[after[0].outputs[0]]
+        if node.operator == "Conv" and len(after) == 1 and after[0].operator in ACTIVATIONS:
+            found[node.name] = ACTIVATIONS[after[0].operator]
+    return found
+
+
+def _rest(dependencies: DependencyGraph, timed: set[str]) -> NDArray[np.float64]:
+    """By channel id, the numbers that other nodes than those timed read and give of it."""
+    labels = dependencies.labels
+    weights = np.zeros(labels.count)
+    fused = set(ACTIVATIONS) | {"BatchNormalization"}
+    for node in dependencies.graph.nodes:
+        if node.name in timed or node.operator in fused:
+            continue
+        for name in {*node.inputs, *node.outputs} & labels.values.keys():
+            ids = labels.values[name].reshape(-1)
+            size = float(np.prod(labels.facts.shapes[name], dtype=np.float64))
+            weights += np.bincount(ids, minlength=labels.count) * (size / len(ids))
+    return weights
