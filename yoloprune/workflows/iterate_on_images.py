@@ -24,7 +24,7 @@ from yoloprune.workflows.choices import Schedule, chosen
 from yoloprune.workflows.defaults import ITERATION, PRUNING
 from yoloprune.workflows.iterate import VERSION, Iterated, begin, followed, idle_steps
 from yoloprune.workflows.judges import ERROR, Judge, Request, judge_by_error, judge_of
-from yoloprune.workflows.models import load, opened
+from yoloprune.workflows.models import AnyModel, load, opened
 from yoloprune.workflows.prune import rounded
 from yoloprune.workflows.schedule import Limit, ScheduledNetwork, follow, step_targets
 from yoloprune.workflows.stages import Stage
@@ -35,7 +35,7 @@ CRITERION = "reconstruction"
 
 
 def iterate_on_images(
-    network: Model | str | Path,
+    network: AnyModel,
     images: str | Path,
     out: str | Path,
     *,
