@@ -37,7 +37,7 @@ def _runner(file: bytes, setup: Setup) -> Runner:
 
     model = onnx.load_from_string(file)
     names = tuple(output.name for output in model.graph.output)
-    _refuse_gathers(model)
+    spell_gathers(model)
     _say_sizes(model)
     file = model.SerializeToString()
 
@@ -80,15 +80,42 @@ def _network(file: bytes, shape: tuple[int, ...], threads: int) -> "Net":
     return network
 
 
-def _refuse_gathers(model: "onnx.ModelProto") -> None:
-    """Raise `GraphError` for a choice of several channels: pnnx takes the first one alone."""
-    several = {array.name for array in model.graph.initializer if array.dims}
-    for node in model.graph.node:
-        if node.op_type == "Gather" and node.input[1] in several:
+def spell_gathers(model: "onnx.ModelProto") -> None:
+    """Take several channels by slices that are joined: of a `Gather` pnnx reads the first index.
+
+    Each run of channels that follow one another is a slice. Raises `GraphError` where the channels
+    are counted from the end, or lie in a table.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    arrays = {array.name: array for array in graph.initializer if array.dims}
+    for number in reversed(range(len(graph.node))):
+        node = graph.node[number]
+        if node.op_type != "Gather" or node.input[1] not in arrays:
+            continue
+        places = numpy_helper.to_array(arrays[node.input[1]])
+        if places.ndim > 1 or places.min(initial=0) < 0:
             raise GraphError(
                 f"ncnn cannot run {node.name or 'a Gather'}: its converter, pnnx, reads a Gather "
                 "of several channels as one of a single channel"
             )
+        axis = next((own.i for own in node.attribute if own.name == "axis"), 0)
+        source, name = node.input[0], node.output[0]
+        runs = np.split(places, np.flatnonzero(np.diff(places) != 1) + 1)
+        parts = [f"{name}.run_{n}" for n in range(len(runs))]
+        made = []
+        for run, part in zip(runs, parts, strict=True):
+            bounds = {"start": run[0], "end": run[-1] + 1, "axis": axis}
+            for what, value in bounds.items():
+                array = np.array([value], np.int64)
+                graph.initializer.append(numpy_helper.from_array(array, f"{part}.{what}"))
+            inputs = [source, *(f"{part}.{what}" for what in bounds)]
+            made.append(helper.make_node("Slice", inputs, [part], name=part))
+        made.append(helper.make_node("Concat", parts, [name], name=node.name, axis=axis))
+        del graph.node[number]
+        for own in reversed(made):
+            graph.node.insert(number, own)
 
 
 def _say_sizes(model: "onnx.ModelProto") -> None:
@@ -126,6 +153,8 @@ def _outputs(network: "Net", image: np.ndarray, count: int) -> list[np.ndarray]:
     # As pnnx names them; ncnn counts what nobody reads among its outputs, too.
     extractor.input("in0", ncnn.Mat(np.ascontiguousarray(image)))
     found = [extractor.extract(f"out{number}") for number in range(count)]
+    if any(code for code, _ in found):
+        raise GraphError("ncnn cannot run it: it does not compute what pnnx made of it")
     # The extractor's memory goes with it.
     return [np.array(output) for _, output in found]
 

@@ -144,6 +144,18 @@ def test_tables_that_are_computed_from_next_to_nothing(tmp_path: Path) -> None:
         loaded(proto, tmp_path)
 
 
+def test_sequences_of_more_parts_than_anyone_wants_stay_sequences(tmp_path: Path) -> None:
+    middle = [
+        node("SplitToSequence", ["x", "one"], ["parts"], name="parts", axis=2),
+        node("SequenceAt", ["parts", "one"], ["part"]),
+        node("Add", ["a", "part"], ["b"]),
+    ]
+    proto = two_convs(middle, arrays={"one": number(1)})
+    proto.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 1 << 62
+    with at_most(200), pytest.raises(GraphError, match="more than any network needs"):
+        loaded(proto, tmp_path)
+
+
 def test_what_brings_a_library_down_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     import onnx
 
 
+MOST_PARTS = 1 << 12
+"""Parts of a value that become outputs of a node."""
+
+
 def without_sequences(model: "onnx.ModelProto") -> "onnx.ModelProto":
     """A model that splits values where it put their parts into a sequence and took them out again.
 
@@ -101,5 +105,5 @@ def _sizes(
             sizes = value.type.tensor_type.shape.dim
             size = sizes[axis].dim_value if -len(sizes) <= axis < len(sizes) else 0
             whole, rest = divmod(size, told[0]) if told[0] > 0 else (0, 0)
-            return [told[0]] * whole + [rest] * bool(rest)
+            return [told[0]] * whole + [rest] * bool(rest) if whole < MOST_PARTS else None
     return None
