@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import onnx
 import pytest
 
 from tests.cli.commands import refused, run
@@ -47,6 +48,22 @@ def test_options_reach_the_plan_and_all_is_printed(pair: "Pair", tmp_path: Path)
     assert json.loads(run(*command, "--json").stdout) == report
     quiet = run(*command, "--quiet")
     assert len(quiet.stdout.splitlines()) == 1 and quiet.stderr == ""
+
+
+def test_classes_need_no_budget_and_their_names_reach_the_onnx_file(
+    pair: "Pair", tmp_path: Path
+) -> None:
+    pair.cfg.with_suffix(".names").write_text("left hand\nright hand\n")
+    out = tmp_path / "slim"
+    prune(pair, out, "--classes", "right hand", "--onnx", "--decode")
+    assert json.loads((out / "plan.json").read_text())["task"]["classes"] == [1]
+    assert (out / "slim.names").read_text() == "right hand\n"
+    (boxes, scores) = onnx.load(out / "slim.onnx").graph.output
+    assert (boxes.name, scores.name) == ("boxes", "scores")
+    assert scores.type.tensor_type.shape.dim[2].dim_value == 1
+    assert "right hand" in str(onnx.load(out / "slim.onnx").metadata_props)
+    result = run("verify", pair.cfg, pair.weights, out)
+    assert "cut to the classes right hand: " in result.stdout and result.exit_code == 0
 
 
 def test_cross_check_prints_agreement(pair: "Pair", tmp_path: Path) -> None:
@@ -103,6 +120,9 @@ def test_a_damaged_onnx_file_fails_verification(pair: "Pair", tmp_path: Path) ->
         (["--keep-macs", "0.5", "--min-channels", "0"], "--min-channels"),
         (["--keep-macs", "0.5", "--images", "nowhere"], "nowhere"),
         (["--keep-macs", "abc"], "valid number"),
+        (["--classes", "hand"], "class 'hand' is unknown (known: 0 to 1"),
+        (["--classes", ""], "class '' is unknown"),
+        (["--keep-macs", "0.5", "--decoder", "yolov8"], "--decoder goes with --classes"),
         (["--keep-macs", "0.5", "--criterion", "random", "--seed", "-1"], "--seed"),
     ],
 )

@@ -9,7 +9,7 @@ from tests.data.formats.files import label, touch
 from yoloprune.data.dataset import Dataset, Fault
 from yoloprune.data.faults import described
 from yoloprune.data.read import dataset_images, read_dataset, read_raw
-from yoloprune.errors import DatasetError
+from yoloprune.errors import ClassesError, DatasetError
 
 GOOD = "0 0.5 0.5 0.5 0.5\n"
 
@@ -170,3 +170,24 @@ def test_a_label_file_beyond_all_measure_is_taken_for_damaged(text: str, tmp_pat
     add(tmp_path, GOOD, text, GOOD)
     with pytest.raises(DatasetError, match=r"b\.txt.* assumed damaged"):
         read_dataset(tmp_path, classes=2)
+
+
+def test_of_more_classes_than_a_network_has_its_own_are_read(tmp_path: Path) -> None:
+    foot = "1 0.25 0.25 0.1 0.1\n"
+    data = read_dataset(add(tmp_path, GOOD + foot, GOOD, foot), classes=1, known=("foot",))
+    assert data.names == ("foot",)
+    # What shows the other class alone shows nothing.
+    assert [len(image.labels) for image in data.images] == [1, 0, 1]
+    assert all((image.labels == 0).all() for image in data.images)
+    assert data.images[0].boxes[0] == pytest.approx([0.2, 0.2, 0.3, 0.3])
+    assert counted(data) == {}
+    odd = read_dataset(add(tmp_path, foot + "7 0.5 0.5 0.1 0.1\n"), classes=1, known=("foot",))
+    assert counted(odd) == {Fault.UNKNOWN_CLASS: 1}
+
+
+@pytest.mark.parametrize("known", [None, ("nose",), ("class 0",)])
+def test_classes_of_other_names_are_still_refused(
+    known: tuple[str, ...] | None, tmp_path: Path
+) -> None:
+    with pytest.raises(ClassesError, match=r"2 classes \(hand, foot\), but the network has 1"):
+        read_dataset(add(tmp_path, GOOD), classes=1, known=known)

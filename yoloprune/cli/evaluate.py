@@ -76,11 +76,15 @@ def evaluate(
         raise UsageError(f"--threshold and --nms belong to the {asked.name} protocol")
     reporter = ConsoleReporter(quiet=quiet)
     files = only_network(words)
-    found = detector(
-        load(*files), engine=engine, device=device, preprocess=preprocess, decoder=decoder
-    )
+    network = load(*files)
+    found = detector(network, engine=engine, device=device, preprocess=preprocess, decoder=decoder)
     dataset = read_dataset(
-        data, classes=found.classes, split=split, limit=limit, allow_faulty=allow_faulty
+        data,
+        classes=found.classes,
+        known=network.document.names,
+        split=split,
+        limit=limit,
+        allow_faulty=allow_faulty,
     )
     tell_remarks(data, dataset, reporter)
     tell_if_dead(found, [image.path for image in dataset.images], reporter)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
-from yoloprune.cli.engine_options import Device, PreprocessText
+from yoloprune.cli.engine_options import DecoderName, Device, PreprocessText
 from yoloprune.cli.export import Decode
 from yoloprune.cli.networks import command_line, count_or_warn, only_model
 from yoloprune.cli.options import (
@@ -41,6 +41,15 @@ from yoloprune.workflows.recover import recover
 def prune(
     words: AnyNetwork,
     out: Annotated[Path, typer.Option("--out", help="Folder for the slim network and report.")],
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes",
+            metavar="NAME,...",
+            help="First cut the heads to these classes, by name or number: no score of theirs "
+            "changes. Limits are then shares of what is left, and none is needed.",
+        ),
+    ] = None,
     keep_macs: Annotated[
         float | None,
         typer.Option("--keep-macs", help="Fraction of the MACs to keep; limits may be combined."),
@@ -99,14 +108,17 @@ def prune(
     ] = False,
     device: Device = AUTO,
     preprocess: PreprocessText = None,
+    decoder: DecoderName = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Remove channels to meet a budget; prove, write and report the slim network."""
     limits = {"macs": keep_macs, "params": keep_params, "channels": keep_channels}
     keep = {name: share for name, share in limits.items() if share is not None}
-    if not keep:
+    if not keep and classes is None:
         raise UsageError("give at least one of --keep-macs, --keep-params, --keep-channels")
+    if decoder is not None and classes is None:
+        raise UsageError("--decoder goes with --classes")
     if reconstruct is not None and recalibrate is not None:
         raise UsageError("give --reconstruct or --recalibrate, not both: re-fitting does it all")
     reporter = ConsoleReporter(quiet=quiet or as_json)
@@ -124,6 +136,7 @@ def prune(
     cut = prune_network(
         network,
         keep,
+        classes=() if classes is None else [name.strip() for name in classes.split(",")],
         criterion=criterion,
         scope=scope,
         compensation=compensate,
@@ -134,6 +147,7 @@ def prune(
         calibration=calibration,
         seed=seed,
         preprocess=preprocess,
+        decoder=decoder,
         device=device,
         reporter=reporter,
     )
@@ -149,6 +163,8 @@ def prune(
             device=device,
             reporter=reporter,
         )
+    if form is not None:
+        form = replace(form, names=cut.slim.document.names)
     names = cut.save(out, onnx=form, reporter=reporter)
     more = [] if groups is None else cross_check_lines(groups)
     more.append(f"wrote {out}/: {', '.join(names)}")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from yoloprune.data.dataset import Dataset, Fault, LabeledImage, RawDataset, RawImage
 from yoloprune.data.faults import (
     Tally,
@@ -58,12 +60,16 @@ def read_dataset(
     path: Path,
     *,
     classes: int,
+    known: Sequence[str] | None = None,
     split: str | None = None,
     limit: int | None = None,
     images: Path | None = None,
     allow_faulty: bool = False,
 ) -> Dataset:
     """Read one split of a labeled data set for a network with this many classes.
+
+    `known` are their names, if it has any: of a data set of more classes, those among them, the
+    objects of these are read, and others are none.
 
     `path` is what `read_raw` takes. Without `split` it is the one for evaluation: `valid` of a
     .data file; else test or val, by any usual name; or the only one. `limit` takes only the first
@@ -77,7 +83,7 @@ def read_dataset(
     without a label file, but not all.
     """
     request = Request(images=images, split=split, one=True, limit=limit)
-    raw = _read(path, request)
+    raw = of_classes(_read(path, request), known)
     names = raw.names if raw.names is not None else default_names(classes)
     if len(names) != classes:
         raise ClassesError(
@@ -85,6 +91,37 @@ def read_dataset(
         )
     ((name, read_images),) = raw.splits.items()
     return replace(_strict(raw, read_images, names, allow_faulty=allow_faulty), split=name)
+
+
+def of_classes(raw: RawDataset, known: Sequence[str] | None) -> RawDataset:
+    """The objects of the classes that are known, of a data set that has these and more.
+
+    Another data set is given back as it is.
+    """
+    names = raw.names
+    if names is None or known is None or len(names) <= len(known) or not set(known) <= {*names}:
+        return raw
+    if len({*names}) < len(names) or len({*known}) < len(known):
+        return raw
+    new = np.full(len(names), -1)
+    new[[names.index(name) for name in known]] = np.arange(len(known))
+
+    def narrowed(image: RawImage) -> RawImage:
+        # Labels that name no class stay, to be counted.
+        within = (image.labels >= 0) & (image.labels < len(names))
+        labels = np.where(within, new[np.where(within, image.labels, 0)], image.labels)
+        kept = ~within | (labels >= 0)
+        return replace(
+            image,
+            boxes=image.boxes[kept],
+            labels=labels[kept],
+            places=tuple(place for place, own in zip(image.places, kept, strict=True) if own),
+        )
+
+    splits = {
+        split: tuple(narrowed(image) for image in images) for split, images in raw.splits.items()
+    }
+    return replace(raw, names=tuple(known), splits=splits)
 
 
 def read_objects(image: Path, classes: int) -> LabeledImage | None:

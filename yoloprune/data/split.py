@@ -55,6 +55,7 @@ def training_parts(
     path: Path,
     *,
     classes: int,
+    known: Sequence[str] | None = None,
     splits: Collection[str],
     share: float,
     training: str | None = None,
@@ -65,28 +66,28 @@ def training_parts(
 
     Trained on is the split `training`, without a name `train`, or the only one. Validation images
     are that `share` or, where it is 0, the split `validation`, without a name `val`, else the one
-    for evaluation or the only one. `allow_faulty` is that of `read_dataset`. Raises `UsageError`
-    for both a share and a validation split, `DatasetError` where there is no such split.
+    for evaluation or the only one. `known` and `allow_faulty` are those of `read_dataset`. Raises
+    `UsageError` for both a share and a validation split, `DatasetError` where there is none such.
     """
     if share and validation is not None:
         raise UsageError(
             f"validation images are the split {validation!r} or a share of the training images "
             "that is held out, not both"
         )
-    known = {canonical(name) for name in splits}
-    if training is None and (TRAINING_SPLIT in known or len(known) > 1):
+    there = {canonical(name) for name in splits}
+    if training is None and (TRAINING_SPLIT in there or len(there) > 1):
         training = TRAINING_SPLIT
-    if training is None and known <= {VALIDATION_SPLIT, "test"} and not share:
+    if training is None and there <= {VALIDATION_SPLIT, "test"} and not share:
         raise DatasetError(
             f"{path}: has no split {TRAINING_SPLIT!r} (splits: {', '.join(splits)}): name one to "
             "train on, or hold out a share of its images for validation"
         )
-    read = partial(read_dataset, path, classes=classes, allow_faulty=allow_faulty)
+    read = partial(read_dataset, path, classes=classes, known=known, allow_faulty=allow_faulty)
     found = read(split=training)
     if share:
         return hold_out(found, share)
     # Nothing is to be chosen by test images where there are others.
-    if validation is None and VALIDATION_SPLIT in known:
+    if validation is None and VALIDATION_SPLIT in there:
         validation = VALIDATION_SPLIT
     return found, read(split=validation)
 

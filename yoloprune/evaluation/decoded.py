@@ -1,5 +1,6 @@
 """Networks of any origin as detectors: images into them by a preset, boxes out by a decoder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,12 +23,17 @@ from yoloprune.pruning.verification import at_once
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reading:
-    """How a network is read: its input, and its outputs by a decoder, of so many classes."""
+    """How a network is read: its input, and its outputs by a decoder, of so many classes.
+
+    `scores` and `beside` as in `Decoding`.
+    """
 
     reads: ImageInput
     decoder: Decoder
     decode: Decode
     classes: int
+    scores: Mapping[str, tuple[int, int]]
+    beside: str
 
 
 def reading(model: Model, preprocess: str | None = None, decoder: str | None = None) -> Reading:
@@ -46,7 +52,14 @@ def reading(model: Model, preprocess: str | None = None, decoder: str | None = N
             f"{model.document.title}: its output holds class numbers, and nothing says how many "
             "classes there are: write their `names` into the file's metadata, as a JSON list"
         )
-    return Reading(reads=reads, decoder=row, decode=read.decode, classes=read.classes)
+    return Reading(
+        reads=reads,
+        decoder=row,
+        decode=read.decode,
+        classes=read.classes,
+        scores=read.scores,
+        beside=read.beside,
+    )
 
 
 def decoded_detector(model: Model, run: Runner, read: Reading) -> Detector:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yoloprune.graph.graph import Attribute, Graph, Node
+from yoloprune.graph.graph import Attribute, Graph, Node, ValueType
 
 Reading: TypeAlias = tuple[str, int]
 """A node's name, and the position of one of its inputs."""
@@ -90,6 +90,25 @@ def _selected(array: Tensor, kept: Mapping[int, Tensor]) -> Tensor:
     return array
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entries:
+    """What stays of an output: these entries along an axis, ascending."""
+
+    axis: int
+    kept: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a detector is still asked for: numbers of its classes, ascending, and their outputs.
+
+    An output that is not named stays whole.
+    """
+
+    classes: tuple[int, ...]
+    outputs: dict[str, Entries]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Edits:
     """Everything that surgery changes in a graph.
@@ -97,7 +116,8 @@ class Edits:
     `arrays`: what stays of parameters and constants where nodes read them; `constants`: new numbers
     (shapes, bounds, indices) where nodes read constants, or what was computed; `attributes`: new
     attributes, by node and name; `nodes`: what stands in a node's place, by its name, itself
-    perhaps among them; `added`: constants that those read.
+    perhaps among them; `added`: constants that those read; `task`: what the network is still asked
+    for, where that is less than before.
     """
 
     arrays: Mapping[Reading, ArrayCut]
@@ -105,6 +125,7 @@ class Edits:
     attributes: Mapping[str, Mapping[str, Attribute]]
     nodes: Mapping[str, tuple[Node, ...]] = field(default_factory=dict)
     added: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    task: Task | None = None
 
 
 def as_stored(graph: Graph) -> Graph:
@@ -140,8 +161,20 @@ def edit(
         nodes=kept,
         parameters={name: found for name, found in writer.shapes.items() if name in read},
         constants={name: array for name, array in writer.constants.items() if name in read},
+        outputs=_outputs(graph, edits.task),
     )
     return slim, {name: tensor for name, tensor in writer.tensors.items() if name in read}
+
+
+def _outputs(graph: Graph, task: Task | None) -> Mapping[str, ValueType]:
+    """What a graph gives, in the sizes that a task leaves."""
+    given = dict(graph.outputs)
+    for name, left in ({} if task is None else task.outputs).items():
+        shape = list(given[name].shape)
+        if shape:  # An ONNX file need not say one.
+            shape[left.axis] = len(left.kept)
+        given[name] = replace(given[name], shape=tuple(shape))
+    return given
 
 
 def _still_read(graph: Graph, nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], set[str]]:

@@ -10,6 +10,7 @@ import numpy as np
 from yoloprune.documents import read_document
 from yoloprune.errors import PlanError
 from yoloprune.files import write_json
+from yoloprune.graph.edits import Task
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Compensation
 from yoloprune.pruning.groups import DependencyGraph, named
@@ -24,6 +25,7 @@ class PruningPlan:
 
     `keep` maps group ids to channel numbers; a group that is not named stays whole. `carriers` are
     the kept channels that, with carrier compensation, carry the constants of the removed ones.
+    Where the network was cut to a `task` first, what that leaves is the network that is meant.
     """
 
     graph_digest: str
@@ -32,6 +34,7 @@ class PruningPlan:
     keep: Mapping[int, KeepIndices]
     compensation: Compensation = Compensation.NONE
     carriers: Mapping[int, KeepIndices] = field(default_factory=dict)
+    task: Task | None = None
 
 
 def check_plan(graph: DependencyGraph, plan: PruningPlan) -> None:
@@ -99,6 +102,7 @@ def compose(
         criterion=f"{first.criterion}, {second.criterion}",
         budget=second.budget,
         keep=keep,
+        task=first.task,
     )
     check_plan(first_graph, composed)
     return composed
@@ -118,21 +122,32 @@ class _Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _PlanFile:
-    """A plan as JSON; `layers` repeats it as kept output channels of each contraction."""
+    """A plan as JSON; `layers` repeats it as kept output channels of each contraction.
 
-    version: Literal[2]
+    Version 3 has a task, which programs that do not know of it must not overlook.
+    """
+
+    version: Literal[2, 3]
     graph_digest: str
     criterion: str
     budget: Budget
     compensation: Compensation
     groups: dict[int, _Group]
     layers: dict[str, _Layer]
+    task: Task | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TaskFile:
+    """What is read of a plan before the network is there that it was made for."""
+
+    task: Task | None = None
 
 
 def write_plan(path: Path, graph: DependencyGraph, plan: PruningPlan) -> None:
     """Write a plan as JSON."""
     document = _PlanFile(
-        version=2,
+        version=2 if plan.task is None else 3,
         graph_digest=plan.graph_digest,
         criterion=plan.criterion,
         budget=plan.budget,
@@ -146,8 +161,17 @@ def write_plan(path: Path, graph: DependencyGraph, plan: PruningPlan) -> None:
             for group_id, numbers in plan.keep.items()
         },
         layers={node: _Layer(keep=filters) for node, filters in kept_filters(graph, plan).items()},
+        task=plan.task,
     )
-    write_json(path, asdict(document))
+    written = asdict(document)
+    if plan.task is None:
+        del written["task"]
+    write_json(path, written)
+
+
+def read_task(path: Path) -> Task | None:
+    """The task that a plan's network was cut to first; raises `PlanError` as `read_plan` does."""
+    return read_document(path, _TaskFile, fault=PlanError).task
 
 
 def read_plan(path: Path, graph: DependencyGraph) -> PruningPlan:
@@ -164,6 +188,7 @@ def read_plan(path: Path, graph: DependencyGraph) -> PruningPlan:
             for group_id, group in document.groups.items()
             if group.carriers
         },
+        task=document.task,
     )
     try:
         check_plan(graph, plan)

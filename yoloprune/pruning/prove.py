@@ -107,11 +107,11 @@ def _errors(
                 "fault of yoloprune or of a damaged file"
             )
         if ids is not None and value.is_floating_point():
-            left = _compact(reference, kept[ids], labels.lines.get(name))
+            left = compact(reference, kept[ids], labels.lines.get(name))
             errors[name] = _error(value, left, ids, final=name in dependencies.graph.outputs)
         elif ids is not None:
             # Rounding may fall on either side where a number becomes a whole one: shapes alone.
-            left = _compact(reference, kept[ids], labels.lines.get(name))
+            left = compact(reference, kept[ids], labels.lines.get(name))
             if left.shape != value.shape:
                 errors[name] = math.inf
     return errors
@@ -286,7 +286,7 @@ class _Shake:
             return value
         name = self.shaken[node]
         mask = self.kept[self.labels.values[name]]
-        offset = _compact(self._offset(node), mask, self.labels.lines.get(name)).to(value)
+        offset = compact(self._offset(node), mask, self.labels.lines.get(name)).to(value)
         return value * self.halved[node] + offset
 
     def _offset(self, node: str) -> Tensor:
@@ -295,7 +295,7 @@ class _Shake:
         return torch.from_numpy(np.asarray(self.numbers[ids] * self.sizes[node]))
 
 
-def _compact(value: Tensor, mask: Mask, lines: int | None) -> Tensor:
+def compact(value: Tensor, mask: Mask, lines: int | None) -> Tensor:
     """What the slim network has of a value of the masked one, in the same order.
 
     `lines` is the axis along which that has removed equally many of each line, where one is told.

@@ -95,7 +95,7 @@ def solve(
     when the budget cannot be met; the message says how far it can be and, if the rounding alone is
     in the way, which finer one would do.
     """
-    if not graph.prunable and min(budget.limits.values()) < 1:
+    if not graph.prunable and min(budget.limits.values(), default=1) < 1:
         raise PlanError(f"no channels can be removed: {_why_none(graph)}")
     if UNEVEN & budget.limits.keys() and clock is None:
         raise PlanError("a budget in time needs timings of the network's layers")

@@ -35,8 +35,8 @@ def pruning_report(
     where given, is what happened after that. `made_by` is the command, where there was one.
     """
     report = {
-        "dense": _cost_figures(dense.cost) | {"verification": _errors(proof.change)},
-        "slim": _cost_figures(slim.cost) | {"verification": _exactness(proof.exactness)},
+        "dense": cost_figures(dense.cost) | {"verification": _errors(proof.change)},
+        "slim": cost_figures(slim.cost) | {"verification": _exactness(proof.exactness)},
         "made_by": made_by,
         "settings": dict(settings),
         "layers": channels_by_layer(dense, slim),
@@ -44,8 +44,11 @@ def pruning_report(
     return report if recovery is None else report | {"recovery": dict(recovery)}
 
 
-def cost_rows(dense: Model, slim: Model) -> list[tuple[str, ...]]:
-    """Rows under `HEADER`: the dense network, the slim one, and the change."""
+def cost_rows(dense: Model, slim: Model, narrow: Model | None = None) -> list[tuple[str, ...]]:
+    """Rows under `HEADER`: the dense network, the slim one, and the change.
+
+    `narrow` is the dense one cut to fewer classes, where it was.
+    """
     before, after = dense.cost, slim.cost
     pairs = [
         (before.params, after.params),
@@ -56,6 +59,7 @@ def cost_rows(dense: Model, slim: Model) -> list[tuple[str, ...]]:
     ]
     return [
         ("Dense", *_cost_texts(before)),
+        *([] if narrow is None else [("Of fewer classes", *_cost_texts(narrow.cost))]),
         ("Slim", *_cost_texts(after)),
         ("Change", *(change(a, b) for a, b in pairs)),
     ]
@@ -143,17 +147,23 @@ def pruning_markdown(
     proof: Proof,
     made_by: str | None,
     settings: Mapping[str, Any],
+    origin: Model | None = None,
+    first: Sequence[str] = (),
 ) -> str:
-    """The content of report.md, but for `recovery_markdown`."""
+    """The content of report.md, but for `recovery_markdown`.
+
+    Where the dense network is another one, `origin`, cut to fewer classes, `first` says how.
+    """
     layers = [
         (index, row["dense"], row["slim"], change(row["dense"], row["slim"]))
         for index, row in channels_by_layer(dense, slim).items()
     ]
-    statements = "\n".join(f"- {line}" for line in proof_lines(proof))
+    statements = "\n".join(f"- {line}" for line in (*first, *proof_lines(proof)))
+    rows = cost_rows(dense, slim) if origin is None else cost_rows(origin, slim, dense)
     return (
         "# Pruning report\n\n"
         f"{_made_by(made_by)}"
-        f"{markdown_table(HEADER, cost_rows(dense, slim))}\n"
+        f"{markdown_table(HEADER, rows)}\n"
         "MACs are the multiply-accumulates of convolutions and matrix products for one "
         f"{_read(dense.graph)}; FLOPs are twice as many. Size is that of the parameters in a "
         "file.\n\n"
@@ -186,7 +196,8 @@ def _errors(measured: Verification) -> dict[str, Any]:
     return figures
 
 
-def _cost_figures(total: Cost) -> dict[str, Any]:
+def cost_figures(total: Cost) -> dict[str, Any]:
+    """What a network costs, as JSON has it."""
     return {
         "params": total.params,
         "macs": total.macs,
@@ -226,11 +237,14 @@ def _read(graph: Graph) -> str:
 
 
 def _selection(plan: PruningPlan) -> str:
+    if not plan.budget.limits:
+        return "No channel was removed."
     limits = ", ".join(f"{name} <= {share:g}" for name, share in plan.budget.limits.items())
+    whole = "the dense network" if plan.task is None else "the network of fewer classes"
     carried = sum(len(numbers) for numbers in plan.carriers.values())
     carriers = f"; {carried} channels carry constants" if carried else ""
     return (
-        f"Criterion `{plan.criterion}`; share of the dense network: {limits}; at least "
+        f"Criterion `{plan.criterion}`; share of {whole}: {limits}; at least "
         f"{plan.budget.min_channels} channels a group, in multiples of {plan.budget.multiple_of}, "
         f"at most {plan.budget.max_layer_cut:.0%} of a group cut{carriers}."
     )

@@ -24,7 +24,7 @@ from yoloprune.graph.model import Model
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.cut import cut as surgery
 from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.plan import PruningPlan, read_plan, write_plan
+from yoloprune.pruning.plan import PruningPlan, read_plan, read_task, write_plan
 from yoloprune.pruning.prune import Proof, prove
 from yoloprune.pruning.recover.network import LayerFit
 from yoloprune.report.pruning import (
@@ -39,8 +39,10 @@ from yoloprune.report.pruning import (
 )
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.table import amount, change, file_size
+from yoloprune.report.task import task_lines, task_report
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.models import AnyModel, load, opened
+from yoloprune.workflows.task import Narrowed, narrowed
 
 SLIM_FILES = (
     *("slim.cfg", "slim.weights", "slim.names", "slim.onnx", "slim.onnx.data"),
@@ -61,7 +63,8 @@ class Cut(Result):
 
     `exact` is what surgery leaves of the `dense` network by the `plan`, as `proof` says; `slim` is
     the same, unless its weights were recovered since, which `recovery` then tells about. `settings`
-    are those that made the plan, `made_by` the command, where one did.
+    are those that made the plan, `made_by` the command, where one did. Where the network was first
+    cut to fewer classes, `narrowed` tells how, and `dense` is what that left.
     """
 
     dense: Model
@@ -72,6 +75,12 @@ class Cut(Result):
     settings: Mapping[str, Any] = field(default_factory=dict)
     recovery: Mapping[str, Any] | None = None
     made_by: str | None = None
+    narrowed: Narrowed | None = None
+
+    @property
+    def origin(self) -> Model:
+        """The network that was given."""
+        return self.dense if self.narrowed is None else self.narrowed.before
 
     @property
     def model(self) -> Model:
@@ -91,15 +100,16 @@ class Cut(Result):
         the dense network is there.
         """
         folder = Path(folder)
-        refuse_to_replace(folder, self.dense)
+        refuse_to_replace(folder, self.origin)
         with write_folder(folder, obsolete=PRUNED_FILES) as temporary:
             write_cut(temporary, self, onnx=onnx, reporter=reporter)
             return [name for name in SLIM_FILES if (temporary / name).exists()]
 
     def shown(self) -> Shown:
         """Cost and proof; as JSON the content of report.json."""
-        before, after = self.dense.cost, self.slim.cost
+        before, after = self.origin.cost, self.slim.cost
         recovered = [] if self.recovery is None else recovery_lines(self.recovery)
+        narrow = None if self.narrowed is None else self.dense
         return Shown(
             title=f"Pruning of {self.dense.document.title}",
             summary=(
@@ -110,11 +120,9 @@ class Cut(Result):
                 + ("" if self.recovery is None else ", then recovered")
             ),
             header=HEADER,
-            rows=cost_rows(self.dense, self.slim),
-            lines=proof_lines(self.proof) + recovered,
-            document=pruning_report(
-                self.dense, self.slim, self.proof, self.made_by, self.settings, self.recovery
-            ),
+            rows=cost_rows(self.origin, self.slim, narrow),
+            lines=[*_first(self), *proof_lines(self.proof), *recovered],
+            document=_report(self, self.recovery),
         )
 
 
@@ -142,7 +150,11 @@ def write_cut(
             )
     *_, numbers = slim.save(folder / f"slim{slim.document.suffix}")
     write_plan(folder / "plan.json", analyze(dense.graph), cut.plan)
-    text = pruning_markdown(dense, slim, cut.plan, cut.proof, cut.made_by, cut.settings)
+    text = pruning_markdown(
+        *(dense, slim, cut.plan, cut.proof, cut.made_by, cut.settings),
+        origin=None if cut.narrowed is None else cut.origin,
+        first=_first(cut),
+    )
     if onnx is not None:
         text += onnx_markdown(interface_lines(interface(darknet(slim).spec, onnx)))
     recovery = cut.recovery
@@ -154,8 +166,22 @@ def write_cut(
         }
         text += recovery_markdown(recovery)
     write_text(folder / "report.md", text)
-    document = pruning_report(dense, slim, cut.proof, cut.made_by, cut.settings, recovery)
-    write_json(folder / "report.json", document)
+    write_json(folder / "report.json", _report(cut, recovery))
+
+
+def _first(cut: Cut) -> list[str]:
+    """What was done before pruning, one statement a line."""
+    found = cut.narrowed
+    return [] if found is None else task_lines(found.names, found.whole, found.proof)
+
+
+def _report(cut: Cut, recovery: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The content of report.json."""
+    report = pruning_report(cut.dense, cut.slim, cut.proof, cut.made_by, cut.settings, recovery)
+    if (found := cut.narrowed) is None:
+        return report
+    task = task_report(found.before, found.task, found.names, found.whole, found.proof)
+    return report | {"task": task}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +233,11 @@ def read_cut(
     if folder.is_file():
         raise UsageError(f"{folder} is a file: name the folder that `prune` wrote")
     dense = opened(dense)
+    source, place = None if images is None else Path(images), torch_device(device)
+    cut_to = None
+    if (task := read_task(folder / "plan.json")) is not None:
+        cut_to = narrowed(dense, task, proof_images(dense, source, place, preprocess))
+        dense = cut_to.network
     graph = analyze(dense.graph)
     plan = read_plan(folder / "plan.json", graph)
     edits = surgery(graph, plan)
@@ -220,8 +251,7 @@ def read_cut(
     if recovery is not None:
         _check_recovery(network, recovery, dense)
         exact = dense.edited(edits, compensate(graph, dense.parameters, plan))
-    source = None if images is None else Path(images)
-    batch = proof_images(dense, source, torch_device(device), preprocess)
+    batch = proof_images(dense, source, place, preprocess)
     with reporter.stage("verifying in float64"):
         proof = prove(
             graph,
@@ -240,6 +270,7 @@ def read_cut(
         settings=settings | {"verification_images": len(next(iter(batch.values())))},
         recovery=recovery,
         made_by=report.get("made_by"),
+        narrowed=cut_to,
     )
 
 

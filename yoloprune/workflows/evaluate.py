@@ -12,7 +12,7 @@ from yoloprune.evaluation.evaluator import Evaluation
 from yoloprune.evaluation.protocols import DEFAULT_PROTOCOL, Protocol
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.detectors import detector, tell_if_dead
-from yoloprune.workflows.models import AnyModel
+from yoloprune.workflows.models import AnyModel, opened
 from yoloprune.workflows.training_data import tell_remarks
 
 
@@ -38,13 +38,17 @@ def evaluate(
     `DatasetError` for data that cannot be read, and whatever `detector` raises.
     """
     asked = not isinstance(model, Detector)
+    names = None
     if not isinstance(model, Detector):
+        model = opened(model)
+        names = model.document.names
         model = detector(
             model, engine=engine, device=device, preprocess=preprocess, decoder=decoder
         )
     if not isinstance(data, Dataset):
         path = Path(data)
-        data = read_dataset(path, classes=model.classes, split=split, limit=limit)
+        # Of a network that was cut to fewer classes, the data set may well have more.
+        data = read_dataset(path, classes=model.classes, known=names, split=split, limit=limit)
         tell_remarks(path, data, reporter)
     if asked:
         tell_if_dead(model, [image.path for image in data.images], reporter)

@@ -1,6 +1,7 @@
 """Channel pruning from a network and a budget to a proven slim network."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,14 @@ from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.defaults import PRUNING
 from yoloprune.workflows.models import AnyModel, opened
 from yoloprune.workflows.scores import scores_on_images
+from yoloprune.workflows.task import narrowed, task_of
 
 
 def prune(
     network: AnyModel,
-    keep: Mapping[str, float],
+    keep: Mapping[str, float] | None = None,
     *,
+    classes: Sequence[str | int] = (),
     criterion: str = PRUNING.criterion,
     scope: Scope | str = PRUNING.scope,
     compensation: Compensation | str = PRUNING.compensation,
@@ -42,29 +45,43 @@ def prune(
     calibration_images: int = PRUNING.calibration_images,
     seed: int = PRUNING.seed,
     preprocess: str | None = None,
+    decoder: str | None = None,
     device: str | torch.device = AUTO,
     reporter: Reporter = SILENT,
 ) -> Cut:
     """Remove the lowest-scored channels until the network meets a budget, and prove the result.
 
     `keep` are the largest shares to keep, in (0, 1], such as `{"macs": 0.6}`; several are all met.
-    A group keeps at least `min_channels` and loses at most the share `max_layer_cut`; counts are
-    rounded up to a `multiple_of`, by default the coarsest usual one with which the budget can be
-    met. The proof runs in float64 on noise and on some of the `images` (a folder, list or .data
-    file); criteria that look at images look at the `calibration`, by default `calibration_images`
-    of the same. Images become an ONNX network's inputs by `preprocess`, where the file does not
-    show how. Both compute on the `device`. Raises `UsageError` for an unknown measure or device
-    and where images are missing, `PlanError` if the budget cannot be met, `VerificationError` if
-    the result is not exact.
+    Where `classes` are given, by name or number, the heads are cut to these first, which changes
+    none of their scores: shares are then of what that leaves, and without `keep` that is all. An
+    ONNX network's outputs are read by the `decoder`, where they do not show which. A group keeps at
+    least `min_channels` and loses at most the share `max_layer_cut`; counts are rounded up to a
+    `multiple_of`, by default the coarsest usual one with which the budget can be met. The proof
+    runs in float64 on noise and on some of the `images` (a folder, list or .data file); criteria
+    that look at images look at the `calibration`, by default `calibration_images` of the same.
+    Images become an ONNX network's inputs by `preprocess`, where the file does not show how. Both
+    compute on the `device`. Raises `UsageError` for an unknown measure, device or class and where
+    images are missing, `PlanError` if the budget cannot be met, `VerificationError` if the result
+    is not exact.
     """
     scope = chosen(Scope, scope, "scope")
     compensation = chosen(Compensation, compensation, "compensation")
     place = torch_device(device)
     network = opened(network)
-    graph = network.graph
     _warn_of_masks(network, reporter)
-    budget = rounded(graph, keep, min_channels, multiple_of, max_layer_cut, compensation, reporter)
     source = None if images is None else Path(images)
+    cut_to = None
+    if classes:
+        task = task_of(network, classes, preprocess=preprocess, decoder=decoder, reporter=reporter)
+        with reporter.stage("leaving classes out and verifying in float64"):
+            cut_to = narrowed(network, task, proof_images(network, source, place, preprocess))
+        network = cut_to.network
+    elif not keep:
+        raise UsageError(f"the budget limits nothing (known: {', '.join(MEASURES)})")
+    graph = network.graph
+    budget = rounded(
+        graph, keep or {}, min_channels, multiple_of, max_layer_cut, compensation, reporter
+    )
     if criterion in MEASURED_CRITERIA:
         if calibration is None and source is not None:
             calibration = read_calibration(
@@ -102,7 +119,8 @@ def prune(
     }
     return Cut(
         dense=network,
-        plan=found.plan,
+        plan=found.plan if cut_to is None else replace(found.plan, task=cut_to.task),
+        narrowed=cut_to,
         exact=slim,
         slim=slim,
         proof=found.proof,
@@ -132,12 +150,10 @@ def rounded(
 ) -> Budget:
     """The budget, with the coarsest usual rounding that lets it be met, unless one is asked for.
 
-    Warns of a finer one than usual. Raises `UsageError` for an unknown measure, or none.
+    Warns of a finer one than usual. Raises `UsageError` for an unknown measure.
     """
-    unknown = [name for name in keep if name not in MEASURES]
-    if unknown or not keep:
-        problem = f"measure {unknown[0]!r} is unknown" if unknown else "the budget limits nothing"
-        raise UsageError(f"{problem} (known: {', '.join(MEASURES)})")
+    if unknown := [name for name in keep if name not in MEASURES]:
+        raise UsageError(f"measure {unknown[0]!r} is unknown (known: {', '.join(MEASURES)})")
     budget = Budget(
         limits=dict(keep),
         min_channels=min_channels,

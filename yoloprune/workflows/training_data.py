@@ -5,7 +5,7 @@ from pathlib import Path
 
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.faults import described, used_classes
-from yoloprune.data.read import read_raw
+from yoloprune.data.read import of_classes, read_raw
 from yoloprune.data.split import training_parts
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.frontends.darknet.spec import class_count
@@ -43,7 +43,8 @@ def training_data(
     Raises `ClassesError` unless the classes are the network's, or its heads are to `fit` them.
     """
     data, spec = source.path, darknet(network).spec
-    raw = read_raw(data)
+    known = None if fit else network.document.names
+    raw = of_classes(read_raw(data), known)
     classes = data_classes(raw) if fit else class_count(spec)
     if not fit:
         check_classes(spec, raw)
@@ -55,6 +56,7 @@ def training_data(
     training, validation = training_parts(
         data,
         classes=classes,
+        known=known,
         splits=raw.splits,
         share=source.hold_out,
         training=source.train_split,

@@ -14,6 +14,7 @@ from yoloprune.exporters.table import FORMATS
 from yoloprune.pruning.recover.errors import output_errors
 from yoloprune.report.pruning import output_line, proof_lines, recovery_lines
 from yoloprune.report.shown import Result, Shown
+from yoloprune.report.task import task_lines
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.cut import Cut, read_cut
 from yoloprune.workflows.match import Match, match
@@ -48,6 +49,8 @@ class Verified(Result):
         """One statement a line."""
         proof = self.cut.proof
         lines = proof_lines(proof)
+        if (found := self.cut.narrowed) is not None:
+            lines += task_lines(found.names, found.whole, found.proof)
         if self.cut.recovery is not None:
             lines.append("after that surgery the weights were recovered, as report.json says:")
             lines += recovery_lines(self.cut.recovery)
@@ -67,6 +70,7 @@ class Verified(Result):
             document={
                 "folder": str(self.folder),
                 "proof": asdict(proof),
+                "task": None if found is None else asdict(found.proof),
                 "recovery": self.cut.recovery,
                 "heads": None if heads is None else asdict(heads),
                 "exports": {name: asdict(check) for name, check in self.exports.items()},

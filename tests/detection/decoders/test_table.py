@@ -21,7 +21,7 @@ from tests.detection.decoders.formats import CLASSES, SIZE, Object
 from yoloprune.data.preprocess import PRESETS, stated
 from yoloprune.detection.decoders.decoder import Surface
 from yoloprune.detection.decoders.table import DECODERS, decoding, recognized
-from yoloprune.detection.nms import merge_detections
+from yoloprune.detection.nms import merge_detections, select_detections
 from yoloprune.errors import UsageError
 
 """What else than shapes a network of the family shows."""
@@ -74,6 +74,29 @@ def test_the_classes_of_another_network_are_not_read(name: str) -> None:
     assert found is None or found[0].name != name
     with pytest.raises(UsageError, match=f"`decoder` {name} reads .* of 7 classes"):
         decoding(surface, name)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_scores_stand_where_a_row_says(name: str) -> None:
+    """Without the entries of other classes, the same network is read, and scores alike."""
+    surface = surface_of(name, names=names_of(name))
+    read = decoding(surface, name)[1]
+    if not read.scores:
+        assert read.beside or read.classes == 1
+        return
+    outputs = outputs_of(name, TRUTH)
+    for output, (axis, before) in read.scores.items():
+        assert outputs[output].shape[axis] == before + CLASSES
+        kept = [*range(before), before + 2]
+        outputs[output] = outputs[output].take(kept, axis=axis)
+    cut = replace(surface, outputs={k: v.shape for k, v in outputs.items()}, names=("c",))
+    found = recognized(cut)
+    assert found is not None and found[0].name == name and found[1].classes == 1
+    predictions = found[1].decode({k: torch.from_numpy(v) for k, v in outputs.items()})
+    (left,) = select_detections(predictions, 0.2, 0.45)
+    (box,) = [box for box in TRUTH if box[4] == 2]
+    np.testing.assert_allclose(left.boxes_xyxy.numpy(), [box[:4]], atol=1e-3)
+    np.testing.assert_allclose(left.scores.numpy(), [box[5]], rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", DECODERS)

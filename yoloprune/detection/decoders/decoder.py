@@ -4,7 +4,7 @@ B images, N boxes an image, C classes.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import torch
@@ -52,10 +52,20 @@ def scored(boxes: Tensor, scores: Tensor, *, suppressed: bool = False) -> Predic
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decoding:
-    """How the outputs of a network are read, and how many classes it tells apart, if they say."""
+    """How the outputs of a network are read.
+
+    Attributes:
+        classes: how many it tells apart, if its outputs say so.
+        decode: makes boxes of the outputs.
+        scores: outputs with an entry a class: their axis, and how many entries stand before the
+            first class; none where what a class scores cannot be read without the others.
+        beside: what else the score of a class depends on there, in words.
+    """
 
     classes: int | None
     decode: Decode
+    scores: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    beside: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -23,7 +23,7 @@ def _together(surface: Surface) -> Decoding | None:
         rows = outputs[name]
         return _predictions(surface, rows[..., :4], rows[..., 4:])
 
-    return Decoding(classes=shape[2] - 4, decode=decode)
+    return Decoding(classes=shape[2] - 4, decode=decode, scores={name: (2, 4)})
 
 
 def _apart(surface: Surface) -> Decoding | None:
@@ -39,7 +39,7 @@ def _apart(surface: Surface) -> Decoding | None:
     def decode(outputs: Mapping[str, Tensor]) -> Predictions:
         return _predictions(surface, outputs[boxes[0]], outputs[logits[0]].sigmoid())
 
-    return Decoding(classes=shape[2], decode=decode)
+    return Decoding(classes=shape[2], decode=decode, scores={logits[0]: (2, 0)})
 
 
 def _predictions(surface: Surface, boxes: Tensor, scores: Tensor) -> Predictions:

@@ -17,7 +17,7 @@ def _read(surface: Surface) -> Decoding | None:
     def decode(outputs: Mapping[str, Tensor]) -> Predictions:
         return scored(outputs["boxes"], outputs["scores"])
 
-    return Decoding(classes=scores[2], decode=decode)
+    return Decoding(classes=scores[2], decode=decode, scores={"scores": (2, 0)})
 
 
 YOLOPRUNE = Decoder(

@@ -38,7 +38,12 @@ def _read(surface: Surface) -> Decoding | None:
             classes=classes.scatter(2, likeliest.indices, likeliest.values**_CLASS_POWER),
         )
 
-    return Decoding(classes=shape[1] - 5, decode=decode)
+    return Decoding(
+        classes=shape[1] - 5,
+        decode=decode,
+        scores={name: (1, 5)},
+        beside="of each box the likeliest class alone counts: without the others, more boxes count",
+    )
 
 
 def _evident(surface: Surface) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from yoloprune.detection.boxes import box_cxcywh_to_xyxy
 from yoloprune.detection.decode import Predictions
-from yoloprune.detection.decoders.decoder import Decoder, Decoding, Surface, scored
+from yoloprune.detection.decoders.decoder import Decode, Decoder, Decoding, Surface, scored
 from yoloprune.detection.decoders.grids import grid, strides_of
 
 _VARIANCES = (0.1, 0.2)
@@ -32,7 +32,7 @@ def _finished(surface: Surface) -> Decoding | None:
     def decode(outputs: Mapping[str, Tensor]) -> Predictions:
         return _predictions(surface, outputs[boxes], outputs[scores])
 
-    return Decoding(classes=surface.outputs[scores][2] - 1, decode=decode)
+    return _decoding(surface, scores, decode)
 
 
 def _with_priors(surface: Surface) -> Decoding | None:
@@ -49,7 +49,7 @@ def _with_priors(surface: Surface) -> Decoding | None:
         boxes = _placed(outputs[offsets], outputs[priors].reshape(-1, 4))
         return _predictions(surface, boxes, outputs[scores])
 
-    return Decoding(classes=surface.outputs[scores][2] - 1, decode=decode)
+    return _decoding(surface, scores, decode)
 
 
 def _faces(surface: Surface) -> Decoding | None:
@@ -110,6 +110,17 @@ def _predictions(surface: Surface, boxes: Tensor, scores: Tensor) -> Predictions
     if "Softmax" not in surface.operators:
         scores = scores.softmax(dim=-1)
     return scored(boxes * boxes.new_tensor((width, height) * 2), scores[..., 1:])
+
+
+def _decoding(surface: Surface, scores: str, decode: Decode) -> Decoding:
+    classes = surface.outputs[scores][2] - 1
+    if "Softmax" in surface.operators:
+        return Decoding(classes=classes, decode=decode, scores={scores: (2, 1)})
+    return Decoding(
+        classes=classes,
+        decode=decode,
+        beside="scores become shares of all classes only where they are read",
+    )
 
 
 def _evident(surface: Surface) -> bool:

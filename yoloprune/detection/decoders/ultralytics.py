@@ -31,7 +31,7 @@ def objectness_and_classes(surface: Surface) -> Decoding | None:
             classes=rows[..., 5:],
         )
 
-    return Decoding(classes=shape[2] - 5, decode=decode)
+    return Decoding(classes=shape[2] - 5, decode=decode, scores={name: (2, 5)})
 
 
 def _classes(surface: Surface) -> Decoding | None:
@@ -43,7 +43,7 @@ def _classes(surface: Surface) -> Decoding | None:
         columns = outputs[name].transpose(1, 2)
         return scored(box_cxcywh_to_xyxy(columns[..., :4]), columns[..., 4:])
 
-    return Decoding(classes=shape[1] - 4, decode=decode)
+    return Decoding(classes=shape[1] - 4, decode=decode, scores={name: (1, 4)})
 
 
 def _chosen(surface: Surface) -> Decoding | None:
@@ -64,7 +64,7 @@ def _chosen(surface: Surface) -> Decoding | None:
             suppressed=True,
         )
 
-    return Decoding(classes=count, decode=decode)
+    return Decoding(classes=count, decode=decode, beside="its output holds class numbers")
 
 
 def _cells_in(axis: int, per_cell: int, surface: Surface) -> bool:

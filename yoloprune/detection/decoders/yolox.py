@@ -33,7 +33,7 @@ def _raw(surface: Surface) -> Decoding | None:
             classes=rows[..., 5:],
         )
 
-    return Decoding(classes=shape[2] - 5, decode=decode)
+    return Decoding(classes=shape[2] - 5, decode=decode, scores={name: (2, 5)})
 
 
 def _is_decoded(surface: Surface) -> bool:

@@ -70,8 +70,11 @@ class DarknetDocument:
 
     def applied(self, edits: Edits) -> "DarknetDocument":
         """The document of the network that edits leave; it was read from no file."""
-        spec = applied(self.spec, edits)
-        return replace(self.unread(), spec=spec, title=f"{self.title}-slim")
+        made = replace(self.unread(), spec=applied(self.spec, edits))
+        if edits.task is None:
+            return replace(made, title=f"{self.title}-slim")
+        names = self.names and tuple(self.names[number] for number in edits.task.classes)
+        return replace(made, names=names)
 
     def unread(self) -> "DarknetDocument":
         """The same document of other parameters, which have seen no image."""

@@ -2,10 +2,11 @@
 
 import ast
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -27,8 +28,8 @@ class OnnxDocument:
 
     `model` said `dense`, with the numbers `parameters`, of which it holds the large ones no more;
     its arrays that are not in the file are in `folder`. What is written is `model` with everything
-    as it was but for what `graph` says otherwise. `source` are the files that it was read from,
-    none for one that was made.
+    as it was but for what `graph` says otherwise, and `restated` of its metadata. `source` are the
+    files that it was read from, none for one that was made.
     """
 
     model: "onnx.ModelProto"
@@ -38,6 +39,7 @@ class OnnxDocument:
     graph: Graph
     title: str
     source: tuple[Path, ...] = ()
+    restated: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def suffix(self) -> str:
@@ -52,7 +54,7 @@ class OnnxDocument:
     @property
     def metadata(self) -> dict[str, str]:
         """What the file says of itself."""
-        return {entry.key: entry.value for entry in self.model.metadata_props}
+        return {e.key: e.value for e in self.model.metadata_props} | dict(self.restated)
 
     @property
     def names(self) -> tuple[str, ...] | None:
@@ -93,7 +95,13 @@ class OnnxDocument:
             for name, parameter in self.graph.parameters.items()
         }
         graph, _ = edit(self.graph, arrays, edits)
-        return replace(self.saying(graph).unread(), title=f"{self.title}-slim")
+        made = self.saying(graph).unread()
+        if edits.task is None:
+            return replace(made, title=f"{self.title}-slim")
+        said = self.metadata.get("names")
+        if said is None or (names := _chosen_names(said, edits.task.classes)) is None:
+            return made
+        return replace(made, restated={**self.restated, "names": names})
 
     def unread(self) -> "OnnxDocument":
         """The same document of other parameters."""
@@ -112,8 +120,15 @@ class OnnxDocument:
         return write(self, parameters, path)
 
 
+_FORMS: tuple[tuple[Callable[[str], Any], Callable[[Any], str]], ...] = (
+    (json.loads, json.dumps),
+    (ast.literal_eval, repr),
+)
+"""How metadata write values: reading, and writing alike."""
+
+
 def _names(text: str) -> tuple[str, ...] | None:
-    for parse in (json.loads, ast.literal_eval):
+    for parse, _ in _FORMS:
         try:
             found = parse(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
@@ -122,4 +137,16 @@ def _names(text: str) -> tuple[str, ...] | None:
             found = list(found.values())
         if isinstance(found, list) and all(isinstance(name, str) for name in found):
             return tuple(found)
+    return None
+
+
+def _chosen_names(text: str, classes: Sequence[int]) -> str | None:
+    """Those names of some classes, numbered anew, written as before; None where they were none."""
+    if (names := _names(text)) is None:
+        return None
+    chosen = [names[number] for number in classes]
+    for parse, written in _FORMS:
+        with suppress(ValueError, SyntaxError):
+            numbered = isinstance(parse(text), dict)
+            return written(dict(enumerate(chosen)) if numbered else chosen)
     return None

@@ -110,6 +110,9 @@ class _Writer:
         if self.slim is not self.dense:
             self._drop_unread()
             self._refresh_shapes()
+            self._refresh_outputs()
+        for entry in self.model.metadata_props:
+            entry.value = document.restated.get(entry.key, entry.value)
 
     def whole(self) -> "onnx.ModelProto":
         """The model with its numbers."""
@@ -252,6 +255,14 @@ class _Writer:
             _drop(graph.initializer, arrays)
             _drop(graph.input, arrays)
             self.read = read
+
+    def _refresh_outputs(self) -> None:
+        """Give outputs the sizes that they have now."""
+        for value in self.model.graph.output:
+            old, new = (graph.outputs[value.name].shape for graph in (self.dense, self.slim))
+            for size, a, b in zip(value.type.tensor_type.shape.dim, old, new, strict=False):
+                if a != b:
+                    size.dim_value = int(b)
 
     def _refresh_shapes(self) -> None:
         """Give values the sizes that they have now; forget those of values that are gone."""

@@ -6,6 +6,7 @@ There is a rule a family of operators and none an architecture; what is not unde
 it reads, with a reason that names the node.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
@@ -31,8 +32,14 @@ from yoloprune.pruning.labels.labels import Labels, renamed
 from yoloprune.pruning.labels.walk import Walk
 
 
-def label(graph: Graph, known: Facts | None = None) -> Labels:
-    """Follow the channels through a graph; `known` are its `facts`, if they are there already."""
+def label(
+    graph: Graph, known: Facts | None = None, entries: Mapping[str, int] | None = None
+) -> Labels:
+    """Follow the channels through a graph; `known` are its `facts`, if they are there already.
+
+    Of the values that `entries` names, each entry along the axis that it gives is one channel.
+    """
+    entries = entries or {}
     walk = Walk(graph=graph, facts=facts(graph) if known is None else known)
     for name, value in graph.inputs.items():
         _read_input(walk, name, len(value.shape))
@@ -41,6 +48,9 @@ def label(graph: Graph, known: Facts | None = None) -> Labels:
         # What depends on shapes alone says nothing about channels.
         if read and not all(name in walk.facts.known for name in filter(None, node.outputs)):
             _follow(walk, node)
+        for name in walk.values.keys() & entries.keys() & {*node.outputs}:
+            size = walk.facts.shapes[name][entries[name]]
+            walk.along(walk.values[name], entries[name], size, node)
     for name, size in graph.blocks.items():
         if name in walk.values:
             ids = walk.values[name].reshape(-1, size)
