@@ -24,7 +24,7 @@ from yoloprune.exporters.onnx import export_onnx
 from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.parser import write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
-from yoloprune.frontends.darknet.zoo import yolov3
+from yoloprune.frontends.darknet.zoo import yolov3, yolov3_tiny
 from yoloprune.workflows.case_study.settings import PRESETS
 from yoloprune.workflows.prune import prune
 
@@ -96,6 +96,10 @@ def session(
     spec = yolov3(classes=1, width=0.0625, size=(64, 64))
     write_cfg(tmp_path / "yolo.cfg", spec)
     write_weights(tmp_path / "yolo.weights", spec, training_state(spec))
+    several = yolov3_tiny(classes=3, width=0.0625, size=(64, 64))
+    write_cfg(tmp_path / "coco.cfg", several)
+    write_weights(tmp_path / "coco.weights", several, training_state(several))
+    (tmp_path / "coco.names").write_text("person\nbicycle\ncar\n")
     onnx.save_model(residual(), tmp_path / "net.onnx")
     export_onnx(spec, training_state(spec), tmp_path / "detector.onnx", decoded=True)
     prune(tmp_path / "net.onnx", {"macs": 0.7}).slim.save(tmp_path / "theirs.onnx")

@@ -81,7 +81,7 @@ def test_shares_are_of_what_the_classes_leave_and_all_is_proven_again(
     again = read_cut(out, named)
     assert again.proof.exactness.passed and again.narrowed is not None
     assert again.narrowed.names == ("hand",) and again.narrowed.proof.equal
-    assert yoloprune.verify(out, named).shown().lines[-1] == f"{out}: verified"
+    assert yoloprune.verify(named, out).shown().lines[-1] == f"{out}: verified"
     with pytest.raises(VerificationError, match="slim against masked dense"):
         read_cut(
             out,
