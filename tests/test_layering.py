@@ -15,6 +15,7 @@ LEVELS = {
     "documents": 0,
     "errors": 0,
     "cores": 0,
+    "counting": 0,
     "devices": 1,
     "escapes": 0,
     "files": 0,

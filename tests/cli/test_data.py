@@ -122,7 +122,7 @@ def test_check_of_sound_data_and_of_data_without_boxes(tmp_path: Path) -> None:
 def test_check_writes_a_clean_copy(tmp_path: Path) -> None:
     root = yolo_folder(tmp_path / "set", "0 0.5 0.5 0.5 0.5\nx\n", "0 0.5 0.5 0.5 0.5\n")
     result = run("data", "check", root, "--fix", "--out", tmp_path / "clean")
-    assert "clean: 1 images, cleaned" in result.stdout
+    assert "clean: 1 image, cleaned" in result.stdout
     assert "nothing is wrong" in run("data", "check", tmp_path / "clean" / "set.data").stdout
     assert "x" in (root / "labels" / "train" / "0.txt").read_text()
     assert "not empty" in refused("data", "check", root, "--fix", "--out", root)

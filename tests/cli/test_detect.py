@@ -99,7 +99,7 @@ def test_a_table_for_people(network: tuple[Path, Path], images: Path, tmp_path: 
     result = run("detect", *network, images / "a.png", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "class 1" in result.stdout
-    assert "1 images, 2 objects" in result.stdout
+    assert "1 image, 2 objects" in result.stdout
 
 
 def test_the_threshold_decides(network: tuple[Path, Path], images: Path, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_sources_of_every_kind_together(
         "more/deep/c.jpg",
     ]  # fmt: skip
     few = run("detect", *network, images, clip, "--out", out, "--limit", 1)
-    assert "1 images, 1 frames" in few.stdout
+    assert "1 image, 1 frame" in few.stdout
     # What the first run has left is still there.
     assert (out / "more" / "deep" / "c.jpg").exists()
 
@@ -204,7 +204,7 @@ def test_two_networks_are_compared_side_by_side(
     slim, out = half_blind(tmp_path / "thin"), tmp_path / "out"
     result = run("detect", *network, slim, images / "a.png", "--out", out)
     assert result.exit_code == 0, result.output
-    assert "both found 1 objects, net alone 1, thin alone 0" in result.stdout
+    assert "both found 1 object, net alone 1, thin alone 0" in result.stdout
     report = json.loads((out / "detections.json").read_text())
     assert report["compared_with"] == [str(slim / "slim.cfg"), str(slim / "slim.weights")]
     (entry,) = report["images"]
@@ -365,7 +365,7 @@ def test_bad_input_is_one_line(network: tuple[Path, Path], images: Path, tmp_pat
     names = tmp_path / "one.names"
     names.write_text("hand\n")
     arguments = ("detect", *network, images, "--out", out)
-    assert "1 names, but the network has 2 classes" in refused(*arguments, "--names", names)
+    assert "1 name, but the network has 2 classes" in refused(*arguments, "--names", names)
     (images / "c.jpg").write_bytes(b"damaged")
     assert "c.jpg: not an image" in refused(*arguments)
     (tmp_path / "clip.mp4").write_bytes(b"damaged")

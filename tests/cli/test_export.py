@@ -45,6 +45,6 @@ def test_names_and_batch_of_export(pair: "Pair", tmp_path: Path) -> None:
         assert read_form(path) == OnnxForm(decoded=True, names=("hand", "fist"))
     names.write_text("hand\n")
     export = ("export", pair.cfg, pair.weights, "--onnx", tmp_path / "no.onnx")
-    assert "1 names, but the network has 2 classes" in refused(*export, "--names", names)
+    assert "1 name, but the network has 2 classes" in refused(*export, "--names", names)
     assert "--batch" in refused(*export, "--batch", 0)
     assert not (tmp_path / "no.onnx").exists()

@@ -25,7 +25,7 @@ def test_from_the_file_to_a_verified_folder(net: Path, tmp_path: Path) -> None:
     pruning = run("prune", net, "--keep-macs", 0.6, "--reconstruct", photos, "--out", out)
     assert pruning.exit_code == 0, pruning.output
     assert "wrote " in pruning.stdout and "slim.onnx, plan.json, report.json" in pruning.stdout
-    assert "relative output error vs. dense" in pruning.stdout
+    assert "relative to how much they vary" in pruning.stdout
     assert "(RGB in [0, 1], 16x16 by letterbox)" in (out / "report.md").read_text()
     assert "verified" in run("verify", net, out).stdout
     again = run("reconstruct", net, out, "--images", photos, "--recalibrate")
@@ -211,7 +211,7 @@ def test_what_no_decoder_knows_is_swept_by_its_outputs(
     found = run("sweep", net, *options, "--round-to", 1, "--out", tmp_path / "out")
     assert found.exit_code == 0, found.output
     assert "warning: net: no decoder is known for its outputs: judged by how far" in found.stderr
-    assert "error at the outputs on 1 unlabeled images as pruned; dense 0.0000" in found.stdout
+    assert "error at the outputs on 1 unlabeled image as pruned; dense 0.0000" in found.stdout
     document = json.loads((tmp_path / "out" / "sweep.json").read_text())
     assert document["measure"] == "error at the outputs"
     first, second = (point["error"] for point in document["points"])

@@ -36,7 +36,7 @@ def test_prune_then_finetune_with_and_without_teacher(folder: Path, tmp_path: Pa
             *SETTINGS, *teacher,
         )  # fmt: skip
         assert result.exit_code == 0, (result.output, result.exception)
-        assert "1 epochs, best mAP@0.5 (coco)" in result.stdout
+        assert "1 epoch, best mAP@0.5 (coco)" in result.stdout
         slim = read_cfg(tmp_path / "slim" / "slim.cfg")
         assert read_cfg(tmp_path / name / "best.cfg").digest() == slim.digest()
     moved = tmp_path / "moved.cfg"

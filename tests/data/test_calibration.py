@@ -37,7 +37,7 @@ def test_what_cannot_be_read_is_skipped_and_counted(network: Model, photos: Path
     heard = Heard()
     found = read_calibration(network, photos, 100, 0, heard)
     assert (len(found.images), len(found.unseen), found.skipped) == (12, 0, 1)
-    assert heard.warnings == ["1 images could not be read and were skipped"]
+    assert heard.warnings == ["1 image could not be read: skipped"]
     for path in photos.iterdir():
         path.write_bytes(b"")
     with pytest.raises(DatasetError, match="none of its 13 images can be read"):

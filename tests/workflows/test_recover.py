@@ -33,7 +33,7 @@ def test_recovery_is_the_same_now_or_from_a_folder(
     recovered = recover(cut, photos, calibration_images=8, reporter=heard)
     assert "of memory" in heard.lines[0]
     assert any("too few to determine" in warning for warning in heard.warnings)
-    assert any("1 images could not be read" in warning for warning in heard.warnings)
+    assert any("1 image could not be read" in warning for warning in heard.warnings)
     recovered.save(tmp_path / "a")
     entry = recovery_of(tmp_path / "a")
     assert (entry["images"], entry["skipped"]) == (8, 1)
@@ -65,7 +65,7 @@ def test_recovered_heads_are_nearer_to_the_dense_ones(
     assert cut.recovery is not None
     heads = cut.recovery["heads"]
     assert all(a < b for a, b in zip(heads["after"], heads["before"], strict=True))
-    assert "relative output error vs. dense on" in str(cut)
+    assert "error at the outputs on" in str(cut)
 
 
 def test_recalibration_leaves_the_kernels(dense: Model, photos: Path) -> None:
@@ -94,7 +94,7 @@ def test_criteria_that_look_at_images(dense: Model, photos: Path, criterion: str
     heard = Heard()
     prune(dense, {"macs": 0.7}, criterion=criterion, images=photos, reporter=heard)
     assert [w for w in heard.warnings if "could not be read" in w] == [
-        "1 images could not be read and were skipped"
+        "1 image could not be read: skipped"
     ]
 
 

@@ -8,6 +8,7 @@ import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.options import AllowFaulty, Json, Quiet, Seed
+from yoloprune.counting import counted
 from yoloprune.data.near_duplicates import HASH_BITS, NEAR
 from yoloprune.workflows.data_sets import (
     check_data,
@@ -76,7 +77,11 @@ def check(
     )
     print_result(checked.shown(), as_json=as_json, quiet=quiet)
     if not as_json and not quiet:
-        copy = [] if out is None else [f"{out}: {len(checked.check.images)} images, cleaned"]
+        copy = (
+            []
+            if out is None
+            else [f"{out}: {counted(len(checked.check.images), 'image')}, cleaned"]
+        )
         print_result(checked.boxes(), copy, as_json=False, quiet=False)
 
 

@@ -8,6 +8,7 @@ from yoloprune.cli.console import ConsoleReporter, output, print_json, print_tab
 from yoloprune.cli.engine_options import DecoderName, Device, EngineName, PreprocessText
 from yoloprune.cli.networks import only_network
 from yoloprune.cli.options import AllowFaulty, AnyNetwork, DataPath, Json, Quiet
+from yoloprune.counting import counted
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import read_dataset
 from yoloprune.devices import AUTO
@@ -128,7 +129,7 @@ def _print(dataset: Dataset, evaluations: list[Evaluation]) -> None:
         for e in evaluations
     ]
     title = (
-        f"{len(dataset.images)} images, {dataset.object_count} objects of split {dataset.split} "
-        "(precision and recall where F1 is highest)"
+        f"{counted(len(dataset.images), 'image')}, {counted(dataset.object_count, 'object')} of "
+        f"split {dataset.split} (precision and recall where F1 is highest)"
     )
     print_table(title, ("protocol", "mAP@0.5", "mAP@0.5:0.95", "precision", "recall"), summary)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from yoloprune.counting import counted
 from yoloprune.data.dead import TRIED, why_dead
 from yoloprune.data.images import read_image
 from yoloprune.data.inputs import image_input, surface
@@ -84,7 +85,7 @@ def choose_calibration(
     chosen = [paths[number] for number in order]
     batch, samples, skipped = fitted_images(reads, source, chosen, count + UNSEEN)
     if skipped:
-        reporter.warn(f"{skipped} images could not be read and were skipped")
+        reporter.warn(f"{counted(skipped, 'image')} could not be read: skipped")
     if not isinstance(network.document, DarknetDocument):
         _warn_if_dead(network, reads, samples, reporter)
     return Calibration(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from yoloprune.counting import counted
 from yoloprune.data.images import Image
 from yoloprune.data.preprocess import PRESETS, ImageInput
 from yoloprune.detection.decode import Predictions
@@ -58,7 +59,7 @@ def why_dead(
     reason = fault(reads)
     if reason is None:
         return None
-    message = f"given {reads}, the network {reason} (of {len(images)} images)"
+    message = f"given {reads}, the network {reason} (of {counted(len(images), 'image')})"
     layout = reads.preprocess.layout
     lively = [
         name

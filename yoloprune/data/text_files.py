@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from yoloprune.counting import counted
 from yoloprune.errors import DatasetError
 
 MOST_BYTES = 64 << 20
@@ -66,7 +67,8 @@ def read_names(path: Path, classes: int | None = None) -> tuple[str, ...]:
     if len(names) > MOST_CLASSES:
         raise DatasetError(f"{path}: {len(names)} names: assumed damaged")
     if classes is not None and len(names) != classes:
-        raise DatasetError(f"{path}: {len(names)} names, but the network has {classes} classes")
+        own = counted(classes, "class")
+        raise DatasetError(f"{path}: {counted(len(names), 'name')}, but the network has {own}")
     return names
 
 

@@ -42,7 +42,7 @@ def check_engine(model: Model, engine: str, device: str = AUTO) -> float:
     error = largest_difference(found, run_in(model, device="cpu")(images))
     if not error <= TOLERANCE:
         raise VerificationError(
-            f"{engine_named(engine).title} differs from torch by {error:.3g} relative (allowed "
-            f"{TOLERANCE:g})"
+            f"{engine_named(engine).title} differs from torch by {error:.3g} of an output's "
+            f"largest value (allowed {TOLERANCE:g})"
         )
     return error

@@ -7,6 +7,7 @@ from itertools import chain
 import numpy as np
 import torch
 
+from yoloprune.counting import counted
 from yoloprune.data.dataset import Dataset, LabeledImage
 from yoloprune.data.images import read_image
 from yoloprune.data.preprocess import ImageInput
@@ -106,7 +107,7 @@ def evaluate(
         protocol = protocol_named(protocol)
     if detector.classes != len(dataset.names):
         raise ClassesError(
-            f"the network has {detector.classes} classes, the data {len(dataset.names)}"
+            f"the network has {counted(detector.classes, 'class')}, the data {len(dataset.names)}"
         )
     if not dataset.object_count:
         raise DatasetError(

@@ -105,7 +105,7 @@ def _check(spec: NetworkSpec, state: State, path: Path, name: Path, seed: int) -
     worst = float(np.max(errors))  # Of numbers with a NaN, NaN.
     if not worst <= TOLERANCE:
         raise VerificationError(
-            f"{name}: ONNX Runtime differs from torch by {worst:.3g} relative "
+            f"{name}: ONNX Runtime differs from torch by {worst:.3g} of an output's largest value "
             f"(allowed {TOLERANCE:g})"
         )
     return ExportCheck(engine=ONNXRUNTIME.title, outputs=shapes, relative_error=worst)

@@ -6,6 +6,7 @@ each group from the convolutions that produce its channels to those that consume
 
 from typing import TYPE_CHECKING
 
+from yoloprune.counting import counted
 from yoloprune.frontends.darknet.document import layer_of
 from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.spec import (
@@ -151,7 +152,7 @@ def _write_kept(
     axes: "Axes", group: ChannelGroup, lane: int, plan: PruningPlan | None, layers: int
 ) -> None:
     """How many channels stay, on the side of the group's line where there is room."""
-    text = f"{group.size} channels"
+    text = counted(group.size, "channel")
     if plan is not None:
         text = f"{len(plan.keep.get(group.id, range(group.size)))} of {text} stay"
     first, last = _span(group)

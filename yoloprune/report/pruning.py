@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from yoloprune.counting import counted
 from yoloprune.graph.cost import Cost
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
@@ -68,11 +69,23 @@ def cost_rows(dense: Model, slim: Model, narrow: Model | None = None) -> list[tu
 def proof_lines(proof: Proof) -> list[str]:
     """The proof in words, one statement a line."""
     return [
-        f"slim = masked dense: relative error {proof.exactness.relative_error:.2g} "
-        f"in float64, over {proof.exactness.values} values",
-        f"slim against dense: outputs differ by {proof.change.relative_error:.2g} relative "
-        "(before any fine-tuning)",
+        exactness_line(proof.exactness.relative_error, counted(proof.exactness.values, "value")),
+        f"slim against dense: outputs differ by up to {proof.change.relative_error:.2g} of their "
+        "largest value (before any fine-tuning)",
     ]
+
+
+def exactness_line(error: float, compared: str) -> str:
+    """How far slim is from masked dense, over what was compared."""
+    return (
+        f"slim = masked dense: relative error {error:.2g} (of each channel's largest value) in "
+        f"float64, over {compared}"
+    )
+
+
+def engine_line(candidate: str, reference: str, error: float) -> str:
+    """How far the outputs of one program, or file, are from those of another."""
+    return f"{candidate} = {reference}: relative error {error:.2g} (of each output's largest value)"
 
 
 def opinion_line(check: CrossCheck) -> str:
@@ -98,22 +111,24 @@ def cross_check_lines(check: CrossCheck) -> list[str]:
 def recovery_lines(recovery: Mapping[str, Any]) -> list[str]:
     """What recovery did, in words, one statement a line."""
     heads = recovery["heads"]
-    which = "held-out images" if heads["unseen"] else "of the images fitted to"
+    which = f"{heads['images']} of the images fitted to"
+    if heads["unseen"]:
+        which = counted(heads["images"], "held-out image")
     # Older reports do not say it.
     read_as = f" ({recovery['read_as']})" if "read_as" in recovery else ""
     return [
-        f"{recovery['method']} with {recovery['images']} images{read_as}, after the proof: the "
-        "weights are no longer the dense network's",
-        output_line(heads["images"], which, heads["before"], heads["after"]),
+        f"{recovery['method']} with {counted(recovery['images'], 'image')}{read_as}, after the "
+        "proof: the weights are no longer the dense network's",
+        output_line(which, heads["before"], heads["after"]),
     ]
 
 
-def output_line(images: int, which: str, before: Sequence[float], after: Sequence[float]) -> str:
+def output_line(which: str, before: Sequence[float], after: Sequence[float]) -> str:
     """How far each output was from the dense one as pruned, and is after recovery."""
     pruned, recovered = map(_several, (before, after))
     return (
-        f"relative output error vs. dense on {images} {which}: {pruned} pruned, {recovered} "
-        "recovered"
+        f"error at the outputs on {which}, relative to how much they vary: {pruned} "
+        f"pruned, {recovered} recovered"
     )
 
 
@@ -242,9 +257,10 @@ def _selection(plan: PruningPlan) -> str:
     limits = ", ".join(f"{name} <= {share:g}" for name, share in plan.budget.limits.items())
     whole = "the dense network" if plan.task is None else "the network of fewer classes"
     carried = sum(len(numbers) for numbers in plan.carriers.values())
-    carriers = f"; {carried} channels carry constants" if carried else ""
+    carriers = f"; {counted(carried, 'channel')} carry constants" if carried else ""
     return (
         f"Criterion `{plan.criterion}`; share of {whole}: {limits}; at least "
-        f"{plan.budget.min_channels} channels a group, in multiples of {plan.budget.multiple_of}, "
-        f"at most {plan.budget.max_layer_cut:.0%} of a group cut{carriers}."
+        f"{counted(plan.budget.min_channels, 'channel')} a group, in multiples of "
+        f"{plan.budget.multiple_of}, at most {plan.budget.max_layer_cut:.0%} of a group "
+        f"cut{carriers}."
     )

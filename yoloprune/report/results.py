@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from yoloprune.counting import counted
 from yoloprune.engines.benchmark import what_binds
 from yoloprune.evaluation.average_precision import best_f1
 from yoloprune.report.study import ORIGINAL, Measurement, Study
@@ -121,8 +122,8 @@ def latency_table(study: Study) -> Table | None:
 def _how_timed(study: Study) -> str:
     runs = {latency.runs for row in study.measurements for latency in row.latency.values()}
     return (
-        f"Milliseconds for one image, without suppression; {min(runs)} runs of each network, in "
-        "turns."
+        f"Milliseconds for one image, without suppression; {counted(min(runs), 'run')} of each "
+        "network, in turns."
     )
 
 

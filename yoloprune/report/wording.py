@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from yoloprune.counting import counted
 from yoloprune.report.study import Study
 from yoloprune.report.table import amount
 
@@ -59,7 +60,7 @@ def notes(study: Study) -> list[str]:
     if any(row.accuracy for row in study.measurements):
         objects = study.dataset.objects.get("test", 0)
         found.append(
-            f"Each row is one training run with one seed, judged by {objects:,} objects: "
+            f"Each row is one training run with one seed, judged by {counted(objects, 'object')}: "
             "differences in the third decimal of mAP are within noise."
         )
     return found
@@ -69,11 +70,11 @@ def dataset_sentence(study: Study) -> str:
     """Name and size of the data, and what was wrong with it."""
     data = study.dataset
     parts = ", ".join(
-        f"{count:,} {split} ({data.objects.get(split, 0):,} objects)"
+        f"{count:,} {split} ({counted(data.objects.get(split, 0), 'object')})"
         for split, count in data.images.items()
     )
     names = ", ".join(data.classes[:8]) + (", ..." if len(data.classes) > 8 else "")
-    classes = f"{len(data.classes)} class{'es' if len(data.classes) != 1 else ''}: {names}"
+    classes = f"{counted(len(data.classes), 'class')}: {names}"
     return " ".join([f"{data.name}: images {parts}; {classes}.", *map(_warning, data.warnings)])
 
 

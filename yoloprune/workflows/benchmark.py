@@ -79,8 +79,8 @@ class SparseBenchmark(Result):
         summary = (
             f"{TITLE}: {found.speedup_vs_fastest_dense:.2f}x as fast as the fastest dense engine, "
             f"{found.fastest_dense}; {skipping} of {len(found.layers)} convolutions skip zeros, "
-            "the others run dense, which is faster; outputs differ by "
-            f"{found.relative_error:.1g} relative"
+            "the others run dense, which is faster; outputs differ by up to "
+            f"{found.relative_error:.1g} of their largest value"
         )
         return Shown(
             title=(

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from yoloprune.counting import counted
 from yoloprune.data.calibration import Calibration, fitted_images, read_calibration
 from yoloprune.data.inputs import image_input
 from yoloprune.data.read import dataset_images
@@ -92,7 +93,7 @@ class Comparison(Result):
             f"{self.images}"
         )
         if self.judge is not None:
-            title += f"; mAP on {self.judge.images} {self.judge.split} images"
+            title += f"; mAP on {counted(self.judge.images, f'{self.judge.split} image')}"
         return Shown(
             title=title,
             summary=self._summary(),
@@ -262,12 +263,15 @@ def _compared_on(
 ) -> tuple[str, Tensor]:
     """On what outputs are compared, in words and as inputs (B, C, H, W) float32."""
     if calibration is not None and len(calibration.unseen):
-        return f"{len(calibration.unseen)} images that no tool has seen", calibration.unseen
+        return (
+            f"{counted(len(calibration.unseen), 'image')} that no tool has seen",
+            calibration.unseen,
+        )
     if data is not None:
         paths = dataset_images(Path(data))
         reads = image_input(dense, preprocess)
         found, samples, _ = fitted_images(reads, Path(data), paths, IMAGES)
-        return f"{len(samples)} images", found
+        return counted(len(samples), "image"), found
     if calibration is not None:
         count = len(calibration.images[:IMAGES])
         return f"{count} of the images that were learned from", calibration.images[:IMAGES]

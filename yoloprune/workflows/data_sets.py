@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from yoloprune.counting import counted
 from yoloprune.data.anchors import (
     AnchorFit,
     Shapes,
@@ -82,7 +83,8 @@ class CheckedData(Result):
         check, fit = self.check, self.fit
         return Shown(
             title=f"Classes: {self._classes()}",
-            summary=f"{len(check.images)} usable images, {len(check.findings)} findings",
+            summary=counted(len(check.images), "usable image")
+            + f", {counted(len(check.findings), 'finding')}",
             header=("split", "images", "usable", "objects", "without objects"),
             rows=list(_split_rows(check)),
             lines=list(self._finding_lines()) or ["nothing is wrong"],

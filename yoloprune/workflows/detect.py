@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from yoloprune.counting import counted
 from yoloprune.data.annotated import annotated_paths, film_paths
 from yoloprune.data.images import Image, in_channels, read_image, write_image
 from yoloprune.data.names import fitting_names
@@ -74,10 +75,11 @@ class Found(Result):
         if len(self.titles) > 1:
             lists.append([e for picture in pictures for e in picture["compared"]["detections"]])
         images = len(self.document["images"])
-        counts = [f"{images} images"] if images else []
-        counts += [f"{len(pictures) - images} frames"] if len(pictures) > images else []
+        counts = [counted(images, "image")] if images else []
+        counts += [counted(len(pictures) - images, "frame")] if len(pictures) > images else []
         objects = " and ".join(str(len(found)) for found in lists)
-        total = f"{', '.join(counts)}, {objects} objects; drawn and listed in {self.out}"
+        noun = "object" if [len(found) for found in lists] == [1] else "objects"
+        total = f"{', '.join(counts)}, {objects} {noun}; drawn and listed in {self.out}"
         return Shown(
             title=f"Found by {' and '.join(self.titles)}",
             summary=total,
@@ -100,8 +102,8 @@ class Found(Result):
             for key in ("both", "only_first", "only_second")
         )
         return [
-            f"both found {both} objects, {self.titles[0]} alone {first}, {self.titles[1]} alone "
-            f"{second} (one class, IoU at least {SAME_IOU:g})"
+            f"both found {counted(both, 'object')}, {self.titles[0]} alone {first}, "
+            f"{self.titles[1]} alone {second} (one class, IoU at least {SAME_IOU:g})"
         ]
 
 
@@ -226,8 +228,8 @@ def _look(lookers: Sequence[_Looker], names: Sequence[str]) -> _Look:
             for detections, common in zip(found, shared, strict=True)
         ]
         captions = [
-            f"{looker.title}: {len(detections.labels)} objects, {len(detections.labels) - both} "
-            "only here"
+            f"{looker.title}: {counted(len(detections.labels), 'object')}, "
+            f"{len(detections.labels) - both} only here"
             for looker, detections in zip(lookers, found, strict=True)
         ]
         comparison = {

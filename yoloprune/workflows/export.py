@@ -8,6 +8,7 @@ from yoloprune.exporters.format import ExportCheck
 from yoloprune.exporters.interface import OnnxForm, decodes
 from yoloprune.exporters.table import format_of
 from yoloprune.frontends.darknet.document import darknet
+from yoloprune.report.pruning import engine_line
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.models import AnyModel, opened
@@ -24,7 +25,7 @@ class Exported(Result):
     def shown(self) -> Shown:
         """What it reads and gives, and how far it is from torch."""
         outputs = ", ".join(f"{name} {list(shape)}" for name, shape in self.check.outputs.items())
-        agreed = f"{self.check.engine} = torch: relative error {self.check.relative_error:.2g}"
+        agreed = engine_line(self.check.engine, "torch", self.check.relative_error)
         return Shown(
             title=f"Export to {self.path}",
             summary=f"{self.path}: {agreed}",

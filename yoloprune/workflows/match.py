@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from yoloprune.counting import counted
 from yoloprune.data.calibration import proof_images
 from yoloprune.errors import UsageError, VerificationError
 from yoloprune.frontends.onnx.document import OnnxDocument
@@ -15,7 +16,7 @@ from yoloprune.graph.shapes import facts
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.match import Difference, difference, kept_channels
 from yoloprune.pruning.verification import batches
-from yoloprune.report.pruning import HEADER, cost_rows
+from yoloprune.report.pruning import HEADER, cost_rows, exactness_line
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.models import AnyModel, opened
@@ -37,8 +38,10 @@ class Match(Result):
         """Cost, what was compared, and as JSON the kept filters too."""
         found, dense = self.difference.exactness, self.dense
         error = self.difference.change.relative_error if found is None else found.relative_error
-        compared = "the outputs of other operators" if found is None else f"{found.values} values"
-        exact = f"slim = masked dense: relative error {error:.2g} in float64, over {compared}"
+        compared = (
+            "the outputs of other operators" if found is None else counted(found.values, "value")
+        )
+        exact = exactness_line(error, compared)
         left, before = (total.channels for total in (self.slim.cost, dense.cost))
         return Shown(
             title=f"{self.slim.document.title} as a slim {dense.document.title}",
@@ -138,8 +141,8 @@ def _not_exact(slim: Model, dense: Model, found: Difference) -> str:
         )
     return (
         f"{_named(slim)}: {left:,} of {before:,} channels of {_named(dense)} are "
-        f"left, but it is not exact: outputs differ from masked dense by "
-        f"{found.change.relative_error:.2g} relative{where}{_hint(slim)}"
+        f"left, but it is not exact: outputs differ from masked dense by up to "
+        f"{found.change.relative_error:.2g} of their largest value{where}{_hint(slim)}"
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from yoloprune.counting import counted
 from yoloprune.data.calibration import Calibration, read_calibration
 from yoloprune.devices import AUTO, torch_device
 from yoloprune.pruning.groups import analyze
@@ -50,7 +51,7 @@ def recover(
     images = images.on(torch_device(device))
     count = len(images.images)
     memory = memory_needed(dependencies, exact.graph, count)
-    reporter.say(f"recovering with {count} images: about {file_size(memory)} of memory")
+    reporter.say(f"recovering with {counted(count, 'image')}: about {file_size(memory)} of memory")
     recovered = recover_graph(
         dependencies,
         cut.dense.parameters,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from yoloprune.counting import counted
 from yoloprune.data.calibration import Calibration
 from yoloprune.data.read import read_objects
 from yoloprune.errors import DatasetError, UsageError
@@ -52,7 +53,7 @@ def scores_on_images(
     graph, parameters, images = analyze(model.graph), model.parameters, calibration.images
     if criterion != "taylor":
         memory = file_size(memory_needed(graph, len(images)))
-        reporter.say(f"scoring with {len(images)} images: about {memory} of memory")
+        reporter.say(f"scoring with {counted(len(images), 'image')}: about {memory} of memory")
     match criterion:
         case "taylor":
             spec = darknet(model).spec

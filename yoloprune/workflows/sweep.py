@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yoloprune.counting import counted
 from yoloprune.data.preprocess import ImageInput
 from yoloprune.devices import AUTO, torch_device
 from yoloprune.errors import PlanError, UsageError
@@ -57,7 +58,7 @@ class Sweep(Result):
         best = better(self.points, key=lambda point: point.figure)
         return Shown(
             title=(
-                f"{self.measure} on {self.images} {self.split} images as pruned; "
+                f"{self.measure} on {counted(self.images, f'{self.split} image')} as pruned; "
                 f"dense {self.dense:.4f}"
             ),
             summary=(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from yoloprune.counting import counted
 from yoloprune.data.dataset import Dataset
 from yoloprune.devices import AUTO
 from yoloprune.errors import RunError, UsageError
@@ -52,8 +53,9 @@ class Trained(Result):
         protocol, training, validation = self.config.protocol, self.training, self.validation
         judged = "held out of them" if self.held_out else f"of split {validation.split}"
         summary = (
-            f"{self.folder}: {len(self.log)} epochs, best mAP@0.5 ({protocol}) {self.map50:.4f}; "
-            f"{len(training.images)} training images of split {training.split}, "
+            f"{self.folder}: {counted(len(self.log), 'epoch')}, best mAP@0.5 ({protocol}) "
+            f"{self.map50:.4f}; "
+            f"{counted(len(training.images), 'training image')} of split {training.split}, "
             f"{len(validation.images)} to judge by {judged}"
         )
         return Shown(
@@ -264,7 +266,8 @@ def _fit_text(before: Model, fitted: FittedHeads) -> str:
     if fitted.after != fitted.before:
         anchors += f", fitted {fitted.after.mean_iou:.3f}"
     return (
-        f"heads: {was} classes before, {now} now, {len(fitted.matching)} of them taken over; "
+        f"heads: {counted(was, 'class')} before, {now} now, {len(fitted.matching)} of them taken "
+        "over; "
         f"anchors: {anchors}"
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from yoloprune.counting import counted
 from yoloprune.data.calibration import proof_images
 from yoloprune.devices import AUTO
 from yoloprune.engines.agreement import check_engine
@@ -12,7 +13,7 @@ from yoloprune.errors import UsageError
 from yoloprune.exporters.format import ExportCheck
 from yoloprune.exporters.table import FORMATS
 from yoloprune.pruning.recover.errors import output_errors
-from yoloprune.report.pruning import output_line, proof_lines, recovery_lines
+from yoloprune.report.pruning import engine_line, output_line, proof_lines, recovery_lines
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.task import task_lines
 from yoloprune.reporter import SILENT, Reporter
@@ -55,12 +56,16 @@ class Verified(Result):
             lines.append("after that surgery the weights were recovered, as report.json says:")
             lines += recovery_lines(self.cut.recovery)
         if (heads := self.heads) is not None:
-            lines.append(output_line(heads.images, "images given here", heads.before, heads.after))
+            lines.append(
+                output_line(
+                    f"{counted(heads.images, 'image')} given here", heads.before, heads.after
+                )
+            )
         for name, check in self.exports.items():
-            lines.append(f"{name} = slim.weights: relative error {check.relative_error:.2g}")
+            lines.append(engine_line(name, "slim.weights", check.relative_error))
         if self.engine_error is not None:
             title = engine_named(self.engine).title
-            lines.append(f"{title} = torch: relative error {self.engine_error:.2g}")
+            lines.append(engine_line(title, "torch", self.engine_error))
         verified = f"{self.folder}: verified"
         return Shown(
             title=f"Verification of {self.folder}",

@@ -12,15 +12,21 @@ from yoloprune.pruning.layers import Arrays
 CHUNK = 4
 """Images that are compared at once."""
 
+LEAST = 1e-3
+"""Deviation of outputs under which errors are no longer relative to it: no score, and no place in
+pixels, is told apart by less."""
+
 
 def output_errors(
     dense: tuple[Graph, Arrays], slim: Graph, candidates: Sequence[Arrays], images: Tensor
 ) -> list[list[float]]:
     """How far the outputs of each candidate of the slim network are from the dense ones, by output.
 
-    `candidates` are sets of its parameters. On images (B, C, H, W): the root of the sum of squared
-    differences, relative to how much the dense output's channels vary about their means: 1 is as
-    far as a constant output would be.
+    `candidates` are sets of its parameters. On images (B, C, H, W): the root of the mean of squared
+    differences, relative to how much the dense output's channels vary about their means, or the
+    slim one's about the same, if that is more, but to no less than `LEAST`. So 1 is as far as a
+    constant output would be, or one that has nothing to do with the dense one where that hardly
+    varies, and no output is ever further than 2.
     """
     with torch.inference_mode():
         wanted = _outputs(*dense, images)
@@ -44,6 +50,10 @@ def _outputs(graph: Graph, parameters: Arrays, images: Tensor) -> list[Tensor]:
 def _relative(slim: Tensor, dense: Tensor) -> float:
     slim, dense = slim.double(), dense.double()
     rest = [axis for axis in range(dense.dim()) if axis != 1]
-    error = (slim - dense).square().sum()
-    variation = (dense - dense.mean(dim=rest, keepdim=True)).square().sum()
-    return float((error / variation).sqrt()) if variation > 0 else float(error.sqrt())
+    middle = dense.mean(dim=rest, keepdim=True)
+    extent = torch.maximum(_deviation(dense, middle), _deviation(slim, middle))
+    return float(_deviation(slim, dense) / extent.clamp(min=LEAST))
+
+
+def _deviation(values: Tensor, others: Tensor) -> Tensor:
+    return (values - others).square().mean().sqrt()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from yoloprune.counting import counted
 from yoloprune.data.dataset import LabeledImage
 from yoloprune.data.images import read_image
 from yoloprune.documents import read_document
@@ -116,17 +117,18 @@ def _settings(subject: Subject) -> dict[str, Any]:
 def _notes(subject: Subject) -> dict[str, str]:
     """What each row is; epochs, teacher and start differ, and comparing them must allow for it."""
     settings = subject.settings
-    alone = f"{settings.epochs} epochs from random weights, without a teacher"
+    alone = f"{counted(settings.epochs, 'epoch')} from random weights, without a teacher"
     original = f"{alone}."
     if subject.fit_heads:
-        original = (
-            f"{settings.epochs} epochs from weights that were given, with heads for the data."
-        )
+        epochs = counted(settings.epochs, "epoch")
+        original = f"{epochs} from weights that were given, with heads for the data."
     elif subject.dense is not None:
         original = "given, trained elsewhere."
     elif subject.backbone is not None:
-        original = f"{settings.epochs} epochs from the first layers' weights that were given."
-    tuned = f"{settings.finetune_epochs} epochs with the original as teacher"
+        original = (
+            f"{counted(settings.epochs, 'epoch')} from the first layers' weights that were given."
+        )
+    tuned = f"{counted(settings.finetune_epochs, 'epoch')} with the original as teacher"
     return {
         ORIGINAL: original,
         FINE_TUNED: f"the pruned network, {tuned}.",
