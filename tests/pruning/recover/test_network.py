@@ -4,10 +4,8 @@ import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -15,120 +13,22 @@ from tests.pruning.memory import PeakOfTensors
 from tests.pruning.networks import (
     every_contraction,
     outputs_of,
-    random_images,
     random_parameters,
     relative_error,
     slim_of,
 )
 from tests.pruning.plans import random_plan, with_carriers, with_dead_channels
+from tests.pruning.recover.convolutions import CFG, images_of, network, plan_of, value_of
 from tests.random_networks import network_specs, random_state
 from yoloprune.errors import PlanError, WeightsError
-from yoloprune.execution.stream import arrays_like, computed
-from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.frontends.darknet.lower import parameters
 from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
-from yoloprune.frontends.darknet.state import BATCH_NORM_EPSILON
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
-from yoloprune.graph.graph import Graph
-from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Compensation
 from yoloprune.pruning.compensation import compensate
-from yoloprune.pruning.groups import DependencyGraph, analyze
-from yoloprune.pruning.layers import layers_of
-from yoloprune.pruning.plan import PruningPlan
-from yoloprune.pruning.recover.layer import fit_kernel, recalibrated
-from yoloprune.pruning.recover.moments import gather, patches, random_positions, values_at
+from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.recover.network import Recovery, memory_needed, recover
-
-CFG = """[net]
-height=12
-width=12
-channels=3
-[convolutional]
-batch_normalize=1
-filters=8
-size=3
-pad=1
-activation=leaky
-[convolutional]
-batch_normalize=1
-filters=8
-size=3
-stride=2
-pad=1
-groups={groups}
-activation={activation}
-[convolutional]
-filters=5
-size=1
-activation=linear
-"""
-
-
-def network(spec: NetworkSpec) -> DependencyGraph:
-    return analyze(lower(spec))
-
-
-def images_of(dependencies: DependencyGraph, count: int) -> torch.Tensor:
-    return random_images(dependencies.graph, count=count, seed=1)
-
-
-def plan_of(dependencies: DependencyGraph, keep: dict[int, tuple[int, ...]]) -> PruningPlan:
-    return PruningPlan(
-        graph_digest=dependencies.digest, criterion="test", budget=Budget(limits={}), keep=keep
-    )
-
-
-def value_of(
-    found: tuple[Graph, Mapping[str, torch.Tensor]], name: str, images: torch.Tensor
-) -> torch.Tensor:
-    """A value inside of a network."""
-    graph, own = found
-    return computed(graph, arrays_like(graph, own, images), {"images": images}, [name])[name]
-
-
-@pytest.mark.parametrize("groups", [1, 2, 8])
-@pytest.mark.parametrize("normalized", [True, False])
-def test_the_closed_form_is_least_squares_on_explicit_patches(
-    groups: int, normalized: bool
-) -> None:
-    text = CFG.format(groups=groups, activation="leaky")
-    if not normalized:
-        text = text.replace("batch_normalize=1", "")
-    conv = layers_of(network(parse_cfg(text)))["layer_1.conv"]
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(5, 8, 12, 12, dtype=torch.float64, generator=generator)
-    wanted = torch.randn(5, 8, 6, 6, dtype=torch.float64, generator=generator)
-    arrays = parameters(random_state(parse_cfg(text)))
-    positions = random_positions(5, (6, 6), 30, generator)
-    rows_at, columns_at = positions.axes
-    samples = [(patches(inputs, conv, positions), values_at(wanted, conv, positions))]
-    ridge = 1e-2
-    mean = arrays.get("layer_1.mean")
-    fitted = fit_kernel(gather(conv, samples), conv, arrays, ridge, mean)
-    assert fitted.after < fitted.before
-    kernel, old_kernel = fitted.arrays["layer_1.kernel"], arrays["layer_1.kernel"]
-
-    width = 8 // groups
-    unfolded = F.unfold(inputs, 3, padding=1, stride=2).reshape(5, 8, 9, 6, 6)
-    for part in range(groups):
-        own = unfolded[:, part * width : (part + 1) * width].flatten(1, 2)
-        rows = slice(part * width, (part + 1) * width)
-        image = torch.arange(5)[:, None]
-        u = own[image, :, rows_at, columns_at].reshape(150, -1).numpy()
-        y = wanted[image, rows, rows_at, columns_at].reshape(150, -1).numpy()
-        old = old_kernel[rows].flatten(1).numpy()
-        root = np.sqrt(ridge * np.mean((u**2).sum(axis=0)))
-        # The ridge as further samples: root x identity should give root x the old kernel.
-        drawn = np.hstack([root * np.eye(u.shape[1]), np.zeros((u.shape[1], 1))])
-        design = np.vstack([np.hstack([u, np.ones((150, 1))]), drawn])
-        solution = np.linalg.lstsq(design, np.vstack([y, root * old.T]), rcond=None)[0]
-        np.testing.assert_allclose(kernel[rows].flatten(1).numpy(), solution[:-1].T)
-        if mean is not None:
-            constant = mean[rows] - fitted.arrays["layer_1.mean"][rows]
-        else:
-            constant = fitted.arrays["layer_1.bias"][rows]
-        np.testing.assert_allclose(constant.numpy(), solution[-1])
 
 
 def in_layer_0(
@@ -290,62 +190,6 @@ def test_nothing_to_recalibrate_is_refused() -> None:
     images = images_of(dependencies, 1)
     with pytest.raises(PlanError, match="no layer has batch norm"):
         recover(dependencies, state, plan, slim, images, recovery=Recovery.RECALIBRATE)
-
-
-def test_a_variance_that_cannot_be_stored_does_not_move_the_mean() -> None:
-    spec = parse_cfg(CFG.format(groups=1, activation="linear"))
-    dependencies, state = network(spec), parameters(random_state(spec))
-    # So small that what is left of it less the epsilon is below zero.
-    tiny = torch.full_like(state["layer_1.bias"], 1e-9)
-    state |= {"layer_1.variance": tiny, "layer_1.scale": torch.ones_like(tiny)}
-    state["layer_0.bias"] = torch.ones_like(state["layer_0.bias"])
-    plan = plan_of(dependencies, {0: (0,)})
-    images = images_of(dependencies, 16)
-    slim = slim_of(dependencies, state, plan)
-    recovered = recover(
-        dependencies, state, plan, slim, images, recovery=Recovery.RECALIBRATE
-    ).parameters
-    assert (recovered["layer_1.variance"] == 0).any()
-    means = [
-        value_of(found, "layer_1.norm", images).mean(dim=(0, 2, 3))
-        for found in ((dependencies.graph, state), (slim[0], recovered))
-    ]
-    assert torch.allclose(*means, rtol=1e-6)
-
-
-def test_a_dead_channel_is_not_blown_up() -> None:
-    spec = parse_cfg(CFG.format(groups=1, activation="linear"))
-    arrays, layer = parameters(random_state(spec)), layers_of(network(spec))["layer_0.conv"]
-    ones = torch.ones(8, dtype=torch.float64)
-    nothing = (0 * ones, 1e-12 * ones)
-    same, dead = (
-        recalibrated(layer, arrays, 0 * ones, (0 * ones, ones), own)["layer_0.variance"]
-        for own in ((0 * ones, ones), nothing)
-    )
-    gain = ((same + BATCH_NORM_EPSILON) / (dead + BATCH_NORM_EPSILON)).sqrt()
-    assert torch.allclose(gain, 10 * ones)
-
-
-def test_a_kernel_that_too_few_samples_determine_stays_closer_to_the_old_one() -> None:
-    spec = parse_cfg(CFG.format(groups=1, activation="leaky"))
-    dependencies, state = network(spec), parameters(random_state(spec))
-    images, plan = images_of(dependencies, 1), plan_of(dependencies, {0: (0, 2, 5, 7)})
-    slim = slim_of(dependencies, state, plan)
-    recovered = recover(dependencies, state, plan, slim, images, ridge=1e-2)
-    fits = recovered.fits
-    assert fits["layer_1.conv"].scarce and not fits["layer_0.conv"].scarce
-    # All 36 places are sampled, so the moments can be made again in any order.
-    conv = layers_of(analyze(slim[0]))["layer_1.conv"]
-    inputs = value_of((slim[0], recovered.parameters), "layer_0.leaky", images)
-    wanted = value_of((dependencies.graph, state), "layer_1.conv", images)
-    positions = random_positions(1, (6, 6), 36, torch.Generator().manual_seed(5))
-    samples = [(patches(inputs, conv, positions), values_at(wanted, conv, positions))]
-    moments, mean = gather(conv, samples), state["layer_1.mean"]
-    ten_times, once = (
-        fit_kernel(moments, conv, slim[1], r, mean).arrays["layer_1.kernel"] for r in (0.1, 0.01)
-    )
-    assert torch.allclose(recovered.parameters["layer_1.kernel"], ten_times, rtol=1e-6)
-    assert not torch.allclose(recovered.parameters["layer_1.kernel"], once, rtol=1e-2)
 
 
 def test_too_few_images_are_told_and_change_little() -> None:

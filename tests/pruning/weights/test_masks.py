@@ -1,34 +1,27 @@
 """Weight masks: which weights go, and what is refused."""
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
+from tests.pruning.weights.tiny import ARRAYS, FIRST, GRAPH, SPEC, masks
 from tests.random_networks import random_state
 from yoloprune.errors import PlanError, UsageError
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.state import ConvParameters
-from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.builder import GraphBuilder
 from yoloprune.pruning.choices import Scope
-from yoloprune.pruning.weights.mask_file import read_masks, write_masks
 from yoloprune.pruning.weights.masks import (
     MaskSettings,
     Pattern,
-    WeightMasks,
     apply_masks,
     kept_share,
     left_dense,
     magnitude_masks,
 )
 
-SPEC = yolov3_tiny(classes=1, width=0.125, size=(64, 64))
-GRAPH = lower(SPEC)
-ARRAYS = parameters(random_state(SPEC, 1, torch.float32))
 TWO_LAYERS = lower(
     parse_cfg("""[net]
 height=8
@@ -44,11 +37,7 @@ size=1
 activation=linear
 """)
 )
-FIRST, SECOND = "layer_0.kernel", "layer_1.kernel"
-
-
-def masks(sparsity: float, **settings: object) -> WeightMasks:
-    return magnitude_masks(GRAPH, ARRAYS, MaskSettings(sparsity=sparsity, **settings))  # type: ignore[arg-type]
+SECOND = "layer_1.kernel"
 
 
 def two_layers(first: torch.Tensor, second: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -227,56 +216,6 @@ def test_an_emptied_layer_is_an_error() -> None:
 def test_senseless_settings_are_refused(settings: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         MaskSettings(**settings)  # type: ignore[arg-type]
-
-
-def test_masks_survive_their_file(tmp_path: Path) -> None:
-    made = masks(0.9, scope=Scope.LAYER, pattern=Pattern.ONE_BY_FOUR, exclude=("heads",))
-    path = tmp_path / "masks.json"
-    write_masks(path, made)
-    read = read_masks(path, GRAPH)
-    assert (read.settings, read.digest()) == (made.settings, made.digest())
-    assert all(torch.equal(read.kept[index], mask) for index, mask in made.kept.items())
-    other = yolov3_tiny(classes=2, width=0.125, size=(64, 64))
-    with pytest.raises(PlanError, match="made for another network"):
-        read_masks(path, lower(other))
-    with pytest.raises(PlanError, match="made for another network"):
-        apply_masks(lower(other), parameters(random_state(other, 1, torch.float32)), made)
-
-
-def test_damaged_masks_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "masks.json"
-    write_masks(path, masks(0.9))
-    whole = json.loads(path.read_text())
-    kernel = whole["kernels"][FIRST]
-    for changed, words in (
-        ({"version": 2}, "version must be 3, but is 2"),
-        ({"settings": whole["settings"] | {"sparsity": 0.8}}, "checksum"),
-        ({"settings": whole["settings"] | {"exclude": ["heads"]}}, "checksum"),
-        ({"settings": whole["settings"] | {"sparsity": 10**400}}, "sparsity must be a number"),
-        (
-            {"kernels": {FIRST: kernel | {"shape": [float("inf"), 3, 3, 3]}}},
-            "kernels.layer_0.kernel.shape.0 must be a whole",
-        ),
-        ({"sha256": "0" * 64}, "checksum"),
-        ({"kernels": {}}, "checksum"),
-        ({"kernels": []}, "kernels must be an object"),
-        ({"kernels": {"layer_99.kernel": kernel}}, "the mask of layer_99.kernel"),
-        ({"kernels": {FIRST: kernel | {"shape": [1]}}}, "bytes of bits"),
-        ({"kernels": {FIRST: kernel | {"shape": []}}}, "bytes of bits"),
-        ({"kernels": {FIRST: kernel | {"shape": [-1, -2]}}}, "bytes of bits"),
-        ({"kernels": {FIRST: kernel | {"bits": "*"}}}, "base64"),
-        ({"settings": {"scope": "all"}}, "settings.sparsity is missing"),
-        ({"settings": whole["settings"] | {"sparsity": 2}}, r"\[0, 1\)"),
-    ):
-        path.write_text(json.dumps(whole | changed))
-        with pytest.raises(PlanError, match=words):
-            read_masks(path, GRAPH)
-    for text in ("", "[", "[]", "7"):
-        path.write_text(text)
-        with pytest.raises(PlanError, match="damaged, or of another version"):
-            read_masks(path, GRAPH)
-    with pytest.raises(PlanError, match="cannot read"):
-        read_masks(tmp_path / "none.json", GRAPH)
 
 
 @pytest.mark.parametrize("pattern", list(Pattern))

@@ -1,52 +1,11 @@
 """Operators that keep channels apart: what is free, what goes together, what stays and why."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
-from tests.pruning.plans import random_plan
-from tests.random_graphs import random_parameters
+from tests.pruning.labels.branches import cut_exactly, free, last, network
 from yoloprune.graph.builder import GraphBuilder
-from yoloprune.graph.edits import edit
-from yoloprune.graph.graph import Graph
-from yoloprune.pruning.cut import cut
-from yoloprune.pruning.groups import DependencyGraph, analyze
-from yoloprune.pruning.prove import exactness
-from yoloprune.pruning.verification import random_images
-
-Middle = Callable[[GraphBuilder, str, str], str]
-
-
-def network(middle: Middle, opset: int = 21) -> Graph:
-    """Two branches of 12 channels, what stands between, and what reads it."""
-    g = GraphBuilder(opset=opset, dtype="float64")
-    x = g.input("images", (1, 3, 4, 5))
-    a = g.node("a", "Conv", x, g.parameter("weight_a", (12, 3, 1, 1)))
-    b = g.node("b", "Conv", x, g.parameter("weight_b", (12, 3, 1, 1)))
-    y = middle(g, a, b)
-    return g.build({y: ("n", "c", "h", "w")})
-
-
-def last(g: GraphBuilder, x: str, columns: int = 12) -> str:
-    return g.node("last", "Conv", x, g.parameter("weight_last", (2, columns, 1, 1)))
-
-
-def cut_exactly(graph: Graph) -> tuple[DependencyGraph, Graph]:
-    """The network's groups, and its graph when a third of all that is free is removed."""
-    dependencies = analyze(graph)
-    parameters = random_parameters(graph)
-    plan = random_plan(dependencies, 1)
-    kept = dependencies.kept(plan.keep)
-    assert not kept.all()
-    slim = edit(graph, parameters, cut(dependencies, plan))
-    found = exactness(dependencies, parameters, kept, slim, random_images(graph))
-    assert found.passed, found
-    return dependencies, slim[0]
-
-
-def free(dependencies: DependencyGraph) -> set[str]:
-    return {member.node for group in dependencies.prunable for member in group.producers}
+from yoloprune.pruning.groups import analyze
 
 
 @pytest.mark.parametrize("opset", [18, 21])
@@ -75,48 +34,6 @@ def test_samples_free_what_they_look_at_and_keep_where() -> None:
     assert free(dependencies) == {"a", "b"}
     reasons = {group.frozen_because for group in dependencies.groups}
     assert "read as places by sample (GridSample)" in reasons
-
-
-def rows(g: GraphBuilder, *names: str) -> list[str]:
-    return [g.reshape(f"{name}.rows", name, (0, 12, 20)) for name in names]
-
-
-def gated(g: GraphBuilder, a: str, b: str) -> str:
-    gates = g.node("gates", "Einsum", *rows(g, a, b), equation="ncp,ncp->nc")
-    return last(g, g.node("scaled", "Einsum", a, gates, equation="nc...,nc->nc..."))
-
-
-def attended(g: GraphBuilder, a: str, b: str) -> str:
-    shares = g.node("shares", "Einsum", *rows(g, a, b), equation="ncp,ncq->npq")
-    mixed = g.node("mixed", "Einsum", "a.rows", shares, equation="ncp, npq -> ncq")
-    return last(g, g.reshape("maps", mixed, (0, 12, 4, 5)))
-
-
-@pytest.mark.parametrize("middle", [gated, attended])
-def test_channels_that_meet_in_a_product_go_together(middle: Middle) -> None:
-    dependencies, _ = cut_exactly(network(middle))
-    (group,) = dependencies.prunable
-    assert {member.node for member in group.producers} == {"a", "b"} and group.size == 12
-
-
-def test_channels_that_are_crossed_with_others_stay() -> None:
-    def middle(g: GraphBuilder, a: str, b: str) -> str:
-        crossed = g.node("crossed", "Einsum", *rows(g, a, b), equation="ncp,ndp->ncd")
-        return last(g, g.reshape("maps", crossed, (0, 12, 3, 4)))
-
-    dependencies = analyze(network(middle))
-    assert not dependencies.prunable
-    reasons = {group.frozen_because for group in dependencies.groups}
-    assert "crossed with other channels by crossed (Einsum)" in reasons
-
-
-def test_equations_of_other_forms_keep_what_they_read() -> None:
-    def middle(g: GraphBuilder, a: str, b: str) -> str:
-        square = g.part("square", *rows(g, a), 2, 0, 12)
-        return g.node("trace", "Einsum", square, *rows(g, b), equation="ncc,ncp->np")
-
-    reasons = {group.frozen_because for group in analyze(network(middle)).groups}
-    assert reasons == {"read by trace (Einsum)"}
 
 
 def test_roots_of_mean_squares_over_channels_keep_them() -> None:

@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.pruning.score.convolutions import CFG
+from tests.random_networks import random_state
+from yoloprune.execution.stream import arrays_like, computed
+from yoloprune.frontends.darknet.curvature import curvatures
+from yoloprune.frontends.darknet.lower import lower, parameters
+from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.graph.graph import Graph, Node, ValueType
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.score.sensitivity import sensitivities
+
+HEADED = """[net]
+height=6
+width=6
+channels=3
+[convolutional]
+filters=4
+size=1
+activation=linear
+[convolutional]
+batch_normalize=1
+filters=5
+size=3
+pad=1
+activation=leaky
+[convolutional]
+filters=7
+size=1
+activation={activation}
+[yolo]
+anchors=8,8
+mask=0
+num=1
+classes=2
+new_coords={new_coords}
+"""
+
+
+def test_a_single_output_value_gives_finite_sensitivities() -> None:
+    text = CFG.replace("height=10", "height=1").replace("width=10", "width=1")
+    spec = parse_cfg(text)
+    images = torch.rand(3, 3, 1, 1, dtype=torch.float64)
+    weights = sensitivities(analyze(lower(spec)), parameters(random_state(spec)), images)
+    assert all(values.isfinite().all() for values in weights.values())
+
+
+@pytest.mark.parametrize(("activation", "new_coords"), [("linear", 0), ("logistic", 1)])
+def test_sensitivity_predicts_the_divergence_that_noise_makes(
+    activation: str, new_coords: int
+) -> None:
+    spec = parse_cfg(HEADED.format(activation=activation, new_coords=new_coords))
+    graph, state = analyze(lower(spec)), parameters(random_state(spec, 0))
+    generator = torch.Generator().manual_seed(3)
+    image = torch.rand(1, *spec.input_shape, dtype=torch.float64, generator=generator)
+    # Many probes of the same image stand for the expectation.
+    images, size = image.expand(1500, -1, -1, -1), 1e-3
+    weights = sensitivities(graph, state, images, curvatures(spec))
+    noisy = Graph(
+        opset=graph.graph.opset,
+        inputs={**graph.graph.inputs, "noise": ValueType(shape=(1500, 4, 6, 6), dtype="float64")},
+        parameters=graph.graph.parameters,
+        constants=graph.graph.constants,
+        nodes=_noisy(graph.graph.nodes),
+        outputs=graph.graph.outputs,
+    )
+    arrays = arrays_like(noisy, state, image)
+    noise = torch.randn((1500, 4, 6, 6), dtype=torch.float64, generator=generator)
+    with torch.no_grad():
+        clean, changed = (
+            computed(noisy, arrays, {"images": images, "noise": own}, noisy.outputs)["head_3"]
+            for own in (0 * noise, size * noise)
+        )
+    found = divergence(clean, changed, logits=not new_coords) / 1500
+    # Layer 0 has neither batch norm nor an activation: its output is what the weights are of.
+    assert found == pytest.approx(size**2 * float(weights["layer_0.conv"].sum()) / 2, rel=0.1)
+
+
+def _noisy(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Layer 0's output, with what is given as noise added."""
+    (first, *rest) = nodes
+    add = Node(name="noisy", operator="Add", inputs=(first.outputs[0], "noise"), outputs=("noisy",))
+    renamed = [
+        replace(n, inputs=tuple("noisy" if i == first.outputs[0] else i for i in n.inputs))
+        for n in rest
+    ]
+    return (first, add, *renamed)
+
+
+def divergence(clean: torch.Tensor, changed: torch.Tensor, *, logits: bool) -> float:
+    """Kullback-Leibler of objectness and classes; half the squared change of boxes."""
+    p, q = (x.sigmoid() if logits else x for x in (clean, changed))
+    each = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    objectness = p[:, 4:5]
+    boxes = (objectness * (clean - changed)[:, :4].square()).sum() / 2
+    return float(boxes + each[:, 4].sum() + (objectness * each[:, 5:]).sum())
