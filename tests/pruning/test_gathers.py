@@ -29,7 +29,7 @@ def shuffled() -> tuple[Graph, Chain]:
 
 
 def test_what_is_left_of_a_shuffle_is_one_gather_of_what_is_left() -> None:
-    graph, chain = shuffled()
+    _, chain = shuffled()
     assert (chain.root, chain.straight) == ("x", True)
     assert chain.places.reshape(-1).tolist() == SHUFFLE
     left = np.array([0, 1, 3, 5])
@@ -38,9 +38,8 @@ def test_what_is_left_of_a_shuffle_is_one_gather_of_what_is_left() -> None:
     (node,) = nodes
     assert (node.operator, node.inputs[0], node.outputs) == ("Gather", "x", ("y",))
     own = GraphBuilder(opset=17)
-    own.input("x", (1, 4, 2, 2))
-    built = replace(own.build({"x": (1, 4, 2, 2)}), nodes=nodes, constants=constants,
-                    outputs={"y": graph.outputs["last"]})  # fmt: skip
+    built = own.build({own.input("x", (1, 4, 2, 2)): (1, 4, 2, 2)})
+    built = replace(built, nodes=nodes, constants=constants, outputs={"y": built.outputs["x"]})
     x = np.arange(16, dtype=np.float32).reshape(1, 4, 2, 2)
     (y,) = ReferenceEvaluator(onnx_model(built, {})).run(None, {"x": x})
     assert y[0, :, 0, 0].tolist() == [x[0, list(left).index(n), 0, 0] for n in (0, 3, 1, 5)]
