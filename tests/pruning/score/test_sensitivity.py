@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +10,7 @@ from yoloprune.execution.stream import arrays_like, computed
 from yoloprune.frontends.darknet.curvature import curvatures
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import parse_cfg
+from yoloprune.graph.builder import GraphBuilder
 from yoloprune.graph.graph import Graph, Node, ValueType
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.score.sensitivity import sensitivities
@@ -76,7 +78,10 @@ def test_sensitivity_predicts_the_divergence_that_noise_makes(
         )
     found = divergence(clean, changed, logits=not new_coords) / 1500
     # Layer 0 has neither batch norm nor an activation: its output is what the weights are of.
-    assert found == pytest.approx(size**2 * float(weights["layer_0.conv"].sum()) / 2, rel=0.1)
+    arrays = arrays_like(graph.graph, state, image)
+    given = computed(graph.graph, arrays, {"images": image}, ["layer_0.conv"])["layer_0.conv"]
+    at_outputs = weights["layer_0.conv"].square() * given.var(dim=(0, 2, 3), correction=0)
+    assert found == pytest.approx(size**2 * float(at_outputs.sum()) / 2, rel=0.1)
 
 
 def _noisy(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
@@ -97,3 +102,25 @@ def divergence(clean: torch.Tensor, changed: torch.Tensor, *, logits: bool) -> f
     objectness = p[:, 4:5]
     boxes = (objectness * (clean - changed)[:, :4].square()).sum() / 2
     return float(boxes + each[:, 4].sum() + (objectness * each[:, 5:]).sum())
+
+
+def test_an_error_counts_by_what_it_does_at_the_outputs_and_by_its_share_in_the_variance() -> None:
+    graph = GraphBuilder(opset=17, dtype="float64")
+    x = graph.input("x", ("batch", 1, 40, 40))
+    a = graph.node("a", "Conv", x, graph.parameter("a.kernel", (3, 1, 1, 1)))
+    y = graph.node("y", "Conv", a, graph.parameter("y.kernel", (1, 3, 1, 1)))
+    dependencies = analyze(graph.build({y: ("batch", 1, 40, 40)}))
+    arrays = {
+        "a.kernel": torch.tensor([2.0, 0.5, 0.0], dtype=torch.float64).reshape(3, 1, 1, 1),
+        "y.kernel": torch.tensor([1.0, 3.0, 1.0], dtype=torch.float64).reshape(1, 3, 1, 1),
+    }
+    image = torch.arange(4, dtype=torch.float64).repeat(1, 1, 40, 10)
+    weights = sensitivities(dependencies, arrays, image.expand(4, -1, -1, -1))
+    # The image varies by 1.25, the output by (2 + 1.5)^2 times that: at each of the places an error
+    # of the output counts 1 / that, one of a filter as much times its square in y.
+    varied = 3.5**2 * 1.25
+    at_outputs = 1600 * np.array([1.0, 9.0]) / varied
+    expected = np.sqrt(at_outputs / (1.25 * np.array([4.0, 0.25])))
+    np.testing.assert_allclose(weights["a"][:2].numpy(), expected, rtol=0.04)
+    assert weights["a"][2] == 0
+    np.testing.assert_allclose(weights["y"].numpy(), np.sqrt(1600) / varied, rtol=0.04)
