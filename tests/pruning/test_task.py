@@ -159,6 +159,9 @@ def test_rows_of_other_classes_are_noticed() -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
+        (replace(task("y", 1, 0), classes=()), "classes must be whole numbers that ascend"),
+        (replace(task("y", 1, 0), classes=(1, 0)), "classes must be whole numbers that ascend"),
+        (replace(task("y", 1, 0), classes=(-1,)), "classes must be whole numbers that ascend"),
         (task("z", 1, 0), "output z, which the network has not"),
         (task("y", 3, 0), "axis 3 of y, which has 3"),
         (task("y", 1), "must ascend within 0..10"),

@@ -50,6 +50,15 @@ def prune(
             "changes. Limits are then shares of what is left, and none is needed.",
         ),
     ] = None,
+    silent_below: Annotated[
+        float | None,
+        typer.Option(
+            "--silent-below",
+            metavar="SCORE",
+            help="First remove anchors, and scales, of which no box scores more on any of --images "
+            "(Darknet).",
+        ),
+    ] = None,
     keep_macs: Annotated[
         float | None,
         typer.Option("--keep-macs", help="Fraction of the MACs to keep; limits may be combined."),
@@ -115,7 +124,7 @@ def prune(
     """Remove channels to meet a budget; prove, write and report the slim network."""
     limits = {"macs": keep_macs, "params": keep_params, "channels": keep_channels}
     keep = {name: share for name, share in limits.items() if share is not None}
-    if not keep and classes is None:
+    if not keep and classes is None and silent_below is None:
         raise UsageError("give at least one of --keep-macs, --keep-params, --keep-channels")
     if decoder is not None and classes is None:
         raise UsageError("--decoder goes with --classes")
@@ -137,6 +146,7 @@ def prune(
         network,
         keep,
         classes=() if classes is None else [name.strip() for name in classes.split(",")],
+        silent_below=silent_below,
         criterion=criterion,
         scope=scope,
         compensation=compensate,

@@ -102,7 +102,7 @@ class Entries:
 class Task:
     """What a detector is still asked for: numbers of its classes, ascending, and their outputs.
 
-    An output that is not named stays whole.
+    An output that is not named stays whole; of which nothing is kept, that is no output any more.
     """
 
     classes: tuple[int, ...]

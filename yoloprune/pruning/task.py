@@ -92,7 +92,9 @@ def narrowing(graph: Graph, task: Task) -> Narrowing:
 
 def check_task(graph: Graph, task: Task) -> None:
     """Raise `PlanError` unless a network has the outputs that a task names, and their entries."""
-    shapes = facts(graph).shapes
+    shapes, classes = facts(graph).shapes, task.classes
+    if not classes or list(classes) != sorted(set(classes)) or classes[0] < 0:
+        raise PlanError("the task's classes must be whole numbers that ascend")
     for name, left in task.outputs.items():
         if name not in graph.outputs:
             raise PlanError(f"the task names the output {name}, which the network has not")

@@ -48,7 +48,7 @@ def pruning_report(
 def cost_rows(dense: Model, slim: Model, narrow: Model | None = None) -> list[tuple[str, ...]]:
     """Rows under `HEADER`: the dense network, the slim one, and the change.
 
-    `narrow` is the dense one cut to fewer classes, where it was.
+    `narrow` is the dense one cut to its task, where it was.
     """
     before, after = dense.cost, slim.cost
     pairs = [
@@ -60,7 +60,7 @@ def cost_rows(dense: Model, slim: Model, narrow: Model | None = None) -> list[tu
     ]
     return [
         ("Dense", *_cost_texts(before)),
-        *([] if narrow is None else [("Of fewer classes", *_cost_texts(narrow.cost))]),
+        *([] if narrow is None else [("For its task", *_cost_texts(narrow.cost))]),
         ("Slim", *_cost_texts(after)),
         ("Change", *(change(a, b) for a, b in pairs)),
     ]
@@ -167,7 +167,7 @@ def pruning_markdown(
 ) -> str:
     """The content of report.md, but for `recovery_markdown`.
 
-    Where the dense network is another one, `origin`, cut to fewer classes, `first` says how.
+    Where the dense network is another one, `origin`, cut to its task, `first` says how.
     """
     layers = [
         (index, row["dense"], row["slim"], change(row["dense"], row["slim"]))
@@ -255,7 +255,7 @@ def _selection(plan: PruningPlan) -> str:
     if not plan.budget.limits:
         return "No channel was removed."
     limits = ", ".join(f"{name} <= {share:g}" for name, share in plan.budget.limits.items())
-    whole = "the dense network" if plan.task is None else "the network of fewer classes"
+    whole = "the dense network" if plan.task is None else "the network cut to its task"
     carried = sum(len(numbers) for numbers in plan.carriers.values())
     carriers = f"; {counted(carried, 'channel')} carry constants" if carried else ""
     return (

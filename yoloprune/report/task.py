@@ -1,4 +1,4 @@
-"""What a report says of a network that was cut to fewer classes before it was pruned."""
+"""What a report says of a network that was cut to its task before it was pruned."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,8 +14,9 @@ def task_lines(names: Sequence[str], whole: Mapping[str, str], proof: TaskProof)
     """What is left of the task and what was proven of it, one statement a line."""
     scores = "bit for bit" if proof.equal else f"within {proof.relative_error:.2g} relative"
     rounding = f" (summed in another order, within {proof.rounding:.2g})" if proof.rounding else ""
+    subject = f"the classes {', '.join(names)}" if names else "its task"
     lines = [
-        f"cut to the classes {', '.join(names)}: what is kept of the outputs is the dense "
+        f"cut to {subject}: what is kept of the outputs is the dense "
         f"network's, {scores} in float64{rounding}"
     ]
     lines += [

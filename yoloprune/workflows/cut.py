@@ -6,7 +6,7 @@ network is there as `slim.onnx` too where that is asked for.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,10 @@ def write_cut(
 def _first(cut: Cut) -> list[str]:
     """What was done before pruning, one statement a line."""
     found = cut.narrowed
-    return [] if found is None else task_lines(found.names, found.whole, found.proof)
+    if found is None:
+        return []
+    silence = [] if found.silence is None else [str(found.silence)]
+    return [*silence, *task_lines(found.names, found.whole, found.proof)]
 
 
 def _report(cut: Cut, recovery: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -181,7 +184,8 @@ def _report(cut: Cut, recovery: Mapping[str, Any] | None) -> dict[str, Any]:
     if (found := cut.narrowed) is None:
         return report
     task = task_report(found.before, found.task, found.names, found.whole, found.proof)
-    return report | {"task": task}
+    silence = None if found.silence is None else asdict(found.silence)
+    return report | {"task": task | {"silence": silence}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

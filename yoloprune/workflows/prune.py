@@ -26,7 +26,7 @@ from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.defaults import PRUNING
 from yoloprune.workflows.models import AnyModel, opened
 from yoloprune.workflows.scores import scores_on_images
-from yoloprune.workflows.task import narrowed, task_of
+from yoloprune.workflows.task import narrowed, silent_task, task_of
 
 
 def prune(
@@ -34,6 +34,7 @@ def prune(
     keep: Mapping[str, float] | None = None,
     *,
     classes: Sequence[str | int] = (),
+    silent_below: float | None = None,
     criterion: str = PRUNING.criterion,
     scope: Scope | str = PRUNING.scope,
     compensation: Compensation | str = PRUNING.compensation,
@@ -54,15 +55,16 @@ def prune(
     `keep` are the largest shares to keep, in (0, 1], such as `{"macs": 0.6}`; several are all met.
     Where `classes` are given, by name or number, the heads are cut to these first, which changes
     none of their scores: shares are then of what that leaves, and without `keep` that is all. An
-    ONNX network's outputs are read by the `decoder`, where they do not show which. A group keeps at
-    least `min_channels` and loses at most the share `max_layer_cut`; counts are rounded up to a
-    `multiple_of`, by default the coarsest usual one with which the budget can be met. The proof
-    runs in float64 on noise and on some of the `images` (a folder, list or .data file); criteria
-    that look at images look at the `calibration`, by default `calibration_images` of the same.
-    Images become an ONNX network's inputs by `preprocess`, where the file does not show how. Both
-    compute on the `device`. Raises `UsageError` for an unknown measure, device or class and where
-    images are missing, `PlanError` if the budget cannot be met, `VerificationError` if the result
-    is not exact.
+    ONNX network's outputs are read by the `decoder`, where they do not show which. Anchors of a
+    Darknet network, and whole scales, go likewise of which no box scores above `silent_below` on
+    any of the `images`. A group keeps at least `min_channels` and loses at most the share
+    `max_layer_cut`; counts are rounded up to a `multiple_of`, by default the coarsest usual one
+    with which the budget can be met. The proof runs in float64 on noise and on some of the `images`
+    (a folder, list or .data file); criteria that look at images look at the `calibration`, by
+    default `calibration_images` of the same. Images become an ONNX network's inputs by
+    `preprocess`, where the file does not show how. Both compute on the `device`. Raises
+    `UsageError` for an unknown measure, device or class and where images are missing, `PlanError`
+    if the budget cannot be met, `VerificationError` if the result is not exact.
     """
     scope = chosen(Scope, scope, "scope")
     compensation = chosen(Compensation, compensation, "compensation")
@@ -70,11 +72,17 @@ def prune(
     network = opened(network)
     _warn_of_masks(network, reporter)
     source = None if images is None else Path(images)
-    cut_to = None
+    cut_to = task = silence = None
     if classes:
         task = task_of(network, classes, preprocess=preprocess, decoder=decoder, reporter=reporter)
-        with reporter.stage("leaving classes out and verifying in float64"):
-            cut_to = narrowed(network, task, proof_images(network, source, place, preprocess))
+    if silent_below is not None:
+        if source is None:
+            raise UsageError("silent_below: `images` must show what is to be found")
+        task, silence = silent_task(network, task, source, silent_below, reporter=reporter)
+    if task is not None:
+        batch = proof_images(network, source, place, preprocess)
+        with reporter.stage("cutting to the task and verifying in float64"):
+            cut_to = narrowed(network, task, batch, silence)
         network = cut_to.network
     elif not keep:
         raise UsageError(f"the budget limits nothing (known: {', '.join(MEASURES)})")

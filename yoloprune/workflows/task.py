@@ -1,28 +1,32 @@
-"""Networks that are asked for fewer classes than they were trained for."""
+"""Networks that are asked for less than they were trained for: classes, anchors, scales."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
+import torch
 from torch import Tensor
 
-from yoloprune.errors import PlanError, UsageError
+from yoloprune.errors import PlanError, UsageError, VerificationError
 from yoloprune.evaluation.decoded import reading
-from yoloprune.frontends.darknet.document import DarknetDocument
+from yoloprune.frontends.darknet.closing import without_heads
+from yoloprune.frontends.darknet.document import DarknetDocument, darknet
 from yoloprune.frontends.darknet.heads import raw_map
 from yoloprune.frontends.darknet.spec import AnyHead, Region, class_count
 from yoloprune.graph.edits import Entries, Task
-from yoloprune.graph.model import Model
+from yoloprune.graph.model import Document, Model
+from yoloprune.pruning.prove import outputs
 from yoloprune.pruning.task import TaskProof, narrowing, prove_task
 from yoloprune.reporter import Reporter
+from yoloprune.workflows.silence import Silence, listened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Narrowed:
     """A network cut to a task, the one that it was, and what was proven.
 
-    `names` are those of the classes that are left, or their numbers; `whole` the outputs whose rows
-    all stay, with the reason.
+    `names` are those of the classes that are left, or their numbers, none where all are; `whole`
+    the outputs whose rows all stay, with the reason; `silence` why anchors went, where they did.
     """
 
     before: Model
@@ -31,6 +35,7 @@ class Narrowed:
     names: tuple[str, ...]
     whole: Mapping[str, str]
     proof: TaskProof
+    silence: Silence | None = None
 
 
 def task_of(
@@ -50,72 +55,143 @@ def task_of(
     document = network.document
     if isinstance(document, DarknetDocument):
         numbers = _numbers(document.title, document.names, class_count(document.spec), classes)
-        return _darknet_task(document, numbers)
+        return darknet_task(document, numbers)
     read = reading(network, preprocess, decoder)
     numbers = _numbers(document.title, document.names, read.classes, classes)
     if not read.scores:
         raise UsageError(f"{document.title}: classes cannot be left out of it: {read.beside}")
     if read.beside:
         reporter.warn(f"{document.title}: {read.beside}")
-    outputs = {}
+    left = {}
     for name, (axis, before) in read.scores.items():
         kept = (*range(before), *(before + number for number in numbers))
-        outputs[name] = Entries(axis=axis, kept=kept)
-    return Task(classes=numbers, outputs=outputs)
+        left[name] = Entries(axis=axis, kept=kept)
+    return Task(classes=numbers, outputs=left)
 
 
-def narrowed(network: Model, task: Task, inputs: Mapping[str, Tensor]) -> Narrowed:
+def silent_task(
+    network: Model,
+    task: Task | None,
+    source: Path,
+    below: float,
+    *,
+    reporter: Reporter,
+) -> tuple[Task, Silence]:
+    """The task, or that of all classes, at anchors of which a box scores above `below`.
+
+    Scores are those on all images of the source. Raises what `listened` raises.
+    """
+    document = darknet(network)
+    classes = tuple(range(class_count(document.spec))) if task is None else task.classes
+    silence = listened(network, classes, source, below, reporter)
+    return darknet_task(document, classes, silence.heard), silence
+
+
+def narrowed(
+    network: Model, task: Task, inputs: Mapping[str, Tensor], silence: Silence | None = None
+) -> Narrowed:
     """Cut a network to a task, and prove on these inputs that what it still gives is as before.
 
     Raises `PlanError` for a task of another network, `VerificationError` if anything differs.
     """
-    document = network.document
+    document, base, asked = network.document, network, task
     if isinstance(document, DarknetDocument):
-        known = class_count(document.spec)
-        fits = all(0 <= number < known for number in task.classes)
-        if not fits or task != _darknet_task(document, task.classes):
+        if not _fits(document, task):
             raise PlanError(f"{document.title}: the plan's classes are not those of its heads")
+        base, asked = _without_scales(network, document, task, inputs)
     elif document.names is not None and task.classes[-1:] >= (len(document.names),):
         raise PlanError(f"{document.title}: the plan's classes are more than it has names")
-    found = narrowing(network.graph, task)
+    found = narrowing(base.graph, asked)
     if isinstance(document, DarknetDocument) and found.whole:
         reason = next(iter(found.whole.values()))
         raise UsageError(
             f"{document.title}: classes cannot be left out of it: rows of its heads are {reason}"
         )
-    cut = network.edited(found.edits)
-    proof = prove_task(
-        (network.graph, network.parameters), (cut.graph, cut.parameters), found, inputs
-    )
-    names = document.names
+    cut = base.edited(found.edits)
+    proof = prove_task((base.graph, base.parameters), (cut.graph, cut.parameters), found, inputs)
     return Narrowed(
         before=network,
         network=cut,
         task=task,
-        names=tuple(str(n) if names is None else names[n] for n in task.classes),
+        names=_left_names(document, task),
         whole=found.whole,
         proof=proof,
+        silence=silence,
     )
 
 
-def _darknet_task(document: DarknetDocument, numbers: tuple[int, ...]) -> Task:
+def _left_names(document: Document, task: Task) -> tuple[str, ...]:
+    """Names or numbers of the classes that are left, none where all are."""
+    names = document.names
+    if isinstance(document, DarknetDocument) and len(task.classes) == class_count(document.spec):
+        return ()
+    return tuple(str(n) if names is None else names[n] for n in task.classes)
+
+
+def _without_scales(
+    network: Model, document: DarknetDocument, task: Task, inputs: Mapping[str, Tensor]
+) -> tuple[Model, Task]:
+    """The network without the heads of which nothing is asked, and the task that is left for it."""
+    names = {raw_map(head): head.index for head in document.spec.heads}
+    gone = {name for name, left in task.outputs.items() if not left.kept}
+    if not gone:
+        return network, task
+    base, number = without_heads(network, {names[name] for name in gone})
+    before = zip(names, outputs(network.graph, network.parameters, inputs), strict=True)
+    kept = [value for name, value in before if name not in gone]
+    after = outputs(base.graph, base.parameters, inputs)
+    if not all(torch.equal(a, b) for a, b in zip(after, kept, strict=True)):
+        raise VerificationError(f"{document.title}: without a scale, the others give other numbers")
+    left = {
+        f"head_{number[head.index]}": task.outputs[raw_map(head)]
+        for head in document.spec.heads
+        if head.index in number
+    }
+    return base, Task(classes=task.classes, outputs=left)
+
+
+def _fits(document: DarknetDocument, task: Task) -> bool:
+    """Whether a task is one of a network's heads."""
+    known = class_count(document.spec)
+    if not all(0 <= number < known for number in task.classes):
+        return False
+    if not any(left.kept for left in task.outputs.values()):
+        return False
+    anchors = {}
     for head in document.spec.heads:
-        if isinstance(head, Region):
+        left = task.outputs.get(raw_map(head))
+        each = head.box_entries + head.classes
+        anchors[head.index] = sorted({entry // each for entry in left.kept}) if left else []
+    return task == darknet_task(document, task.classes, anchors)
+
+
+def darknet_task(
+    document: DarknetDocument,
+    numbers: tuple[int, ...],
+    anchors: Mapping[int, Sequence[int]] | None = None,
+) -> Task:
+    """The task of these classes, at these anchors of each head, or at all.
+
+    Raises `UsageError` where a score depends on those of all classes.
+    """
+    for head in document.spec.heads:
+        if isinstance(head, Region) and len(numbers) < head.classes:
             raise UsageError(
                 f"{document.title}: classes cannot be left out of {head.title}: its scores are "
                 "shares of all classes (softmax=1), and would be others without them"
             )
-    outputs = {
-        raw_map(head): Entries(axis=1, kept=_rows(head, numbers)) for head in document.spec.heads
-    }
-    return Task(classes=numbers, outputs=outputs)
+    found = {}
+    for head in document.spec.heads:
+        own = range(len(head.anchors)) if anchors is None else anchors[head.index]
+        found[raw_map(head)] = Entries(axis=1, kept=_rows(head, own, numbers))
+    return Task(classes=numbers, outputs=found)
 
 
-def _rows(head: AnyHead, numbers: Sequence[int]) -> tuple[int, ...]:
-    """The channels of these classes, and of boxes and objectness, of each anchor."""
+def _rows(head: AnyHead, anchors: Sequence[int], numbers: Sequence[int]) -> tuple[int, ...]:
+    """The channels of these classes, and of boxes and objectness, of these anchors."""
     own = [*range(head.box_entries), *(head.box_entries + number for number in numbers)]
-    starts = np.arange(len(head.anchors)) * (head.box_entries + head.classes)
-    return tuple((starts[:, None] + own).reshape(-1).tolist())
+    each = head.box_entries + head.classes
+    return tuple(each * anchor + entry for anchor in anchors for entry in own)
 
 
 def _numbers(

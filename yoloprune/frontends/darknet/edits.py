@@ -1,15 +1,18 @@
-"""Edits of a graph as what they are in a Darknet network: fewer filters, groups and classes."""
+"""Edits of a graph as what they are in a cfg: fewer filters, groups, classes and anchors."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from yoloprune.frontends.darknet.cfg import Option
 from yoloprune.frontends.darknet.heads import raw_map
+from yoloprune.frontends.darknet.options import before_comment
 from yoloprune.frontends.darknet.spec import (
     AnyHead,
     AnyLayer,
     Conv,
     Head,
     NetworkSpec,
+    Region,
     resized,
     with_option,
 )
@@ -41,14 +44,38 @@ def applied(spec: NetworkSpec, edits: Edits) -> NetworkSpec:
 
 
 def _narrowed(head: AnyHead, kept: Sequence[int]) -> AnyHead:
-    """A head that reads these of its channels: the same classes of each anchor."""
+    """A head that reads these of its channels: the same classes of each anchor that is left."""
     each = head.box_entries + head.classes
-    classes = [entry - head.box_entries for entry in kept if head.box_entries <= entry < each]
-    options = with_option(head.section.options, "classes", str(len(classes)))
+    anchors = sorted({entry // each for entry in kept})
+    entries = [entry % each for entry in kept if entry // each == anchors[0]]
+    classes = [entry - head.box_entries for entry in entries if entry >= head.box_entries]
+    options = head.section.options
+    if len(classes) < head.classes:
+        options = with_option(options, "classes", str(len(classes)))
     for option in options:
         if option.key == "counters_per_class":
-            counters = [counter.strip() for counter in option.value.split(",")]
-            text = ",".join(counters[number] for number in classes)
-            options = with_option(options, option.key, text)
+            options = with_option(options, option.key, _chosen(option.value, classes))
+    if len(anchors) < len(head.anchors):
+        options = _of_anchors(head, options, anchors)
     section = replace(head.section, options=options)
-    return replace(head, classes=len(classes), section=section)
+    pairs = tuple(head.anchors[number] for number in anchors)
+    return replace(head, classes=len(classes), anchors=pairs, section=section)
+
+
+def _of_anchors(
+    head: AnyHead, options: tuple[Option, ...], anchors: Sequence[int]
+) -> tuple[Option, ...]:
+    """A head's options with these of its anchors: those in `mask`, or of a [region] all."""
+    values = {option.key: option.value for option in options}
+    if isinstance(head, Region):
+        numbers = [place for number in anchors for place in (2 * number, 2 * number + 1)]
+        options = with_option(options, "anchors", _chosen(values["anchors"], numbers))
+        return with_option(options, "num", str(len(anchors)))
+    mask = values.get("mask", ",".join(map(str, range(len(head.anchors)))))
+    return with_option(options, "mask", _chosen(mask, anchors))
+
+
+def _chosen(text: str, places: Sequence[int]) -> str:
+    """Some of the items of a list."""
+    items = [before_comment(item).strip() for item in text.split(",")]
+    return ",".join(items[place] for place in places)

@@ -1,0 +1,113 @@
+"""Which anchors of a detector never find anything on some images."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from yoloprune.data.calibration import fitted_images
+from yoloprune.data.inputs import image_input
+from yoloprune.data.read import dataset_images
+from yoloprune.detection.decode import decode
+from yoloprune.errors import DatasetError, UsageError
+from yoloprune.execution.stream import only_input
+from yoloprune.frontends.darknet.document import DarknetDocument, darknet
+from yoloprune.graph.model import Model
+from yoloprune.pruning.prove import outputs
+from yoloprune.reporter import Reporter
+
+TOGETHER = 8
+"""Images at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """The highest score that a box of each anchor had on so many images, by the head's layer.
+
+    Scores are those of the classes that are asked for; anchors at most at `below` are silent.
+    """
+
+    below: float
+    images: int
+    scores: Mapping[int, tuple[float, ...]]
+
+    @property
+    def heard(self) -> dict[int, tuple[int, ...]]:
+        """Numbers of the anchors that are not silent."""
+        return {
+            layer: tuple(number for number, score in enumerate(own) if score > self.below)
+            for layer, own in self.scores.items()
+        }
+
+    def __str__(self) -> str:
+        """What is silent, and how loud the loudest of it is."""
+        heard = self.heard
+        parts = []
+        for layer, own in self.scores.items():
+            gone = [number for number in range(len(own)) if number not in heard[layer]]
+            if gone:
+                most = max(own[number] for number in gone)
+                numbers = ", ".join(map(str, gone))
+                which = f"anchor {numbers} of layer {layer}" if heard[layer] else f"layer {layer}"
+                parts.append(f"{which} (at most {most:.2g})")
+        return (
+            f"never above a score of {self.below:g} on {self.images} images, and removed: "
+            f"{', '.join(parts) or 'nothing'}"
+        )
+
+
+def listened(
+    network: Model, classes: Sequence[int], source: Path, below: float, reporter: Reporter
+) -> Silence:
+    """The silence of a Darknet network's anchors on all images of a folder, list or .data file.
+
+    It is computed in float32, as programs do. Raises `UsageError` for a network of another format,
+    a score that is none, or where all anchors are silent; `DatasetError` if no image can be read.
+    """
+    document = darknet(network)
+    if not 0 <= below < 1:
+        raise UsageError(f"silent_below={below:g} must be a score, in [0, 1)")
+    reads, paths = image_input(network), dataset_images(source)
+    starts = range(0, len(paths), TOGETHER)
+    found: list[list[Tensor]] = []
+    count = 0
+    for start in reporter.track(starts, "listening to the anchors"):
+        with suppress(DatasetError):
+            part = paths[start : start + TOGETHER]
+            images, _, _ = fitted_images(reads, source, part, TOGETHER)
+            found.append(_loudest(network, document, classes, images))
+            count += len(images)
+    if not found:
+        raise DatasetError(f"{source}: none of its {len(paths)} images can be read")
+    scores = {
+        head.index: tuple(torch.stack(own).amax(dim=0).tolist())
+        for head, own in zip(document.spec.heads, zip(*found, strict=True), strict=True)
+    }
+    silence = Silence(below=below, images=count, scores=scores)
+    if not any(silence.heard.values()):
+        most = max(max(own) for own in scores.values())
+        raise UsageError(
+            f"{source}: no box scores above silent_below={below:g} on any of {count} images (at "
+            f"most {most:.3g}): nothing would be left"
+        )
+    return silence
+
+
+def _loudest(
+    network: Model, document: DarknetDocument, classes: Sequence[int], images: Tensor
+) -> list[Tensor]:
+    """The highest score of each anchor, (A,) for each head."""
+    inputs = {only_input(network.graph): images}
+    maps = outputs(network.graph, network.parameters, inputs)
+    boxes = decode(document.spec, maps)
+    scores = boxes.objectness * boxes.classes[..., list(classes)].amax(dim=-1)
+    heads = document.spec.heads
+    found, start = [], 0
+    for head, own in zip(heads, maps, strict=True):
+        end = start + len(head.anchors) * own.shape[2] * own.shape[3]
+        found.append(scores[:, start:end].reshape(-1, len(head.anchors)).amax(dim=0))
+        start = end
+    return found
