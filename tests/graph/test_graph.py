@@ -6,19 +6,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from tests.graph.pools import scaled_pool
 from yoloprune.errors import GraphError
 from yoloprune.frontends.onnx.build import onnx_model
-from yoloprune.graph.builder import GraphBuilder
-from yoloprune.graph.graph import Graph, Node, Parameter, ValueType
-
-
-def scaled_pool(size: int = 2) -> Graph:
-    """A pool and a product, by hand."""
-    graph = GraphBuilder(opset=15)
-    x = graph.input("x", ("n", 1, 4, 4))
-    pool = graph.node("pool", "MaxPool", x, kernel_shape=(size, size), strides=(2, 2))
-    y = graph.node("y", "Mul", pool, graph.parameter("factor", (1, 1, 1, 1)))
-    return graph.build({graph.node("z", "Add", y, graph.constant("one", 1.0)): ("n", 1, 2, 2)})
+from yoloprune.graph.graph import Node, Parameter, ValueType
 
 
 def test_a_graph_made_by_hand_runs() -> None:
@@ -77,10 +68,3 @@ def test_nodes_that_read_each_other_are_refused() -> None:
     ]
     with pytest.raises(GraphError, match="node p reads q, which nothing before it gives"):
         replace(scaled_pool(), nodes=(*nodes, *scaled_pool().nodes))
-
-
-def test_arrays_of_another_graph_are_refused() -> None:
-    factor = np.ones((1, 1, 1, 1), np.float32)
-    for arrays in ({}, {"factor": factor[0]}, {"factor": factor.astype(float)}, {"other": factor}):
-        with pytest.raises(GraphError, match="factor"):
-            onnx_model(scaled_pool(), arrays)

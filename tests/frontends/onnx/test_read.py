@@ -10,50 +10,23 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.frontends.onnx.models import free, loaded, model, node, slimmed, two_convs, weights
+from tests.frontends.onnx.models import (
+    check,
+    copied,
+    free,
+    loaded,
+    model,
+    node,
+    slimmed,
+    two_convs,
+    weights,
+)
 from tests.frontends.onnx.models import written as saved
 from yoloprune.errors import GraphError
 from yoloprune.frontends.onnx import read as reader
-from yoloprune.frontends.onnx import write
 from yoloprune.frontends.onnx.document import OnnxDocument
 from yoloprune.frontends.onnx.read import read
-from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
-
-
-def check(network: Model, folder: Path, *nodes: str) -> onnx.ModelProto:
-    """These nodes can lose filters; a slim file is exact, valid, and read as what it was."""
-    slim, found, dependencies = slimmed(network, seed=3)
-    assert free(dependencies) == set(nodes)
-    assert found.passed, found
-    proto = saved(slim, folder)
-    again = read(folder / "written.onnx")
-    assert again.graph.digest() == slim.graph.digest()
-    return proto
-
-
-def copied(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    return [onnx.NodeProto.FromString(own.SerializeToString()) for own in nodes]
-
-
-def test_weights_that_are_constant_nodes(tmp_path: Path) -> None:
-    proto = two_convs()
-    nodes = [node("Constant", [], [t.name], value=t) for t in proto.graph.initializer]
-    nodes += copied(list(proto.graph.node))
-    del proto.graph.initializer[:], proto.graph.node[:]
-    proto.graph.node.extend(nodes)
-    after = check(loaded(proto, tmp_path), tmp_path, "first")
-    assert {tensor.name for tensor in after.graph.initializer} == {"w1", "c1", "w2"}
-
-
-def test_weights_behind_identity_that_others_share(tmp_path: Path) -> None:
-    proto = two_convs()
-    proto.graph.node.insert(0, node("Identity", ["shared"], ["c1"], name="same"))
-    proto.graph.node.append(node("Conv", ["x", "w3", "shared"], ["z"], name="other"))
-    proto.graph.initializer[1].name = "shared"
-    proto.graph.initializer.append(numpy_helper.from_array(weights(8, 3, 1, 1), "w3"))
-    proto.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, (1, 8, 8, 8)))
-    check(loaded(proto, tmp_path), tmp_path, "first")
 
 
 def test_an_array_that_two_read_is_cut_for_each_alone(tmp_path: Path) -> None:
@@ -78,32 +51,6 @@ def test_kernels_that_are_transposed_first(tmp_path: Path) -> None:
     ]
     proto = model(nodes, arrays, inputs={"x": (7, 3)}, outputs={"y": (7, 5)})
     check(loaded(proto, tmp_path), tmp_path, "first")
-
-
-def test_arrays_in_a_file_of_their_own(tmp_path: Path) -> None:
-    # The second kernel alone is large, and nothing of the third convolution is cut.
-    arrays = {"w2": weights(64, 8, 1, 1), "w3": weights(64, 3, 3, 3)}
-    whole = [node("Conv", ["x", "w3"], ["z"], name="whole", pads=[1] * 4)]
-    outputs = {"y": (1, 64, 8, 8), "z": (1, 64, 8, 8)}
-    proto = two_convs([node("Relu", ["a"], ["b"]), *whole], arrays=arrays, outputs=outputs)
-    network = loaded(
-        proto, tmp_path, save_as_external_data=True, location="net.weights", size_threshold=0
-    )
-    assert network.document.source == (tmp_path / "net.onnx", tmp_path / "net.weights")
-    slim, found, _ = slimmed(network)
-    assert found.passed
-    out = tmp_path / "out"
-    files = slim.save(out / "slim.onnx")
-    assert files == (out / "slim.onnx", out / "slim.onnx.data")
-    assert set(files) == set(out.iterdir())
-    assert {path.name for path in tmp_path.iterdir()} == {"net.onnx", "net.weights", "out"}
-    again = read(out / "slim.onnx")
-    assert again.graph.digest() == slim.graph.digest()
-    assert all(torch.equal(again.parameters[name], t) for name, t in slim.parameters.items())
-    # Over itself, while it is read.
-    again.save(out / "slim.onnx")
-    third = read(out / "slim.onnx")
-    assert all(torch.equal(third.parameters[name], t) for name, t in slim.parameters.items())
 
 
 @pytest.mark.parametrize("dtype", [TensorProto.FLOAT16, TensorProto.BFLOAT16])
@@ -254,37 +201,6 @@ def test_numbers_of_a_file_of_their_own_are_read_as_they_are_needed(tmp_path: Pa
     assert torch.equal(weight, torch.from_numpy(weights(8, 3, 3, 3)))
     weight.zero_()
     assert (tmp_path / "w").read_bytes() == before
-
-
-def test_large_numbers_are_written_beside_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(write, "LARGEST", 1 << 9)
-    monkeypatch.setattr(write, "SMALLEST_APART", 64)
-    network = loaded(two_convs(dtype=TensorProto.FLOAT), tmp_path)
-    slim, found, _ = slimmed(network)
-    assert found.passed
-    (tmp_path / "out").mkdir()
-    written = slim.document.write(slim.parameters, tmp_path / "out" / "slim.onnx")
-    assert [path.name for path in written] == ["slim.onnx", "slim.onnx.data"]
-    assert onnx.load_model(written[0], load_external_data=False).graph.initializer[0].external_data
-    again = read(written[0])
-    assert again.graph.digest() == slim.graph.digest()
-    assert all(torch.equal(again.parameters[name], t) for name, t in slim.parameters.items())
-
-
-def test_sequences_of_parts_are_splits(tmp_path: Path) -> None:
-    numbers = {"four": np.array(4), "zero": np.array(0), "one": np.array(1)}
-    middle = [
-        node("SplitToSequence", ["a", "four"], ["parts"], name="chunk", axis=1),
-        node("SequenceAt", ["parts", "zero"], ["p"], name="left"),
-        node("SequenceAt", ["parts", "one"], ["q"], name="right"),
-        node("Concat", ["q", "p"], ["b"], axis=1),
-    ]
-    proto = onnx.shape_inference.infer_shapes(two_convs(middle, arrays=numbers))
-    network = loaded(proto, tmp_path)
-    assert [n.operator for n in network.graph.nodes][1:4] == ["Split", "Identity", "Identity"]
-    check(network, tmp_path, "first")
 
 
 Change = Callable[[onnx.ModelProto], object]
