@@ -198,7 +198,8 @@ def iterate(
             device=device,
             reporter=reporter,
         )
-        print_result(found.shown(), as_json=as_json, quiet=quiet)
+        if is_first():
+            print_result(found.shown(), as_json=as_json, quiet=quiet)
         return
     if data is None:
         raise UsageError("give --data to fine-tune on, or --images to re-fit on without labels")
