@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from yoloprune.workflows.models import save as save
     from yoloprune.workflows.prune import prune as prune
     from yoloprune.workflows.recover import recover as recover
+    from yoloprune.workflows.report import write_page as write_page
     from yoloprune.workflows.sparsify import sparsify as sparsify
     from yoloprune.workflows.sweep import sweep as sweep
     from yoloprune.workflows.train import finetune as finetune
@@ -78,6 +79,7 @@ _HOMES = {
     "sweep": "workflows.sweep",
     "train": "workflows.train",
     "verify": "workflows.verify",
+    "write_page": "workflows.report",
 }
 """The module of each public name. It is imported when the name is first used: torch takes long."""
 

@@ -192,6 +192,31 @@ def test_a_foreign_detector_goes_in_steps(wide: Path, painted: Path, tmp_path: P
     assert "go with --images alone" in refused(*alone)
 
 
+def test_the_report_of_a_foreign_detector_shows_both_networks(
+    wide: Path, painted: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "slim"
+    run("prune", wide, "--keep-macs", 0.7, "--round-to", 1, "--out", out)
+    words = ("report", wide, out, "--data", painted, "--split", "all")
+    found = run(*words)
+    assert found.exit_code == 0, found.output
+    assert "mAP@0.5 (coco)" in found.stdout and f"wrote {out / 'report.html'}" in found.stdout
+    page = (out / "report.html").read_text()
+    assert page.count("Ground truth: 1<") == page.count("Slim: 1<") == 6
+    assert "nodes of the graph, in order" in page and "protocol coco" in page
+    assert "under the same names" in page and "decoder yolox" in page
+    # The other files are those of prune, which verify reads.
+    assert "verified" in run("verify", wide, out).stdout
+    assert run(*words, "--quiet").stdout.count("\n") == 1
+    unlabeled = run("report", wide, out, "--images", painted / "images", "--json")
+    assert json.loads(unlabeled.stdout)["rows"][1]["map50_coco"] is None
+    assert "Ground truth" not in (out / "report.html").read_text()
+    assert "not both" in refused(*words, "--images", painted)
+    assert "has its own data" in refused("report", out, "--data", painted)
+    run("prune", wide, "--keep-macs", 0.8, "--round-to", 1, "--out", out)
+    assert not (out / "report.html").exists()
+
+
 def test_a_foreign_detector_is_swept_by_map(wide: Path, painted: Path, tmp_path: Path) -> None:
     options = ("--data", painted, "--split", "all", "--keep-macs", 0.6, "--round-to", 1)
     found = run("sweep", wide, *options, "--out", tmp_path / "out", "--json")

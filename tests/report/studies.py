@@ -3,14 +3,18 @@
 import numpy as np
 import torch
 
-from tests.pruning.darknet import arrays, dependencies, slim_spec
+from tests.pruning.darknet import arrays
 from yoloprune.detection.decode import Detections
 from yoloprune.engines.benchmark import Latency
 from yoloprune.evaluation.average_precision import GroundTruth
-from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.document import DarknetDocument
+from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.zoo import yolov3
+from yoloprune.graph.model import Model
 from yoloprune.pruning.budget import Budget
+from yoloprune.pruning.cut import cut
+from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.score.on_weights import l2, score
 from yoloprune.pruning.solve import normalized, solve
 from yoloprune.report.study import (
@@ -27,15 +31,22 @@ from yoloprune.report.study import (
     TrainingLog,
 )
 
-NETWORK = yolov3(classes=1, width=0.0625, size=(64, 64))
+
+def network(spec: NetworkSpec) -> Model:
+    """A Darknet network of random weights."""
+    document = DarknetDocument(spec=spec, title="net")
+    return Model(graph=lower(spec), parameters=arrays(spec, 1), document=document)
 
 
-def filled_study(dense: NetworkSpec = NETWORK) -> Study:
+NETWORK = network(yolov3(classes=1, width=0.0625, size=(64, 64)))
+
+
+def filled_study(dense: Model = NETWORK) -> Study:
     """A study with something in every section."""
-    graph = dependencies(dense)
-    scores = normalized(score(graph, arrays(dense, 1), l2))
+    graph = analyze(dense.graph)
+    scores = normalized(score(graph, dense.parameters, l2))
     plan = solve(graph, scores, Budget(limits={"macs": 0.3}), criterion="l2")
-    slim = slim_spec(dense, plan)
+    slim = dense.edited(cut(graph, plan))
     networks = {"Original": dense, "Pruned": slim, "Fine-tuned": slim, "Scratch": slim}
     strength = {"Original": 0.77, "Pruned": 0.21, "Fine-tuned": 0.76, "Scratch": 0.70}
     notes = {"Scratch": "the slim architecture, trained from random weights."}
@@ -81,9 +92,9 @@ def filled_study(dense: NetworkSpec = NETWORK) -> Study:
     )
 
 
-def measurement(name: str, spec: NetworkSpec, strength: float, note: str) -> Measurement:
-    total = cost(spec)
-    milliseconds = 2.0 + 13.0 * total.macs / cost(NETWORK).macs
+def measurement(name: str, model: Model, strength: float, note: str) -> Measurement:
+    total = model.cost
+    milliseconds = 2.0 + 13.0 * total.macs / NETWORK.cost.macs
     return Measurement(
         name=name,
         params=total.params,

@@ -161,12 +161,12 @@ def test_the_printed_programs_detect_what_we_detect(
     noise = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
     write_image(tmp_path / "photo.png", noise.repeat(64, axis=0).repeat(64, axis=1))
     files = ExportedFiles(cfg="slim.cfg", weights="slim.weights", names="x", onnx="slim.onnx")
-    page = report_html(replace(STUDY, slim=spec, dense=None, exported=files))
+    page = report_html(replace(STUDY, slim=studies.network(spec), dense=None, exported=files))
     programs = [
         unescape(text).replace("photo.jpg", "photo.png")
         for text in re.findall(r"<code>(import .*?)</code>", page, re.DOTALL)
     ]
-    assert len(programs) == len(snippets(spec, files)) - 1 == 2
+    assert len(programs) == len(snippets(studies.network(spec), files)) - 1 == 2
 
     photo = read_image(tmp_path / "photo.png", channels)
     fitted, placement = network_input(photo, 64, 96, PRESETS["plain"])

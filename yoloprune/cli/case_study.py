@@ -1,16 +1,19 @@
 """`yoloprune case-study` and `report`: from a data set to a report in one command."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, errors, print_result
-from yoloprune.cli.engine_options import Device
+from yoloprune.cli.engine_options import DecoderName, Device, PreprocessText
 from yoloprune.cli.export import Decode
+from yoloprune.cli.networks import network_and_folder
 from yoloprune.cli.options import LARGEST_SEED, AllowFaulty, Json, Quiet, TrainSplit
 from yoloprune.cli.training import training_errors
 from yoloprune.devices import AUTO
+from yoloprune.errors import UsageError
 from yoloprune.pruning.score.on_weights import CRITERIA
 from yoloprune.report.html import REPORTS
 from yoloprune.report.markdown import report_json
@@ -22,6 +25,8 @@ from yoloprune.workflows.case_study.settings import CONTROLS, PRESETS
 from yoloprune.workflows.case_study.study import DEFAULT_PRESET, TimeIsUpError
 from yoloprune.workflows.case_study.study import case_study as do_study
 from yoloprune.workflows.case_study.study import report as write_report
+from yoloprune.workflows.cut import PAGE
+from yoloprune.workflows.report import write_page
 
 TIME_IS_UP = 3
 """Exit code when --time-limit stopped a study that is not finished."""
@@ -180,17 +185,61 @@ def case_study(
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a case study.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN | NETWORK DIR",
+            help="Folder of a case study; or the dense network, and the folder that `prune` made.",
+        ),
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Evaluate both networks, and show detections of both."),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Show detections of both, without labels.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split to evaluate on.", show_default="test, val or valid, as found"),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Evaluate on the first N images only.")
+    ] = None,
+    preprocess: PreprocessText = None,
+    decoder: DecoderName = None,
+    device: Device = AUTO,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Rebuild the report from the finished stages."""
-    _print(run, write_report(run), as_json, quiet)
+    """Write report.html: of a case study, or of a pruned network beside the dense one."""
+    if len(words) == 1:
+        if not all(value is None for value in (data, images, split, limit, preprocess, decoder)):
+            raise UsageError("a case study has its own data: give its folder alone")
+        run = Path(words[0])
+        _print(run, write_report(run), as_json, quiet)
+        return
+    dense, folder = network_and_folder(words)
+    study = write_page(
+        dense,
+        folder,
+        data=data,
+        images=images,
+        split=split,
+        limit=limit,
+        preprocess=preprocess,
+        decoder=decoder,
+        device=device,
+        reporter=ConsoleReporter(quiet=quiet or as_json),
+    )
+    _print(folder, study, as_json, quiet, (PAGE,))
 
 
-def _print(run: Path, study: Study, as_json: bool, quiet: bool) -> None:
+def _print(
+    run: Path, study: Study, as_json: bool, quiet: bool, files: Sequence[str] = REPORTS
+) -> None:
     table = results_table(study)
-    written = f"wrote {', '.join(str(run / name) for name in REPORTS)}"
+    written = f"wrote {', '.join(str(run / name) for name in files)}"
     shown = Shown(
         title=study.title,
         summary=f"{study.title}: {written}",

@@ -78,7 +78,7 @@ COMMANDS = {
     ),
     "report": (
         "case_study:report",
-        "Rebuild the report from the finished stages.",
+        "Write report.html: of a case study, or of a pruned network beside the dense one.",
     ),
     "export": (
         "export:export",

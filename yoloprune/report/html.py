@@ -83,7 +83,7 @@ def report_html(study: Study) -> str:
         results_table=results_table(study),
         notes=notes(study),
         accuracy_tables=list(accuracy_tables(study)),
-        protocols_note=PROTOCOLS_NOTE,
+        protocols_note=PROTOCOLS_NOTE if len(accuracy_tables(study)) > 1 else "",
         latency_table=latency_table(study),
         checks_table=checks_table(study),
         charts=_charts(study),
@@ -160,9 +160,9 @@ def _charts(study: Study) -> dict[str, Markup | None]:
 
 def _examples(study: Study) -> Iterator[list[_Picture]]:
     for example in study.examples:
-        pictures = example_pictures(example, study.dataset.classes)
-        counts = (len(example.truth.labels), len(example.dense.labels), len(example.slim.labels))
-        names = ("Ground truth", "Original", "Slim")
+        pictures = example_pictures(example, study.classes)
+        shown = {"Ground truth": example.truth, "Original": example.dense, "Slim": example.slim}
+        counted = {name: len(found.labels) for name, found in shown.items() if found is not None}
         yield [
             _Picture(
                 name=name,
@@ -171,5 +171,5 @@ def _examples(study: Study) -> Iterator[list[_Picture]]:
                 height=picture.shape[0],
                 boxes=boxes,
             )
-            for name, picture, boxes in zip(names, pictures, counts, strict=True)
+            for (name, boxes), picture in zip(counted.items(), pictures, strict=True)
         ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from yoloprune.escapes import printable
-from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.report.pruning import channels_by_layer
 from yoloprune.report.results import (
     PROTOCOLS_NOTE,
     Table,
@@ -26,7 +26,7 @@ def report_markdown(study: Study) -> str:
     parts = [f"# {_cell(study.title)}", headline(study), _cell(dataset_sentence(study))]
     parts += [_section(results_table(study)), "\n".join(f"- {_cell(n)}" for n in notes(study))]
     if accuracy := accuracy_tables(study):
-        parts += ["## Accuracy by protocol", PROTOCOLS_NOTE]
+        parts += ["## Accuracy by protocol", PROTOCOLS_NOTE if len(accuracy) > 1 else ""]
         parts += [_section(table, level=3) for table in accuracy]
     parts += [_section(table) for table in (latency_table(study), checks_table(study)) if table]
     if study.exported is not None and study.slim is not None:
@@ -78,14 +78,15 @@ def report_json(study: Study) -> dict[str, Any]:
             for row in study.measurements
         },
         "notes": {row.name: row.note for row in study.measurements if row.note},
-        "dataset": {
+        "dataset": study.dataset
+        and {
             "name": study.dataset.name,
             "images": dict(study.dataset.images),
             "objects": dict(study.dataset.objects),
             "classes": list(study.dataset.classes),
             "warnings": list(study.dataset.warnings),
         },
-        "channels": _channels(study.dense, study.slim)
+        "channels": channels_by_layer(study.dense, study.slim)
         if study.dense is not None and study.slim is not None
         else {},
         "checks": [
@@ -115,14 +116,6 @@ def command_script(commands: Sequence[Command]) -> str:
         stage = " ".join(command.stage.split())
         blocks.append(f"# {stage}{seed}\n{command.line}\n")
     return "\n".join(blocks)
-
-
-def _channels(dense: NetworkSpec, slim: NetworkSpec) -> dict[str, dict[str, int]]:
-    """Output channels of each convolution before and after, by layer index."""
-    return {
-        str(before.index): {"dense": before.filters, "slim": after.filters}
-        for before, after in zip(dense.convs, slim.convs, strict=True)
-    }
 
 
 def _section(table: Table, level: int = 2) -> str:

@@ -17,21 +17,24 @@ SIDE = 400
 _QUALITY = 80
 
 
-def example_pictures(example: Example, names: tuple[str, ...]) -> tuple[Image, Image, Image]:
-    """The image, reduced to `SIDE`, with its ground truth, dense and slim detections."""
+def example_pictures(example: Example, names: tuple[str, ...]) -> list[Image]:
+    """The image, reduced to `SIDE`, with its ground truth, if known, dense and slim detections."""
     height, width = example.image.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = np.asarray(cv2.resize(example.image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    dense, slim = (
+    drawn = [
         draw_detections(
             _outlined(small, found.boxes_xyxy * scale, found.labels),
             replace(found, boxes_xyxy=found.boxes_xyxy * scale),
             names,
         )
         for found in (example.dense, example.slim)
-    )
-    return _outlined(small, example.truth.boxes_xyxy * scale, example.truth.labels), dense, slim
+    ]
+    truth = example.truth
+    if truth is None:
+        return drawn
+    return [_outlined(small, truth.boxes_xyxy * scale, truth.labels), *drawn]
 
 
 def jpeg_data_uri(image: Image) -> str:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.frontends.darknet.cost import cost
-from yoloprune.frontends.darknet.lower import lower
-from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.graph.model import LayerRow, Model
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import PruningPlan
+from yoloprune.report.pruning import channels_by_layer
 from yoloprune.report.study import FINE_TUNED, ORIGINAL, PRUNED, Measurement, Selection, TrainingLog
 from yoloprune.report.svg import COLORS, NARROW, render
 from yoloprune.report.wording import average
@@ -32,38 +31,38 @@ def layer_chart_width(layers: int) -> float:
     return max(NARROW[0], 64 + 9.6 * layers)
 
 
-def channel_chart(dense: NetworkSpec, slim: NetworkSpec) -> str:
-    """Output channels of each convolution, before and after."""
+def channel_chart(dense: Model, slim: Model) -> str:
+    """Output channels of each layer with a kernel, before and after."""
+    channels = channels_by_layer(dense, slim)
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
-        before = [conv.filters for conv in dense.convs]
-        after = [conv.filters for conv in slim.convs]
-        _before_after(axes, _indices(dense), before, after)
-        axes.set(ylabel="output channels", xlabel="layer of the cfg")
+        before, after = ([row[kind] for row in channels.values()] for kind in ("dense", "slim"))
+        _before_after(axes, list(channels), before, after)
+        axes.set(ylabel="output channels", xlabel=_layers_of(channels))
         _legend_above(axes)
 
     description = "Bar chart: output channels of each convolution, original and pruned"
-    return render("channels", description, (layer_chart_width(len(dense.convs)), 240), draw)
+    return render("channels", description, (layer_chart_width(len(channels)), 240), draw)
 
 
-def cost_chart(dense: NetworkSpec, slim: NetworkSpec) -> str:
-    """MACs and parameters of each convolution, before and after."""
+def cost_chart(dense: Model, slim: Model) -> str:
+    """MACs and parameters of each layer with a kernel, before and after."""
+    names = list(channels_by_layer(dense, slim))
 
     def draw(figure: "Figure") -> None:
-        indices = _indices(dense)
-        costs = [{layer.index: layer for layer in cost(spec).per_layer} for spec in (dense, slim)]
+        costs = [_rows(network) for network in (dense, slim)]
         upper, lower = figure.subplots(2, 1, sharex=True)
-        for axes, name, label in ((upper, "macs", "MACs"), (lower, "params", "parameters")):
-            values = [[getattr(layers[i], name) / 1e6 for i in indices] for layers in costs]
-            _before_after(axes, indices, *values)
+        for axes, what, label in ((upper, "macs", "MACs"), (lower, "params", "parameters")):
+            values = [[getattr(rows[name], what) / 1e6 for name in names] for rows in costs]
+            _before_after(axes, names, *values)
             axes.set(ylabel=f"{label} (millions)")
-        lower.set(xlabel="layer of the cfg")
+        lower.set(xlabel=_layers_of(names))
         figure.align_ylabels()
         _legend_above(upper)
 
     description = "Bar charts: MACs and parameters of each convolution, original and pruned"
-    return render("cost", description, (layer_chart_width(len(dense.convs)), 380), draw)
+    return render("cost", description, (layer_chart_width(len(names)), 380), draw)
 
 
 def score_histogram(selection: Selection) -> str:
@@ -104,9 +103,9 @@ def score_histogram(selection: Selection) -> str:
     return render("scores", "Histogram of channel scores with the cut", NARROW, draw)
 
 
-def keep_chart(dense: NetworkSpec, plan: PruningPlan) -> str:
+def keep_chart(dense: Model, plan: PruningPlan) -> str:
     """The share of its channels that each prunable group keeps, in the order of the network."""
-    groups = analyze(lower(dense)).prunable
+    groups = analyze(dense.graph).prunable
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
@@ -196,20 +195,30 @@ def envelope(
     return np.append(at, at[-1]), np.append(heights, 0.0)
 
 
-def _indices(spec: NetworkSpec) -> list[int]:
-    return [conv.index for conv in spec.convs]
+def _rows(network: Model) -> dict[str, LayerRow]:
+    return {str(row.name): row for row in network.document.layers(network.graph)}
+
+
+def _are_numbers(names: Iterable[str]) -> bool:
+    """Whether layers are called by their numbers, which are short enough to stand below bars."""
+    return all(name.isdecimal() for name in names)
+
+
+def _layers_of(names: Iterable[str]) -> str:
+    return "layer of the cfg" if _are_numbers(names) else "layers with kernels, in order"
 
 
 def _before_after(
-    axes: "Axes", indices: Sequence[int], before: Sequence[float], after: Sequence[float]
+    axes: "Axes", names: Sequence[str], before: Sequence[float], after: Sequence[float]
 ) -> None:
     """A hollow bar for what was, a filled one inside it for what is."""
-    places = np.arange(len(indices))
+    places = np.arange(len(names))
+    texts = names if _are_numbers(names) else [str(place + 1) for place in places]
     axes.bar(places, before, width=0.8, color="none", edgecolor=COLORS["before"], label="original")
     axes.bar(places, after, width=0.8, color=COLORS["after"], label="pruned")
     shown = places[:: 1 if len(places) <= 20 else 5]
-    axes.set_xticks(shown, [str(indices[i]) for i in shown])
-    axes.margins(x=8 / layer_chart_width(len(indices)))
+    axes.set_xticks(shown, [texts[i] for i in shown])
+    axes.margins(x=8 / layer_chart_width(len(names)))
 
 
 def _styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:

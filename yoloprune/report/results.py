@@ -13,9 +13,9 @@ from yoloprune.report.table import amount, change, file_size
 from yoloprune.report.wording import MISSING, average, difference, timed
 
 MACS_NOTE = (
-    "MACs are the multiply-accumulates of the convolutions for one image (B: billions); FLOPs are "
-    "2 \N{MULTIPLICATION SIGN} MACs. Size is that of the .weights file. In brackets: the change "
-    "from the original."
+    "MACs are the multiply-accumulates of convolutions and matrix products for one image (B: "
+    "billions); FLOPs are 2 \N{MULTIPLICATION SIGN} MACs. Size is that of the file's parameters. "
+    "In brackets: the change from the original."
 )
 CASE_STUDY_NOTE = (
     "Image padded to a square with black, resized by nearest neighbor; objectness at least 0.01; "
@@ -23,8 +23,8 @@ CASE_STUDY_NOTE = (
     "by objectness. Precision and recall are those at the best F1."
 )
 COCO_NOTE = (
-    "Image resized as darknet does; pycocotools' AP at IoU 0.5 (mAP@0.5) and averaged over IoU 0.5 "
-    "to 0.95 (mAP@0.5:0.95), in the pixels of the original images."
+    "Image resized as the network reads it; pycocotools' AP at IoU 0.5 (mAP@0.5) and averaged over "
+    "IoU 0.5 to 0.95 (mAP@0.5:0.95), in the pixels of the original images."
 )
 PROTOCOLS_NOTE = (
     "The two protocols give different numbers for the same network: compare only within one of "
@@ -50,7 +50,17 @@ def results_table(study: Study) -> Table:
         ("MACs", lambda row: row.macs, amount, change),
         ("FLOPs", lambda row: None if row.macs is None else 2 * row.macs, amount, None),
         ("Inference", lambda row: row.median_ms(study.engine), timed, change),
-        ("mAP@0.5 (case-study)", lambda row: row.map50("case-study"), average, difference),
+        (
+            f"mAP@0.5 ({study.protocol})",
+            lambda row: row.map50(study.protocol),
+            average,
+            difference,
+        ),
+    ]
+    columns = [
+        column
+        for column in columns
+        if any(column[1](row) is not None for row in study.measurements)
     ]
     cells = [_column(study, *column[1:]) for column in columns]
     note = MACS_NOTE

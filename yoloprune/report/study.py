@@ -15,7 +15,7 @@ from yoloprune.data.images import Image
 from yoloprune.detection.decode import Detections
 from yoloprune.engines.benchmark import Latency
 from yoloprune.evaluation.average_precision import GroundTruth, PrecisionRecall
-from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.graph.model import Model
 from yoloprune.pruning.plan import PruningPlan
 
 ORIGINAL, PRUNED, FINE_TUNED = "Original", "Pruned", "Fine-tuned"
@@ -111,13 +111,13 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Example:
-    """A test image with what is in it and what two networks detect; boxes in its pixels.
+    """An image with what is in it, if that is known, and what two networks detect; in its pixels.
 
     Detections are those worth showing: those above the study's `example_threshold`.
     """
 
     image: Image
-    truth: GroundTruth
+    truth: GroundTruth | None
     dense: Detections
     slim: Detections
 
@@ -151,16 +151,18 @@ class Command:
 class ExportedFiles:
     """Paths of the slim network's files as a user would type them.
 
-    `names` is the text file of class names; `onnx` the network with its outputs decoded (`boxes`
-    and `scores`, see `yoloprune.exporters.interface`); `interface` says in sentences what
-    slim.onnx, decoded or not, wants and gives.
+    `names` is the text file of class names; `onnx` a Darknet network with its outputs decoded
+    (`boxes` and `scores`, see `yoloprune.exporters.interface`), or one that came as an .onnx;
+    `interface` says in sentences what slim.onnx, decoded or not, wants and gives. `settings` are
+    those by which `yoloprune detect` reads it.
     """
 
-    cfg: str
-    weights: str
-    names: str
+    cfg: str | None = None
+    weights: str | None = None
+    names: str | None = None
     onnx: str | None = None
     interface: Sequence[str] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -173,10 +175,10 @@ class Study:
     """
 
     title: str
-    dataset: DatasetSummary
+    dataset: DatasetSummary | None
     measurements: Sequence[Measurement]
-    dense: NetworkSpec | None = None
-    slim: NetworkSpec | None = None
+    dense: Model | None = None
+    slim: Model | None = None
     selection: Selection | None = None
     training: Mapping[str, TrainingLog] = field(default_factory=dict)
     examples: Sequence[Example] = ()
@@ -186,6 +188,17 @@ class Study:
     settings: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     exported: ExportedFiles | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, where there is data."""
+        return () if self.dataset is None else self.dataset.classes
+
+    @property
+    def protocol(self) -> str:
+        """The protocol of the results table: the case study's, unless another was used alone."""
+        used = {name for row in self.measurements for name in row.accuracy}
+        return "coco" if used == {"coco"} else "case-study"
 
     @property
     def engines(self) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 import shlex
 from dataclasses import dataclass
 
-from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.document import DarknetDocument
+from yoloprune.graph.model import Model
 from yoloprune.report.study import ExportedFiles
 
 ONNX_TITLE = "What slim.onnx wants and gives"
@@ -53,22 +54,33 @@ for i in cv2.dnn.NMSBoxesBatched(corner_and_size, best, labels, 0.25, 0.45):
 """
 
 
-def snippets(spec: NetworkSpec, files: ExportedFiles) -> list[Snippet]:
-    """Programs that detect with the exported files in `photo.jpg`, for each format there is.
+_FILE = """\
+yoloprune detect {onnx}{settings} photo.jpg --out found/
+"""
 
-    All three stretch the photo to the input size and drop scores up to 0.25.
+
+def snippets(slim: Model, files: ExportedFiles) -> list[Snippet]:
+    """Programs that detect with the files of a network in `photo.jpg`, for each format there is.
+
+    Those of a Darknet network all stretch the photo to the input size and drop scores up to 0.25.
+    An .onnx runs where the dense one ran.
     """
+    if not isinstance(slim.document, DarknetDocument):
+        settings = "".join(f" --{name} {shlex.quote(s)}" for name, s in files.settings.items())
+        code = _FILE.format(onnx=shlex.quote(str(files.onnx)), settings=settings)
+        return [Snippet(title="yoloprune", language="sh", code=code)]
+    spec = slim.document.spec
     channels, height, width = spec.input_shape
     is_gray = channels == 1
     flag = "IMREAD_GRAYSCALE" if is_gray else "IMREAD_COLOR"
     fields = {"width": width, "height": height, "flag": flag, "swap": not is_gray}
     darknet = _DARKNET.format(
         classes=spec.heads[0].classes,
-        names=shlex.quote(files.names),
-        cfg=shlex.quote(files.cfg),
-        weights=shlex.quote(files.weights),
+        names=shlex.quote(str(files.names)),
+        cfg=shlex.quote(str(files.cfg)),
+        weights=shlex.quote(str(files.weights)),
     )
-    opencv = _OPENCV.format(weights=_text(files.weights), cfg=_text(files.cfg), **fields)
+    opencv = _OPENCV.format(weights=_text(str(files.weights)), cfg=_text(str(files.cfg)), **fields)
     programs = [
         Snippet(title="darknet", language="sh", code=darknet),
         Snippet(title="OpenCV", language="python", code=opencv),

@@ -42,11 +42,11 @@ def headline(study: Study) -> str:
     times = before.median_ms(study.engine), after.median_ms(study.engine)
     if times[0] is not None and times[1] is not None:
         parts.append(f"takes {timed(times[1])} instead of {timed(times[0])} for an image")
-    maps = before.map50("case-study"), after.map50("case-study")
+    maps = before.map50(study.protocol), after.map50(study.protocol)
     if maps[0] is not None and maps[1] is not None:
         parts.append(
-            f"reaches mAP@0.5 {average(maps[1])} (protocol case-study) where the original has "
-            f"{average(maps[0])}"
+            f"reaches mAP@0.5 {average(maps[1])} (protocol {study.protocol}) where the original "
+            f"has {average(maps[0])}"
         )
     if not parts:
         return "Nothing was measured yet."
@@ -57,11 +57,12 @@ def headline(study: Study) -> str:
 def notes(study: Study) -> list[str]:
     """What the rows are, where their names do not say it, and how far their mAP can be trusted."""
     found = [f"{row.name}: {row.note}" for row in study.measurements if row.note]
-    if any(row.accuracy for row in study.measurements):
+    if study.dataset is not None and any(row.accuracy for row in study.measurements):
         objects = study.dataset.objects.get("test", 0)
+        runs = "Each row is one training run with one seed, judged" if study.training else "Judged"
         found.append(
-            f"Each row is one training run with one seed, judged by {counted(objects, 'object')}: "
-            "differences in the third decimal of mAP are within noise."
+            f"{runs} by {counted(objects, 'object')}: differences in the third decimal of mAP are "
+            "within noise."
         )
     return found
 
@@ -69,6 +70,8 @@ def notes(study: Study) -> list[str]:
 def dataset_sentence(study: Study) -> str:
     """Name and size of the data, and what was wrong with it."""
     data = study.dataset
+    if data is None:
+        return ""
     parts = ", ".join(
         f"{count:,} {split} ({counted(data.objects.get(split, 0), 'object')})"
         for split, count in data.images.items()

@@ -53,7 +53,9 @@ SPARSE_FILES = (
     *("sparse.packed", "masks.json", "report.json"),
 )  # fmt: skip
 
-PRUNED_FILES = (*SLIM_FILES, *SPARSE_FILES)
+PAGE = "report.html"
+
+PRUNED_FILES = (*SLIM_FILES, *SPARSE_FILES, PAGE)
 """What goes from a folder of pruning, of channels or of weights, that is written again."""
 
 

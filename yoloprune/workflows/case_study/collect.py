@@ -18,7 +18,7 @@ from yoloprune.evaluation.protocols import NMS_THRESHOLD
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.parser import read_cfg
-from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.graph.model import Model
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import read_plan
@@ -72,8 +72,8 @@ def read_study(run: Path) -> Study:
         raise RunError(f"{run}: nothing to report yet: the data stage is not finished")
     settings = subject.settings
     finished = finished_stages(run, _stages(settings))
-    dense = _spec(run / "dense", "best", finished)
-    slim = _spec(run / "pruned", "slim", finished)
+    dense = _network(run / "dense", "best", finished)
+    slim = _network(run / "pruned", "slim", finished)
     return Study(
         title=f"Case study: {subject.preset}",
         dataset=_dataset(run, subject.data),
@@ -138,8 +138,8 @@ def _notes(subject: Subject) -> dict[str, str]:
     }
 
 
-def _spec(folder: Path, name: str, finished: Set[str]) -> NetworkSpec | None:
-    return read_cfg(folder / f"{name}.cfg") if folder.name in finished else None
+def _network(folder: Path, name: str, finished: Set[str]) -> Model | None:
+    return load(folder / f"{name}.cfg") if folder.name in finished else None
 
 
 def _dataset(run: Path, source: Path) -> DatasetSummary:
@@ -236,10 +236,11 @@ def _checks(run: Path) -> list[Check]:
 
 def _exported(run: Path, settings: StudySettings) -> ExportedFiles:
     folder = run / "exported"
-    paths = {kind: str(folder / f"slim.{kind}") for kind in ("cfg", "weights", "names")}
     form = OnnxForm(decoded=settings.decoded, names=read_study_data(run).names)
     return ExportedFiles(
-        **paths,
+        cfg=str(folder / "slim.cfg"),
+        weights=str(folder / "slim.weights"),
+        names=str(folder / "slim.names"),
         # The program that is printed reads boxes.
         onnx=str(folder / "slim.onnx") if settings.decoded else None,
         interface=interface_lines(interface(read_cfg(folder / "slim.cfg"), form)),

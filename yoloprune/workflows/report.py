@@ -1,0 +1,232 @@
+"""A pruned network beside the dense one as a page: cost, accuracy, what was cut, detections."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yoloprune.counting import counted
+from yoloprune.data.dataset import Dataset, LabeledImage
+from yoloprune.data.images import Image, read_image
+from yoloprune.data.read import dataset_images, read_dataset
+from yoloprune.data.text_files import default_names
+from yoloprune.detection.nms import IOU_THRESHOLD
+from yoloprune.devices import AUTO
+from yoloprune.errors import PlanError, UsageError
+from yoloprune.evaluation.detector import Detector, detect_objects
+from yoloprune.evaluation.evaluator import evaluate, ground_truth
+from yoloprune.files import write_text
+from yoloprune.pruning.choices import Scope
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.prune import rankable_scores
+from yoloprune.report.html import report_html
+from yoloprune.report.study import (
+    ORIGINAL,
+    PRUNED,
+    Accuracy,
+    Check,
+    Command,
+    DatasetSummary,
+    Example,
+    ExportedFiles,
+    Measurement,
+    Selection,
+    Study,
+)
+from yoloprune.reporter import SILENT, Reporter
+from yoloprune.training.run_folder import environment
+from yoloprune.workflows.cut import PAGE, Cut, read_cut
+from yoloprune.workflows.detectors import detector, tell_if_dead
+from yoloprune.workflows.models import AnyModel
+from yoloprune.workflows.training_data import tell_remarks
+
+EXAMPLES = 6
+"""Images that a page shows."""
+
+THRESHOLD = 0.25
+"""Score from which on a detection is shown."""
+
+_PROTOCOL = "coco"
+
+
+def write_page(
+    dense: AnyModel,
+    folder: str | Path,
+    *,
+    data: str | Path | None = None,
+    images: str | Path | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    preprocess: str | None = None,
+    decoder: str | None = None,
+    device: str = AUTO,
+    reporter: Reporter = SILENT,
+) -> Study:
+    """Write what a folder of `prune` holds as a page, report.html, into it; gives what is shown.
+
+    The folder is proven again. Both networks are evaluated by `coco` on the `data`, of which
+    `split` and `limit` are those of `evaluate`, and detections of both are shown side by side on a
+    few of its images, or of `images` without labels. `preprocess` and `decoder` are those of
+    `detector`. Raises what `read_cut` raises and, where there is anything to detect in, what
+    `detector` and `read_dataset` raise.
+    """
+    if data is not None and images is not None:
+        raise UsageError("give `data` or `images`, not both: pictures are of the first")
+    folder = Path(folder)
+    cut = read_cut(folder, dense, device=device, preprocess=preprocess, reporter=reporter)
+    networks = {ORIGINAL: cut.dense, PRUNED: cut.slim}
+    detectors: list[Detector] = []
+    labeled: Dataset | None = None
+    pictures: Sequence[Path | LabeledImage] = ()
+    if data is not None or images is not None:
+        detectors = [
+            detector(each, device=device, preprocess=preprocess, decoder=decoder)
+            for each in networks.values()
+        ]
+    if data is not None:
+        labeled = read_dataset(Path(data), classes=detectors[0].classes, split=split, limit=limit)
+        tell_remarks(Path(data), labeled, reporter)
+        pictures = [image for image in labeled.images if len(image.labels)]
+    elif images is not None:
+        pictures = dataset_images(Path(images))
+    paths = [each if isinstance(each, Path) else each.path for each in pictures]
+    if paths:
+        tell_if_dead(detectors[0], paths, reporter)
+    accuracy: dict[str, dict[str, Accuracy]] = {}
+    if labeled is not None:
+        for name, judged in zip(networks, detectors, strict=True):
+            found = evaluate(judged, labeled, _PROTOCOL, reporter=reporter)
+            accuracy[name] = {_PROTOCOL: Accuracy(map50=found.map50, map50_95=found.map50_95)}
+    chosen = np.linspace(0, len(pictures) - 1, min(EXAMPLES, len(pictures))).round().astype(int)
+    study = Study(
+        title=f"Pruning of {cut.dense.document.title}",
+        dataset=_data(cut, detectors, labeled, data or images, len(pictures)),
+        measurements=[
+            Measurement(
+                name=name,
+                params=network.cost.params,
+                macs=network.cost.macs,
+                weight_bytes=network.cost.weight_bytes,
+                accuracy=accuracy.get(name, {}),
+                note=_recovered(cut) if name == PRUNED else "",
+            )
+            for name, network in networks.items()
+        ],
+        dense=cut.dense,
+        slim=cut.slim,
+        selection=_selection(cut),
+        examples=[_example(pictures[number], *detectors) for number in chosen],
+        example_threshold=THRESHOLD,
+        checks=[_check(cut)],
+        commands=_commands(cut),
+        settings=cut.settings,
+        environment=environment(),
+        exported=_files(cut, folder, detectors, preprocess, decoder),
+    )
+    write_text(folder / PAGE, report_html(study))
+    return study
+
+
+def _data(
+    cut: Cut,
+    detectors: Sequence[Detector],
+    labeled: Dataset | None,
+    source: str | Path | None,
+    images: int,
+) -> DatasetSummary | None:
+    if source is None:
+        return None
+    names = cut.dense.document.names or default_names(detectors[0].classes)
+    if labeled is None:
+        return DatasetSummary(
+            name=Path(source).name, images={"unlabeled": images}, objects={}, classes=names
+        )
+    return DatasetSummary(
+        name=Path(source).name,
+        images={"test": len(labeled.images)},
+        objects={"test": labeled.object_count},
+        classes=labeled.names,
+    )
+
+
+def _recovered(cut: Cut) -> str:
+    if cut.recovery is None:
+        return ""
+    images = counted(cut.recovery["images"], "image")
+    return f"after the cut, its weights were recovered ({cut.recovery['method']}) with {images}."
+
+
+def _selection(cut: Cut) -> Selection:
+    """The plan and, where they do not need images, the scores that it was made from."""
+    scope = Scope(cut.settings.get("scope", Scope.GLOBAL))
+    scores: Mapping[int, NDArray[np.float64]] = {}
+    # Criteria that look at images cannot be asked again: these may be gone.
+    with suppress(PlanError):
+        scores = rankable_scores(
+            analyze(cut.dense.graph),
+            cut.dense.parameters,
+            cut.plan.criterion,
+            scope,
+            seed=cut.settings.get("seed", 0),
+        )
+    return Selection(plan=cut.plan, scores=scores)
+
+
+def _example(picture: Path | LabeledImage, dense: Detector, slim: Detector) -> Example:
+    path = picture if isinstance(picture, Path) else picture.path
+    image: Image = read_image(path)
+    found = [
+        detect_objects(
+            each,
+            read_image(path, each.reads.channels),
+            threshold=THRESHOLD,
+            iou_threshold=IOU_THRESHOLD,
+        )
+        for each in (dense, slim)
+    ]
+    truth = None if isinstance(picture, Path) else ground_truth(picture, image.shape[:2])
+    return Example(image=image, truth=truth, dense=found[0], slim=found[1])
+
+
+def _check(cut: Cut) -> Check:
+    found = cut.proof.exactness
+    return Check(
+        statement="The pruned network equals the dense one with the removed channels silenced"
+        + ("" if cut.recovery is None else ", before its recovery"),
+        relative_error=found.relative_error,
+        allowed=found.tolerance,
+        basis=f"float64, {counted(found.values, 'value')}, of each channel's largest value",
+    )
+
+
+def _commands(cut: Cut) -> list[Command]:
+    found = [] if cut.made_by is None else [Command(stage="prune", line=cut.made_by)]
+    again = None if cut.recovery is None else cut.recovery.get("made_by")
+    if again is not None and again != cut.made_by:
+        found.append(Command(stage="recover", line=again))
+    return found
+
+
+def _files(
+    cut: Cut,
+    folder: Path,
+    detectors: Sequence[Detector],
+    preprocess: str | None,
+    decoder: str | None,
+) -> ExportedFiles:
+    names = folder / "slim.names"
+    if cut.slim.document.suffix == ".cfg":
+        return ExportedFiles(
+            cfg=str(folder / "slim.cfg"), weights=str(folder / "slim.weights"), names=str(names)
+        )
+    given = {"preprocess": preprocess, "decoder": decoder}
+    return ExportedFiles(
+        onnx=str(folder / "slim.onnx"),
+        interface=[
+            "It reads and gives what the dense file does, under the same names.",
+            *(f"Images go in as {each.reads}; decoder {each.decoder}." for each in detectors[:1]),
+        ],
+        settings={name: value for name, value in given.items() if value is not None},
+    )
