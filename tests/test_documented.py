@@ -48,6 +48,7 @@ SMALLER = {
     "--batch-size 4 --workers 0",
     r"--train \d+ --test \d+": "--train 28 --test 6",
     r"(finetune .*)": r"\1 --epochs 1 --batch-size 4 --workers 0",
+    r"--silent-below [\d.]+": "--silent-below 0.001",
     r"(benchmark .*)": r"\1 --runs 1 --warmup 0",
     r"(compare .*)": r"\1 --tools ours,uniform --runs 1",
 }
