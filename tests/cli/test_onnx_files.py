@@ -171,7 +171,7 @@ def test_tools_are_compared_by_map(wide: Path, painted: Path, tmp_path: Path) ->
 
 
 def test_a_foreign_detector_goes_in_steps(wide: Path, painted: Path, tmp_path: Path) -> None:
-    out, images = tmp_path / "steps", ("--images", painted / "images", "--calibration-images", 2)
+    out, images = tmp_path / "steps", ("--images", painted / "images", "--calibration-images", 8)
     command = ("iterate", wide, *images, "--out", out, "--keep-macs", 0.7, "--step", 0.2)
     judged = ("--data", painted, "--val-split", "all", "--round-to", 1)
     found = run(*command, *judged, "--map-floor", 0.5)
