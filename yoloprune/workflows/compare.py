@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from yoloprune.counting import counted
@@ -275,7 +276,9 @@ def _compared_on(
     if calibration is not None:
         count = len(calibration.images[:IMAGES])
         return f"{count} of the images that were learned from", calibration.images[:IMAGES]
-    return "noise", random_images(dense.graph)[only_input(dense.graph)].float()
+    name = only_input(dense.graph)
+    noise = [random_images(dense.graph, seed=seed)[name] for seed in range(IMAGES)]
+    return "noise", torch.cat(noise).float()
 
 
 def _outcomes(tool: Tool, task: Task) -> list[Compared]:
