@@ -2,8 +2,7 @@
 
 The stages of step 3 are `step-03`, a folder of `prune`, and in it `evaluated`; the dense network is
 `step-00/evaluated`. `best.*` is the last good network. Each step is re-fitted towards the network
-of the step before, not towards the dense one, which has been tried: FastestDet's AP50 of 0.312 is
-then 0.160 in place of 0.197 at 0.8 of the MACs, and 0.083 in place of 0.101 at 0.7.
+of the step before, not towards the dense one, with which FastestDet lost more: `docs/guide/recover.md`.
 """
 
 import hashlib
