@@ -2,7 +2,8 @@
 
 The stages of step 3 are `step-03`, a folder of `prune`, and in it `evaluated`; the dense network is
 `step-00/evaluated`. `best.*` is the last good network. Each step is re-fitted towards the network
-of the step before, not towards the dense one, with which FastestDet lost more: `docs/guide/recover.md`.
+of the step before, not towards the dense one: with that FastestDet lost more
+(`docs/guide/recover.md`).
 """
 
 import hashlib
