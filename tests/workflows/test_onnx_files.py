@@ -29,7 +29,6 @@ from yoloprune.workflows.inspect import inspect
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.recover import recover
-from yoloprune.workflows.sparsify import read_sparse, sparsify
 from yoloprune.workflows.verify import verify
 
 FILES = ["plan.json", "report.json", "report.md", "slim.onnx"]
@@ -173,27 +172,6 @@ def test_engines_that_cannot_run_a_file_are_left_out(tmp_path: Path) -> None:
     onnx.save_model(half, tmp_path / "half.onnx")
     with pytest.raises(GraphError, match="ONNX Runtime cannot run it: "):
         benchmark(tmp_path / "half.onnx", engines=["onnxruntime"], runs=1, warmup=0)
-
-
-def test_single_weights_of_a_file_are_zeroed(net: Path, tmp_path: Path) -> None:
-    sparse = sparsify(net, 0.75, exclude=("heads",))
-    sparse.save(tmp_path / "sparse")
-    before, after = (
-        {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
-        for path in (net, tmp_path / "sparse" / "sparse.onnx")
-    )
-    kernels = ("w1", "w2", "w3")
-    least = np.sort(np.abs(np.concatenate([before[name].ravel() for name in kernels])))
-    limit = least[round(0.75 * len(least))]
-    for name, array in before.items():
-        keep = np.abs(array) >= limit if name in kernels else True
-        assert np.array_equal(after[name], array * keep), name
-    again, masks = read_sparse(tmp_path / "sparse")
-    assert masks is not None and again.document.title == "sparse"
-    # Of the dense file only the numbers changed.
-    assert again.graph.digest() == load(net).graph.digest()
-    with pytest.raises(UsageError, match="would replace the dense network"):
-        sparsify(tmp_path / "sparse", 0.8).save(tmp_path / "sparse")
 
 
 def test_what_no_channel_can_be_removed_of_is_refused(tmp_path: Path) -> None:
