@@ -9,8 +9,13 @@ import onnxruntime
 
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 _, channels, height, width = session.get_inputs()[0].shape
-about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
+said = session.get_modelmeta().custom_metadata_map
+if "input" not in said or "boxes" not in [output.name for output in session.get_outputs()]:
+    sys.exit(f"{sys.argv[1]}: gives no boxes: write it with `yoloprune export NET --onnx FILE`")
+about = {key: json.loads(value) for key, value in said.items()}
 photo = cv2.imread(sys.argv[2], cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE)
+if photo is None:
+    sys.exit(f"{sys.argv[2]}: no image, or none that OpenCV reads")
 rows, columns = photo.shape[:2]
 w, h = width, height
 if about["input"]["resize"] == "letterbox":  # keep the aspect ratio, on gray

@@ -28,7 +28,7 @@ def test_steps_are_printed(folder: Path, tmp_path: Path, monkeypatch: pytest.Mon
     out = tmp_path / "steps"
     result = run(*command(folder, out))
     assert result.exit_code == 0, (result.output, result.exception)
-    assert "| 2    |" in result.stdout and "those of step 2" in result.stdout
+    assert "| 2    |" in result.stdout and "the last good network, of step 2" in result.stdout
     assert "step 1: " in result.stderr and "epoch 1/1: loss" in result.stderr
     document = json.loads(run(*command(folder, out, "--resume", "--json")).stdout)
     assert [step["map50"] for step in document["steps"]] == [0.9, 0.8, 0.7]

@@ -176,7 +176,7 @@ def test_a_foreign_detector_goes_in_steps(wide: Path, painted: Path, tmp_path: P
     judged = ("--data", painted, "--val-split", "all", "--round-to", 1)
     found = run(*command, *judged, "--map-floor", 0.5)
     assert found.exit_code == 0, found.output
-    assert "best.onnx is that of step 2" in found.stdout
+    assert "best.onnx is the last good network, of step 2" in found.stdout
     document = json.loads(run(*command, *judged, "--resume", "--json").stdout)
     assert [step["map50"] for step in document["steps"]] == [1, 1, 1]
     assert document["steps"][2]["kept"] <= 0.7

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
+from tests.frontends.onnx.models import residual
 from tests.networks import network_of
 from tests.random_networks import random_state
 from yoloprune.data.images import read_image, write_image
@@ -70,9 +72,28 @@ def test_the_script_finds_what_detect_finds(
     assert (apart.max(axis=2).min(axis=1) < 1).all()
 
 
+def test_what_it_cannot_read_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = detector(letter_box=False, channels=3)
+    state = random_state(spec, 3, torch.float32)
+    export_onnx(spec, state, tmp_path / "raw.onnx", decoded=False)
+    export_onnx(spec, state, tmp_path / "good.onnx", decoded=True)
+    onnx.save_model(residual(), tmp_path / "foreign.onnx")
+    for name, problem in (
+        ("raw.onnx", "gives no boxes: write it with `yoloprune export"),
+        ("foreign.onnx", "gives no boxes"),
+        ("good.onnx", "gone.png: no image"),
+    ):
+        words = [str(SCRIPT), str(tmp_path / name), str(tmp_path / "gone.png")]
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit, match=problem):
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+
+
 def test_the_script_is_short_and_stands_alone() -> None:
     text = SCRIPT.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 30
+    assert len(text.splitlines()) <= 35
     imported = {
         alias.name
         for node in ast.walk(ast.parse(text))

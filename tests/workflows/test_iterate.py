@@ -80,7 +80,7 @@ def test_it_prunes_in_steps_and_is_resumed(
     accuracies(monkeypatch)
     monkeypatch.setattr("yoloprune.workflows.steps.train", None)
     again = run(resume=True)
-    assert str(again) == str(found) and "those of step 2" in repr(again)
+    assert str(again) == str(found) and "the last good network, of step 2" in repr(again)
 
 
 def test_a_run_that_was_started_otherwise_is_refused(
@@ -334,7 +334,8 @@ def test_two_processes_prune_and_stop_as_one_does(
         capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
-    assert found.stdout.count("those of step 2") == 1  # Only the first process prints.
+    # Only the first process prints.
+    assert found.stdout.count("the last good network, of step 2") == 1
     for step in ("step-01", "step-02"):
         plans = [(tmp_path / name / step / "plan.json").read_bytes() for name in ("one", "two")]
         assert plans[0] == plans[1], step

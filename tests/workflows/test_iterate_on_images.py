@@ -59,7 +59,7 @@ def test_each_step_is_a_folder_of_prune_and_better_than_without_its_refit(
     best = load(out)
     assert best.document.source[0] == out / "best.onnx"
     assert best.cost.macs / dense.cost.macs == found.kept[2]
-    assert found.step == 2 and "best.onnx is that of step 2" in repr(found)
+    assert found.step == 2 and "best.onnx is the last good network, of step 2" in repr(found)
 
 
 def test_a_run_that_was_killed_ends_with_the_same_network(

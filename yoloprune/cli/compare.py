@@ -53,9 +53,10 @@ def compare(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Evaluate on the first N images only.")
     ] = None,
-    round_to: Annotated[
+    multiple_of: Annotated[
         int,
         typer.Option(
+            "--multiple-of",
             "--round-to",
             min=1,
             help="Round kept channels to multiples of this; MACs are then less equal.",
@@ -88,7 +89,7 @@ def compare(
         split=split,
         limit=limit,
         allow_faulty=allow_faulty,
-        multiple_of=round_to,
+        multiple_of=multiple_of,
         calibration_images=count_or_warn(calibration_images, reporter, used=images is not None),
         runs=runs,
         seed=seed,

@@ -21,11 +21,11 @@ from yoloprune.cli.options import (
     ImageSize,
     Json,
     LearningRate,
+    MultipleOf,
     Precision,
     ProtocolName,
     Quiet,
     Resume,
-    RoundTo,
     RunPath,
     Seed,
     TrainSplit,
@@ -101,7 +101,7 @@ def iterate(
             show_default=f"{PRUNING.criterion}; {CRITERION} with --images",
         ),
     ] = None,
-    round_to: RoundTo = None,
+    multiple_of: MultipleOf = None,
     pattern: Annotated[
         Pattern, typer.Option("--pattern", help="Weight pattern (see `sparsify`).")
     ] = Pattern.UNSTRUCTURED,
@@ -183,7 +183,7 @@ def iterate(
             schedule=schedule,
             scope=Scope.LAYER if layerwise else Scope.GLOBAL,
             criterion=criterion or CRITERION,
-            multiple_of=round_to,
+            multiple_of=multiple_of,
             calibration_images=calibration_images or PRUNING.calibration_images,
             data=data,
             split=val_split,
@@ -215,7 +215,7 @@ def iterate(
         channels={
             "--reconstruct": reconstruct,
             "--criterion": criterion != PRUNING.criterion,
-            "--round-to": round_to is not None,
+            "--multiple-of": multiple_of is not None,
         },
         weights={"--pattern": pattern is not Pattern.UNSTRUCTURED, "--exclude": bool(exclude)},
     )
@@ -246,7 +246,7 @@ def iterate(
             schedule=schedule,
             scope=Scope.LAYER if layerwise else Scope.GLOBAL,
             criterion=criterion,
-            multiple_of=round_to,
+            multiple_of=multiple_of,
             pattern=pattern,
             exclude=excluded(exclude),
             reconstruct=reconstruct,

@@ -42,9 +42,10 @@ AllowFaulty = Annotated[
     ),
 ]
 
-RoundTo = Annotated[
+MultipleOf = Annotated[
     int | None,
     typer.Option(
+        "--multiple-of",
         "--round-to",
         min=1,
         help="Round kept channels up to multiples of this.",

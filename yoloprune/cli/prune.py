@@ -14,8 +14,8 @@ from yoloprune.cli.options import (
     AnyNetwork,
     CalibrationImages,
     Json,
+    MultipleOf,
     Quiet,
-    RoundTo,
     Seed,
 )
 from yoloprune.data.calibration import read_calibration
@@ -72,7 +72,7 @@ def prune(
     min_channels: Annotated[
         int, typer.Option("--min-channels", min=1, help="Fewest channels that a group keeps.")
     ] = PRUNING.min_channels,
-    round_to: RoundTo = None,
+    multiple_of: MultipleOf = None,
     max_layer_cut: Annotated[
         float, typer.Option("--max-layer-cut", help="Largest fraction that a group may lose.")
     ] = PRUNING.max_layer_cut,
@@ -86,10 +86,12 @@ def prune(
             "--scope", help="Rank channels globally, or prune each layer by the same fraction."
         ),
     ] = PRUNING.scope,
-    compensate: Annotated[
+    compensation: Annotated[
         Compensation,
         typer.Option(
-            "--compensate", help="How to preserve the constant output of removed channels."
+            "--compensation",
+            "--compensate",
+            help="How to preserve the constant output of removed channels.",
         ),
     ] = PRUNING.compensation,
     seed: Seed = PRUNING.seed,
@@ -149,9 +151,9 @@ def prune(
         silent_below=silent_below,
         criterion=criterion,
         scope=scope,
-        compensation=compensate,
+        compensation=compensation,
         min_channels=min_channels,
-        multiple_of=round_to,
+        multiple_of=multiple_of,
         max_layer_cut=max_layer_cut,
         images=images,
         calibration=calibration,

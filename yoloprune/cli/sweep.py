@@ -13,8 +13,8 @@ from yoloprune.cli.options import (
     CalibrationImages,
     DataPath,
     Json,
+    MultipleOf,
     Quiet,
-    RoundTo,
     Seed,
 )
 from yoloprune.devices import AUTO
@@ -54,13 +54,15 @@ def sweep(
             "--scope", help="Rank channels globally, or prune each layer by the same fraction."
         ),
     ] = PRUNING.scope,
-    compensate: Annotated[
+    compensation: Annotated[
         Compensation,
         typer.Option(
-            "--compensate", help="How to preserve the constant output of removed channels."
+            "--compensation",
+            "--compensate",
+            help="How to preserve the constant output of removed channels.",
         ),
     ] = PRUNING.compensation,
-    round_to: RoundTo = None,
+    multiple_of: MultipleOf = None,
     calibration_images: CalibrationImages = None,
     split: Annotated[
         str | None,
@@ -99,8 +101,8 @@ def sweep(
         criteria=criterion or None,
         shares=[*(keep_macs or ()), *map(_share, more)] or SWEEP.shares,
         scope=scope,
-        compensation=compensate,
-        multiple_of=round_to,
+        compensation=compensation,
+        multiple_of=multiple_of,
         calibration_images=count_or_warn(calibration_images, reporter, used=used),
         split=split,
         limit=limit,

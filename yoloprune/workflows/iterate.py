@@ -80,7 +80,7 @@ class Iterated(Result):
         figure = "error" if self.measure == ERROR else "map50"
         summary = (
             f"{self.folder}: {' and '.join(self.files)} {'is' if len(self.files) == 1 else 'are'} "
-            f"{'that' if len(self.files) == 1 else 'those'} of step {self.step}, "
+            f"the last good network, of step {self.step}: "
             f"{self.kept[self.step]:.3f} of {self.unit}, {self.measure} "
             f"{self.accuracies[self.step]:.4f}"
         )
@@ -94,7 +94,7 @@ class Iterated(Result):
                 "out": str(self.folder),
                 "protocol": self.protocol,
                 "measure": self.measure,
-                "best_step": self.step,
+                "last_good_step": self.step,
                 "steps": [
                     {"kept": kept, figure: accuracy, "judged": judged}
                     for kept, accuracy, judged in steps

@@ -100,7 +100,7 @@ def _controls(subject: Subject, data: StudyData) -> dict[str, list[str]]:
     narrow += [
         "--keep-macs",
         str(settings.keep_macs),
-        "--round-to",
+        "--multiple-of",
         "1",
         "--out",
         f"{REPEAT}/uniform-pruned",
@@ -131,13 +131,13 @@ def _pruning(subject: Subject, criterion: str, stage: str) -> list[str]:
         *source,
         "--keep-macs",
         str(settings.keep_macs),
-        "--round-to",
+        "--multiple-of",
         "1",
         "--criterion",
         criterion,
     ]
     words += ["--seed", str(settings.seed)] if criterion == "random" else []
-    words += ["--compensate", settings.compensation.value]
+    words += ["--compensation", settings.compensation.value]
     return [*words, "--out", f"{REPEAT}/{stage}"]
 
 
