@@ -27,17 +27,17 @@ def graph_of(batch: int | str, dtype: str = "float32") -> Graph:
     return replace(built, inputs={"x": ValueType(shape=(batch, 3, 2, 2), dtype=dtype)})
 
 
-def test_errors_are_relative_to_the_largest_value_of_each_output() -> None:
+def test_errors_are_relative_to_the_largest_value_of_either_output() -> None:
     found = compare(
         (torch.tensor([1.0, 9.0]), torch.tensor([0.5])),
         (torch.tensor([1.0, 8.0]), torch.tensor([0.0])),
     )
-    # Nothing can be said relative to an output of zeros.
-    assert (found.max_abs_error, found.per_output) == (1, (1 / 8, 0.5))
-    assert (found.relative_error, found.passed, found.dtype) == (0.5, False, "float32")
+    # Something where there were zeros is all that there is.
+    assert (found.max_abs_error, found.per_output) == (1, (1 / 9, 1))
+    assert (found.relative_error, found.passed, found.dtype) == (1, False, "float32")
     assert compare((torch.zeros(2),), (torch.zeros(3),)).max_abs_error == math.inf
     assert compare((torch.zeros(0),), (torch.zeros(0),)).passed
-    with pytest.raises(VerificationError, match=r"slim: relative error 0\.5 in float32, allowed"):
+    with pytest.raises(VerificationError, match=r"slim: relative error 1 in float32, allowed"):
         require(found, "slim")
 
 
@@ -62,3 +62,12 @@ def test_images_come_in_parts_that_a_network_can_read() -> None:
         parts = [part["x"] for part in batches(graph, {"x": images})]
         assert [len(part) for part in parts] == sizes
         assert torch.equal(torch.cat(parts), images[: sum(sizes)])
+
+
+def test_an_output_that_was_next_to_nothing_is_at_most_twice_as_far() -> None:
+    nothing, something = torch.full((2, 3), 1e-9), torch.full((2, 3), 0.5)
+    for candidate, reference in ((something, nothing), (nothing, something)):
+        found = compare((candidate,), (reference,))
+        assert found.relative_error == pytest.approx(1) and not found.passed
+    assert compare((-something,), (something,)).relative_error == 2
+    assert not compare((something * torch.inf,), (something,)).passed

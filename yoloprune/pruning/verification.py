@@ -19,8 +19,9 @@ TOLERANCE = 1e-12
 class Verification:
     """How far one network's outputs are from another's.
 
-    `relative_error` is the largest over the outputs of max |a - b| / max |b|; `per_output` are
-    those; `passed` says whether it is within `tolerance`.
+    `relative_error` is the largest over the outputs of max |a - b| / max(|a|, |b|), which is 2 at
+    most, whether or not the reference is next to nothing; `per_output` are those; `passed` says
+    whether it is within `tolerance`.
     """
 
     max_abs_error: float
@@ -83,9 +84,9 @@ def compare(
     absolute, relative = [], []
     for a, b in zip(candidate, reference, strict=True):
         error = _largest(a.double() - b.double()) if a.shape == b.shape else math.inf
-        size = _largest(b.double())
+        size = max(_largest(a.double()), _largest(b.double()))
         absolute.append(error)
-        relative.append(error if size == 0 else error / size)
+        relative.append(error / size if size > 0 and math.isfinite(error) else error)
     worst = float(np.max(relative))
     return Verification(
         max_abs_error=float(np.max(absolute)),
