@@ -7,11 +7,10 @@ import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.networks import only_model
-from yoloprune.cli.options import Json, NetworkWords, Quiet
+from yoloprune.cli.options import AnyNetwork, Json, Quiet
 from yoloprune.data.text_files import read_names
 from yoloprune.exporters.table import FORMATS
-from yoloprune.frontends.darknet.document import darknet
-from yoloprune.frontends.darknet.spec import class_count
+from yoloprune.workflows.detectors import class_count_of
 from yoloprune.workflows.export import export as export_to
 
 Decode = Annotated[
@@ -26,7 +25,7 @@ _SUFFIXES = ", ".join(f"{row.suffix} ({row.name})" for row in FORMATS.values())
 
 
 def export(
-    words: NetworkWords,
+    words: AnyNetwork,
     out: Annotated[
         Path,
         typer.Option(
@@ -53,7 +52,7 @@ def export(
         model,
         out,
         decode=decode,
-        names=read_names(names, class_count(darknet(model).spec)) if names else None,
+        names=read_names(names, class_count_of(model)) if names else None,
         batch=batch,
         reporter=ConsoleReporter(quiet=quiet or as_json),
     )

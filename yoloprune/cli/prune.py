@@ -21,9 +21,8 @@ from yoloprune.cli.options import (
 from yoloprune.data.calibration import read_calibration
 from yoloprune.devices import AUTO
 from yoloprune.errors import UsageError
-from yoloprune.exporters.interface import OnnxForm, decodes
+from yoloprune.exporters.interface import OnnxForm, form_of
 from yoloprune.exporters.onnx import require_onnx
-from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.groups import analyze
@@ -188,8 +187,7 @@ def _onnx_form(network: Model, decode: bool | None) -> OnnxForm:
     if network.document.suffix == ".onnx":
         raise UsageError("--onnx goes with a Darknet network: of an .onnx the slim one is an .onnx")
     require_onnx()
-    decoded = decodes(darknet(network).spec, decode)
-    return OnnxForm(decoded=decoded, names=network.document.names)
+    return form_of(network, decode=decode)
 
 
 def _traced(network: Model, reporter: Reporter) -> CrossCheck:

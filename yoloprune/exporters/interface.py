@@ -5,18 +5,20 @@ same in sentences.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from yoloprune.data.preprocess import DARKNET_LETTERBOX, darknet_preprocess
 from yoloprune.detection.nms import IOU_THRESHOLD, SCORE_THRESHOLD
-from yoloprune.errors import CfgError
+from yoloprune.errors import CfgError, UsageError
+from yoloprune.frontends.darknet.document import DarknetDocument
 from yoloprune.frontends.darknet.heads import raw_map
 from yoloprune.frontends.darknet.lower import BATCH, lower
 from yoloprune.frontends.darknet.shapes import layer_shapes
 from yoloprune.frontends.darknet.spec import AnyHead, NetworkSpec, Region, class_count
 from yoloprune.graph.graph import Graph
+from yoloprune.graph.model import Model
 
 _COLORS = {3: "RGB", 1: "gray"}
 
@@ -45,14 +47,34 @@ def is_decodable(spec: NetworkSpec) -> bool:
     return True
 
 
-def decodes(spec: NetworkSpec, decode: bool | None) -> bool:
-    """Whether a file is to give boxes, by default where that can be done.
+def form_of(
+    network: Model,
+    *,
+    decode: bool | None = None,
+    names: Sequence[str] | None = None,
+    batch: int | None = None,
+) -> OnnxForm:
+    """The form in which a network is written: with boxes, by default, where it can give them.
 
-    Raises `CfgError` if it is asked for and cannot be done.
+    Raises `CfgError` if boxes are asked for that it cannot give; `UsageError` if anything is asked
+    for of a network that came as an .onnx: that is written as it is.
     """
+    document = network.document
+    if not isinstance(document, DarknetDocument):
+        if (decode, names, batch) != (None, None, None):
+            raise UsageError(
+                f"{document.title}: came as an .onnx and is written as it is: `decode`, `names` "
+                "and `batch` are for Darknet networks"
+            )
+        return OnnxForm()
     if decode:
-        class_count(spec)
-    return is_decodable(spec) if decode is None else decode
+        class_count(document.spec)
+    names = names or document.names
+    return OnnxForm(
+        decoded=is_decodable(document.spec) if decode is None else decode,
+        names=None if names is None else tuple(names),
+        batch=batch,
+    )
 
 
 def onnx_graph(spec: NetworkSpec, form: OnnxForm) -> Graph:

@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from yoloprune.detection.decode import decode
-from yoloprune.engines.agreement import TOLERANCE
+from yoloprune.engines.agreement import TOLERANCE, largest_difference
+from yoloprune.engines.benchmark import sample_image
 from yoloprune.engines.onnx_bytes import float32_arrays
 from yoloprune.engines.onnxruntime import ONNXRUNTIME, runner, session
-from yoloprune.errors import VerificationError, YoloPruneError
+from yoloprune.engines.table import run_in
+from yoloprune.errors import UsageError, VerificationError, YoloPruneError
 from yoloprune.execution.module import Network
 from yoloprune.exporters.format import ExportCheck, ExportFormat
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines, metadata, onnx_graph
 from yoloprune.files import write_atomically
-from yoloprune.frontends.darknet.document import pair
+from yoloprune.frontends.darknet.document import DarknetDocument, pair
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.state import State
@@ -158,11 +160,35 @@ def _onnx_runtime(path: Path) -> Iterator[None]:
 
 
 def _write(model: Model, path: Path, form: OnnxForm) -> ExportCheck:
+    document = model.document
+    if not isinstance(document, DarknetDocument):
+        if path.resolve() in {source.resolve() for source in document.source}:
+            raise UsageError(f"{path}: the network was read from this file: choose another")
+        check = _agreed(model, model)
+        model.save(path)
+        return check
     return export_onnx(*pair(model), path, decoded=form.decoded, names=form.names, batch=form.batch)
 
 
 def _check_model(model: Model, path: Path) -> ExportCheck:
+    if not isinstance(model.document, DarknetDocument):
+        return _agreed(model, path)
     return check_onnx(*pair(model), path)
+
+
+def _agreed(model: Model, written: Model | Path) -> ExportCheck:
+    """Compare a network that came as an .onnx, in ONNX Runtime, with torch on noise."""
+    require_onnx()
+    images = sample_image(model)
+    found = run_in(written, ONNXRUNTIME.name)(images)
+    error = largest_difference(found, run_in(model, device="cpu")(images))
+    if not error <= TOLERANCE:
+        raise VerificationError(
+            f"{model.document.title}: ONNX Runtime differs from torch by {error:.3g} of an "
+            f"output's largest value (allowed {TOLERANCE:g})"
+        )
+    shapes = {name: tuple(value.shape) for name, value in found.items()}
+    return ExportCheck(engine=ONNXRUNTIME.title, outputs=shapes, relative_error=error)
 
 
 ONNX = ExportFormat(

@@ -17,9 +17,9 @@ from yoloprune.devices import AUTO, torch_device
 from yoloprune.documents import fitted, read_document
 from yoloprune.errors import PlanError, UsageError, VerificationError
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
-from yoloprune.exporters.onnx import export_onnx
+from yoloprune.exporters.onnx import ONNX
 from yoloprune.files import file_sha256, refuse_file, write_folder, write_json, write_text
-from yoloprune.frontends.darknet.document import darknet, pair
+from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.cut import cut as surgery
@@ -143,13 +143,7 @@ def write_cut(
     dense, slim = cut.dense, cut.slim
     if onnx is not None:
         with reporter.stage("exporting to ONNX"):
-            export_onnx(
-                *pair(slim),
-                folder / "slim.onnx",
-                decoded=onnx.decoded,
-                names=onnx.names,
-                batch=onnx.batch,
-            )
+            ONNX.write(slim, folder / "slim.onnx", onnx)
     *_, numbers = slim.save(folder / f"slim{slim.document.suffix}")
     write_plan(folder / "plan.json", analyze(dense.graph), cut.plan)
     text = pruning_markdown(

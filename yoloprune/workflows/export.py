@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from yoloprune.execution.stream import only_input
 from yoloprune.exporters.format import ExportCheck
-from yoloprune.exporters.interface import OnnxForm, decodes
+from yoloprune.exporters.interface import form_of
 from yoloprune.exporters.table import format_of
-from yoloprune.frontends.darknet.document import darknet
+from yoloprune.graph.shapes import facts
 from yoloprune.report.pruning import engine_line
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
@@ -47,20 +48,16 @@ def export(
 
     With `decode` the file gives boxes and scores instead of the heads' raw maps; by default it does
     so where there are heads. `names` of the classes are the model's own unless given; `batch` fixes
-    the number of images. Raises `UsageError` for another suffix, `CfgError` where there are no
+    the number of images. None of these goes with a network that came as an .onnx, which is written
+    as it is. Raises `UsageError` for those and for another suffix, `CfgError` where there are no
     boxes to decode, `VerificationError` where an engine computes something else from the file,
     `MissingDependencyError` where that engine is not installed.
     """
     model, path = opened(model), Path(path)
     row = format_of(path)
     row.require()
-    names = names or model.document.names
-    form = OnnxForm(
-        decoded=decodes(darknet(model).spec, decode),
-        names=None if names is None else tuple(names),
-        batch=batch,
-    )
+    form = form_of(model, decode=decode, names=names, batch=batch)
     with reporter.stage(f"exporting and checking {path.name}"):
         check = row.write(model, path, form)
-    spec = darknet(model).spec
-    return Exported(path=path, images=(batch or 1, *spec.input_shape), check=check)
+    several, *shape = facts(model.graph).shapes[only_input(model.graph)]
+    return Exported(path=path, images=(batch or several, *shape), check=check)

@@ -16,9 +16,10 @@ from yoloprune.errors import RunError, VerificationError
 from yoloprune.evaluation.average_precision import PrecisionRecall
 from yoloprune.evaluation.evaluator import Evaluation, evaluate
 from yoloprune.evaluation.protocols import PROTOCOLS
-from yoloprune.exporters.onnx import export_onnx
+from yoloprune.exporters.interface import OnnxForm
+from yoloprune.exporters.onnx import ONNX
 from yoloprune.files import write_json, write_text
-from yoloprune.frontends.darknet.document import darknet, pair
+from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.prove import Exactness
@@ -123,7 +124,7 @@ def make_export(run: Path, folder: Path, *, decoded: bool = True) -> None:
     write_network(folder, "slim", network)
     names = read_study_data(run).names
     write_text(folder / "slim.names", "".join(f"{name}\n" for name in names))
-    onnx = export_onnx(*pair(network), folder / "slim.onnx", decoded=decoded, names=names)
+    onnx = ONNX.write(network, folder / "slim.onnx", OnnxForm(decoded=decoded, names=names))
     report = read_document(run / "pruned" / "report.json", _Report, fault=RunError)
     exactness = report.slim.verification
     checks = [
