@@ -9,8 +9,10 @@ import pytest
 
 import yoloprune
 from tests.frontends.onnx.models import residual
-from yoloprune.arguments import checked
+from yoloprune.arguments import check_types, checked
+from yoloprune.data.images import write_image
 from yoloprune.errors import UsageError
+from yoloprune.training.config import TrainingConfig
 from yoloprune.workflows.cut import Cut
 
 
@@ -64,6 +66,8 @@ def test_public_functions_are_checked(tmp_path: Path) -> None:
     onnx.save_model(residual(), tmp_path / "net.onnx")
     network = yoloprune.load(tmp_path / "net.onnx")
     cut = yoloprune.prune(network, {"macs": 0.6}, multiple_of=1)
+    photo = tmp_path / "photo.png"
+    write_image(photo, np.zeros((16, 16, 3), np.uint8))
     for call, problem in (
         (lambda: yoloprune.prune(network, 0.6), "`keep` must be a mapping of text to numbers"),
         (lambda: yoloprune.prune(network, {"macs": "a"}), "not {'macs': 'a'}"),
@@ -71,10 +75,22 @@ def test_public_functions_are_checked(tmp_path: Path) -> None:
         (lambda: yoloprune.recover("slim", tmp_path), "must be a Cut, as `prune` and `read_cut`"),
         (lambda: yoloprune.recover(cut, [tmp_path]), "`images` must be .* text or a path, not"),
         (lambda: yoloprune.benchmark(cut, 3), "`models` must be a Model"),
+        (lambda: yoloprune.benchmark(), "nothing to time: give a network"),
+        (lambda: yoloprune.benchmark(cut, runs=0), "`runs` of at least 1"),
+        (lambda: yoloprune.recover(cut, photo, calibration_images=0), "`calibration_images` 0"),
         (lambda: yoloprune.load(3), "`path` must be text or a path, not 3"),
     ):
         with pytest.raises(UsageError, match=problem):
             call()
+
+
+def test_settings_are_held_against_the_fields_of_a_class() -> None:
+    check_types(TrainingConfig, {"image_size": (64, 96), "learning_rate": 1})
+    check_types(TrainingConfig, {"epochs": 3, "optimizer": "sgd"})
+    with pytest.raises(UsageError, match="`optimizer` must be text, not 3"):
+        check_types(TrainingConfig, {"optimizer": 3})
+    with pytest.raises(UsageError, match="`epochs` must be a whole number, not 'a'"):
+        check_types(TrainingConfig, {"epochs": "a"})
 
 
 def test_a_cut_stands_for_its_slim_network(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from reprlib import Repr
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from yoloprune.errors import UsageError
 
@@ -59,6 +59,13 @@ def checked(function: _Function) -> _Function:
     return found  # type: ignore[no-any-return]
 
 
+def check_types(kind: type, values: Mapping[str, object]) -> None:
+    """Raise `UsageError` for a value of another type than a class annotates for its field."""
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        _check(name, value, hints[name])
+
+
 def _check(name: str, value: object, kind: Any) -> None:
     if not _fits(value, kind):
         raise UsageError(f"`{name}` must be {_title(kind)}, not {_shown(value)}")
@@ -70,6 +77,9 @@ def _fits(value: Any, kind: Any) -> bool:
         return True
     if origin in (Union, UnionType):
         return any(_fits(value, part) for part in parts)
+    if origin is Literal:
+        # Which words there are is said by whoever knows what they mean.
+        return isinstance(value, tuple(map(type, parts)))
     if kind in (int, float):
         number = Integral if kind is int else Real
         return isinstance(value, number) and not isinstance(value, bool)
@@ -93,6 +103,8 @@ def _title(kind: Any) -> str:
         return f"a list of {_several(parts[0])}"
     if origin is Mapping:
         return f"a mapping of {_title(parts[0])} to {_several(parts[1])}"
+    if origin is Literal:
+        return _title(type(parts[0]))
     name = getattr(kind, "__name__", str(kind))
     return _TITLES.get(kind) or _MADE.get(name) or f"a {name}"
 

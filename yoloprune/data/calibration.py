@@ -18,7 +18,7 @@ from yoloprune.data.read import dataset_images
 from yoloprune.detection.decoders.table import recognized
 from yoloprune.detection.placement import Placement
 from yoloprune.engines.table import run_in
-from yoloprune.errors import CfgError, DatasetError
+from yoloprune.errors import CfgError, DatasetError, UsageError
 from yoloprune.frontends.darknet.document import DarknetDocument
 from yoloprune.graph.model import Model
 from yoloprune.pruning.verification import at_once, random_images
@@ -79,8 +79,11 @@ def choose_calibration(
 ) -> Calibration:
     """A seeded choice of the images that `source` names; unreadable ones are skipped.
 
-    Warns where they leave the network dead. Raises `DatasetError` if none can be read.
+    Warns where they leave the network dead. Raises `UsageError` for a count under 1, `DatasetError`
+    if none can be read.
     """
+    if count < 1:
+        raise UsageError(f"`calibration_images` {count} must be at least 1")
     order = np.random.default_rng(seed).permutation(len(paths)).tolist()
     chosen = [paths[number] for number in order]
     batch, samples, skipped = fitted_images(reads, source, chosen, count + UNSEEN)

@@ -16,7 +16,7 @@ from torch import Tensor
 from yoloprune.devices import AUTO
 from yoloprune.engines.engine import Runner
 from yoloprune.engines.table import ENGINES, engine_named, run_in
-from yoloprune.errors import GraphError
+from yoloprune.errors import GraphError, UsageError
 from yoloprune.execution.stream import only_input
 from yoloprune.graph.model import Model
 from yoloprune.pruning.verification import random_images
@@ -73,10 +73,12 @@ def benchmark(
     """Time models in the engines of these names, or in every usual one that is installed.
 
     Threads are those of `torch.get_num_threads`. A usual engine that cannot run a model is left
-    out, with a warning. Raises `UsageError` for an engine that is not known or not on this device,
-    `MissingDependencyError` for one that is not installed, `GraphError` for one that cannot run a
-    model, or where none can.
+    out, with a warning. Raises `UsageError` where there is nothing to time, and for an engine that
+    is not known or not on this device, `MissingDependencyError` for one that is not installed,
+    `GraphError` for one that cannot run a model, or where none can.
     """
+    if not models or runs < 1 or warmup < 0:
+        raise UsageError("nothing to time: give a network, and `runs` of at least 1")
     results = []
     refused: GraphError | None = None
     for engine, place in places(engines, device):

@@ -97,12 +97,12 @@ def is_alone(path: Path) -> bool:
     return is_onnx(path) or (holds_network(path) and not (path / "plan.json").exists())
 
 
-def save(network: Model, path: str | Path) -> None:
+def save(network: AnyModel, path: str | Path) -> None:
     """Write a network in the format that it was read from: for Darknet, `path` is the .cfg.
 
     Raises `UsageError` for a path that says another format.
     """
-    network.save(path)
+    opened(network).save(path)
 
 
 def network_in(folder: Path) -> NetworkFiles:

@@ -165,7 +165,7 @@ def rounded(
     budget = Budget(
         limits=dict(keep),
         min_channels=min_channels,
-        multiple_of=multiple_of or 1,
+        multiple_of=1 if multiple_of is None else multiple_of,
         max_layer_cut=max_layer_cut,
     )
     if multiple_of is not None:

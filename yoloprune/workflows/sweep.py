@@ -153,7 +153,9 @@ def sweep(
     judge = judge_of(network, request, reporter)
     calibration = None
     if not set(criteria).isdisjoint(MEASURED_CRITERIA):
-        least = Budget(limits={"macs": shares[-1]}, multiple_of=multiple_of or 1)
+        least = Budget(
+            limits={"macs": shares[-1]}, multiple_of=1 if multiple_of is None else multiple_of
+        )
         for name in criteria:
             check_budget(
                 analyze(network.graph), network.parameters, least, name, compensation=compensation
@@ -230,7 +232,10 @@ def sweep_points(
         )
         for name in criteria
     }
-    budgets = [Budget(limits={"macs": share}, multiple_of=multiple_of or 1) for share in shares]
+    budgets = [
+        Budget(limits={"macs": share}, multiple_of=1 if multiple_of is None else multiple_of)
+        for share in shares
+    ]
     if multiple_of is None:
         budgets = [coarsest(graph, b, compensation=compensation) or b for b in budgets]
     plans = [

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from yoloprune.arguments import check_types
 from yoloprune.counting import counted
 from yoloprune.data.dataset import Dataset
 from yoloprune.devices import AUTO
@@ -187,6 +188,7 @@ def recipe(base: TrainingConfig, network: Model, settings: Mapping[str, Any]) ->
         raise UsageError(
             f"training setting {unknown[0]!r} is unknown (known: {', '.join(sorted(known))})"
         )
+    check_types(TrainingConfig, settings)
     _, height, width = darknet(network).spec.input_shape
     own = height if height == width else (height, width)
     return replace(base, **{"image_size": own, **settings})

@@ -122,7 +122,7 @@ def darknet(network: Model) -> DarknetDocument:
         return network.document
     raise UsageError(
         f"{network.document.title}: a Darknet network (.cfg and .weights) is needed for this: an "
-        "ONNX file is neither trained, nor exported, nor scored by labels so far"
+        "ONNX file is neither trained nor scored by labels so far"
     )
 
 
