@@ -23,6 +23,14 @@ def dense(tmp_path: Path) -> Model:
     return load(tmp_path / "dense.cfg")
 
 
+@pytest.fixture
+def named(dense: Model) -> Model:
+    """The dense network, whose classes are called hand and foot."""
+    cfg = dense.document.source[0]
+    cfg.with_suffix(".names").write_text("hand\nfoot\n")
+    return load(cfg)
+
+
 @pytest.fixture(scope="session")
 def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of one class: to be read, not changed."""

@@ -13,11 +13,12 @@ from onnx import helper
 
 import yoloprune
 from tests.architectures import yolov2
+from tests.data.formats.files import label, touch
 from tests.frontends.onnx.models import model, node, weights
 from tests.reporters import Heard
 from yoloprune.detection.decode import decode
-from yoloprune.errors import PlanError, UsageError, VerificationError
-from yoloprune.frontends.darknet.document import darknet
+from yoloprune.errors import ClassesError, PlanError, UsageError, VerificationError
+from yoloprune.frontends.darknet.document import darknet, pair
 from yoloprune.frontends.darknet.document import model as darknet_model
 from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.graph.model import Model
@@ -25,14 +26,7 @@ from yoloprune.pruning.prove import outputs
 from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
-
-
-@pytest.fixture
-def named(dense: Model) -> Model:
-    """The dense network, whose classes are called hand and foot."""
-    cfg = dense.document.source[0]
-    cfg.with_suffix(".names").write_text("hand\nfoot\n")
-    return load(cfg)
+from yoloprune.workflows.training_data import training_data, training_source
 
 
 def test_a_cut_to_a_class_is_the_rows_of_the_dense_network(named: Model, tmp_path: Path) -> None:
@@ -232,98 +226,18 @@ def test_that_a_decoder_takes_one_class_a_box_is_told(tmp_path: Path) -> None:
     assert cut.slim.graph.outputs["y"].shape == (1, 6, 4, 4)
 
 
-def silenced(dense: Model, gone: dict[int, tuple[int, ...]]) -> Model:
-    """The network with anchors (by layer) of whose boxes none is an object."""
-    for layer, anchors in gone.items():
-        bias = dense.parameters[f"layer_{layer - 1}.bias"]
-        for anchor in anchors:
-            bias[7 * anchor + 4] = -20
-    return dense
-
-
-@pytest.mark.parametrize("mask", [True, False])
-def test_anchors_and_scales_that_find_nothing_go(
-    named: Model, photos: Path, mask: bool, tmp_path: Path
+def test_training_reads_the_objects_of_the_classes_that_are_left(
+    named: Model, tmp_path: Path
 ) -> None:
-    coarse, fine = (head.index for head in darknet(named).spec.heads)
-    gone = {coarse: (1,), fine: (0, 1, 2)} if mask else {coarse: (0, 1, 2), fine: (0, 2)}
-    dense = silenced(named, gone)
-    cut = prune(dense, silent_below=0.001, images=photos)
-    (head,) = darknet(cut.slim).spec.heads
-    (old,) = (head for head in darknet(dense).spec.heads if len(gone[head.index]) < 3)
-    kept = [number for number in range(3) if number not in gone[old.index]]
-    assert head.anchors == tuple(old.anchors[number] for number in kept) and head.classes == 2
-    out = tmp_path / "slim"
-    cut.save(out)
-    slim = load(out)
-    assert darknet(slim).spec.digest() == darknet(cut.slim).spec.digest()
-    assert slim.document.names == ("hand", "foot")
-    assert slim.cost.macs < dense.cost.macs
-    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)).double()
-    wanted, found = (
-        decode(darknet(own).spec, outputs(own.graph, own.parameters, {"images": images}))
-        for own in (dense, slim)
-    )
-    cells = [(64 // 32) ** 2, (64 // 16) ** 2]
-    place = 0 if old.index == coarse else 1
-    begin = 3 * cells[0] * place
-    boxes = wanted.boxes[:, begin : begin + 3 * cells[place]].reshape(1, -1, 3, 4)
-    torch.testing.assert_close(found.boxes.reshape(1, -1, len(kept), 4), boxes[:, :, kept])
-    again = read_cut(out, dense)
-    assert again.narrowed is not None and again.narrowed.proof.equal
-    report = json.loads((out / "report.json").read_text())["task"]
-    assert report["silence"]["images"] == 12 and report["names"] == []
-    assert {int(k): len(v) for k, v in report["silence"]["scores"].items()} == {coarse: 3, fine: 3}
-    text = (out / "report.md").read_text()
-    assert "never above a score of 0.001 on 12 images, and removed: " in text
-    path = out / "plan.json"
-    plan = json.loads(path.read_text())
-    plan["task"]["outputs"][f"head_{old.index}"]["kept"].pop()
-    path.write_text(json.dumps(plan))
-    with pytest.raises(PlanError, match="not those of its heads"):
-        read_cut(out, dense)
-
-
-def test_silence_counts_for_the_classes_that_are_kept(named: Model, photos: Path) -> None:
-    coarse = darknet(named).spec.heads[0]
-    bias = named.parameters[f"layer_{coarse.index - 1}.bias"]
-    bias[5] = -20  # Hands, at the first anchor.
-    cut = prune(named, classes=["hand"], silent_below=0.001, images=photos)
-    assert [len(head.anchors) for head in darknet(cut.slim).spec.heads] == [2, 3]
-    assert "anchor 0 of layer" in cut.shown().lines[0]
-    both = prune(named, {"macs": 0.9}, silent_below=0.001, images=photos)
-    assert [len(head.anchors) for head in darknet(both.slim).spec.heads] == [3, 3]
-    assert "removed: nothing" in both.shown().lines[0]
-
-
-def test_an_old_head_loses_anchors_but_no_classes(photos: Path) -> None:
-    spec = yolov2(classes=3, width=0.0625, size=(64, 64))
-    state = random_state(spec)
-    (head,) = spec.heads
-    state[head.index - 1].bias[8 * 3 + 4] = -20
-    cut = prune(darknet_model(spec, state, title="old"), silent_below=0.001, images=photos)
-    (left,) = darknet(cut.slim).spec.heads
-    assert left.anchors == head.anchors[:3] + head.anchors[4:] and left.classes == 3
-    options = {option.key: option.value for option in left.section.options}
-    assert options["num"] == "4" and len(options["anchors"].split(",")) == 8
-
-
-@pytest.mark.parametrize(
-    ("below", "images", "message"),
-    [
-        (0.5, False, "`images` must show what is to be found"),
-        (1.0, True, r"silent_below=1 must be a score, in \[0, 1\)"),
-        (0.999, True, r"no box scores above silent_below=0.999 on any of 12 images \(at most 0\."),
-    ],
-)
-def test_silence_is_heard_on_images(
-    named: Model, photos: Path, below: float, images: bool, message: str
-) -> None:
-    with pytest.raises(UsageError, match=message):
-        prune(named, silent_below=below, images=photos if images else None)
-
-
-def test_anchors_of_an_onnx_file_are_not_known(tmp_path: Path, photos: Path) -> None:
-    dense = exported(tmp_path / "net.onnx")
-    with pytest.raises(UsageError, match="a Darknet network"):
-        prune(dense, silent_below=0.1, images=photos)
+    root = tmp_path / "data"
+    label(root, "d.names", "hand\nfoot\n")
+    for split in ("train", "val"):
+        touch(root, f"images/{split}/{split}.jpg")
+        label(root, f"labels/{split}/{split}.txt", "0 0.5 0.5 0.5 0.5\n1 0.2 0.2 0.1 0.1\n")
+    slim = prune(named, classes=["foot"]).slim
+    for dataset in training_data(slim, training_source(root)):
+        assert dataset.names == ("foot",)
+        assert [image.labels.tolist() for image in dataset.images] == [[0]]
+    unnamed = prune(darknet_model(*pair(named), title="net"), classes=[1]).slim
+    with pytest.raises(ClassesError, match=r"its classes are 2 \(hand, foot\), the network's 1"):
+        training_data(unnamed, training_source(root))
