@@ -22,10 +22,10 @@ from yoloprune.errors import WeightsError
 from yoloprune.graph.operators.windows import Windows, windows
 from yoloprune.pruning.layers import Layer
 
-FEWEST, MOST = 64, 256
+FEWEST, MOST = 256, 1024
 """Positions an image: neighbors say the same again, so more than this would add little."""
 
-SAMPLES_PER_UNKNOWN = 16
+SAMPLES_PER_UNKNOWN = 64
 """Samples that are wanted for each unknown weight of a filter."""
 
 
