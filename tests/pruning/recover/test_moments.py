@@ -67,11 +67,13 @@ def test_chunks_add_up_to_the_sums_of_all_samples() -> None:
         gather(layer, [(u * float("inf"), y)])
 
 
-def test_what_a_sample_takes_and_how_many_are_wanted() -> None:
+def test_what_a_sample_takes_and_how_many_there_are() -> None:
     layer = conv()
     assert windows_of(layer).sizes == (6, 6)
     assert window_values(layer) == 8 * 9
     # u of 73 numbers in float32 and twice in float64, and 8 of y.
     assert sample_bytes(layer) == 73 * (4 + 8 + 8) + 8 * 8
-    # All places of a small map; 16 a weight are wanted.
-    assert positions_per_image(layer, 1) == 36
+    # All places of a small map, 256 of the 40 x 40 of a larger one.
+    assert positions_per_image(layer) == 36
+    large = CFG.format(groups=1, activation="leaky").replace("=12\n", "=80\n")
+    assert positions_per_image(layers_of(network(parse_cfg(large)))["layer_1.conv"]) == 256

@@ -22,11 +22,8 @@ from yoloprune.errors import WeightsError
 from yoloprune.graph.operators.windows import Windows, windows
 from yoloprune.pruning.layers import Layer
 
-FEWEST, MOST = 256, 1024
+POSITIONS = 256
 """Positions an image: neighbors say the same again, so more than this would add little."""
-
-SAMPLES_PER_UNKNOWN = 64
-"""Samples that are wanted for each unknown weight of a filter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -87,10 +84,9 @@ def sample_bytes(layer: Layer) -> int:
     return 20 * layer.groups * (window_values(layer) + 1) + 8 * layer.filters
 
 
-def positions_per_image(layer: Layer, images: int) -> int:
-    """At how many places of each of so many images a layer is sampled."""
-    wanted = -(-SAMPLES_PER_UNKNOWN * (window_values(layer) + 1) // images)
-    return min(max(FEWEST, min(MOST, wanted)), math.prod(windows_of(layer).sizes))
+def positions_per_image(layer: Layer) -> int:
+    """At how many places of each image a layer is sampled."""
+    return min(POSITIONS, math.prod(windows_of(layer).sizes))
 
 
 def random_positions(

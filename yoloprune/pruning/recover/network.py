@@ -184,7 +184,7 @@ def memory_needed(dependencies: DependencyGraph, slim: Graph, images: int) -> in
 def _work(layer: Layer, images: int, at_once: int) -> int:
     """Bytes that one layer's fit or calibration takes."""
     width = window_values(layer) + 1
-    samples = at_once * positions_per_image(layer, images)
+    samples = at_once * positions_per_image(layer)
     # The Gram matrix with its ridge, its factor, and y^T u with what is solved from it.
     fit = 8 * layer.groups * 3 * width**2 + 8 * 4 * layer.filters * width
     fit += samples * sample_bytes(layer)
@@ -240,7 +240,7 @@ def _fit(
     side: _Side, parameters: Arrays, ridge: float, generator: torch.Generator
 ) -> tuple[dict[str, Tensor], LayerFit]:
     layer = side.layer
-    count = positions_per_image(layer, side.slim.images)
+    count = positions_per_image(layer)
 
     def samples() -> Iterator[tuple[Tensor, Tensor]]:
         for chunk, wanted in enumerate(side.wanted()):

@@ -1,8 +1,8 @@
 """Criteria that look at what flows through the network, not at its weights alone.
 
 - `reconstruction`: what the network loses with a channel when the kernels that read it are
-  re-fitted to do without (`elimination`); an error in a consumer's output counts by what it does to
-  the heads (`sensitivity`).
+  re-fitted to do without (`elimination`); an error in a consumer's output counts by what it does at
+  the outputs and by its share in what the consumer gives (`sensitivity`).
 - `activation`: mean |activation| times the norm of the kernels that read it.
 - `taylor`: what the loss would change by, to first order. P. Molchanov et al., "Importance
   Estimation for Neural Network Pruning", 2019. The loss needs labels, so its gradients are computed
@@ -184,7 +184,7 @@ def memory_needed(dependencies: DependencyGraph, images: int) -> int:
     for part, values in zip(parts, held(graph, shapes, parts), strict=True):
         work = 4 * at_once * values.passing
         if part and part[0].name in readers:
-            work = max(work, _work(layers[part[0].name], images, at_once))
+            work = max(work, _work(layers[part[0].name], at_once))
         most = max(most, 4 * images * values.between + work)
     # A group waits for its last consumer with the inverse matrices of all.
     waiting = sum(
@@ -198,11 +198,11 @@ def memory_needed(dependencies: DependencyGraph, images: int) -> int:
     return 4 * images * given + most + waiting
 
 
-def _work(layer: Layer, images: int, at_once: int) -> int:
+def _work(layer: Layer, at_once: int) -> int:
     # The Gram matrix, the same with its ridge, its factor, its inverse, and two copies of that
     # while the columns that are read are taken out of it.
     matrices = 8 * 6 * layer.groups * (window_values(layer) + 1) ** 2
-    samples = at_once * positions_per_image(layer, images)
+    samples = at_once * positions_per_image(layer)
     return max(matrices, samples * sample_bytes(layer))
 
 
@@ -270,7 +270,7 @@ def _rows(layer: Layer, kernel: Tensor, weights: Tensor) -> Tensor:  # -> (R, C 
 
 def _moments(stream: Stream, layer: Layer, generator: torch.Generator) -> Moments:
     """Moments of what a layer reads; y is left empty."""
-    count = positions_per_image(layer, stream.images)
+    count = positions_per_image(layer)
     sizes = windows_of(layer).sizes
 
     def samples() -> Iterator[tuple[Tensor, Tensor]]:
