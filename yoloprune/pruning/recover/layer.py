@@ -17,6 +17,9 @@ from yoloprune.pruning.recover.moments import Moments
 RIDGE = 1e-3
 """Weight of the old kernel, as a share of the mean square of what a filter reads."""
 
+ROUNDING = 1e-12
+"""Squared error, relative to the squares of what is wanted, that is taken to be none."""
+
 Statistics: TypeAlias = tuple[Tensor, Tensor]
 """Mean and variance of each channel of an output: (F,) float64 each."""
 
@@ -81,7 +84,10 @@ def fit_kernel(
 
 def _relative_error(moments: Moments, weights: Tensor) -> float:
     explained = 2 * (weights * moments.cross).sum() - (weights @ moments.gram * weights).sum()
-    error = (moments.energy.sum() - explained).clamp(min=0)
+    energy = moments.energy.sum()
+    error = energy - explained
+    # A difference of sums: what is that small is their rounding.
+    error = torch.where(error > ROUNDING * energy, error, 0.0)
     size = moments.variation().sum()
     return float((error / size).sqrt()) if size > 0 else 0.0
 
