@@ -1,0 +1,37 @@
+import numpy as np
+
+from tests.report.published import PUBLISHED, study_of
+from yoloprune.report.results import accuracy_tables, latency_table, results_table
+from yoloprune.report.study import Accuracy, Measurement, PrecisionRecall
+
+
+def test_the_published_table_is_printed_as_it_was_published() -> None:
+    table = results_table(PUBLISHED)
+    columns = [table.header.index(name) for name in ("Params", "Size", "MACs", "Inference")]
+    cost = [tuple(line[i] for i in columns) for line in table.rows]
+    slim = ("10.9M (-82%)", "43.6MB (-82%)", "9.6B (-71%)", "7.7ms (-49%)")
+    assert cost == [("61.5M", "246.4MB", "32.8B", "15.0ms"), slim, slim]
+    maps = [line[table.header.index("mAP@0.5 (case-study)")] for line in table.rows]
+    assert maps == ["0.7692", "0.7722 (+0.003)", "0.775 (+0.006)"]
+
+
+def test_flops_are_twice_the_macs() -> None:
+    table = results_table(PUBLISHED)
+    assert [line[table.header.index("FLOPs")] for line in table.rows] == ["65.6B", "19.2B", "19.2B"]
+
+
+def test_precision_and_recall_are_those_of_the_best_f1() -> None:
+    curve = PrecisionRecall(precision=np.array([1.0, 0.9, 0.5]), recall=np.array([0.3, 0.6, 0.7]))
+    measured = Measurement(
+        name="Original", accuracy={"case-study": Accuracy(map50=0.6, curve=curve)}
+    )
+    (table,) = accuracy_tables(study_of(measured))
+    assert table.rows == (("Original", "0.600", "0.900", "0.600"),)
+
+
+def test_every_latency_has_median_and_p95_and_what_binds() -> None:
+    table = latency_table(PUBLISHED)
+    assert table is not None
+    assert table.header == ("Network", "GPU, median", "GPU, p95")
+    assert table.rows[1] == ("Pruned", "7.7ms (-49%)", "7.7ms")
+    assert "GPU: 1.9 times as fast with 3.4 times fewer MACs" in table.note

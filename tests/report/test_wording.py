@@ -1,0 +1,31 @@
+import pytest
+
+from tests.report.published import PUBLISHED, study_of
+from yoloprune.report.table import amount, file_size
+from yoloprune.report.wording import average, headline, timed
+
+
+def test_the_outcome_in_a_sentence() -> None:
+    assert headline(PUBLISHED) == (
+        "The fine-tuned network has 10.9M of 61.5M parameters, needs 9.6B of 32.8B MACs (29%), "
+        "takes 7.7ms instead of 15.0ms for an image and reaches mAP@0.5 0.775 (protocol "
+        "case-study) where the original has 0.7692."
+    )
+    assert headline(study_of(PUBLISHED.measurements[0])).startswith("The study has not")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (amount(61_523_734), "61.5M"),
+        (amount(999_960), "1.0M"),
+        (amount(812), "812"),
+        (file_size(1_234_000_000), "1.2GB"),
+        (file_size(43_600), "43.6KB"),
+        (timed(0.42), "0.42ms"),
+        (average(0.5), "0.500"),
+        (average(0.77216), "0.7722"),
+    ],
+)
+def test_numbers(text: str, expected: str) -> None:
+    assert text == expected
