@@ -44,7 +44,6 @@ ACROSS = {
 THROUGH_OTHERS = {
     "cli/compare.py": "cli/test_onnx_files.py",
     "report/detections.py": "cli/test_detect.py",
-    "report/group_graph.py": "report/test_plots.py",
     "report/pictures.py": "report/test_html.py",
     "report/pruning.py": "workflows/test_prune.py",
     "report/sparsity.py": "cli/test_sparsify.py",
@@ -66,10 +65,8 @@ THROUGH_OTHERS = {
     "workflows/comparison/tool.py": "workflows/test_compare.py",
     "workflows/comparison/torch_pruning.py": "workflows/test_compare.py",
     "workflows/cut.py": "workflows/test_prune.py",
-    "workflows/data_sets.py": "workflows/test_inspect.py",
     "workflows/judges.py": "workflows/test_sweep.py",
     "workflows/scores.py": "workflows/test_prune.py",
-    "workflows/silence.py": "workflows/test_task.py",
 }
 """Modules without tests of their name, and the tests that run them most: to become fewer."""
 

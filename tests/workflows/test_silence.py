@@ -19,6 +19,7 @@ from yoloprune.pruning.prove import outputs
 from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
+from yoloprune.workflows.silence import Silence
 
 
 def silenced(dense: Model, gone: dict[int, tuple[int, ...]]) -> Model:
@@ -116,3 +117,12 @@ def test_anchors_of_an_onnx_file_are_not_known(tmp_path: Path, photos: Path) -> 
     onnx.save_model(residual(), tmp_path / "net.onnx")
     with pytest.raises(UsageError, match="a Darknet network"):
         prune(tmp_path / "net.onnx", silent_below=0.1, images=photos)
+
+
+def test_what_is_not_above_the_limit_is_silent_and_said_with_its_loudest() -> None:
+    silence = Silence(below=0.25, images=12, scores={4: (0.25, 0.5), 7: (0.125, 0.0)})
+    assert silence.heard == {4: (1,), 7: ()}
+    assert str(silence) == (
+        "never above a score of 0.25 on 12 images, and removed: anchor 0 of layer 4 "
+        "(at most 0.25), layer 7 (at most 0.12)"
+    )
