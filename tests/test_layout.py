@@ -43,12 +43,9 @@ ACROSS = {
 
 THROUGH_OTHERS = {
     "cli/compare.py": "cli/test_onnx_files.py",
-    "report/detections.py": "cli/test_detect.py",
     "report/pictures.py": "report/test_html.py",
     "report/pruning.py": "workflows/test_prune.py",
     "report/sparsity.py": "cli/test_sparsify.py",
-    "report/svg.py": "report/test_plots.py",
-    "report/sweep_plot.py": "cli/test_sweep.py",
     "report/task.py": "workflows/test_task.py",
     "report/usage.py": "report/test_html.py",
     "workflows/case_study/collect.py": "workflows/case_study/test_study.py",
