@@ -46,7 +46,6 @@ THROUGH_OTHERS = {
     "report/pictures.py": "report/test_html.py",
     "report/pruning.py": "workflows/test_prune.py",
     "report/sparsity.py": "cli/test_sparsify.py",
-    "report/task.py": "workflows/test_task.py",
     "report/usage.py": "report/test_html.py",
     "workflows/case_study/collect.py": "workflows/case_study/test_study.py",
     "workflows/case_study/commands.py": "workflows/case_study/test_study.py",
