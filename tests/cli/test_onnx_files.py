@@ -38,7 +38,6 @@ def test_from_the_file_to_a_verified_folder(net: Path, tmp_path: Path) -> None:
     "words",
     [
         ("iterate", "--data", "data", "--keep-macs", 0.5, "--out", "out"),
-        ("export", "--out", "out.onnx"),
         ("prune", "--keep-macs", 0.5, "--criterion", "taylor", "--images", "data", "--out", "out"),
     ],
 )

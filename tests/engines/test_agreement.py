@@ -51,5 +51,5 @@ def test_an_engine_that_computes_something_else_is_named(monkeypatch: pytest.Mon
     network = model(color_spec(), color_state(), title="net")
     monkeypatch.setattr(agreement, "run_in", run_in)
     assert agreement.check_engine(network, "torch") == 0
-    with pytest.raises(VerificationError, match=r"OpenCV differs from torch by 0\.01 relative"):
+    with pytest.raises(VerificationError, match=r"OpenCV differs from torch by 0\.01 of an output"):
         agreement.check_engine(network, "opencv")

@@ -24,7 +24,6 @@ from yoloprune.errors import (
 from yoloprune.graph.model import Model
 from yoloprune.workflows.benchmark import benchmark
 from yoloprune.workflows.cut import read_cut
-from yoloprune.workflows.export import export
 from yoloprune.workflows.inspect import inspect
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
@@ -208,8 +207,6 @@ def test_criteria_on_images_need_no_head_that_is_known(net: Path, photos: Path) 
     assert [cut.settings["verification_images"] for cut in cuts] == [4, 4]
     with pytest.raises(UsageError, match="a Darknet network"):
         prune(net, {"macs": 0.6}, criterion="taylor", images=photos)
-    with pytest.raises(UsageError, match="net: a Darknet network"):
-        export(net, "other.onnx")
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 16, 16), (1, 16, 16, 3)])
