@@ -120,6 +120,8 @@ def is_computed_beforehand(row: Operator) -> bool:
 
 
 def _check_size(what: str, shape: Shape) -> None:
+    if len(shape) <= MOST_AXES and min(shape, default=1) > 0 and math.prod(shape) <= LARGEST_VALUE:
+        return  # As almost all are.
     if min(shape, default=0) < 0:
         raise GraphError(f"{what} has the shape {shape}, which nothing can have")
     if len(shape) > MOST_AXES or elements(shape) > LARGEST_VALUE:
