@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
-from yoloprune.cli.engine_options import Device, EngineNames
+from yoloprune.cli.engine_options import Device, EngineNames, Threads
 from yoloprune.cli.networks import first_model, only_model
 from yoloprune.cli.options import Json, Quiet
 from yoloprune.devices import AUTO
@@ -24,9 +24,7 @@ def benchmark(
     ],
     runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs of each network.")] = RUNS,
     warmup: Annotated[int, typer.Option("--warmup", min=0, help="Runs before them.")] = WARMUP,
-    threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="CPU threads (torch's own default).")
-    ] = None,
+    threads: Threads = None,
     engine: EngineNames = None,
     device: Device = AUTO,
     sparse: Annotated[

@@ -28,6 +28,9 @@ EngineNames = Annotated[
         autocompletion=lambda: list(ENGINES),
     ),
 ]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU threads (torch's own default).")
+]
 PreprocessText = Annotated[
     str | None,
     typer.Option(

@@ -7,7 +7,13 @@ from typing import Annotated
 import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
-from yoloprune.cli.engine_options import DecoderName, Device, PreprocessText
+from yoloprune.cli.engine_options import (
+    DecoderName,
+    Device,
+    EngineName,
+    PreprocessText,
+    Threads,
+)
 from yoloprune.cli.export import Decode
 from yoloprune.cli.networks import command_line, count_or_warn, only_model
 from yoloprune.cli.options import (
@@ -35,6 +41,7 @@ from yoloprune.workflows.cut import refuse_to_replace
 from yoloprune.workflows.defaults import PRUNING
 from yoloprune.workflows.prune import prune as prune_network
 from yoloprune.workflows.recover import recover
+from yoloprune.workflows.timing import ENGINE
 
 
 def prune(
@@ -67,6 +74,18 @@ def prune(
     ] = None,
     keep_channels: Annotated[
         float | None, typer.Option("--keep-channels", help="Fraction of the channels to keep.")
+    ] = None,
+    keep_ms: Annotated[
+        float | None,
+        typer.Option("--keep-ms", help="Fraction of the time to keep, by layers that are timed."),
+    ] = None,
+    engine: EngineName = ENGINE,
+    threads: Threads = None,
+    timings: Annotated[
+        Path | None,
+        typer.Option(
+            "--timings", help="Times of layers that were measured elsewhere, for --keep-ms."
+        ),
     ] = None,
     min_channels: Annotated[
         int, typer.Option("--min-channels", min=1, help="Fewest channels that a group keeps.")
@@ -123,10 +142,14 @@ def prune(
     quiet: Quiet = False,
 ) -> None:
     """Remove channels to meet a budget; prove, write and report the slim network."""
-    limits = {"macs": keep_macs, "params": keep_params, "channels": keep_channels}
+    limits = {"macs": keep_macs, "params": keep_params, "channels": keep_channels, "ms": keep_ms}
     keep = {name: share for name, share in limits.items() if share is not None}
     if not keep and classes is None and silent_below is None:
-        raise UsageError("give at least one of --keep-macs, --keep-params, --keep-channels")
+        raise UsageError(
+            "give at least one of --keep-macs, --keep-params, --keep-channels, --keep-ms"
+        )
+    if timings is not None and keep_ms is None:
+        raise UsageError("--timings goes with --keep-ms")
     if decoder is not None and classes is None:
         raise UsageError("--decoder goes with --classes")
     if reconstruct is not None and recalibrate is not None:
@@ -159,6 +182,9 @@ def prune(
         seed=seed,
         preprocess=preprocess,
         decoder=decoder,
+        engine=engine,
+        threads=threads,
+        timings=timings,
         device=device,
         reporter=reporter,
     )

@@ -201,15 +201,26 @@ def timer(runner: Runner, images: Tensor) -> Timer:
     return wall_clock(lambda: runner.compute(placed))
 
 
-def wall_clock(run: Callable[[], object]) -> Timer:
-    """The timer of a call that has finished its work when it returns."""
+def wall_clock(
+    run: Callable[[], object], *, seconds: Callable[[], float] = time.perf_counter
+) -> Timer:
+    """The timer of a call that has finished its work when it returns; `seconds` is the clock."""
 
     def timed() -> float:
-        start = time.perf_counter()
+        start = seconds()
         run()
-        return 1e3 * (time.perf_counter() - start)
+        return 1e3 * (seconds() - start)
 
     return timed
+
+
+def undisturbed(runner: Runner, images: Tensor, threads: int) -> Timer:
+    """The stopwatch of a runner on the CPU that other programs disturb the least.
+
+    On one thread it is the processor's time, which is what passes where nothing else runs.
+    """
+    seconds = time.process_time if threads == 1 else time.perf_counter
+    return wall_clock(lambda: runner.compute(images), seconds=seconds)
 
 
 def _cuda_timer(run: Callable[[], object]) -> Timer:

@@ -44,6 +44,7 @@ class Clock:
     """Tells a network's time under masks over its channel ids; `timings` are an engine's."""
 
     def __init__(self, dependencies: DependencyGraph, timings: Timings) -> None:
+        self.dependencies = dependencies
         self.timings = timings
         self._layers = timed_layers(dependencies)
         self._weights = _rest(dependencies, {found.node for found, _ in self._layers})

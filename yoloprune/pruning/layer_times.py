@@ -103,14 +103,17 @@ class Timings:
     network: float | None = None
     measure: Measure | None = None
     source: str = ""
-    _estimates: dict[Layer, float] = field(default_factory=dict)
+    _alike: dict[Layer, dict[Layer, float]] = field(default_factory=dict)
+    _estimates: dict[Layer, dict[Layer, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._add(self.layers)
 
     def learn(self, layers: Iterable[Layer]) -> None:
         """Measure those that are not known, if that can be done."""
         new = [layer for layer in dict.fromkeys(layers) if layer not in self.layers]
         if new and self.measure is not None:
-            self.layers.update(self.measure(new))
-            self._estimates.clear()
+            self._add(self.measure(new))
 
     def ms(self, layer: Layer) -> float:
         """Milliseconds of a layer, as measured or estimated.
@@ -120,13 +123,21 @@ class Timings:
         known = self.layers.get(layer)
         if known is not None:
             return known
-        if layer not in self._estimates:
-            self._estimates[layer] = self._estimate(layer)
-        return self._estimates[layer]
+        estimates = self._estimates.setdefault(layer.form, {})
+        if layer not in estimates:
+            estimates[layer] = self._estimate(layer)
+        return estimates[layer]
+
+    def _add(self, layers: Mapping[Layer, float]) -> None:
+        self.layers.update(layers)
+        for layer, ms in layers.items():
+            form = layer.form
+            self._alike.setdefault(form, {})[layer] = ms
+            self._estimates.pop(form, None)
 
     def _estimate(self, layer: Layer) -> float:
-        alike = {own: ms for own, ms in self.layers.items() if own.form == layer.form}
-        if not alike:
+        alike = self._alike.get(layer.form)
+        if alike is None:
             raise PlanError(f"the timings lack a {layer}: list and measure the layers again")
         same = {own: ms for own, ms in alike.items() if _kind(own) == _kind(layer)}
         return max(fitted_ms(same or alike, layer), min(alike.values()) / 4)

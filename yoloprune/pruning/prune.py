@@ -18,7 +18,7 @@ from yoloprune.pruning.groups import DependencyGraph, analyze
 from yoloprune.pruning.plan import PruningPlan, check_plan
 from yoloprune.pruning.prove import Exactness, dense_outputs, exactness, outputs, require, single
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA, criterion_named, score
-from yoloprune.pruning.solve import Scores, comparable, ranked, solve
+from yoloprune.pruning.solve import Scores, Solver, comparable, ranked, solve
 from yoloprune.pruning.verification import Verification, batches, compare, random_images
 
 
@@ -58,21 +58,22 @@ def prune(
     images: Mapping[str, Tensor] | None = None,
     seed: int = 0,
     measured: Scores | None = None,
+    solver: Solver = solve,
 ) -> Pruned:
     """Prune a network to a budget and verify the result.
 
     `images` are what the verification runs on, float64 by the names of the graph's inputs (seeded
     noise by default), and their device is where it runs; `seed` is for the random criterion.
     `measured` are scores that were measured on images (`score.on_images`), comparable over the
-    network, in place of the criterion's own. Raises `PlanError` when the budget cannot be met,
-    `WeightsError` when the dense network overflows, and `VerificationError` when the slim network
-    is not exact.
+    network, in place of the criterion's own; `solver` makes the plan. Raises `PlanError` when the
+    budget cannot be met, `WeightsError` when the dense network overflows, and `VerificationError`
+    when the slim network is not exact.
     """
     dependencies = analyze(graph)
     scores = rankable_scores(
         dependencies, parameters, criterion, scope, seed=seed, measured=measured
     )
-    plan = solve(dependencies, scores, budget, criterion=criterion, compensation=compensation)
+    plan = solver(dependencies, scores, budget, criterion=criterion, compensation=compensation)
     edits = cut(dependencies, plan)
     ready = compensate(dependencies, parameters, plan)
     slim = edit(graph, ready, edits)

@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,21 @@ from yoloprune.pruning.plan import KeepIndices, PruningPlan
 
 Scores = Mapping[int, NDArray[np.float64]]
 """Importance of each channel of each prunable group, by group id."""
+
+
+class Solver(Protocol):
+    """What makes a plan of scores and a budget; raises `PlanError` when it cannot be met."""
+
+    def __call__(
+        self,
+        graph: DependencyGraph,
+        scores: Scores,
+        budget: Budget,
+        *,
+        criterion: str,
+        compensation: Compensation,
+    ) -> PruningPlan:
+        """The plan."""
 
 
 ROUNDINGS = (8, 4, 2, 1)

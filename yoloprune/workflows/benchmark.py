@@ -1,10 +1,7 @@
 """Latency of models, in every engine or in those that are named."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-
-import torch
 
 from yoloprune.devices import AUTO
 from yoloprune.engines import benchmark as stopwatch
@@ -17,6 +14,7 @@ from yoloprune.report.shown import Result, Shown
 from yoloprune.report.table import amount
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.models import AnyModel, opened
+from yoloprune.workflows.timing import cpu_threads
 
 RUNS, WARMUP = 20, 3
 """Timed runs of each model, and those before them, unless told otherwise."""
@@ -115,7 +113,7 @@ def benchmark(
     CPU threads, or with torch's own number. Raises what `engines.benchmark.benchmark` raises.
     """
     read = [opened(model) for model in models]
-    with _threads(threads) as count:
+    with cpu_threads(threads) as count:
         found = stopwatch.benchmark(
             read, engines=engines, device=device, runs=runs, warmup=warmup, reporter=reporter
         )
@@ -141,7 +139,7 @@ def benchmark_sparse(
     Raises what `engines.sparse_benchmark.benchmark_sparse` raises.
     """
     model = opened(model)
-    with _threads(threads) as count:
+    with cpu_threads(threads) as count:
         found = sparse_benchmark.benchmark_sparse(
             model, runs=runs, warmup=warmup, reporter=reporter
         )
@@ -151,14 +149,3 @@ def benchmark_sparse(
 def _name(model: Model) -> str:
     source = model.document.source
     return str(source[0]) if source else model.document.title
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[int]:
-    """So many threads in torch; its own number comes back afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield count or before
-    finally:
-        torch.set_num_threads(before)

@@ -1,7 +1,9 @@
 """Channel pruning from a network and a budget to a proven slim network."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,14 @@ from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Compensation, Scope
+from yoloprune.pruning.clock import Clock
 from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.measures import MEASURES
+from yoloprune.pruning.measures import MEASURES, UNEVEN
+from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.prune import check_budget
 from yoloprune.pruning.prune import prune as prune_graph
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
-from yoloprune.pruning.solve import ROUNDINGS, coarsest
+from yoloprune.pruning.solve import ROUNDINGS, Solver, coarsest, solve, solve_timed
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.cut import Cut
@@ -27,6 +31,7 @@ from yoloprune.workflows.defaults import PRUNING
 from yoloprune.workflows.models import AnyModel, opened
 from yoloprune.workflows.scores import scores_on_images
 from yoloprune.workflows.task import narrowed, silent_task, task_of
+from yoloprune.workflows.timing import ENGINE, clock_of
 
 
 def prune(
@@ -47,6 +52,9 @@ def prune(
     seed: int = PRUNING.seed,
     preprocess: str | None = None,
     decoder: str | None = None,
+    engine: str = ENGINE,
+    threads: int | None = None,
+    timings: str | Path | None = None,
     device: str | torch.device = AUTO,
     reporter: Reporter = SILENT,
 ) -> Cut:
@@ -59,12 +67,16 @@ def prune(
     Darknet network, and whole scales, go likewise of which no box scores above `silent_below` on
     any of the `images`. A group keeps at least `min_channels` and loses at most the share
     `max_layer_cut`; counts are rounded up to a `multiple_of`, by default the coarsest usual one
-    with which the budget can be met. The proof runs in float64 on noise and on some of the `images`
-    (a folder, list or .data file); criteria that look at images look at the `calibration`, by
-    default `calibration_images` of the same. Images become an ONNX network's inputs by
+    with which the budget can be met. `{"ms": 0.5}` is half of the dense network's time in the
+    `engine` with so many `threads` (torch's own number), by the times of its layers, which are
+    measured here or read from the `timings`, a table that was made elsewhere; counts are then
+    rounded by what lets the most stay. The proof runs in float64 on noise and on some of the
+    `images` (a folder, list or .data file); criteria that look at images look at the `calibration`,
+    by default `calibration_images` of the same. Images become an ONNX network's inputs by
     `preprocess`, where the file does not show how. Both compute on the `device`. Raises
-    `UsageError` for an unknown measure, device or class and where images are missing, `PlanError`
-    if the budget cannot be met, `VerificationError` if the result is not exact.
+    `UsageError` for an unknown measure, device or class and where images are missing,
+    `MissingDependencyError` for an engine that is not installed, `PlanError` if the budget cannot
+    be met or the timings do not fit, `VerificationError` if the result is not exact.
     """
     scope = chosen(Scope, scope, "scope")
     compensation = chosen(Compensation, compensation, "compensation")
@@ -90,19 +102,28 @@ def prune(
     budget = rounded(
         graph, keep or {}, min_channels, multiple_of, max_layer_cut, compensation, reporter
     )
+    timed = UNEVEN & (keep or {}).keys()
     if criterion in MEASURED_CRITERIA:
         if calibration is None and source is not None:
             calibration = read_calibration(
                 network, source, calibration_images, seed, reporter, preprocess
             )
-        check_budget(
-            analyze(graph), network.parameters, budget, criterion, compensation=compensation
-        )
+        if not timed:
+            check_budget(
+                analyze(graph), network.parameters, budget, criterion, compensation=compensation
+            )
     if calibration is not None:
         calibration = calibration.on(place)
     measured = scores_on_images(criterion, network, calibration, seed=seed, reporter=reporter)
     batch = proof_images(network, source, place, preprocess)
-    with reporter.stage("pruning and verifying in float64"):
+    solver: Solver = solve
+    stated: dict[str, Any] = {} if preprocess is None else {"preprocess": preprocess}
+    with ExitStack() as stack:
+        if timed:
+            clock = stack.enter_context(clock_of(network, engine, threads, timings, reporter))
+            solver = partial(solve if multiple_of else solve_timed, clock=clock)
+        else:
+            stack.enter_context(reporter.stage("pruning and verifying in float64"))
         found = prune_graph(
             graph,
             network.parameters,
@@ -113,10 +134,12 @@ def prune(
             images=batch,
             seed=seed,
             measured=measured,
+            solver=solver,
         )
+        if timed:
+            stated |= _predicted(clock, found.plan)
     document = network.document.applied(found.edits)
     slim = Model(graph=found.graph, parameters=found.parameters, document=document)
-    stated = {} if preprocess is None else {"preprocess": preprocess}
     settings: dict[str, Any] = {
         "criterion": criterion,
         "scope": scope.value,
@@ -134,6 +157,19 @@ def prune(
         proof=found.proof,
         settings=settings,
     )
+
+
+def _predicted(clock: Clock, plan: PruningPlan) -> dict[str, Any]:
+    """What the plan was made by: the times that were predicted, and what they are bound by."""
+    graph = clock.dependencies
+    before, after = (clock.time(graph.kept(keep)) for keep in ({}, plan.keep))
+    return {
+        "timings": clock.timings.source,
+        "dense_ms": round(before.ms, 4),
+        "predicted_ms": round(after.ms, 4),
+        "predicted_share": round(after.ms / before.ms, 4),
+        "bound_by": after.bound_by,
+    }
 
 
 def _warn_of_masks(network: Model, reporter: Reporter) -> None:
@@ -168,7 +204,7 @@ def rounded(
         multiple_of=1 if multiple_of is None else multiple_of,
         max_layer_cut=max_layer_cut,
     )
-    if multiple_of is not None:
+    if multiple_of is not None or UNEVEN & keep.keys():
         return budget
     found = coarsest(analyze(graph), budget, compensation=compensation)
     if found is None:

@@ -1,0 +1,87 @@
+"""Budgets in milliseconds from end to end, by times that are made up."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from yoloprune.errors import PlanError, UsageError
+from yoloprune.graph.model import Model
+from yoloprune.pruning.clock import Clock, timed_layers
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.layer_times import Layer, Timings, write_timings
+from yoloprune.workflows import timing
+from yoloprune.workflows.prune import prune
+
+NETWORK_MS = 3.0
+
+
+def made_up(layers: Collection[Layer]) -> dict[Layer, float]:
+    """Blocks of 16 channels take time, full or not."""
+    return {
+        k: 1e-2 * -(-k.outputs // 16) * (1 if k.depthwise else -(-k.inputs // 16)) for k in layers
+    }
+
+
+class Stopwatch:
+    """Stands for what times layers, and remembers those that it was asked for."""
+
+    asked: ClassVar[list[Layer]] = []
+
+    def __init__(self, engine: str, threads: int) -> None:
+        assert (engine, threads) == ("torch", 1)
+
+    def __call__(self, layers: Collection[Layer]) -> dict[Layer, float]:
+        Stopwatch.asked.extend(layers)
+        return made_up(layers)
+
+
+@pytest.fixture
+def stopwatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Stopwatch]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(timing, "LayerTimer", Stopwatch)
+    monkeypatch.setattr(timing, "network_ms", lambda *_: NETWORK_MS)
+    Stopwatch.asked.clear()
+    return Stopwatch
+
+
+def test_a_network_is_cut_to_a_share_of_its_time(dense: Model, stopwatch: type[Stopwatch]) -> None:
+    cut = prune(dense, {"ms": 0.9}, engine="torch", threads=1)
+    graph = analyze(dense.graph)
+    clock = Clock(graph, Timings(layers={}, network=NETWORK_MS, measure=made_up))
+    clock.learn(kept := graph.kept(cut.plan.keep))
+    share = clock.ms(kept) / NETWORK_MS
+    assert share <= 0.9
+    assert cut.settings["predicted_share"] == pytest.approx(share, abs=1e-4)
+    assert cut.settings["dense_ms"] == NETWORK_MS
+    assert cut.settings["timings"].startswith("torch ")
+    # What was measured is not measured again, though more may be.
+    prune(dense, {"ms": 0.8}, engine="torch", threads=1)
+    assert len(stopwatch.asked) == len(set(stopwatch.asked)) > 0
+
+
+def test_times_that_were_measured_elsewhere_are_read(dense: Model, tmp_path: Path) -> None:
+    graph, path = analyze(dense.graph), tmp_path / "t.csv"
+    layers = made_up([layer for _, layer in timed_layers(graph)])
+    write_timings(path, layers, NETWORK_MS)
+    cut = prune(dense, {"ms": 0.99}, timings=path)
+    assert cut.settings["timings"] == str(path)
+    assert cut.settings["predicted_share"] <= 0.99
+    write_timings(path, dict(list(layers.items())[1:]), NETWORK_MS)
+    with pytest.raises(PlanError, match="the timings lack a 3x3 convolution, 3 to 2 channels"):
+        prune(dense, {"ms": 0.9}, timings=path)
+
+
+def test_an_engine_that_is_not_known_is_refused_before_anything_is_timed(dense: Model) -> None:
+    with pytest.raises(UsageError, match="engine 'abacus' is not known"):
+        prune(dense, {"ms": 0.9}, engine="abacus")
+
+
+def test_a_damaged_cache_is_measured_anew(dense: Model, stopwatch: type[Stopwatch]) -> None:
+    prune(dense, {"ms": 0.9}, engine="torch", threads=1)
+    asked = list(stopwatch.asked)
+    (cache,) = Path(timing._cache("torch", "x", 1)).parent.glob("*.csv")
+    cache.write_text("nothing of the kind\n")
+    prune(dense, {"ms": 0.9}, engine="torch", threads=1)
+    assert stopwatch.asked == 2 * asked
