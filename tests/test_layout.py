@@ -43,10 +43,6 @@ ACROSS = {
 
 THROUGH_OTHERS = {
     "cli/compare.py": "cli/test_onnx_files.py",
-    "report/pictures.py": "report/test_html.py",
-    "report/pruning.py": "workflows/test_prune.py",
-    "report/sparsity.py": "cli/test_sparsify.py",
-    "report/usage.py": "report/test_html.py",
     "workflows/case_study/collect.py": "workflows/case_study/test_study.py",
     "workflows/case_study/commands.py": "workflows/case_study/test_study.py",
     "workflows/case_study/data.py": "workflows/case_study/test_study.py",
