@@ -31,7 +31,7 @@ def test_options_reach_the_plan_and_all_is_printed(pair: "Pair", tmp_path: Path)
     command = ("prune", pair.cfg, pair.weights, "--out", out, "--keep-macs", 0.6,
                "--keep-channels", 0.9, "--round-to", 4, "--min-channels", 3, "--max-layer-cut",
                0.9, "--criterion", "fpgm", "--scope", "layer", "--compensate", "fold",
-               "--seed", 5)  # fmt: skip
+               "--seed", 5, "--no-time")  # fmt: skip
     result = run(*command)
     assert result.exit_code == 0, (result.output, result.exception)
     assert "| Slim" in result.stdout and "slim = masked dense" in result.stdout

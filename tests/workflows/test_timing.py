@@ -1,12 +1,16 @@
 """Budgets in milliseconds from end to end, by times that are made up."""
 
+import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-from yoloprune.errors import PlanError, UsageError
+from tests.reporters import Heard
+from yoloprune.engines.engine import Engine
+from yoloprune.engines.side_by_side import SideBySide
+from yoloprune.errors import GraphError, PlanError, UsageError
 from yoloprune.graph.model import Model
 from yoloprune.pruning.clock import Clock, timed_layers
 from yoloprune.pruning.groups import analyze
@@ -85,3 +89,29 @@ def test_a_damaged_cache_is_measured_anew(dense: Model, stopwatch: type[Stopwatc
     cache.write_text("nothing of the kind\n")
     prune(dense, {"ms": 0.9}, engine="torch", threads=1)
     assert stopwatch.asked == 2 * asked
+
+
+def test_slim_and_dense_are_timed_where_the_engine_is_there(
+    dense: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = prune(dense, {"macs": 0.5}, multiple_of=1)
+    assert not any("of dense's time" in line for line in cut.shown().lines)
+    found = SideBySide(engine="torch", threads=1, runs=7, dense_ms=4, slim_ms=5, share=1.25)
+    monkeypatch.setattr(timing, "side_by_side", lambda *_: found)
+    slower = timing.timed(cut, "torch", 1)
+    assert slower.shown().lines[0].startswith("slim is not faster than dense: it takes 1.25")
+    assert slower.shown().summary.startswith("not faster than dense; ")
+    slower.save(tmp_path / "slim")
+    assert "## Time\n\n- slim is not faster" in (tmp_path / "slim" / "report.md").read_text()
+    report = json.loads((tmp_path / "slim" / "report.json").read_text())
+    assert report["latency"]["share"] == 1.25
+
+    def refuse(*_: object) -> SideBySide:
+        raise GraphError("it has an abacus")
+
+    monkeypatch.setattr(timing, "side_by_side", refuse)
+    heard = Heard()
+    assert timing.timed(cut, "torch", 1, heard) is cut
+    assert "not timed: it has an abacus" in heard.lines
+    monkeypatch.setattr(Engine, "missing", ("abacus",))
+    assert timing.timed(cut, "torch", 1) is cut

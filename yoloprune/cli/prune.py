@@ -41,7 +41,7 @@ from yoloprune.workflows.cut import refuse_to_replace
 from yoloprune.workflows.defaults import PRUNING
 from yoloprune.workflows.prune import prune as prune_network
 from yoloprune.workflows.recover import recover
-from yoloprune.workflows.timing import ENGINE
+from yoloprune.workflows.timing import ENGINE, timed
 
 
 def prune(
@@ -87,6 +87,10 @@ def prune(
             "--timings", help="Times of layers that were measured elsewhere, for --keep-ms."
         ),
     ] = None,
+    time: Annotated[
+        bool,
+        typer.Option("--time/--no-time", help="Time slim beside dense, where the engine is there."),
+    ] = True,
     min_channels: Annotated[
         int, typer.Option("--min-channels", min=1, help="Fewest channels that a group keeps.")
     ] = PRUNING.min_channels,
@@ -200,6 +204,8 @@ def prune(
             device=device,
             reporter=reporter,
         )
+    if time:
+        cut = timed(cut, engine, threads, reporter)
     if form is not None:
         form = replace(form, names=cut.slim.document.names)
     names = cut.save(out, onnx=form, reporter=reporter)

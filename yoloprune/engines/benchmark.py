@@ -201,10 +201,9 @@ def timer(runner: Runner, images: Tensor) -> Timer:
     return wall_clock(lambda: runner.compute(placed))
 
 
-def wall_clock(
-    run: Callable[[], object], *, seconds: Callable[[], float] = time.perf_counter
-) -> Timer:
+def wall_clock(run: Callable[[], object], *, seconds: Callable[[], float] | None = None) -> Timer:
     """The timer of a call that has finished its work when it returns; `seconds` is the clock."""
+    seconds = seconds or time.perf_counter
 
     def timed() -> float:
         start = seconds()

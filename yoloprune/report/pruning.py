@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from yoloprune.counting import counted
+from yoloprune.engines.side_by_side import SideBySide
 from yoloprune.graph.cost import Cost
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
@@ -17,6 +18,9 @@ from yoloprune.report.table import amount, change, file_size, markdown_table
 
 FEW = 4
 """Outputs whose errors are all named in a line."""
+
+SUITED = 8
+"""What channel counts should be multiples of, so that engines compute them fast."""
 
 HEADER = ("Network", "Params", "Size", "MACs", "FLOPs", "Channels")
 
@@ -106,6 +110,29 @@ def cross_check_lines(check: CrossCheck) -> list[str]:
                 f"  {name}: filters {filters}; read by {', '.join(consumers) or 'nothing'}"
             )
     return lines
+
+
+def latency_lines(latency: SideBySide | None, multiple_of: int) -> list[str]:
+    """Whether the slim network is faster and, where it is not, what would help."""
+    if latency is None:
+        return []
+    line = (
+        f"{latency.share:.2f} of dense's time, {latency.slim_ms:.2f} for {latency.dense_ms:.2f} ms "
+        f"in {latency.engine} ({counted(latency.threads, 'thread')}, medians of {latency.runs} "
+        "alternating runs)"
+    )
+    if latency.faster:
+        return [f"slim takes {line}"]
+    rounding = f"counts in multiples of {SUITED} (`multiple_of`), or " * (multiple_of < SUITED)
+    return [
+        f"slim is not faster than dense: it takes {line}",
+        f"what would help: {rounding}a budget in time (`keep_ms`)",
+    ]
+
+
+def latency_markdown(lines: Sequence[str]) -> str:
+    """The section of report.md about time."""
+    return "\n## Time\n\n" + "".join(f"- {line}\n" for line in lines) if lines else ""
 
 
 def recovery_lines(recovery: Mapping[str, Any]) -> list[str]:

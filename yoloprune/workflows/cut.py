@@ -15,6 +15,7 @@ import torch
 from yoloprune.data.calibration import proof_images
 from yoloprune.devices import AUTO, torch_device
 from yoloprune.documents import fitted, read_document
+from yoloprune.engines.side_by_side import SideBySide
 from yoloprune.errors import PlanError, UsageError, VerificationError
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
 from yoloprune.exporters.onnx import ONNX
@@ -30,6 +31,8 @@ from yoloprune.pruning.recover.network import LayerFit
 from yoloprune.report.pruning import (
     HEADER,
     cost_rows,
+    latency_lines,
+    latency_markdown,
     onnx_markdown,
     proof_lines,
     pruning_markdown,
@@ -66,7 +69,8 @@ class Cut(Result):
     `exact` is what surgery leaves of the `dense` network by the `plan`, as `proof` says; `slim` is
     the same, unless its weights were recovered since, which `recovery` then tells about. `settings`
     are those that made the plan, `made_by` the command, where one did. Where the network was first
-    cut to fewer classes, `narrowed` tells how, and `dense` is what that left.
+    cut to fewer classes, `narrowed` tells how, and `dense` is what that left. `latency` is what
+    both take, where they were timed.
     """
 
     dense: Model
@@ -78,6 +82,7 @@ class Cut(Result):
     recovery: Mapping[str, Any] | None = None
     made_by: str | None = None
     narrowed: Narrowed | None = None
+    latency: SideBySide | None = None
 
     @property
     def origin(self) -> Model:
@@ -111,10 +116,12 @@ class Cut(Result):
         """Cost and proof; as JSON the content of report.json."""
         before, after = self.origin.cost, self.slim.cost
         recovered = [] if self.recovery is None else recovery_lines(self.recovery)
+        slower = self.latency is not None and not self.latency.faster
         narrow = None if self.narrowed is None else self.dense
         return Shown(
             title=f"Pruning of {self.dense.document.title}",
             summary=(
+                f"{'not faster than dense; ' if slower else ''}"
                 f"{self.dense.document.title}: {amount(after.params)} params "
                 f"({change(before.params, after.params)}), {file_size(after.weight_bytes)}, "
                 f"{amount(after.macs)} MACs ({change(before.macs, after.macs)}); slim = masked "
@@ -123,7 +130,7 @@ class Cut(Result):
             ),
             header=HEADER,
             rows=cost_rows(self.origin, self.slim, narrow),
-            lines=[*_first(self), *proof_lines(self.proof), *recovered],
+            lines=[*_times(self), *_first(self), *proof_lines(self.proof), *recovered],
             document=_report(self, self.recovery),
         )
 
@@ -151,6 +158,7 @@ def write_cut(
         origin=None if cut.narrowed is None else cut.origin,
         first=_first(cut),
     )
+    text += latency_markdown(_times(cut))
     if onnx is not None:
         text += onnx_markdown(interface_lines(interface(darknet(slim).spec, onnx)))
     recovery = cut.recovery
@@ -174,9 +182,16 @@ def _first(cut: Cut) -> list[str]:
     return [*silence, *task_lines(found.names, found.whole, found.proof)]
 
 
+def _times(cut: Cut) -> list[str]:
+    """What slim and dense take, one statement a line."""
+    return latency_lines(cut.latency, cut.plan.budget.multiple_of)
+
+
 def _report(cut: Cut, recovery: Mapping[str, Any] | None) -> dict[str, Any]:
     """The content of report.json."""
     report = pruning_report(cut.dense, cut.slim, cut.proof, cut.made_by, cut.settings, recovery)
+    if cut.latency is not None:
+        report["latency"] = asdict(cut.latency)
     if (found := cut.narrowed) is None:
         return report
     task = task_report(found.before, found.task, found.names, found.whole, found.proof)

@@ -9,18 +9,22 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from yoloprune.counting import counted
 from yoloprune.engines.layer_times import LayerTimer, network_ms
+from yoloprune.engines.side_by_side import side_by_side
 from yoloprune.engines.table import engine_named
-from yoloprune.errors import PlanError
+from yoloprune.errors import GraphError, PlanError
 from yoloprune.graph.model import Model
 from yoloprune.pruning.clock import Clock
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.layer_times import Layer, Timings, read_timings, write_timings
 from yoloprune.reporter import SILENT, Reporter
+from yoloprune.workflows.cut import Cut
 
 ENGINE = "onnxruntime"
 """What networks are timed in unless told otherwise."""
@@ -58,7 +62,7 @@ def clock_of(
     row = engine_named(engine)
     row.require()
     with cpu_threads(threads) as count:
-        source = f"{row.title} {row.version}, {count} thread{'s'[: count > 1]}"
+        source = f"{row.title} {row.version}, {counted(count, 'thread')}"
         cache = _cache(engine, row.version, count)
         with reporter.stage(f"timing layers in {source}"):
             found = Timings(
@@ -98,3 +102,22 @@ def _processor() -> str:
         lines = information.read_text(encoding="utf-8", errors="replace").splitlines()
         told += sorted({line for line in lines if line.startswith(wanted)})
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+
+
+def timed(
+    cut: Cut, engine: str = ENGINE, threads: int | None = None, reporter: Reporter = SILENT
+) -> Cut:
+    """The cut with what slim and dense take side by side, where the engine is there and runs both.
+
+    Raises `UsageError` for an engine that is not known.
+    """
+    row = engine_named(engine)
+    if row.missing:
+        return cut
+    with reporter.stage(f"timing slim and dense in {row.title}"):
+        try:
+            found = side_by_side(cut.origin, cut.slim, engine, threads)
+        except GraphError as error:
+            reporter.say(f"not timed: {error}")
+            return cut
+    return replace(cut, latency=found)
