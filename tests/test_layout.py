@@ -49,16 +49,8 @@ THROUGH_OTHERS = {
     "workflows/case_study/measurements.py": "workflows/case_study/test_study.py",
     "workflows/case_study/networks.py": "workflows/case_study/test_study.py",
     "workflows/case_study/pipeline.py": "workflows/case_study/test_study.py",
-    "workflows/case_study/settings.py": "workflows/case_study/test_study.py",
-    "workflows/case_study/subject.py": "workflows/case_study/test_study.py",
-    "workflows/comparison/foreign.py": "workflows/test_compare.py",
     "workflows/comparison/onnxsim.py": "workflows/test_compare.py",
     "workflows/comparison/own.py": "workflows/test_compare.py",
-    "workflows/comparison/tool.py": "workflows/test_compare.py",
-    "workflows/comparison/torch_pruning.py": "workflows/test_compare.py",
-    "workflows/cut.py": "workflows/test_prune.py",
-    "workflows/judges.py": "workflows/test_sweep.py",
-    "workflows/scores.py": "workflows/test_prune.py",
 }
 """Modules without tests of their name, and the tests that run them most: to become fewer."""
 

@@ -4,12 +4,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 import torch
 
-from tests.frontends.onnx.models import residual
 from yoloprune.engines.onnx_bytes import onnx_bytes
 from yoloprune.errors import UsageError
 from yoloprune.frontends.darknet.document import model
@@ -17,18 +15,11 @@ from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.workflows import compare as workflow
 from yoloprune.workflows.compare import compare
-from yoloprune.workflows.comparison import foreign, torch_pruning
+from yoloprune.workflows.comparison import foreign
 from yoloprune.workflows.comparison.foreign import elsewhere
 from yoloprune.workflows.comparison.tool import Tool
 from yoloprune.workflows.detectors import detector
-from yoloprune.workflows.match import match
 from yoloprune.workflows.models import load
-
-
-@pytest.fixture
-def net(tmp_path: Path) -> Path:
-    onnx.save_model(residual(), tmp_path / "net.onnx")
-    return tmp_path / "net.onnx"
 
 
 def rows(monkeypatch: pytest.MonkeyPatch, **tools: Tool) -> None:
@@ -58,16 +49,6 @@ def test_our_own_meet_the_same_budget_and_lie_in_folders(net: Path, tmp_path: Pa
     assert [row["share"] for row in document["rows"]] == [0.8, 0.8, 0.6, 0.6]
 
 
-def test_torch_pruning_is_brought_to_the_budget_and_its_file_verified(net: Path) -> None:
-    folder = net.parent
-    (folder / "dense.onnx").write_bytes(net.read_bytes())
-    foreign._search(torch_pruning.thin, folder, 0.7, 1, folder / "0.onnx")
-    slim, dense = load(folder / "0.onnx"), load(net)
-    assert slim.cost.macs / dense.cost.macs == pytest.approx(0.7, abs=0.1)
-    found = match(dense, slim)
-    assert sum(map(len, found.kept.values())) < dense.cost.channels
-
-
 def test_a_tool_that_fails_is_a_row(net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows(
         monkeypatch,
@@ -89,23 +70,6 @@ def test_a_tool_that_hangs_is_stopped(net: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(foreign, "SECONDS", 0.01)
     (row,) = compare(net, budgets=[0.7], runs=1).rows
     assert row.remark == "gave nothing in 0.01 s"
-
-
-def spoiling(dense: Path, share: float, multiple_of: int) -> onnx.ModelProto:
-    """Other numbers in a network of the same shapes."""
-    proto = onnx.load(dense)
-    kernel = proto.graph.initializer[0]
-    array = onnx.numpy_helper.to_array(kernel) * np.float32(1.5)
-    kernel.CopyFrom(onnx.numpy_helper.from_array(array, kernel.name))
-    return proto
-
-
-def test_a_file_that_is_not_exact_says_so(net: Path, tmp_path: Path) -> None:
-    (tmp_path / "dense.onnx").write_bytes(net.read_bytes())
-    foreign._search(spoiling, tmp_path, 0.5, 1, tmp_path / "0.onnx")
-    made = foreign.checked(load(net), tmp_path / "0.onnx")
-    assert made.exact == "no" and made.remark.startswith("its file: ")
-    assert "but it is not exact: outputs differ" in made.remark
 
 
 def test_what_cannot_be_asked_for(net: Path) -> None:

@@ -82,22 +82,6 @@ def test_recalibration_leaves_the_kernels(dense: Model, photos: Path) -> None:
     assert changed and "kernel" not in changed
 
 
-@pytest.mark.parametrize("criterion", ["reconstruction", "activation", "taylor"])
-def test_criteria_that_look_at_images(dense: Model, photos: Path, criterion: str) -> None:
-    (photos / "03.txt").write_text("1 0.5 0.5 0.25 0.5\n")
-    cuts = [prune(dense, {"macs": 0.7}, criterion=criterion, images=photos) for _ in range(2)]
-    assert cuts[0].plan == cuts[1].plan
-    assert cuts[0].settings["verification_images"] == 4
-    assert cuts[0].plan.keep != prune(dense, {"macs": 0.7}).plan.keep
-    # Unreadable images are skipped, for the proof as for the scores.
-    (photos / "damaged.png").rename(photos / "00-first.png")
-    heard = Heard()
-    prune(dense, {"macs": 0.7}, criterion=criterion, images=photos, reporter=heard)
-    assert [w for w in heard.warnings if "could not be read" in w] == [
-        "1 image could not be read: skipped"
-    ]
-
-
 def test_a_list_and_a_data_file_name_the_images(dense: Model, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(f"{photos / '00.png'}\n{photos / '01.png'}\n")
     (tmp_path / "some.data").write_text("train = list.txt\n")

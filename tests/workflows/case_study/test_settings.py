@@ -1,0 +1,29 @@
+from dataclasses import replace
+
+import pytest
+
+from tests.workflows.case_study.tiny import TINY
+from yoloprune.errors import UsageError
+from yoloprune.pruning.choices import Compensation
+
+
+def test_each_training_has_its_own_length_and_rate() -> None:
+    settings = replace(
+        TINY, epochs=9, finetune_epochs=4, sparsity=0.5, sparsity_epochs=3, evaluate_every=5,
+        learning_rate=0.2, finetune_rate=0.1,
+    )  # fmt: skip
+    configs = (settings.training(), settings.sparse_training(), settings.finetuning())
+    assert [config.epochs for config in configs] == [9, 3, 4]
+    assert [config.evaluate_every for config in configs] == [5, 3, 4]
+    assert [config.learning_rate for config in configs] == [0.2, 0.1, 0.1]
+    assert [config.sparsity for config in configs] == [0, 0.5, 0]
+
+
+def test_constants_are_kept_where_scales_are_what_is_scored() -> None:
+    assert replace(TINY, criterion="bn-scale").compensation == Compensation.CARRIER
+    assert replace(TINY, criterion="l2").compensation == Compensation.NONE
+
+
+def test_sparsity_has_a_strength_and_a_length() -> None:
+    with pytest.raises(UsageError, match="must both be given, or neither"):
+        replace(TINY, sparsity=0.5)

@@ -1,0 +1,83 @@
+"""What a cut shows, what its folder holds, and when that is read again."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import yoloprune
+from yoloprune.errors import (
+    PlanError,
+    UsageError,
+    VerificationError,
+)
+from yoloprune.frontends.darknet.document import model, pair
+from yoloprune.frontends.darknet.initialization import random_state
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
+from yoloprune.graph.model import Model
+from yoloprune.workflows.cut import read_cut
+from yoloprune.workflows.models import load
+from yoloprune.workflows.prune import prune
+
+
+def test_what_was_changed_is_not_proven(dense: Model, tmp_path: Path) -> None:
+    out = tmp_path / "slim"
+    prune(dense, {"macs": 0.5}).save(out)
+    data = (out / "slim.weights").read_bytes()
+    (out / "slim.weights").write_bytes(data[:-4] + np.float32(3).tobytes())
+    with pytest.raises(VerificationError, match="relative error"):
+        read_cut(out, dense)
+    (out / "slim.weights").write_bytes(data)
+    text = (out / "slim.cfg").read_text()
+    (out / "slim.cfg").write_text(text.replace("activation=leaky", "activation=relu", 1))
+    with pytest.raises(VerificationError, match="not the network that the plan makes"):
+        read_cut(out, dense)
+
+
+def test_a_plan_of_another_network_is_refused(dense: Model, tmp_path: Path) -> None:
+    prune(dense, {"macs": 0.5}).save(tmp_path / "slim")
+    spec = yolov3_tiny(classes=3, width=0.125, size=(64, 64))
+    with pytest.raises(PlanError, match="another network"):
+        read_cut(tmp_path / "slim", model(spec, random_state(spec), title="other"))
+
+
+def test_the_dense_network_is_never_replaced(dense: Model, tmp_path: Path) -> None:
+    out = tmp_path / "slim"
+    prune(dense, {"macs": 0.7}).save(out)
+    before = (out / "slim.weights").read_bytes()
+    with pytest.raises(UsageError, match="would replace the dense network"):
+        prune(load(out), {"macs": 0.7}).save(out)
+    assert (out / "slim.weights").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_filled_is_left_as_it_was(dense: Model, tmp_path: Path) -> None:
+    out = tmp_path / "slim"
+    (out / "slim.cfg").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"slim\.cfg"):
+        prune(dense, {"macs": 0.5}).save(out)
+    assert [path.name for path in out.iterdir()] == ["slim.cfg"]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_cut_shows_itself(dense: Model) -> None:
+    cut = yoloprune.prune(dense, {"macs": 0.5})
+    assert "| Slim |" in str(cut) and "slim = masked dense" in str(cut)
+    assert len(str(cut).splitlines()) < 12
+    assert repr(cut).startswith("<Cut dense: ") and "\n" not in repr(cut)
+    assert "<table>" in cut._repr_html_()
+    assert json.loads(json.dumps(cut.shown().document))["slim"]["macs"] > 0
+
+
+def test_a_network_that_is_in_no_file_is_pruned(tmp_path: Path) -> None:
+    spec = yolov3_tiny(classes=1, width=0.125, size=(64, 64))
+    dense = model(spec, random_state(spec, seed=3), title="made")
+    cut = prune(dense, {"macs": 0.6})
+    cut.save(tmp_path / "slim")
+    again = read_cut(tmp_path / "slim", dense)
+    for index, parameters in pair(cut.slim)[1].items():
+        for (_, a), (_, b) in zip(
+            parameters.items(), pair(again.slim)[1][index].items(), strict=True
+        ):
+            assert torch.equal(a.float(), b)
