@@ -42,15 +42,11 @@ ACROSS = {
 
 
 THROUGH_OTHERS = {
-    "cli/compare.py": "cli/test_onnx_files.py",
     "workflows/case_study/collect.py": "workflows/case_study/test_study.py",
     "workflows/case_study/commands.py": "workflows/case_study/test_study.py",
     "workflows/case_study/data.py": "workflows/case_study/test_study.py",
-    "workflows/case_study/measurements.py": "workflows/case_study/test_study.py",
     "workflows/case_study/networks.py": "workflows/case_study/test_study.py",
-    "workflows/case_study/pipeline.py": "workflows/case_study/test_study.py",
     "workflows/comparison/onnxsim.py": "workflows/test_compare.py",
-    "workflows/comparison/own.py": "workflows/test_compare.py",
 }
 """Modules without tests of their name, and the tests that run them most: to become fewer."""
 

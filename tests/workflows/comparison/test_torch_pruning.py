@@ -1,4 +1,4 @@
-"""Torch-Pruning, where it is installed."""
+"""Torch-Pruning, on a small network."""
 
 from pathlib import Path
 
