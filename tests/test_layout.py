@@ -40,16 +40,6 @@ ACROSS = {
 }
 """Tests that are of no single module, and what they are of."""
 
-
-THROUGH_OTHERS = {
-    "workflows/case_study/collect.py": "workflows/case_study/test_study.py",
-    "workflows/case_study/commands.py": "workflows/case_study/test_study.py",
-    "workflows/case_study/data.py": "workflows/case_study/test_study.py",
-    "workflows/case_study/networks.py": "workflows/case_study/test_study.py",
-    "workflows/comparison/onnxsim.py": "workflows/test_compare.py",
-}
-"""Modules without tests of their name, and the tests that run them most: to become fewer."""
-
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.stem not in ("__init__", "__main__"))
 OF_NO_MODULE = ("benchmarks", "demo", "examples")
 """Folders of tests that are of something else."""
@@ -73,8 +63,7 @@ def does_something(module: Path) -> bool:
 def test_every_module_that_does_something_has_its_tests() -> None:
     active = [module for module in MODULES if does_something(module)]
     without = [module for module in active if not mirror(module).is_file()]
-    assert {str(module.relative_to(PACKAGE)) for module in without} == THROUGH_OTHERS.keys()
-    assert all((TESTS / tests).is_file() for tests in THROUGH_OTHERS.values())
+    assert [str(module.relative_to(PACKAGE)) for module in without] == []
 
 
 def test_every_test_is_of_a_module_or_says_of_what() -> None:

@@ -1,0 +1,38 @@
+import json
+import shlex
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from tests.workflows.case_study.tiny import TINY
+from yoloprune.workflows.case_study.commands import commands
+from yoloprune.workflows.case_study.data import Summary
+from yoloprune.workflows.case_study.subject import Subject
+
+
+def test_a_given_network_is_read_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    summary = Summary(
+        path="/my hands", names=("hand",), anchors=((1.0, 2.0),), images={}, objects={},
+        sha256={}, warnings=(),
+    )  # fmt: skip
+    (tmp_path / "data" / "data.json").write_text(json.dumps(asdict(summary)))
+    given = Subject(
+        preset="demo",
+        settings=replace(TINY, controls=("random",), seed=5, keep_macs=0.25),
+        data=Path("/my hands"),
+        dense=(Path("a.cfg"), Path("a.weights")),
+    )
+    lines = {command.stage: shlex.split(command.line) for command in commands(tmp_path, given)}
+    assert list(lines) == [
+        "everything", "pruning", "fine-tuning", "random pruning", "random", "evaluation", "latency"
+    ]  # fmt: skip
+    assert lines["pruning"][:6] == [
+        "yoloprune", "prune", "a.cfg", "a.weights", "--keep-macs", "0.25"
+    ]  # fmt: skip
+    assert lines["latency"][2:4] == ["a.cfg", "a.weights"]
+    data = lines["fine-tuning"].index("--data")
+    assert lines["fine-tuning"][data + 1] == "/my hands"
+    seeds = {command.stage: command.seed for command in commands(tmp_path, given)}
+    assert (seeds["random pruning"], seeds["pruning"]) == (5, None)
+    trained = commands(tmp_path, replace(given, dense=None))
+    assert [command.stage for command in trained][1:3] == ["the network", "the original"]

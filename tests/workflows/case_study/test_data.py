@@ -1,0 +1,28 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.training.painted import paint
+from tests.workflows.case_study.tiny import TINY
+from yoloprune.errors import DatasetError
+from yoloprune.workflows.case_study.data import prepare_data, read_study_data
+from yoloprune.workflows.case_study.subject import Subject
+
+
+def test_what_was_prepared_is_given_until_it_changes(tmp_path: Path) -> None:
+    source = paint(tmp_path / "painted", train=10, test=2)
+    (tmp_path / "run" / "data").mkdir(parents=True)
+    subject = Subject(preset="demo", settings=replace(TINY, hold_out=0.2), data=source)
+    prepare_data(tmp_path / "run" / "data", subject)
+    data = read_study_data(tmp_path / "run")
+    assert data.path == source.resolve() and len(data.anchors) == 9
+    training, validation = data.training(0.2)
+    assert (len(training.images), len(validation.images)) == (8, 2)
+    assert len(data.test().images) == 2
+    with pytest.raises(DatasetError, match="the training images or labels have changed"):
+        data.training(0.4)
+    (source / "labels" / "test" / "0.txt").write_text("")
+    with pytest.raises(DatasetError, match="the test images or labels have changed"):
+        data.test()
+    assert len(data.training(0.2)[0].images) == 8
