@@ -8,10 +8,12 @@ import typer
 from tests.cli.commands import refused, run
 from tests.cli.conftest import Pair
 from tests.training.painted import paint
-from yoloprune.cli.flags import with_flags
+from yoloprune.cli.console import print_result
+from yoloprune.cli.flags import RUNNING, with_flags
 from yoloprune.cli.main import app
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.spec import class_count
+from yoloprune.report.shown import Shown
 
 COMMANDS = typer.main.get_command(app).commands
 
@@ -52,3 +54,16 @@ def test_a_warning_names_the_option(pair: Pair, tmp_path: Path) -> None:
                  "--out", tmp_path / "run", "--epochs", 1, "--batch-size", 2,
                  "--workers", 0)  # fmt: skip
     assert "are training images: --hold-out or --val-split name others" in result.stderr
+
+
+def test_a_result_names_options_too(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["what would help: counts in multiples of 8 (`multiple_of`)"]
+    shown = Shown(title="", summary="see `keep_ms`", lines=lines, document={})
+    token = RUNNING.set(COMMANDS["prune"].load())
+    try:
+        print_result(shown, as_json=False, quiet=False)
+        print_result(shown, as_json=False, quiet=True)
+    finally:
+        RUNNING.reset(token)
+    said = capsys.readouterr().out
+    assert said == "what would help: counts in multiples of 8 (--multiple-of)\nsee --keep-ms\n"

@@ -235,12 +235,12 @@ def print_result(shown: Shown, more: Sequence[str] = (), *, as_json: bool, quiet
     if as_json:
         print_json(shown.document)
     elif quiet:
-        output.print(shown.summary, soft_wrap=True)
+        output.print(said(shown.summary), soft_wrap=True)
     else:
         if shown.rows:
             print_table(shown.title, shown.header, shown.rows)
         for line in (*shown.lines, *more):
-            output.print(line, soft_wrap=True)
+            output.print(said(line), soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
