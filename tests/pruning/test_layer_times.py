@@ -62,6 +62,8 @@ def test_a_layer_that_was_not_measured_is_estimated_from_those_of_its_kind() -> 
     timings = Timings(layers=known)
     assert timings.ms(of(48, 80)) == pytest.approx(ms(48, 80), rel=1e-6)
     assert timings.ms(of(47, 79)) == pytest.approx(ms(47, 79), rel=1e-6)
+    # Nothing was measured of this kind, but of one that fits blocks no better.
+    assert timings.ms(of(40, 72)) == pytest.approx(ms(40, 72), rel=1e-6)
     assert timings.ms(of(16, 16)) == known[of(16, 16)]
     with pytest.raises(PlanError, match="lack a 3x3 convolution, 16 to 32 channels at 9x9"):
         timings.ms(replace(LAYER, width=9))

@@ -139,13 +139,20 @@ class Timings:
         alike = self._alike.get(layer.form)
         if alike is None:
             raise PlanError(f"the timings lack a {layer}: list and measure the layers again")
-        same = {own: ms for own, ms in alike.items() if _kind(own) == _kind(layer)}
-        return max(fitted_ms(same or alike, layer), min(alike.values()) / 4)
+        kind = _kind(layer)
+        same = {own: ms for own, ms in alike.items() if _kind(own) == kind}
+        # Rather too slow than too fast: counts that fit blocks better say little.
+        worse = {own: ms for own, ms in alike.items() if _no_better(_kind(own), kind)}
+        return max(fitted_ms(same or worse or alike, layer), min(alike.values()) / 4)
 
 
 def _kind(layer: Layer) -> tuple[int, int]:
     """How well the counts of channels fit blocks."""
     return math.gcd(layer.inputs, BLOCK), math.gcd(layer.outputs, BLOCK)
+
+
+def _no_better(kind: tuple[int, int], than: tuple[int, int]) -> bool:
+    return kind[0] <= than[0] and kind[1] <= than[1]
 
 
 def fitted_ms(known: Mapping[Layer, float], layer: Layer) -> float:
