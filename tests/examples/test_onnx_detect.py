@@ -80,15 +80,29 @@ def test_what_it_cannot_read_is_told_in_a_line(
     export_onnx(spec, state, tmp_path / "raw.onnx", decoded=False)
     export_onnx(spec, state, tmp_path / "good.onnx", decoded=True)
     onnx.save_model(residual(), tmp_path / "foreign.onnx")
+    flat = onnx.helper.make_tensor_value_info("boxes", onnx.TensorProto.FLOAT, [1, 3])
+    rows = onnx.helper.make_tensor_value_info("rows", onnx.TensorProto.FLOAT, [1, 3])
+    node = onnx.helper.make_node("Relu", ["rows"], ["boxes"])
+    odd = onnx.helper.make_model(
+        onnx.helper.make_graph([node], "odd", [rows], [flat]),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.helper.set_model_props(odd, {"input": "no JSON"})
+    onnx.save_model(odd, tmp_path / "odd.onnx")
     for name, problem in (
         ("raw.onnx", "gives no boxes: write it with `yoloprune export"),
         ("foreign.onnx", "gives no boxes"),
+        ("odd.onnx", "gives no boxes"),
         ("good.onnx", "gone.png: no image"),
     ):
         words = [str(SCRIPT), str(tmp_path / name), str(tmp_path / "gone.png")]
         monkeypatch.setattr(sys, "argv", words)
         with pytest.raises(SystemExit, match=problem):
             runpy.run_path(str(SCRIPT), run_name="__main__")
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT)])
+    with pytest.raises(SystemExit, match=r"onnx_detect\.py slim\.onnx photo\.jpg"):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
 
 
 def test_the_script_is_short_and_stands_alone() -> None:
