@@ -1,14 +1,17 @@
 """Pages of pruned folders, as Python users write them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
 
 from tests.frontends.onnx.models import residual
+from yoloprune.engines.side_by_side import SideBySide
 from yoloprune.errors import UsageError
 from yoloprune.graph.model import Model
 from yoloprune.report.study import ORIGINAL, PRUNED
+from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.recover import recover
 from yoloprune.workflows.report import write_page
@@ -36,3 +39,17 @@ def test_a_network_that_is_no_detector_has_a_page_without_pictures(tmp_path: Pat
     assert "On the same images" not in (tmp_path / "slim" / "report.html").read_text()
     with pytest.raises(UsageError, match="no decoder is known"):
         write_page(tmp_path / "net.onnx", tmp_path / "slim", images=tmp_path)
+
+
+def test_a_page_says_how_slim_was_timed(tmp_path: Path) -> None:
+    onnx.save_model(residual(), tmp_path / "net.onnx")
+    took = SideBySide(engine="torch", threads=1, runs=7, dense_ms=4.0, slim_ms=5.0, share=1.25)
+    cut = prune(tmp_path / "net.onnx", {"macs": 0.6}, multiple_of=1)
+    replace(cut, latency=took).save(tmp_path / "slim")
+    study = write_page(tmp_path / "net.onnx", tmp_path / "slim")
+    pruned = study.named(PRUNED)
+    assert pruned is not None
+    assert pruned.note.startswith("slim is not faster than dense: it takes 1.25 of dense's time")
+    assert pruned.note in (tmp_path / "slim" / "report.html").read_text().replace("&#39;", "'")
+    again = read_cut(tmp_path / "slim", tmp_path / "net.onnx")
+    assert again.latency == took

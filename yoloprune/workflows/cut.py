@@ -130,7 +130,7 @@ class Cut(Result):
             ),
             header=HEADER,
             rows=cost_rows(self.origin, self.slim, narrow),
-            lines=[*_times(self), *_first(self), *proof_lines(self.proof), *recovered],
+            lines=[*times(self), *_first(self), *proof_lines(self.proof), *recovered],
             document=_report(self, self.recovery),
         )
 
@@ -158,7 +158,7 @@ def write_cut(
         origin=None if cut.narrowed is None else cut.origin,
         first=_first(cut),
     )
-    text += latency_markdown(_times(cut))
+    text += latency_markdown(times(cut))
     if onnx is not None:
         text += onnx_markdown(interface_lines(interface(darknet(slim).spec, onnx)))
     recovery = cut.recovery
@@ -182,7 +182,7 @@ def _first(cut: Cut) -> list[str]:
     return [*silence, *task_lines(found.names, found.whole, found.proof)]
 
 
-def _times(cut: Cut) -> list[str]:
+def times(cut: Cut) -> list[str]:
     """What slim and dense take, one statement a line."""
     return latency_lines(cut.latency, cut.plan.budget.multiple_of)
 
@@ -226,6 +226,7 @@ class _Report:
     settings: dict[str, Any] = field(default_factory=dict)
     made_by: str | None = None
     recovery: _Recovery | None = None
+    latency: SideBySide | None = None
 
 
 def read_cut(
@@ -275,7 +276,7 @@ def read_cut(
             (exact.graph, exact.parameters),
             batch,
         )
-    settings = report.get("settings", {})
+    settings, latency = report.get("settings", {}), report.get("latency")
     return Cut(
         dense=dense,
         plan=plan,
@@ -286,6 +287,7 @@ def read_cut(
         recovery=recovery,
         made_by=report.get("made_by"),
         narrowed=cut_to,
+        latency=None if latency is None else fitted(latency, SideBySide),
     )
 
 

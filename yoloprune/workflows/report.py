@@ -37,7 +37,7 @@ from yoloprune.report.study import (
 )
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.training.run_folder import environment
-from yoloprune.workflows.cut import PAGE, Cut, read_cut
+from yoloprune.workflows.cut import PAGE, Cut, read_cut, times
 from yoloprune.workflows.detectors import detector, tell_if_dead
 from yoloprune.workflows.models import AnyModel
 from yoloprune.workflows.training_data import tell_remarks
@@ -110,7 +110,7 @@ def write_page(
                 macs=network.cost.macs,
                 weight_bytes=network.cost.weight_bytes,
                 accuracy=accuracy.get(name, {}),
-                note=_recovered(cut) if name == PRUNED else "",
+                note=_note(cut) if name == PRUNED else "",
             )
             for name, network in networks.items()
         ],
@@ -151,11 +151,14 @@ def _data(
     )
 
 
-def _recovered(cut: Cut) -> str:
-    if cut.recovery is None:
-        return ""
-    images = counted(cut.recovery["images"], "image")
-    return f"after the cut, its weights were recovered ({cut.recovery['method']}) with {images}."
+def _note(cut: Cut) -> str:
+    """How its weights were recovered, if they were, and its time beside the dense network's."""
+    found = times(cut)
+    if cut.recovery is not None:
+        images = counted(cut.recovery["images"], "image")
+        method = cut.recovery["method"]
+        found.insert(0, f"after the cut, its weights were recovered ({method}) with {images}")
+    return f"{'; '.join(found)}." if found else ""
 
 
 def _selection(cut: Cut) -> Selection:
