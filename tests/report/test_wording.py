@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from tests.report.published import PUBLISHED, study_of
+from yoloprune.report.study import DatasetSummary
 from yoloprune.report.table import amount, file_size
-from yoloprune.report.wording import average, headline, timed
+from yoloprune.report.wording import average, dataset_sentence, headline, timed
 
 
 def test_the_outcome_in_a_sentence() -> None:
@@ -29,3 +32,13 @@ def test_the_outcome_in_a_sentence() -> None:
 )
 def test_numbers(text: str, expected: str) -> None:
     assert text == expected
+
+
+def test_images_without_labels_are_not_said_to_be_empty() -> None:
+    data = DatasetSummary(
+        name="street", images={"test": 2, "unlabeled": 3}, objects={"test": 0}, classes=("car",)
+    )
+    sentence = "street: images 2 test (0 objects), 3 unlabeled; 1 class: car."
+    assert dataset_sentence(replace(PUBLISHED, dataset=data)) == sentence
+    many = replace(data, classes=tuple("abcdefghij"))
+    assert dataset_sentence(replace(PUBLISHED, dataset=many)).endswith("f, g, h and 2 more.")

@@ -81,7 +81,7 @@ class TrainingLog:
 class DatasetSummary:
     """The data: numbers of images and of labeled objects by split ("training", ...).
 
-    `warnings` say what was missing or damaged.
+    A split without labels has no number of objects. `warnings` say what was missing or damaged.
     """
 
     name: str

@@ -73,10 +73,13 @@ def dataset_sentence(study: Study) -> str:
     if data is None:
         return ""
     parts = ", ".join(
-        f"{count:,} {split} ({counted(data.objects.get(split, 0), 'object')})"
+        f"{count:,} {split}"
+        # Images without labels have objects, too: nobody counted them.
+        + (f" ({counted(data.objects[split], 'object')})" if split in data.objects else "")
         for split, count in data.images.items()
     )
-    names = ", ".join(data.classes[:8]) + (", ..." if len(data.classes) > 8 else "")
+    more = len(data.classes) - 8
+    names = ", ".join(data.classes[:8]) + (f" and {more} more" if more > 0 else "")
     classes = f"{counted(len(data.classes), 'class')}: {names}"
     return " ".join([f"{data.name}: images {parts}; {classes}.", *map(_warning, data.warnings)])
 
