@@ -4,15 +4,18 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 import yoloprune
+from tests.frontends.onnx.models import residual
 from yoloprune.errors import (
     PlanError,
     UsageError,
     VerificationError,
 )
+from yoloprune.exporters.interface import OnnxForm
 from yoloprune.frontends.darknet.document import model, pair
 from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
@@ -81,3 +84,11 @@ def test_a_network_that_is_in_no_file_is_pruned(tmp_path: Path) -> None:
             parameters.items(), pair(again.slim)[1][index].items(), strict=True
         ):
             assert torch.equal(a.float(), b)
+
+
+def test_a_network_that_came_as_an_onnx_has_no_other_form(tmp_path: Path) -> None:
+    onnx.save_model(residual(), tmp_path / "net.onnx")
+    cut = prune(tmp_path / "net.onnx", {"macs": 0.6}, multiple_of=1)
+    with pytest.raises(UsageError, match=r"came as an \.onnx and is written as one"):
+        cut.save(tmp_path / "slim", onnx=OnnxForm())
+    assert not (tmp_path / "slim").exists()

@@ -157,6 +157,20 @@ def interface_lines(document: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def form_lines(network: Model, form: OnnxForm) -> list[str]:
+    """What a network's file in this form wants and gives, in sentences, one a line.
+
+    Raises `UsageError` for a network that came as an .onnx: it has no other form.
+    """
+    document = network.document
+    if not isinstance(document, DarknetDocument):
+        raise UsageError(
+            f"{document.title}: came as an .onnx and is written as one: leave out `onnx`, which is "
+            "for Darknet networks"
+        )
+    return interface_lines(interface(document.spec, form))
+
+
 def _resize(spec: NetworkSpec) -> dict[str, Any]:
     if darknet_preprocess(spec) == DARKNET_LETTERBOX:
         return {"resize": "letterbox", "fill": 0.5}

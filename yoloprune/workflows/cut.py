@@ -17,10 +17,9 @@ from yoloprune.devices import AUTO, torch_device
 from yoloprune.documents import fitted, read_document
 from yoloprune.engines.side_by_side import SideBySide
 from yoloprune.errors import PlanError, UsageError, VerificationError
-from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
+from yoloprune.exporters.interface import OnnxForm, form_lines
 from yoloprune.exporters.onnx import ONNX
 from yoloprune.files import file_sha256, refuse_file, write_folder, write_json, write_text
-from yoloprune.frontends.darknet.document import darknet
 from yoloprune.graph.model import Model
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.cut import cut as surgery
@@ -104,7 +103,7 @@ class Cut(Result):
         """Write all of it into a folder, whole or not at all; gives the names of the files.
 
         With `onnx`, the slim.onnx of a Darknet network too, in that form. Raises `UsageError` if
-        the dense network is there.
+        the dense network is there, or if it came as an .onnx and `onnx` is given.
         """
         folder = Path(folder)
         refuse_to_replace(folder, self.origin)
@@ -148,6 +147,7 @@ def write_cut(
 ) -> None:
     """Write a cut into a folder that is there for it: `Cut.save` does more."""
     dense, slim = cut.dense, cut.slim
+    interface = [] if onnx is None else form_lines(slim, onnx)
     if onnx is not None:
         with reporter.stage("exporting to ONNX"):
             ONNX.write(slim, folder / "slim.onnx", onnx)
@@ -160,7 +160,7 @@ def write_cut(
     )
     text += latency_markdown(times(cut))
     if onnx is not None:
-        text += onnx_markdown(interface_lines(interface(darknet(slim).spec, onnx)))
+        text += onnx_markdown(interface)
     recovery = cut.recovery
     if recovery is not None:
         recovery = {
