@@ -1,6 +1,9 @@
 """Where torch computes: the CPU, or a GPU."""
 
+from functools import cache
+
 import torch
+from torch import Tensor
 
 from yoloprune.errors import UsageError
 
@@ -26,3 +29,19 @@ def torch_device(name: str | torch.device = AUTO) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"device {name}: torch finds no such GPU here")
     return device
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device; nobody waits for the transfer to a GPU."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        # From pageable memory the transfer would wait for all that the GPU has still to do.
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+@cache
+def constant(
+    values: tuple[tuple[float, ...], ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """A matrix of constants, sent to a device once; not to be changed."""
+    return torch.tensor(values, dtype=dtype, device=device)

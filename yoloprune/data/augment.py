@@ -10,7 +10,7 @@ reads, and only the brightness changes, as hue and saturation are nothing to a g
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -19,13 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.data.images import Image, with_channel_axis
+from yoloprune.data.recipes import cut, drawn, fitted, moved, uniforms
 
 GRAY = 128
-SMALLEST_SIDE = 2.0
-"""Boxes with a side of less than this many pixels, after scaling and cutting, are dropped."""
 
-SMALLEST_SHARE = 0.2
-"""Boxes of which less than this share of the area is left are dropped."""
+HUE, SATURATION, VALUE = 8, 60, 45
+"""Largest shifts of colors; of hues, which go round in 180, of saturation and value, in 255."""
+
+RECOLORED = 0.8
+"""Share of the samples whose colors are shifted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,11 +48,8 @@ def plain_sample(sample: Sample, size: tuple[int, int]) -> Sample:
 
     Boxes with too small a side are dropped.
     """
-    height, width = size
-    own_height, own_width = sample.image.shape[:2]
-    scale = min(width / own_width, height / own_height)
-    shift = ((width - own_width * scale) / 2, (height - own_height * scale) / 2)
-    return _placed(sample, size, scale, shift)
+    matrix = fitted((sample.image.shape[0], sample.image.shape[1]), size)
+    return _placed(sample, matrix, (0, 0, size[1], size[0]))
 
 
 def augmented_sample(
@@ -58,97 +57,70 @@ def augmented_sample(
 ) -> Sample:
     """An augmented training sample of (height, width), a function of its arguments alone.
 
-    One image at a random scale and place, or with probability `mosaic` four of them, the other
-    three drawn from the first `count` samples; then flipped and recolored at random. Boxes are cut
-    at the border of the image or of their tile; those of which too little is left are dropped.
+    One image, or with probability `mosaic` four of them, the other three drawn from the first
+    `count` samples; see `recipes`. Boxes are cut at the border of the image or of their tile; those
+    of which too little is left are dropped.
     """
-    generator = np.random.default_rng(tuple(seed))
-    if generator.random() < mosaic:
-        others = generator.integers(0, count, 3).tolist()
-        sample = _mosaic([fetch(i) for i in (index, *others)], size, generator)
-    else:
-        sample = _scattered(fetch(index), size, generator)
-    return _recolored(sample, int(generator.integers(0, 2**31)))
+
+    def shapes(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        flat = [fetch(number).image.shape[:2] for number in numbers.ravel().tolist()]
+        return np.array(flat).reshape(*numbers.shape, 2)
+
+    recipes = drawn(uniforms(seed)[None], np.array([index]), count, shapes, size, mosaic)
+    tiles = [
+        _placed(fetch(number), matrix, span)
+        for number, matrix, span in zip(
+            recipes.images[0].tolist(),
+            recipes.matrices[0],
+            recipes.spans()[0].tolist(),
+            strict=True,
+        )
+        if span[0] < span[2] and span[1] < span[3]
+    ]
+    return _recolored(_joined(tiles), int(recipes.colors[0]))
 
 
-def _placed(
-    sample: Sample, size: tuple[int, int], scale: float, shift: tuple[float, float]
-) -> Sample:
-    """The sample scaled and moved by `shift` = (x, y) onto gray of (height, width), then cut."""
-    height, width = size
-    image, scales = sample.image, np.array([scale, scale])
+def _joined(tiles: Sequence[Sample]) -> Sample:
+    """The one tile, or the four around the center."""
+    images = [tile.image for tile in tiles]
+    image = (
+        images[0] if len(tiles) == 1 else np.vstack([np.hstack(images[:2]), np.hstack(images[2:])])
+    )
+    return Sample(
+        image=image,
+        boxes=np.concatenate([tile.boxes for tile in tiles]),
+        labels=np.concatenate([tile.labels for tile in tiles]),
+    )
+
+
+def _placed(sample: Sample, matrix: NDArray[np.float64], span: Sequence[int]) -> Sample:
+    """The sample moved by a matrix (2, 3) onto gray, of which the part xyxy is seen, then cut."""
+    left, top, right, bottom = span
+    image, linear = sample.image, matrix[:, :2]
     # Area-like results when shrinking need a blur first; INTER_AREA does not exist for warps.
-    if scale < 0.75:
+    if (scale := float(np.sqrt(abs(np.linalg.det(linear))))) < 0.75:
         before = np.array([image.shape[1], image.shape[0]])
         smaller = np.maximum(1, np.rint(before * scale).astype(int))
         image = with_channel_axis(cv2.resize(image, smaller.tolist(), interpolation=cv2.INTER_AREA))
-        # What rounding to whole pixels has left over.
-        scales = before * scale / smaller
+        linear = linear * (before / smaller)
     # Boxes count from the edge of the first pixel, the warp from its center.
-    offset = np.array(shift) + 0.5 * scales - 0.5
-    matrix = np.column_stack((np.diag(scales), offset))
+    offset = matrix[:, 2] - [left, top] + linear @ [0.5, 0.5] - 0.5
     warped = cv2.warpAffine(
-        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=(GRAY, GRAY, GRAY)
+        image,
+        np.column_stack((linear, offset)),
+        (right - left, bottom - top),
+        flags=cv2.INTER_LINEAR,
+        borderValue=(GRAY, GRAY, GRAY),
     )
-    boxes = sample.boxes * scale + np.array([*shift, *shift], np.float32)
-    return _cut(with_channel_axis(warped), boxes, sample.labels)
-
-
-def _cut(image: Image, boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> Sample:
-    """Boxes clipped to the image; those of which too little is left are dropped."""
-    height, width = image.shape[:2]
-    limits = np.array([width, height, width, height], np.float32)
-    clipped = np.clip(boxes, 0, limits).astype(np.float32)
-    sides = clipped[:, 2:] - clipped[:, :2]
-    before = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1e-6)
-    keep = (sides >= SMALLEST_SIDE).all(axis=1) & (sides.prod(axis=1) >= SMALLEST_SHARE * before)
-    return Sample(image=image, boxes=clipped[keep], labels=labels[keep])
-
-
-def _scattered(sample: Sample, size: tuple[int, int], generator: np.random.Generator) -> Sample:
-    """The sample at a random scale and place."""
-    height, width = size
-    own_height, own_width = sample.image.shape[:2]
-    scale = min(width / own_width, height / own_height) * float(
-        np.exp(generator.uniform(-0.5, 0.5))
-    )
-    slack = (width - own_width * scale, height - own_height * scale)
-    shift = (slack[0] * generator.random(), slack[1] * generator.random())
-    return _placed(sample, size, scale, shift)
-
-
-def _mosaic(
-    samples: Sequence[Sample], size: tuple[int, int], generator: np.random.Generator
-) -> Sample:
-    """Four samples around a random center (A. Bochkovskiy et al., "YOLOv4", 2020)."""
-    height, width = size
-    center_x = int(width * generator.uniform(0.3, 0.7))
-    center_y = int(height * generator.uniform(0.3, 0.7))
-    canvas = np.full((height, width, samples[0].image.shape[2]), GRAY, np.uint8)
-    boxes, labels = [], []
-    spans = [
-        (left, top, right, bottom)
-        for top, bottom in ((0, center_y), (center_y, height))
-        for left, right in ((0, center_x), (center_x, width))
-    ]
-    for sample, (left, top, right, bottom) in zip(samples, spans, strict=True):
-        tile = _scattered(sample, (bottom - top, right - left), generator)
-        canvas[top:bottom, left:right] = tile.image
-        boxes.append(tile.boxes + np.array([left, top, left, top], np.float32))
-        labels.append(tile.labels)
-    return Sample(image=canvas, boxes=np.concatenate(boxes), labels=np.concatenate(labels))
+    boxes, kept = cut(moved(sample.boxes, matrix), span)
+    return Sample(image=with_channel_axis(warped), boxes=boxes, labels=sample.labels[kept])
 
 
 def _recolored(sample: Sample, seed: int) -> Sample:
-    """The sample after albumentations: flip, hue, saturation and value, blur, JPEG."""
+    """The sample after albumentations: hue, saturation and value, blur, JPEG."""
     pipeline = _pipeline(is_gray=sample.image.shape[2] == 1)
     pipeline.set_random_seed(seed)
-    result = pipeline(
-        image=sample.image, bboxes=sample.boxes, labels=sample.labels.astype(np.float32)
-    )
-    boxes = np.asarray(result["bboxes"], np.float32).reshape(-1, 4)
-    labels = np.asarray(result["labels"], np.int64).reshape(-1)
-    return _cut(np.asarray(result["image"], np.uint8), boxes, labels)
+    return replace(sample, image=np.asarray(pipeline(image=sample.image)["image"], np.uint8))
 
 
 @cache
@@ -159,12 +131,11 @@ def _pipeline(*, is_gray: bool) -> Any:
 
     return albumentations.Compose(
         [
-            albumentations.HorizontalFlip(p=0.5),
             albumentations.HueSaturationValue(
-                hue_shift_limit=0 if is_gray else 8,
-                sat_shift_limit=0 if is_gray else 60,
-                val_shift_limit=45,
-                p=0.8,
+                hue_shift_limit=0 if is_gray else HUE,
+                sat_shift_limit=0 if is_gray else SATURATION,
+                val_shift_limit=VALUE,
+                p=RECOLORED,
             ),
             albumentations.OneOf(
                 [
@@ -178,7 +149,4 @@ def _pipeline(*, is_gray: bool) -> Any:
             ),
             albumentations.ImageCompression(quality_range=(40, 90), p=0.1),
         ],
-        bbox_params=albumentations.BboxParams(
-            format="pascal_voc", label_fields=["labels"], clip=True, min_area=1.0
-        ),
     )

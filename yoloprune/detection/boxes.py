@@ -9,7 +9,7 @@ from torch import Tensor
 from yoloprune.detection.placement import Placement
 
 
-def box_iou(a: Tensor, b: Tensor) -> Tensor:  # (N, 4), (M, 4) -> (N, M)
+def box_iou(a: Tensor, b: Tensor) -> Tensor:  # (..., N, 4), (..., M, 4) -> (..., N, M)
     """Intersection over union of every pair of xyxy boxes; 0 where both are empty."""
     return _pairwise_iou(a, b, 0.0)
 
@@ -56,11 +56,12 @@ def boxes_to_image(boxes: Tensor, placement: Placement) -> Tensor:  # (..., 4) -
 
 
 def _pairwise_iou(a: Tensor, b: Tensor, pixel: float) -> Tensor:
-    left, top, right, bottom = (side[:, None] for side in a.unbind(dim=1))  # (N, 1) each
-    width = torch.minimum(right, b[:, 2]) - torch.maximum(left, b[:, 0]) + pixel  # (N, M)
-    height = torch.minimum(bottom, b[:, 3]) - torch.maximum(top, b[:, 1]) + pixel  # (N, M)
+    left, top, right, bottom = a[..., None].unbind(dim=-2)  # (..., N, 1) each
+    first_x, first_y, last_x, last_y = b[..., None, :, :].unbind(dim=-1)  # (..., 1, M) each
+    width = torch.minimum(right, last_x) - torch.maximum(left, first_x) + pixel  # (..., N, M)
+    height = torch.minimum(bottom, last_y) - torch.maximum(top, first_y) + pixel
     overlap = width.clamp_(min=0).mul_(height.clamp_(min=0))
-    area_a = (a[:, 2:] - a[:, :2] + pixel).prod(dim=1)
-    area_b = (b[:, 2:] - b[:, :2] + pixel).prod(dim=1)
-    union = (area_a[:, None] + area_b).sub_(overlap)
+    area_a = (a[..., 2:] - a[..., :2] + pixel).prod(dim=-1)
+    area_b = (b[..., 2:] - b[..., :2] + pixel).prod(dim=-1)
+    union = (area_a[..., :, None] + area_b[..., None, :]).sub_(overlap)
     return overlap.div_(union.clamp_(min=torch.finfo(a.dtype).tiny))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from yoloprune.devices import constant
 from yoloprune.errors import CfgError
 from yoloprune.frontends.darknet.spec import (
     GaussianYolo,
@@ -105,8 +106,8 @@ def decode_yolo_boxes(head: Yolo, t: Tensor, size: tuple[int, int]) -> Tensor:
     """
     rows, columns = t.shape[2], t.shape[3]
     cells = _cells(rows, columns, t)[:, :, 0]  # (h, w, 2)
-    stride = t.new_tensor((size[1] / columns, size[0] / rows))
-    anchors = t.new_tensor(head.anchors)[:, None, None]  # (A, 1, 1, 2)
+    stride = constant(((size[1] / columns, size[0] / rows),), t.dtype, t.device)[0]
+    anchors = constant(head.anchors, t.dtype, t.device)[:, None, None]  # (A, 1, 1, 2)
     center, extent = _yolo_box(head, t, anchors)
     middle = (center + cells) * stride
     return torch.cat((middle - extent / 2, middle + extent / 2), dim=-1)

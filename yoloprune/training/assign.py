@@ -33,11 +33,18 @@ class Objects:
     label: Tensor
     boxes: Tensor
 
-    def to(self, device: torch.device) -> "Objects":
-        """The same objects on another device."""
-        return Objects(
-            image=self.image.to(device), label=self.label.to(device), boxes=self.boxes.to(device)
-        )
+    def of_images(self, count: int) -> Tensor:
+        """The boxes of each of `count` images, (count, M, 4), of M = most of them, at least 1.
+
+        Where an image has fewer, empty boxes follow.
+        """
+        counts = torch.bincount(self.image, minlength=count)
+        order = self.image.argsort(stable=True)
+        first = counts.cumsum(0) - counts
+        rank = torch.arange(len(order)) - first[self.image[order]]
+        found = self.boxes.new_zeros((count, max(1, int(counts.max())), 4))
+        found[self.image[order], rank] = self.boxes[order]
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

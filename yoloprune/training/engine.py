@@ -7,15 +7,20 @@ weights as one that was not.
 import hashlib
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from yoloprune.data.dataset import Dataset
+from yoloprune.data.device_images import DeviceImages, memory
 from yoloprune.data.fingerprint import fingerprint
-from yoloprune.data.loader import TrainingImages, micro_batches
+from yoloprune.data.loader import Batch, TrainingImages, micro_batches
 from yoloprune.data.names import write_names
 from yoloprune.data.preprocess import darknet_input
 from yoloprune.errors import CfgError, DatasetError, RunError, UsageError
@@ -42,6 +47,13 @@ from yoloprune.training.run_folder import (
 )
 from yoloprune.training.step import training_step
 from yoloprune.training.tensorboard import tensorboard_log
+
+FREE_SHARE = 0.25
+"""Of a GPU's free memory, for the training images: the rest is for training."""
+
+GPU_CHECKPOINT_SECONDS = 60.0
+"""Between checkpoints at the ends of epochs, which take a GPU less time than a large network's
+checkpoint does."""
 
 
 class InterruptedRunError(Exception):
@@ -109,14 +121,7 @@ def train(
                 write_names(run / f"{name}.names", training.names)
         if config.sparsity and not resume:
             loop.check_sparsity(reporter)
-        images = TrainingImages(
-            training,
-            augment=config.augment,
-            mosaic=config.mosaic,
-            seed=config.seed,
-            channels=darknet_input(loop.spec).channels,
-        )
-        images.fill_cache()
+        images = _images(loop, training, reporter)
         # Every epoch has loader processes of its own, and would tell the same again.
         once = WarnsOnce(reporter)
         shown = _State(loop)
@@ -206,7 +211,7 @@ def _digest(network: Model) -> str:
 
 def _train_epoch(
     loop: Loop,
-    images: TrainingImages,
+    images: DeviceImages | TrainingImages,
     run: Path,
     ticks: Generator[int, None, None],
     shown: "_State",
@@ -216,19 +221,24 @@ def _train_epoch(
 ) -> None:
     config, world = loop.config, loop.world
     own = config.accumulate // world.size
-    making = micro_batches(
+    making = _batches(
         images,
-        batch_size=config.batch_size,
-        parts=config.accumulate,
+        config,
         own_parts=range(world.rank * own, (world.rank + 1) * own),
-        epoch=loop.position.epoch,
-        first_step=loop.position.step,
-        base_size=config.input_size,
-        multi_scale=config.multi_scale,
-        workers=config.workers,
+        position=loop.position,
         reporter=reporter,
     )
-    saved = time.monotonic()
+    waiting: deque[tuple[int, Callable[[], tuple[float, ...]]]] = deque()
+
+    def account(most: int) -> None:
+        """Take note of all steps but the last few, `most` of them."""
+        while len(waiting) > most:
+            done, told = waiting.popleft()
+            losses = told()
+            sums = tuple(a + b for a, b in zip(loop.position.sums, losses, strict=True))
+            loop.position = Position(epoch=loop.position.epoch, step=done, sums=sums)
+            shown.add(sum(losses))
+
     # No loader process outlives the epoch, whatever ends it.
     with closing(making) as batches:
         for step in range(loop.position.step, loop.steps_per_epoch):
@@ -239,21 +249,22 @@ def _train_epoch(
                 if not (loop.steps and world.is_first):
                     raise
                 # Nothing is wrong with the network: what it has learned so far is kept.
+                account(0)
                 loop.save(run)
                 raise RunError(f"{error}; the run can be resumed") from error
             if loop.steps == 0 and world.is_first:
                 write_batch_picture(run, step_batches[0])
-            losses = training_step(loop, step_batches)
-            sums = tuple(a + b for a, b in zip(loop.position.sums, losses, strict=True))
-            loop.position = Position(epoch=loop.position.epoch, step=step + 1, sums=sums)
-            shown.add(sum(losses))
+            waiting.append((step + 1, training_step(loop, step_batches)))
+            # A GPU always has a step to do while the next one is prepared.
+            account(0 if world.device.type == "cpu" else 1)
             number = stopped()
-            if world.agree(bool(number) or stop()):
+            stopping = world.agree(bool(number) or stop())
+            if stopping or loop.unsaved > 60 * config.checkpoint_minutes:
+                account(0)
                 loop.save(run)
+            if stopping:
                 raise InterruptedRunError(number)
-            if time.monotonic() - saved > 60 * config.checkpoint_minutes:
-                loop.save(run)
-                saved = time.monotonic()
+        account(0)
 
 
 def _finish_epoch(loop: Loop, validation: Dataset | None, run: Path) -> None:
@@ -287,17 +298,73 @@ def _finish_epoch(loop: Loop, validation: Dataset | None, run: Path) -> None:
     world.on_first(lambda: _write_epoch(loop, run, better))
 
 
+def _images(loop: Loop, training: Dataset, reporter: Reporter) -> DeviceImages | TrainingImages:
+    """The training images: on the GPU where they fit there, else in the processor's memory."""
+    config, device = loop.config, loop.world.device
+    channels = darknet_input(loop.spec).channels
+    if device.type == "cuda":
+        longest = max(config.input_size)
+        free, needed = torch.cuda.mem_get_info(device)[0], memory(training, longest, channels)
+        if needed <= FREE_SHARE * free:
+            return DeviceImages(
+                training,
+                augment=config.augment,
+                mosaic=config.mosaic,
+                seed=config.seed,
+                channels=channels,
+                longest=longest,
+                device=device,
+            )
+        reporter.say(
+            f"{len(training.images)} images of {longest} pixels take {needed / 2**30:.1f} GiB: "
+            "more than the GPU can spare, so that loader processes augment them"
+        )
+    images = TrainingImages(
+        training,
+        augment=config.augment,
+        mosaic=config.mosaic,
+        seed=config.seed,
+        channels=channels,
+    )
+    images.fill_cache()
+    return images
+
+
+def _batches(
+    images: DeviceImages | TrainingImages,
+    config: TrainingConfig,
+    *,
+    own_parts: range,
+    position: Position,
+    reporter: Reporter,
+) -> Generator[Batch, None, None]:
+    """This process's micro-batches of the rest of an epoch."""
+    if isinstance(images, DeviceImages):
+        making: Callable[..., Generator[Batch, None, None]] = images.batches
+    else:
+        making = partial(micro_batches, images, workers=config.workers, reporter=reporter)
+    return making(
+        batch_size=config.batch_size,
+        parts=config.accumulate,
+        own_parts=own_parts,
+        epoch=position.epoch,
+        first_step=position.step,
+        base_size=config.input_size,
+        multi_scale=config.multi_scale,
+    )
+
+
 def _write_epoch(loop: Loop, run: Path, better: bool) -> None:
-    arrays = {name: array.cpu() for name, array in loop.average.state().items()}
-    network = replace(loop.model, parameters=arrays)
     seen = loop.steps * loop.config.batch_size
-    if better:
-        write_network(run, "best", network, seen)
     finished = loop.position.epoch == loop.config.epochs
-    if finished:
-        write_network(run, "last", network, seen)
+    if better or finished:
+        arrays = {name: array.cpu() for name, array in loop.average.state().items()}
+        network = replace(loop.model, parameters=arrays)
+        for name in ["best"] * better + ["last"] * finished:
+            write_network(run, name, network, seen)
     if finished or loop.log[-1]["map50"] is not None:
         write_curves(run, loop.log, loop.config.protocol)
     # The log first: a finished run would not write it again.
     write_log(run, loop.log)
-    loop.save(run)
+    if finished or loop.world.device.type == "cpu" or loop.unsaved > GPU_CHECKPOINT_SECONDS:
+        loop.save(run)

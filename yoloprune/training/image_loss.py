@@ -24,17 +24,17 @@ def image_loss(
     size = spec.input_shape[1:]
 
     def loss(maps: Sequence[Tensor], numbers: range) -> Tensor:
-        own = _joined([objects[number] for number in numbers], maps[0].device)
+        own = _joined([objects[number] for number in numbers])
         positives = assign(heads, own, grids, size)
         return detection_loss(heads, maps, own, positives, size, 1.0).total
 
     return loss
 
 
-def _joined(objects: Sequence[Objects], device: torch.device) -> Objects:
+def _joined(objects: Sequence[Objects]) -> Objects:
     """The objects of several images, each image numbered by its place."""
     return Objects(
-        image=torch.cat([torch.full_like(o.label, n) for n, o in enumerate(objects)]).to(device),
-        label=torch.cat([o.label for o in objects]).to(device),
-        boxes=torch.cat([o.boxes for o in objects]).to(device),
+        image=torch.cat([torch.full_like(o.label, n) for n, o in enumerate(objects)]),
+        label=torch.cat([o.label for o in objects]),
+        boxes=torch.cat([o.boxes for o in objects]),
     )

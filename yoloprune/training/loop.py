@@ -1,12 +1,14 @@
 """A run's state between two steps: network, moving average, optimizer, position."""
 
 import copy
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from yoloprune.errors import CheckpointError
 from yoloprune.execution.module import Network
@@ -73,6 +75,7 @@ class Loop:
         self.steps = 0
         self.log: list[dict[str, Any]] = []
         self.best = -1.0
+        self._saved = time.monotonic()
 
     def restore(self, run: Path) -> None:
         """Go back to where the checkpoint of a run was written.
@@ -103,6 +106,7 @@ class Loop:
 
     def save(self, run: Path) -> None:
         """Write the checkpoint, in the first process."""
+        self._saved = time.monotonic()
         if not self.world.is_first:
             return
         checkpoint = Checkpoint(
@@ -117,6 +121,11 @@ class Loop:
             random=torch.get_rng_state(),
         )
         save_checkpoint(run / CHECKPOINT, self.model, self.config, checkpoint, self.inputs)
+
+    @property
+    def unsaved(self) -> float:
+        """Seconds since the last checkpoint."""
+        return time.monotonic() - self._saved
 
     @property
     def learning_rate(self) -> float:
@@ -160,14 +169,12 @@ class Loop:
         # A young average follows closely, or it would remember the random start for too long.
         decay = min(self.config.ema_decay, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
-            pairs = zip(
-                self.average.state_dict().values(), self.network.state_dict().values(), strict=True
+            averages, currents = (
+                list(network.state_dict().values()) for network in (self.average, self.network)
             )
-            for average, current in pairs:
-                if average.is_floating_point():
-                    average.lerp_(current, 1 - decay)
-                else:
-                    average.copy_(current)
+            # Tensors of whole numbers it copies.
+            follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+            follow(averages, currents, self.steps)
         if self.config.sparsity:
             # What is exactly 0 now stays 0 in the average: only an exact 0 can be removed exactly.
             for current_group, average_group in zip(self.scales, self.average_scales, strict=True):

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from yoloprune.detection.boxes import box_iou
 from yoloprune.detection.decode import decode_yolo_boxes
+from yoloprune.devices import to_device
 from yoloprune.errors import CfgError
 from yoloprune.frontends.darknet.options import Options
 from yoloprune.frontends.darknet.spec import NetworkSpec, Yolo
@@ -32,6 +33,9 @@ IGNORE_IOU = 0.5
 
 BOX_WEIGHT = 3.0
 CLASS_WEIGHT = 1.0
+
+_OBJECTS_AT_ONCE = 16
+"""Of an image, that all its predictions are compared with: what bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,21 +75,26 @@ def detection_loss(
 ) -> Loss:
     """Loss of raw head maps (B, A (5 + C), h, w) against objects, for (height, width) inputs.
 
-    `positives` are `assign`'s; the terms are divided by `normalizer`.
+    `positives` are `assign`'s; the terms are divided by `normalizer`. The maps may lie on a GPU:
+    objects and positives lie on the CPU, where their numbers are known without waiting for it.
     """
+    device = maps[0].device
     zero = maps[0].new_zeros(())
+    labeled = to_device(objects.of_images(len(maps[0])), device)
     box, objectness, classes = zero, zero, zero
     for head, raw, own in zip(heads, maps, positives, strict=True):
         split = raw.float().reshape(len(raw), len(head.anchors), -1, *raw.shape[2:])
         t = split.permute(0, 1, 3, 4, 2)  # (B, A, h, w, 5 + C)
         boxes = decode_yolo_boxes(head, t, size)  # (B, A, h, w, 4) xyxy
-        at = (own.image, own.anchor, own.row, own.column)
-        box = box + (1 - ciou(boxes[at], objects.boxes[own.target])).sum()
+        places = torch.stack((own.image, own.anchor, own.row, own.column))
+        at = to_device(places, device).unbind()
+        truth = to_device(objects.boxes[own.target], device)
+        box = box + (1 - ciou(boxes[at], truth)).sum()
         wanted = torch.zeros_like(t[..., 4])
         wanted[at] = 1
-        weight = _objectness_weight(boxes.detach(), objects, wanted, ignore_iou(head))
+        weight = _objectness_weight(boxes.detach(), labeled, wanted, ignore_iou(head))
         objectness = objectness + _cross_entropy(head, t[..., 4], wanted, weight)
-        labels = F.one_hot(objects.label[own.target], head.classes).to(t)
+        labels = to_device(F.one_hot(objects.label[own.target], head.classes).to(t.dtype), device)
         classes = classes + _cross_entropy(head, t[at][:, 5:], labels, torch.ones_like(labels))
     return Loss(
         box=BOX_WEIGHT * box / normalizer,
@@ -118,15 +127,17 @@ def ignore_iou(head: Yolo) -> float:
     return value
 
 
-def _objectness_weight(boxes: Tensor, objects: Objects, wanted: Tensor, ignored: float) -> Tensor:
-    """1, but 0 for predictions (B, A, h, w) that overlap an object and are no positives."""
-    weight = torch.ones_like(wanted)
-    for image in range(len(boxes)):
-        own = objects.boxes[objects.image == image]
-        if len(own):
-            overlap = box_iou(boxes[image].reshape(-1, 4), own).amax(dim=1)
-            weight[image][overlap.reshape(weight[image].shape) > ignored] = 0
-    return torch.where(wanted > 0, 1.0, weight)
+def _objectness_weight(boxes: Tensor, labeled: Tensor, wanted: Tensor, ignored: float) -> Tensor:
+    """1, but 0 for predictions (B, A, h, w) that overlap an object and are no positives.
+
+    `labeled` are the objects of every image, (B, M, 4).
+    """
+    overlap = torch.zeros_like(wanted).flatten(1)
+    for some in torch.split(labeled, _OBJECTS_AT_ONCE, dim=1):
+        pairs = box_iou(boxes.flatten(1, 3), some)
+        overlap = torch.maximum(overlap, pairs.amax(dim=2))
+    is_free = (wanted > 0) | (overlap.reshape(wanted.shape) <= ignored)
+    return is_free.to(wanted.dtype)
 
 
 def _cross_entropy(head: Yolo, values: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:

@@ -107,7 +107,7 @@ def write_batch_picture(run: Path, batch: Batch, limit: int = 16) -> None:
     """batch.jpg: the first samples of a training batch with their boxes."""
     tiles = []
     for number in range(min(limit, len(batch.images))):
-        pixels = np.ascontiguousarray(batch.images[number].permute(1, 2, 0).numpy())
+        pixels = np.ascontiguousarray(batch.images[number].permute(1, 2, 0).cpu().numpy())
         # In colors, for the boxes are green.
         image = in_channels(pixels, 3)
         for box in batch.boxes[batch.image == number].tolist():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from yoloprune.data.loader import Batch
+from yoloprune.devices import to_device
 from yoloprune.errors import RunError
 from yoloprune.frontends.darknet.shapes import layer_shapes
 from yoloprune.frontends.darknet.spec import with_input_size
@@ -38,11 +39,12 @@ class _Prepared:
     positives: list[Positives]
 
 
-def training_step(loop: Loop, batches: list[Batch]) -> tuple[float, ...]:
-    """Train on this process's micro-batches of a step; returns the loss terms of the whole batch.
+def training_step(loop: Loop, batches: list[Batch]) -> Callable[[], tuple[float, ...]]:
+    """Train on this process's micro-batches of a step; returns what gives the loss terms of all.
 
-    Raises `RunError` where the loss is not finite or memory does not suffice: then the network is
-    to be taken from the last checkpoint.
+    A GPU is not waited for: whoever asks for the terms waits until this step is done. Raises
+    `RunError` where memory does not suffice, and where the loss is not finite, of a step on a GPU
+    when its terms are asked for: then the network is to be taken from the last checkpoint.
     """
     config, world = loop.config, loop.world
     rate = loop.learning_rate
@@ -53,27 +55,51 @@ def training_step(loop: Loop, batches: list[Batch]) -> tuple[float, ...]:
     # No fewer than the images: a batch with hardly an object would outweigh all others.
     normalizer = max(float(config.batch_size), world.total([float(count)])[0])
     loop.optimizer.zero_grad(set_to_none=True)
-    terms = torch.zeros(len(TERMS))
+    terms = torch.zeros(len(TERMS), device=world.device)
     for number, own in enumerate(prepared):
         last = number == len(prepared) - 1
         # Processes exchange gradients once a step, after the last micro-batch.
         with nullcontext() if last or world.size == 1 else loop.parallel.no_sync():  # type: ignore[operator]
             terms += _backward(loop, own, normalizer)
-    totals = world.total(terms.tolist())
-    if not all(math.isfinite(value) for value in totals):
-        values = (f"{name} {value:.4g}" for name, value in zip(TERMS, totals, strict=True))
-        raise _diverged(loop, f"the loss is not finite ({', '.join(values)})")
     loop.hold_zeros()
     loop.scaler.unscale_(loop.optimizer)
     norm = nn.utils.clip_grad_norm_(loop.network.parameters(), config.clip_norm)
-    if not loop.scaler.is_enabled() and not torch.isfinite(norm):
+    told = _checked(loop, terms, norm)
+    if world.device.type == "cpu":
         # Before the optimizer's step, which would make every weight NaN.
-        raise _diverged(loop, f"the gradient's norm is {float(norm)}")
+        totals = told()
+        told = lambda: totals  # noqa: E731
     if _optimizer_step(loop) and config.sparsity:
         shrink(loop.scales, loop.shrinkage)
     loop.update_average()
     loop.steps += 1
-    return tuple(totals)
+    return told
+
+
+def _checked(loop: Loop, terms: Tensor, norm: Tensor) -> Callable[[], tuple[float, ...]]:
+    """What waits for the terms of the step at hand and checks them, and the gradient's norm."""
+    steps, arrived = loop.steps, None
+    values = torch.cat((terms, norm.reshape(1).to(terms.dtype)))
+    if values.device.type == "cuda":
+        # Copied now: later the copy would queue behind the next step.
+        values = torch.empty_like(values, device="cpu", pin_memory=True).copy_(
+            values, non_blocking=True
+        )
+        arrived = torch.cuda.current_stream(loop.world.device).record_event()
+
+    def told() -> tuple[float, ...]:
+        if arrived is not None:
+            arrived.synchronize()
+        *own, length = values.tolist()
+        totals = loop.world.total(own)
+        if not all(math.isfinite(value) for value in totals):
+            named = (f"{name} {value:.4g}" for name, value in zip(TERMS, totals, strict=True))
+            raise _diverged(loop, steps, f"the loss is not finite ({', '.join(named)})")
+        if not loop.scaler.is_enabled() and not math.isfinite(length):
+            raise _diverged(loop, steps, f"the gradient's norm is {length}")
+        return tuple(totals)
+
+    return told
 
 
 def _optimizer_step(loop: Loop) -> bool:
@@ -91,14 +117,16 @@ def _optimizer_step(loop: Loop) -> bool:
     loop.scaler.update()
     after = loop.scaler.get_scale()
     if after < SMALLEST_SCALE:
-        raise _diverged(loop, "float16 gradients overflow at every scale (bfloat16 does not)")
+        raise _diverged(
+            loop, loop.steps, "float16 gradients overflow at every scale (bfloat16 does not)"
+        )
     return after >= before
 
 
-def _diverged(loop: Loop, what: str) -> RunError:
+def _diverged(loop: Loop, steps: int, what: str) -> RunError:
+    epoch, step = divmod(steps, loop.steps_per_epoch)
     return RunError(
-        f"{what} at epoch {loop.position.epoch + 1}, step {loop.position.step + 1}: start again "
-        "with a lower `learning_rate`"
+        f"{what} at epoch {epoch + 1}, step {step + 1}: start again with a lower `learning_rate`"
     )
 
 
@@ -120,7 +148,7 @@ def _add_gradients(loop: Loop, own: _Prepared, normalizer: float) -> Tensor:
     losses = _losses(loop, loop.forward, own, normalizer)
     # Gradients are averaged over the processes, the loss is a sum over them.
     torch.autograd.backward(loop.scaler.scale(losses.sum() * loop.world.size))
-    return losses.detach().float().cpu()
+    return losses.detach().float()
 
 
 def _out_of_memory(loop: Loop, batch: Batch) -> RunError:
@@ -161,7 +189,6 @@ def _prepare(loop: Loop, batch: Batch) -> _Prepared:
     heads = trainable_heads(loop.spec)
     grids = [shapes[head.index][1:] for head in heads]
     objects = Objects(image=batch.image, label=batch.label, boxes=batch.boxes)
-    objects = objects.to(loop.world.device)
     positives = assign(heads, objects, grids, (height, width))
     return _Prepared(batch=batch, objects=objects, positives=positives)
 
@@ -171,7 +198,7 @@ def _losses(
 ) -> Tensor:
     """The loss terms of a micro-batch, in the order of `TERMS`."""
     config, device = loop.config, loop.world.device
-    images = own.batch.images.to(device, non_blocking=True).float().div_(255)
+    images = to_device(own.batch.images, device).float().div_(255)
     images = images.contiguous(memory_format=torch.channels_last)
     half = _HALF.get(config.precision)
     with torch.autocast(device.type, dtype=half, enabled=half is not None):

@@ -1,0 +1,248 @@
+"""Training samples made where the network is trained: all images lie there, and so do the batches.
+
+The same recipes as on the processor, rendered by gathers: the boxes are the same numbers, the
+pixels differ by the rounding of the warp. Colors are shifted as there; blur and JPEG are left out.
+"""
+
+from collections.abc import Generator
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from yoloprune.data.augment import GRAY, HUE, RECOLORED, SATURATION, VALUE
+from yoloprune.data.dataset import Dataset
+from yoloprune.data.images import read_image, with_channel_axis
+from yoloprune.data.loader import Batch, epoch_order, step_size
+from yoloprune.data.recipes import Recipes, cut, drawn, fitted, moved, uniforms
+from yoloprune.devices import to_device
+
+LEVELS = 4
+"""Every image is kept at its own size, a half, a quarter and an eighth: what is shrunk is sampled
+from the level that it shrinks by less than 1.5 times."""
+
+
+def memory(dataset: Dataset, longest: int, channels: int) -> int:
+    """Bytes that the images of a data set take at most, all levels of them."""
+    return len(dataset.images) * longest**2 * channels * 4 // 3
+
+
+class DeviceImages:
+    """The images of a data set on a device, uint8, and the samples that are made of them there.
+
+    `longest` is the longer side that images are shrunk to, pixels; none is enlarged. Raises
+    `DatasetError` if one cannot be read.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        augment: bool,
+        mosaic: float,
+        seed: int,
+        channels: int,
+        longest: int,
+        device: torch.device,
+    ) -> None:
+        self.augment, self.mosaic, self.seed, self.device = augment, mosaic, seed, device
+        self.labels = [image.labels for image in dataset.images]
+        self.boxes = [image.boxes for image in dataset.images]
+        parts: list[NDArray[np.uint8]] = []
+        self.shapes = np.zeros((len(dataset.images), LEVELS, 2), np.int64)
+        self.starts = np.zeros((len(dataset.images), LEVELS), np.int64)
+        position = 0
+        for number, labeled in enumerate(dataset.images):
+            image = _shrunk(read_image(labeled.path, channels), longest)
+            for level in range(LEVELS):
+                small = _shrunk(image, max(1, round(max(image.shape[:2]) / 2**level)))
+                self.shapes[number, level] = small.shape[:2]
+                self.starts[number, level] = position
+                position += small.shape[0] * small.shape[1]
+                parts.append(small.reshape(-1, channels))
+        self.pixels = torch.from_numpy(np.concatenate(parts)).to(device)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(
+        self,
+        *,
+        batch_size: int,
+        parts: int,
+        own_parts: range,
+        epoch: int,
+        first_step: int,
+        base_size: tuple[int, int],
+        multi_scale: float,
+    ) -> Generator[Batch, None, None]:
+        """Micro-batches as `loader.micro_batches` gives them; the images lie on the device."""
+        order = epoch_order(len(self), seed=self.seed, epoch=epoch)
+        share = batch_size // parts
+        for step in range(first_step, len(self) // batch_size):
+            size = step_size(base_size, multi_scale, seed=self.seed, epoch=epoch, step=step)
+            for part in own_parts:
+                first = step * batch_size + part * share
+                yield self.batch(order[first : first + share], epoch, first, size)
+
+    def batch(
+        self, numbers: NDArray[np.int64], epoch: int, place: int, size: tuple[int, int]
+    ) -> Batch:
+        """The samples of the images of these numbers, the first of which has this place."""
+        recipes = self._recipes(numbers, epoch, place, size)
+        image, label, boxes = self._objects(recipes)
+        return Batch(
+            images=self._rendered(recipes),
+            image=torch.from_numpy(image),
+            label=torch.from_numpy(label),
+            boxes=torch.from_numpy(boxes),
+        )
+
+    def _recipes(
+        self, numbers: NDArray[np.int64], epoch: int, place: int, size: tuple[int, int]
+    ) -> Recipes:
+        if self.augment:
+            seeds = [(self.seed, epoch, place + n) for n in range(len(numbers))]
+            return drawn(
+                np.stack([uniforms(seed) for seed in seeds]),
+                numbers,
+                len(self),
+                lambda chosen: self.shapes[chosen, 0],
+                size,
+                self.mosaic,
+            )
+        matrices = np.stack([fitted(tuple(self.shapes[n, 0].tolist()), size) for n in numbers])
+        count = len(numbers)
+        return Recipes(
+            size=size,
+            center=np.tile(np.array([size[1], size[0]]), (count, 1)),
+            images=np.repeat(numbers[:, None], 4, axis=1),
+            matrices=np.repeat(matrices[:, None], 4, axis=1),
+            colors=np.full(count, -1),
+        )
+
+    def _objects(
+        self, recipes: Recipes
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """Image, label and box of every object that is left."""
+        images, labels, boxes = [], [], []
+        spans = recipes.spans().tolist()
+        for sample, numbers in enumerate(recipes.images.tolist()):
+            for tile, number in enumerate(numbers):
+                left, top, right, bottom = span = spans[sample][tile]
+                if left == right or top == bottom or not len(self.labels[number]):
+                    continue
+                height, width = self.shapes[number, 0]
+                own = (self.boxes[number] * [width, height, width, height]).astype(np.float32)
+                found, kept = cut(moved(own, recipes.matrices[sample, tile]), span)
+                boxes.append(found)
+                labels.append(self.labels[number][kept])
+                images.append(np.full(len(found), sample))
+        if not images:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4), np.float32)
+        return np.concatenate(images), np.concatenate(labels), np.concatenate(boxes)
+
+    def _rendered(self, recipes: Recipes) -> Tensor:
+        """uint8 (B, C, H, W), its channels last in memory."""
+        height, width = recipes.size
+        levels = _levels(recipes.matrices)
+        shapes = self.shapes[recipes.images, levels]
+        ratio = shapes / self.shapes[recipes.images, 0]
+        inverse = _inverse(recipes.matrices) * ratio[..., ::-1, None]
+        # All that a pixel needs to know of its tile, in one transfer.
+        tiles = np.concatenate((inverse.reshape(*levels.shape, 6), shapes), axis=-1)
+        told = np.concatenate((tiles.reshape(len(recipes), -1), recipes.center), axis=1)
+        on_device = to_device(torch.from_numpy(told.astype(np.float32)), self.device)
+        starts = to_device(torch.from_numpy(self.starts[recipes.images, levels]), self.device)
+        own, center = on_device[:, :-2].reshape(len(recipes), 4, 8), on_device[:, -2:]
+        x = torch.arange(width, device=self.device) + 0.5  # (W,)
+        y = torch.arange(height, device=self.device)[:, None] + 0.5  # (H, 1)
+        right, below = x > center[:, :1, None], y > center[:, 1:, None]  # (B, 1, W), (B, H, 1)
+        tile = right.long() + 2 * below.long()  # (B, H, W)
+        each = torch.arange(len(recipes), device=self.device)[:, None, None]
+        a, b, c, d, e, f, rows, columns = own[each, tile].unbind(dim=-1)
+        found = self._sampled(
+            a * x + b * y + c - 0.5, d * x + e * y + f - 0.5, rows, columns, starts[each, tile]
+        )
+        if (shifts := _color_shifts(recipes.colors, self.pixels.shape[1])) is not None:
+            found = _recolored(found, to_device(torch.from_numpy(shifts), self.device))
+        return found.round_().clamp_(0, 255).to(torch.uint8).permute(0, 3, 1, 2)
+
+    def _sampled(
+        self, x: Tensor, y: Tensor, rows: Tensor, columns: Tensor, start: Tensor
+    ) -> Tensor:
+        """Bilinear, float32 (B, H, W, C): images begin at `start`, and gray lies around them."""
+        left, top = x.floor(), y.floor()
+        total = x.new_zeros((*x.shape, self.pixels.shape[1]))
+        for down in (0, 1):
+            for across in (0, 1):
+                column, row = left + across, top + down
+                weight = (1 - (x - column).abs()) * (1 - (y - row).abs())
+                inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+                place = torch.where(inside, row.long() * columns.long() + column.long(), 0) + start
+                value = torch.where(inside[..., None], self.pixels[place].float(), float(GRAY))
+                total.addcmul_(weight[..., None], value)
+        return total
+
+
+def _shrunk(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """The image with a longer side of at most `longest` pixels."""
+    height, width = image.shape[:2]
+    if (scale := longest / max(height, width)) >= 1:
+        return image
+    size = [max(1, round(side * scale)) for side in (width, height)]
+    return with_channel_axis(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
+
+def _levels(matrices: NDArray[np.float64]) -> NDArray[np.int64]:  # (..., 2, 3) -> (...)
+    """Which level of an image is the last that is not enlarged by more than the root of 2."""
+    scale = np.sqrt(np.abs(np.linalg.det(matrices[..., :2])))
+    levels: NDArray[np.int64] = np.floor(0.5 - np.log2(np.maximum(scale, 1e-6))).astype(np.int64)
+    return levels.clip(0, LEVELS - 1)
+
+
+def _inverse(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From pixels of a sample to those of an image; of an empty tile, anything."""
+    linear = matrices[..., :2]
+    empty = np.abs(np.linalg.det(linear)) < 1e-12
+    linear = np.where(empty[..., None, None], np.eye(2), linear)
+    back = np.linalg.inv(linear)
+    return np.concatenate((back, -back @ matrices[..., 2:]), axis=-1)
+
+
+def _color_shifts(seeds: NDArray[np.int64], channels: int) -> NDArray[np.float32] | None:
+    """Shifts (B, 3) of hue (in 180), saturation and value (in 255); None where none is wanted."""
+    if (seeds < 0).all():
+        return None
+    draws = np.stack([np.random.default_rng(seed).random(4) for seed in seeds.tolist()])
+    limits = np.array([HUE, SATURATION, VALUE]) * (1 if channels == 3 else np.array([0, 0, 1]))
+    shifts: NDArray[np.float32] = ((2 * draws[:, 1:] - 1) * limits).astype(np.float32)
+    return shifts * (draws[:, :1] < RECOLORED)
+
+
+def _recolored(images: Tensor, shifts: Tensor) -> Tensor:
+    """Images (B, H, W, C) in 0 to 255, hue, saturation and value shifted by (B, 3)."""
+    hue, saturation, value = (shift[:, None, None] for shift in shifts.unbind(dim=1))
+    if images.shape[-1] == 1:
+        return images + value[..., None]
+    brightest, darkest = images.amax(dim=-1), images.amin(dim=-1)
+    spread = brightest - darkest
+    red, green, blue = images.unbind(dim=-1)
+    safe = spread.clamp(min=1e-6)
+    # In sixths of the circle, as G. Joblove and D. Greenberg, "Color spaces", 1978, have it.
+    around = torch.where(
+        brightest == red,
+        (green - blue) / safe,
+        torch.where(brightest == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    around = torch.where(spread > 0, around, 0.0) + hue / 30
+    share = 255 * spread / brightest.clamp(min=1e-6)
+    share = (share + saturation).clamp(0, 255) / 255
+    light = (brightest + value).clamp(0, 255)
+    planes = []
+    for offset in (5, 3, 1):
+        k = (offset + around) % 6
+        planes.append(light * (1 - share * torch.minimum(k, 4 - k).clamp(0, 1)))
+    return torch.stack(planes, dim=-1)
