@@ -1,4 +1,6 @@
 import copy
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from tests.networks import network_of
 from tests.reporters import Heard
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import read_dataset
+from yoloprune.detection.decode import Predictions
 from yoloprune.errors import CfgError, ClassesError, DatasetError
 from yoloprune.evaluation import streams
 from yoloprune.evaluation.detector import Detector, network_detector
@@ -141,6 +144,18 @@ def test_the_number_of_cores_changes_nothing(
     torch.set_num_threads(threads)
     assert results[0] == results[1]
     assert results[0].map50 > 0.7
+
+
+def test_a_gpu_is_fed_and_judged_by_other_threads(detector: Detector, dataset: Dataset) -> None:
+    threads: set[int] = set()
+
+    def predict(images: torch.Tensor) -> Predictions:
+        threads.add(threading.get_ident())
+        return detector.predict(images)
+
+    there = replace(detector, predict=predict, on_gpu=True)
+    assert evaluate(there, dataset, batch_size=1) == evaluate(detector, dataset, batch_size=1)
+    assert threads == {threading.get_ident()}
 
 
 def test_the_score_threshold_decides_what_counts(detector: Detector, dataset: Dataset) -> None:

@@ -20,6 +20,7 @@ from tests.processes import begun, ended, holding
 from tests.reporters import Heard
 from tests.training.runs import CONFIG, SPEC, run, same_end
 from yoloprune.data import workers
+from yoloprune.data.device_images import DeviceImages
 from yoloprune.data.read import read_dataset
 from yoloprune.errors import CheckpointError, RunError, UsageError
 from yoloprune.evaluation.detector import Detector
@@ -31,6 +32,7 @@ from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.training import engine
 from yoloprune.training.checkpoint import load_checkpoint
+from yoloprune.training.engine import InterruptedRunError
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,28 @@ def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bits(
         process.join()
     assert ended(begun(partial(killable, resume=True), data, out)) == 0
     assert same_end(out, whole)
+
+
+def test_images_on_a_device_and_a_step_ahead_change_nothing_in_how_a_run_resumes(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "STEPS_AHEAD", {"cpu": 1})
+    monkeypatch.setattr(
+        engine,
+        "_images",
+        lambda loop, training, reporter: DeviceImages(
+            training, augment=True, mosaic=0.5, seed=loop.config.seed, channels=3, longest=64,
+            device=torch.device("cpu"),
+        ),
+    )  # fmt: skip
+    run(data, tmp_path / "whole")
+    for stopped_at in (1, 4, 6, 9):
+        asked = iter(range(20))
+        folder = tmp_path / f"at {stopped_at}"
+        with pytest.raises(InterruptedRunError):
+            run(data, folder, stop=lambda asked=asked, at=stopped_at: next(asked) == at)
+        run(data, folder, resume=True)
+        assert same_end(folder, tmp_path / "whole")
 
 
 def test_a_network_with_dropout_resumes_bit_for_bit(data: Path, tmp_path: Path) -> None:

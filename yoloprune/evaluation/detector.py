@@ -34,6 +34,7 @@ class Detector:
             in input pixels are given.
         batch_size: how many images at once are a good number.
         concurrent: whether several threads may call it at once, each computing for itself.
+        on_gpu: whether it leaves the processor to others.
         decoder: what makes boxes of its outputs.
         why_dead: images, at least one, to what says that they do not reach it as it reads them.
     """
@@ -44,6 +45,7 @@ class Detector:
     overlap: Callable[[tuple[float, float]], PairwiseIou]
     batch_size: int = 2
     concurrent: bool = False
+    on_gpu: bool = False
     decoder: str = "darknet"
     why_dead: Callable[[Sequence[Image]], str | None] = lambda images: None
 
@@ -73,6 +75,7 @@ def darknet_detector(spec: NetworkSpec, run: Runner) -> Detector:
         # More take memory and, on a CPU, save no time.
         batch_size=2 if run.device.type == "cpu" else 16,
         concurrent=run.concurrent,
+        on_gpu=run.device.type != "cpu",
     )
 
 

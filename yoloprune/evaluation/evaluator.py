@@ -11,6 +11,7 @@ from yoloprune.counting import counted
 from yoloprune.data.dataset import Dataset, LabeledImage
 from yoloprune.data.images import read_image
 from yoloprune.data.preprocess import ImageInput
+from yoloprune.detection.decode import Predictions
 from yoloprune.errors import ClassesError, DatasetError
 from yoloprune.evaluation.average_precision import (
     GroundTruth,
@@ -132,16 +133,26 @@ def _matched(
     """The detections of each image, matched; several batches at a time."""
     reads = detector.reads.resized(protocol.resize)
 
-    def work(images: Sequence[LabeledImage]) -> list[Matched]:
-        samples = [_sample(labeled, reads) for labeled in images]
+    def read(images: Sequence[LabeledImage]) -> list[Sample]:
+        return [_sample(labeled, reads) for labeled in images]
+
+    def predict(samples: list[Sample]) -> tuple[list[Sample], Predictions]:
         inputs = torch.from_numpy(np.stack([sample.fitted for sample in samples]))
-        return list(protocol.judge(samples, detector.predict(inputs)))
+        return samples, detector.predict(inputs)
+
+    def judge(found: tuple[list[Sample], Predictions]) -> list[Matched]:
+        return list(protocol.judge(*found))
 
     starts = range(0, len(dataset.images), batch)
     batches = (dataset.images[start : start + batch] for start in starts)
-    # An engine that has threads of its own has all of them, for one batch after the other.
-    most = None if detector.concurrent else 1
-    results = chain.from_iterable(in_streams(work, batches, most=most))
+    if detector.on_gpu:
+        # The processor reads ahead and suppresses behind while the GPU computes.
+        judged = in_streams(judge, map(predict, in_streams(read, batches)))
+    else:
+        # An engine that has threads of its own has all of them, for one batch after the other.
+        most = None if detector.concurrent else 1
+        judged = in_streams(lambda images: judge(predict(read(images))), batches, most=most)
+    results = chain.from_iterable(judged)
     for _, result in zip(reporter.track(dataset.images, "evaluating"), results, strict=True):
         yield result
 

@@ -48,6 +48,9 @@ from yoloprune.training.run_folder import (
 from yoloprune.training.step import training_step
 from yoloprune.training.tensorboard import tensorboard_log
 
+STEPS_AHEAD = {"cpu": 0, "cuda": 1}
+"""Steps whose losses nobody waits for: a GPU has one to do while the next is prepared."""
+
 FREE_SHARE = 0.25
 """Of a GPU's free memory, for the training images: the rest is for training."""
 
@@ -255,8 +258,7 @@ def _train_epoch(
             if loop.steps == 0 and world.is_first:
                 write_batch_picture(run, step_batches[0])
             waiting.append((step + 1, training_step(loop, step_batches)))
-            # A GPU always has a step to do while the next one is prepared.
-            account(0 if world.device.type == "cpu" else 1)
+            account(STEPS_AHEAD[world.device.type])
             number = stopped()
             stopping = world.agree(bool(number) or stop())
             if stopping or loop.unsaved > 60 * config.checkpoint_minutes:
