@@ -1,7 +1,7 @@
 """Mean average precision of a detector on a data set, by one of the protocols in `protocols`."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 
 import numpy as np
@@ -22,6 +22,7 @@ from yoloprune.evaluation.average_precision import (
     precision_recall,
     rank,
 )
+from yoloprune.evaluation.details import Details, details
 from yoloprune.evaluation.detector import Detector
 from yoloprune.evaluation.protocols import DEFAULT_PROTOCOL, Protocol, Sample, protocol_named
 from yoloprune.evaluation.streams import in_streams
@@ -47,7 +48,7 @@ class Evaluation(Result):
     `map50` is the mean AP at IoU 0.5 over the classes with objects, `map50_95` that over IoU 0.5 to
     0.95 (None in `case-study`). `precision` and `recall` at IoU 0.5, over all classes together, are
     those at the score threshold with the best F1; `curve` has them at every threshold where recall
-    rises.
+    rises. `details` are there where they were asked for.
     """
 
     protocol: str
@@ -57,12 +58,13 @@ class Evaluation(Result):
     precision: float
     recall: float
     curve: PrecisionRecall = field(repr=False, compare=False)
+    details: Details | None = field(default=None, repr=False, compare=False)
 
     def shown(self) -> Shown:
         """Every class, and the means."""
         means = ", ".join(f"{name} {value:.4f}" for name, value in self._means())
         document = asdict(self)
-        del document["curve"]
+        del document["curve"], document["details"]
         return Shown(
             title=f"Classes ({self.protocol})",
             summary=f"{self.protocol}: {means}",
@@ -97,11 +99,12 @@ def evaluate(
     protocol: str | Protocol = DEFAULT_PROTOCOL,
     *,
     batch_size: int | None = None,
+    detailed: bool = False,
     reporter: Reporter = SILENT,
 ) -> Evaluation:
     """Evaluate by a protocol, or by the one of this name with its standard thresholds.
 
-    Raises `DatasetError` if an image cannot be read or no image has an object, `ClassesError` if
+    With `detailed` the outcome has `details`. Raises `DatasetError` if an image cannot be read or no image has an object, `ClassesError` if
     the detector tells another number of classes apart, `UsageError` for an unknown protocol.
     """
     if isinstance(protocol, str):
@@ -115,9 +118,13 @@ def evaluate(
             f"none of the {len(dataset.images)} images has an object: AP is undefined"
         )
     batch = batch_size or detector.batch_size
+    classes = len(dataset.names)
     matched = _matched(detector, dataset, protocol, batch, reporter)
-    ranking = rank(matched, len(dataset.names))
-    return _evaluation(protocol, dataset.names, ranking)
+    if not detailed:
+        return _evaluation(protocol, dataset.names, rank(matched, classes))
+    images = list(matched)
+    found = _evaluation(protocol, dataset.names, rank(images, classes))
+    return replace(found, details=details(images, classes, protocol.ap50))
 
 
 def ground_truth(labeled: LabeledImage, size: tuple[int, ...]) -> GroundTruth:

@@ -73,6 +73,7 @@ class Protocol:
         summary: what is special about it, in a few words.
         judge: the samples of a batch and all their boxes to which detections are correct.
         averages: of a ranking of all detections.
+        ap50: the first of them alone, which takes less time.
         resize: how images are fitted, a row of `RESIZES`; None for as the detector says.
     """
 
@@ -80,6 +81,7 @@ class Protocol:
     summary: str
     judge: Callable[[Sequence[Sample], Predictions], Iterator[Matched]]
     averages: Callable[[Ranking], Averages]
+    ap50: Callable[[Ranking], NDArray[np.float64]]
     resize: str | None = None
 
 
@@ -100,6 +102,7 @@ def coco(threshold: float = SCORE_THRESHOLD, iou_threshold: float = NMS_THRESHOL
         summary="pycocotools, original pixels",
         judge=judge,
         averages=_coco_averages,
+        ap50=lambda ranking: coco_average_precisions(ranking, (1,))[0],
     )
 
 
@@ -126,6 +129,7 @@ CASE_STUDY = Protocol(
     summary="all-points AP, padded to a square",
     judge=_case_study_judge,
     averages=lambda ranking: (average_precisions(ranking), None),
+    ap50=average_precisions,
     resize="pad-to-aspect",
 )
 
