@@ -104,8 +104,9 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate by a protocol, or by the one of this name with its standard thresholds.
 
-    With `detailed` the outcome has `details`. Raises `DatasetError` if an image cannot be read or no image has an object, `ClassesError` if
-    the detector tells another number of classes apart, `UsageError` for an unknown protocol.
+    With `detailed` the outcome has `details`. Raises `DatasetError` if an image cannot be read or
+    no image has an object, `ClassesError` if the detector tells another number of classes apart,
+    `UsageError` for an unknown protocol.
     """
     if isinstance(protocol, str):
         protocol = protocol_named(protocol)
