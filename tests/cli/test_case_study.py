@@ -36,7 +36,8 @@ def test_options_reach_the_workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         Path("hands"), tmp_path,
         {
             "preset": "demo", "dense": (Path("a.cfg"), Path("a.weights")), "backbone": None,
-            "fit_heads": True, "train_split": None, "val_split": None, "allow_faulty": False,
+            "transfer": None, "fit_heads": True, "train_split": None, "val_split": None,
+            "allow_faulty": False,
             "stage": "dense", "minutes": 5.0, "epochs": 7, "criterion": "bn-scale",
             "sparsity": 0.25, "sparsity_epochs": 3, "decoded": False,
             "controls": ["random", "scratch"], "device": "auto",
@@ -70,6 +71,6 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     assert "Missing option '--data'" in refused("case-study", *out)
     assert "unknown (known: full, cpu, demo)" in refused(*START, "--preset", "huge", *out)
     both = ("--dense", "a.cfg", "a.weights", "--backbone", "b")
-    assert "give --dense or --backbone, not both" in refused(*START, *out, *both)
+    assert "give only one of --dense, --backbone and --transfer" in refused(*START, *out, *both)
     assert "is for the network of --dense" in refused(*START, *out, "--fit-heads")
     assert "not the folder of a case study" in refused("report", tmp_path)

@@ -10,11 +10,18 @@ from yoloprune.cli.console import ConsoleReporter, errors, print_result
 from yoloprune.cli.engine_options import DecoderName, Device, PreprocessText
 from yoloprune.cli.export import Decode
 from yoloprune.cli.networks import network_and_folder
-from yoloprune.cli.options import LARGEST_SEED, AllowFaulty, Json, Quiet, TrainSplit
+from yoloprune.cli.options import (
+    LARGEST_SEED,
+    AllowFaulty,
+    CalibrationImages,
+    Json,
+    Quiet,
+    TrainSplit,
+)
 from yoloprune.cli.training import training_errors
 from yoloprune.devices import AUTO
 from yoloprune.errors import UsageError
-from yoloprune.pruning.score.on_weights import CRITERIA
+from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
 from yoloprune.report.html import REPORTS
 from yoloprune.report.markdown import report_json
 from yoloprune.report.results import results_table
@@ -54,6 +61,14 @@ def case_study(
     backbone: Annotated[
         Path | None, typer.Option("--backbone", help="Train from the first layers' weights.")
     ] = None,
+    transfer: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--transfer",
+            metavar="CFG WEIGHTS",
+            help="Train from this network (or its folder) where the shapes agree.",
+        ),
+    ] = None,
     fit_heads: Annotated[
         bool,
         typer.Option(
@@ -91,10 +106,19 @@ def case_study(
         str | None,
         typer.Option(
             "--criterion",
-            help=f"Channel criterion: {', '.join(CRITERIA)}.",
+            help=f"Channel criterion: {', '.join((*CRITERIA, *MEASURED_CRITERIA))}.",
             show_default="the preset's, or bn-scale after --sparsity",
         ),
     ] = None,
+    refit: Annotated[
+        bool | None,
+        typer.Option(
+            "--refit/--no-refit",
+            help="Re-fit the pruned network without labels before fine-tuning.",
+            show_default=_PRESETS,
+        ),
+    ] = None,
+    calibration_images: CalibrationImages = None,
     sparsity: Annotated[
         tuple[float, int] | None,
         typer.Option(
@@ -108,6 +132,10 @@ def case_study(
         typer.Option("--control", help=f"Add a baseline row: {', '.join(CONTROLS)}."),
     ] = None,
     decode: Decode = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", min=1, help="Images per step.", show_default=_PRESETS),
+    ] = None,
     accumulate: Annotated[
         int | None,
         typer.Option(
@@ -149,8 +177,11 @@ def case_study(
         "finetune_epochs": finetune_epochs,
         "keep_macs": keep_macs,
         "criterion": criterion,
+        "refit": refit,
+        "calibration_images": calibration_images,
         "sparsity": strength,
         "sparsity_epochs": sparsity_epochs,
+        "batch_size": batch_size,
         "accumulate": accumulate,
         "precision": precision,
         "decoded": decode,
@@ -166,6 +197,7 @@ def case_study(
                 preset=preset,
                 dense=dense,
                 backbone=backbone,
+                transfer=transfer,
                 fit_heads=fit_heads,
                 train_split=train_split,
                 val_split=val_split,

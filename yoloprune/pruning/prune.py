@@ -37,7 +37,10 @@ class Proof:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pruned:
-    """A slim network, the plan and the edits that made it, and the proof that it was made right."""
+    """A slim network, the plan and the edits that made it, and the proof that it was made right.
+
+    `scores` are the comparable ones that the plan was made from, by group id.
+    """
 
     graph: Graph
     parameters: Mapping[str, Tensor]
@@ -45,6 +48,7 @@ class Pruned:
     plan: PruningPlan
     edits: Edits
     proof: Proof
+    scores: Scores
 
 
 def prune(
@@ -85,6 +89,7 @@ def prune(
         plan=plan,
         edits=edits,
         proof=proof,
+        scores=scores,
     )
 
 

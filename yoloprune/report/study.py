@@ -18,7 +18,7 @@ from yoloprune.evaluation.average_precision import GroundTruth, PrecisionRecall
 from yoloprune.graph.model import Model
 from yoloprune.pruning.plan import PruningPlan
 
-ORIGINAL, PRUNED, FINE_TUNED = "Original", "Pruned", "Fine-tuned"
+ORIGINAL, PRUNED, REFITTED, FINE_TUNED = "Original", "Pruned", "Re-fitted", "Fine-tuned"
 """The rows of the case study, in their order; controls follow under names of their own."""
 
 
@@ -217,8 +217,8 @@ class Study:
 
     @property
     def outcome(self) -> Measurement | None:
-        """The network that the study ends with: fine-tuned or, where it stops there, pruned."""
-        return self.named(FINE_TUNED) or self.named(PRUNED)
+        """The network that the study ends with: the furthest one after pruning."""
+        return self.named(FINE_TUNED) or self.named(REFITTED) or self.named(PRUNED)
 
     def named(self, name: str) -> Measurement | None:
         """The row with this name, if there is one."""

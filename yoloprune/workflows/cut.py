@@ -27,6 +27,7 @@ from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import PruningPlan, read_plan, read_task, write_plan
 from yoloprune.pruning.prune import Proof, prove
 from yoloprune.pruning.recover.network import LayerFit
+from yoloprune.pruning.solve import Scores
 from yoloprune.report.pruning import (
     HEADER,
     cost_rows,
@@ -69,7 +70,8 @@ class Cut(Result):
     the same, unless its weights were recovered since, which `recovery` then tells about. `settings`
     are those that made the plan, `made_by` the command, where one did. Where the network was first
     cut to fewer classes, `narrowed` tells how, and `dense` is what that left. `latency` is what
-    both take, where they were timed.
+    both take, where they were timed. `scores` are those that the plan was made from, by group id:
+    a folder does not have them.
     """
 
     dense: Model
@@ -82,6 +84,7 @@ class Cut(Result):
     made_by: str | None = None
     narrowed: Narrowed | None = None
     latency: SideBySide | None = None
+    scores: Scores = field(default_factory=dict)
 
     @property
     def origin(self) -> Model:

@@ -156,6 +156,7 @@ def prune(
         slim=slim,
         proof=found.proof,
         settings=settings,
+        scores=found.scores,
     )
 
 

@@ -24,7 +24,8 @@ def test_a_given_network_is_read_where_it_is(tmp_path: Path) -> None:
     )
     lines = {command.stage: shlex.split(command.line) for command in commands(tmp_path, given)}
     assert list(lines) == [
-        "everything", "pruning", "fine-tuning", "random pruning", "random", "evaluation", "latency"
+        "everything", "pruning", "re-fitting", "fine-tuning", "random pruning", "random re-fitting",
+        "random", "evaluation", "latency",
     ]  # fmt: skip
     assert lines["pruning"][:6] == [
         "yoloprune", "prune", "a.cfg", "a.weights", "--keep-macs", "0.25"

@@ -5,8 +5,9 @@ import pytest
 
 from tests.training.painted import paint
 from tests.workflows.case_study.tiny import TINY
+from yoloprune.data.images import list_images
 from yoloprune.errors import DatasetError
-from yoloprune.workflows.case_study.data import prepare_data, read_study_data
+from yoloprune.workflows.case_study.data import TRAINING, prepare_data, read_study_data
 from yoloprune.workflows.case_study.subject import Subject
 
 
@@ -19,6 +20,8 @@ def test_what_was_prepared_is_given_until_it_changes(tmp_path: Path) -> None:
     assert data.path == source.resolve() and len(data.anchors) == 9
     training, validation = data.training(0.2)
     assert (len(training.images), len(validation.images)) == (8, 2)
+    listed = list_images(tmp_path / "run" / "data" / TRAINING)
+    assert [path.resolve() for path in listed] == [i.path.resolve() for i in training.images]
     assert len(data.test().images) == 2
     with pytest.raises(DatasetError, match="the training images or labels have changed"):
         data.training(0.4)

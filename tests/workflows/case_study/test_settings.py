@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from tests.workflows.case_study.tiny import TINY
-from yoloprune.errors import UsageError
+from yoloprune.errors import PlanError, UsageError
 from yoloprune.pruning.choices import Compensation
 
 
@@ -12,6 +12,7 @@ def test_each_training_has_its_own_length_and_rate() -> None:
         TINY, epochs=9, finetune_epochs=4, sparsity=0.5, sparsity_epochs=3, evaluate_every=5,
         learning_rate=0.2, finetune_rate=0.1,
     )  # fmt: skip
+    assert settings.control_training().epochs == 13
     configs = (settings.training(), settings.sparse_training(), settings.finetuning())
     assert [config.epochs for config in configs] == [9, 3, 4]
     assert [config.evaluate_every for config in configs] == [5, 3, 4]
@@ -22,6 +23,12 @@ def test_each_training_has_its_own_length_and_rate() -> None:
 def test_constants_are_kept_where_scales_are_what_is_scored() -> None:
     assert replace(TINY, criterion="bn-scale").compensation == Compensation.CARRIER
     assert replace(TINY, criterion="l2").compensation == Compensation.NONE
+
+
+def test_criteria_that_look_at_images_are_known() -> None:
+    assert replace(TINY, criterion="reconstruction").compensation == Compensation.NONE
+    with pytest.raises(PlanError, match="'magic' is unknown"):
+        replace(TINY, criterion="magic")
 
 
 def test_sparsity_has_a_strength_and_a_length() -> None:

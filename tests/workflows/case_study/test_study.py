@@ -84,7 +84,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_the_report_has_a_row_for_each_network(finished: Path) -> None:
     document = json.loads((finished / "report.json").read_text())
     rows = {row["name"]: row for row in document["rows"]}
-    assert list(rows) == ["Original", "Pruned", "Fine-tuned", "Random", "Uniform"]
+    assert list(rows) == ["Original", "Pruned", "Re-fitted", "Fine-tuned", "Random", "Uniform"]
     for name, path in (("Original", "dense/best"), ("Pruned", "pruned/slim")):
         total = cost(read_cfg(finished / f"{path}.cfg"))
         assert (rows[name]["params"], rows[name]["macs"]) == (total.params, total.macs)
@@ -105,7 +105,7 @@ def test_finished_stages_are_not_done_again(start: Start, study: Path, tiny: Non
     assert {path: path.stat().st_mtime_ns for path in study.rglob("manifest.json")} == before
     (study / "report.html").unlink()
     names = [measurement.name for measurement in report(study).measurements]
-    assert names == ["Original", "Pruned", "Fine-tuned", "Random", "Uniform"]
+    assert names == ["Original", "Pruned", "Re-fitted", "Fine-tuned", "Random", "Uniform"]
     assert "<img" in (study / "report.html").read_text()
 
 
@@ -148,7 +148,7 @@ def test_a_control_can_be_added_later(start: Start, study: Path, tiny: None) -> 
     kept = (study / "finetuned" / "best.weights").stat().st_mtime_ns
     start(study, controls=("scratch",))
     rows = [row["name"] for row in json.loads((study / "report.json").read_text())["rows"]]
-    assert rows == ["Original", "Pruned", "Fine-tuned", "Random", "Uniform", "Scratch"]
+    assert rows == ["Original", "Pruned", "Re-fitted", "Fine-tuned", "Random", "Uniform", "Scratch"]
     assert (study / "finetuned" / "best.weights").stat().st_mtime_ns == kept
 
 
@@ -241,7 +241,7 @@ def test_a_given_network_is_made_sparse_first(
 ) -> None:
     out = tmp_path / "run"
     given = (finished / "dense/best.cfg", finished / "dense/best.weights")
-    for stage in ("data", "dense", "sparse", "pruned", "finetuned"):
+    for stage in ("data", "dense", "sparse", "pruned", "refitted", "finetuned"):
         start(
             out, stage=stage, dense=given, sparsity=0.25, sparsity_epochs=1, criterion="bn-scale",
             precision="bfloat16", finetune_epochs=1,

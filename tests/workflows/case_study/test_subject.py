@@ -32,6 +32,15 @@ def test_settings_that_an_earlier_version_did_not_know_are_the_presets(tmp_path:
     assert read_subject(tmp_path) == MINE
 
 
+def test_a_run_of_a_version_that_did_not_refit_goes_on_without(tmp_path: Path) -> None:
+    write_subject(tmp_path, MINE)
+    document = json.loads((tmp_path / SUBJECT).read_text())
+    assert document["settings"].pop("refit")
+    (tmp_path / SUBJECT).write_text(json.dumps(document))
+    found = read_subject(tmp_path)
+    assert found is not None and not found.settings.refit
+
+
 def test_another_subject_is_refused_by_its_name_and_other_settings_are_not() -> None:
     check_same(Path("run"), MINE, replace(MINE, settings=PRESETS["demo"]))
     with pytest.raises(RunError, match="started with another data, fit_heads: choose"):

@@ -19,13 +19,13 @@ from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.graph.model import Model
-from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import read_plan
-from yoloprune.pruning.prune import rankable_scores
 from yoloprune.report.study import (
     FINE_TUNED,
     ORIGINAL,
+    PRUNED,
+    REFITTED,
     Check,
     DatasetSummary,
     Example,
@@ -43,7 +43,8 @@ from yoloprune.workflows.case_study.measurements import (
     read_accuracy,
     read_latency,
 )
-from yoloprune.workflows.case_study.pipeline import rows
+from yoloprune.workflows.case_study.networks import SCORES
+from yoloprune.workflows.case_study.pipeline import CONTROL_ROWS, rows
 from yoloprune.workflows.case_study.settings import StudySettings
 from yoloprune.workflows.case_study.subject import SUBJECT, Subject, read_subject
 from yoloprune.workflows.detectors import detector
@@ -106,7 +107,7 @@ def _settings(subject: Subject) -> dict[str, Any]:
     unused = set()
     if subject.dense is not None:
         unused |= {"width"}
-    from_nothing = {"scratch", "uniform"} & set(subject.settings.controls)
+    from_nothing = {"scratch", "uniform", "half"} & set(subject.settings.controls)
     if subject.dense is not None and not subject.fit_heads and not from_nothing:
         unused |= {"epochs", "learning_rate"}
     if not subject.settings.sparsity:
@@ -117,24 +118,40 @@ def _settings(subject: Subject) -> dict[str, Any]:
 def _notes(subject: Subject) -> dict[str, str]:
     """What each row is; epochs, teacher and start differ, and comparing them must allow for it."""
     settings = subject.settings
-    alone = f"{counted(settings.epochs, 'epoch')} from random weights, without a teacher"
-    original = f"{alone}."
+    own = counted(settings.epochs, "epoch")
+    original = f"{own} from random weights, without a teacher."
+    whole = settings.control_training().epochs
+    alone = f"{counted(whole, 'epoch')} from random weights, without a teacher"
     if subject.fit_heads:
-        epochs = counted(settings.epochs, "epoch")
-        original = f"{epochs} from weights that were given, with heads for the data."
+        original = f"{own} from weights that were given, with heads for the data."
     elif subject.dense is not None:
         original = "given, trained elsewhere."
     elif subject.backbone is not None:
-        original = (
-            f"{counted(settings.epochs, 'epoch')} from the first layers' weights that were given."
-        )
-    tuned = f"{counted(settings.finetune_epochs, 'epoch')} with the original as teacher"
+        original = f"{own} from the first layers' weights that were given."
+    elif subject.transfer is not None:
+        original = f"{own} from the weights of another network, where the two agree."
+    more = counted(settings.finetune_epochs, "epoch")
+    tuned = f"{more} with the original as teacher"
+    refitted = "re-fitted alike, " if settings.refit else ""
     return {
         ORIGINAL: original,
-        FINE_TUNED: f"the pruned network, {tuned}.",
+        PRUNED: f"by {settings.criterion}.",
+        REFITTED: (
+            "the pruned network, its kernels re-fitted to the original in closed form by "
+            f"{counted(settings.calibration_images, 'training image')} without their labels."
+        ),
+        FINE_TUNED: f"the {'re-fitted' if settings.refit else 'pruned'} network, {tuned}.",
         "Scratch": f"the slim architecture, {alone}.",
         "Uniform": f"the same share of every group kept at the same MACs, {alone}.",
-        "Random": f"random channels removed instead of the low-scoring ones, then {tuned}.",
+        "Random": (
+            f"random channels removed instead of the low-scoring ones, {refitted}then {tuned}."
+        ),
+        "Half width": f"half of every group's channels, {alone}.",
+        "Original, longer": f"the original, {more} more.",
+        "Smaller input": (
+            f"the original with the largest input with which it takes the slim network's time in "
+            f"ONNX Runtime on the CPU, {more} more."
+        ),
     }
 
 
@@ -183,22 +200,20 @@ def _selection(run: Path, settings: StudySettings) -> Selection:
     network = load(run / ("sparse" if settings.sparsity else "dense") / "best.cfg")
     graph = analyze(network.graph)
     plan = read_plan(run / "pruned" / "plan.json", graph)
-    scores = rankable_scores(
-        graph, network.parameters, settings.criterion, Scope.GLOBAL, seed=settings.seed
-    )
+    found = read_document(run / "pruned" / SCORES, dict[str, list[float]], fault=RunError)
+    scores = {int(group): np.array(own) for group, own in found.items()}
     return Selection(plan=plan, scores=scores)
 
 
 def _logs(run: Path, settings: StudySettings, finished: Set[str]) -> dict[str, TrainingLog]:
     source = SPARSE if settings.sparsity else ORIGINAL
-    stages = {
+    stages: dict[str, tuple[str, str | None]] = {
         "dense": (ORIGINAL, None),
         "sparse": (SPARSE, ORIGINAL),
         "finetuned": (FINE_TUNED, source),
-        "scratch": ("Scratch", None),
-        "uniform": ("Uniform", None),
-        "random": ("Random", source),
     }
+    follows = {"random": source, "longer": ORIGINAL, "smaller": ORIGINAL}
+    stages |= {stage: (row, follows.get(stage)) for stage, row in CONTROL_ROWS.items()}
     found = {}
     for stage, (row, follows) in stages.items():
         if stage in finished and (run / stage / LOG).exists():

@@ -4,9 +4,11 @@ import shlex
 from pathlib import Path
 
 from yoloprune.data.anchors import format_anchors
+from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
 from yoloprune.report.study import Command
 from yoloprune.training.config import TrainingConfig
-from yoloprune.workflows.case_study.data import StudyData, read_study_data
+from yoloprune.workflows.case_study.data import TRAINING, StudyData, read_study_data
+from yoloprune.workflows.case_study.networks import HALF
 from yoloprune.workflows.case_study.settings import StudySettings
 from yoloprune.workflows.case_study.subject import Subject
 
@@ -20,8 +22,8 @@ def commands(run: Path, subject: Subject) -> list[Command]:
     lines = {
         "everything": _everything(subject),
         **_original(subject, data),
-        **_outcome(subject, data),
-        **_controls(subject, data),
+        **_outcome(run, subject, data),
+        **_controls(run, subject, data),
     }
     best = _pair("finetuned")
     lines["evaluation"] = ["evaluate", *best, "--data", str(data.path), "--protocol", "both"]
@@ -42,11 +44,15 @@ def _everything(subject: Subject) -> list[str]:
     words += ["--data", str(subject.data)]
     words += [] if subject.dense is None else ["--dense", *map(str, subject.dense)]
     words += [] if subject.backbone is None else ["--backbone", str(subject.backbone)]
+    words += [] if subject.transfer is None else ["--transfer", *map(str, subject.transfer)]
     words += ["--fit-heads"] if subject.fit_heads else []
     words += _splits((subject.train_split, subject.val_split), subject.allow_faulty)
     words += ["--epochs", str(settings.epochs), "--finetune-epochs", str(settings.finetune_epochs)]
     words += ["--keep-macs", str(settings.keep_macs), "--precision", settings.precision]
     words += ["--criterion", settings.criterion]
+    words += ["--refit" if settings.refit else "--no-refit"]
+    words += ["--calibration-images", str(settings.calibration_images)]
+    words += ["--batch-size", str(settings.batch_size)]
     words += ["--accumulate", str(settings.accumulate), "--seed", str(settings.seed)]
     words += [] if settings.decoded else ["--raw"]
     if settings.sparsity:
@@ -75,6 +81,8 @@ def _original(subject: Subject, data: StudyData) -> dict[str, list[str]]:
         found["the original"] += ["--out", f"{REPEAT}/dense"]
         if subject.backbone is not None:
             found["the original"] += ["--backbone", str(subject.backbone)]
+        if subject.transfer is not None:
+            found["the original"] += ["--transfer", *map(str, subject.transfer)]
     if settings.sparsity:
         cfg, weights = _dense(subject)
         config = settings.sparse_training()
@@ -85,66 +93,88 @@ def _original(subject: Subject, data: StudyData) -> dict[str, list[str]]:
     return found
 
 
-def _outcome(subject: Subject, data: StudyData) -> dict[str, list[str]]:
-    return {
-        "pruning": _pruning(subject, subject.settings.criterion, "pruned"),
-        "fine-tuning": _finetuning(subject, data, "pruned", "finetuned"),
-    }
+def _outcome(run: Path, subject: Subject, data: StudyData) -> dict[str, list[str]]:
+    found = {"pruning": _pruning(run, subject, subject.settings.criterion, "pruned")}
+    if subject.settings.refit:
+        found["re-fitting"] = _refitting(run, subject, "pruned")
+    return found | {"fine-tuning": _finetuning(subject, data, "pruned", "finetuned")}
 
 
-def _controls(subject: Subject, data: StudyData) -> dict[str, list[str]]:
+def _controls(run: Path, subject: Subject, data: StudyData) -> dict[str, list[str]]:
     settings = subject.settings
-    whole = _training(data, settings, settings.training())
-    # What its channels are is random anyway, so that only their numbers matter.
-    narrow = ["prune", *_dense(subject), "--scope", "layer", "--criterion", "l2"]
-    narrow += [
-        "--keep-macs",
-        str(settings.keep_macs),
-        "--multiple-of",
-        "1",
-        "--out",
-        f"{REPEAT}/uniform-pruned",
-    ]
+    whole = _training(data, settings, settings.control_training())
+    more = _training(data, settings, settings.finetuning())
+    random = {"random pruning": _pruning(run, subject, "random", "random-pruned")}
+    if settings.refit:
+        random["random re-fitting"] = _refitting(run, subject, "random-pruned")
+    random["random"] = _finetuning(subject, data, "random-pruned", "random")
+    smaller = [run / "smaller-input" / f"best.{kind}" for kind in ("cfg", "weights")]
     known = {
         "scratch": {
             "scratch": ["train", f"{REPEAT}/pruned/slim.cfg", *whole, "--out", f"{REPEAT}/scratch"],
         },
-        "uniform": {
-            "a uniformly narrower network": narrow,
-            "uniform": [
-                "train", f"{REPEAT}/uniform-pruned/slim.cfg", *whole, "--out", f"{REPEAT}/uniform"
+        "uniform": _narrower(subject, settings.keep_macs, "uniform", whole),
+        "random": random,
+        "half": _narrower(subject, HALF, "half", whole),
+        "longer": {
+            "the original, longer": [
+                "finetune", *_dense(subject), *more, "--out", f"{REPEAT}/longer"
             ],
         },
-        "random": {
-            "random pruning": _pruning(subject, "random", "random-pruned"),
-            "random": _finetuning(subject, data, "random-pruned", "random"),
+        "smaller": {
+            "smaller input": [
+                "finetune", *map(str, smaller), *more, "--out", f"{REPEAT}/smaller"
+            ],
         },
     }  # fmt: skip
     return {name: line for control in settings.controls for name, line in known[control].items()}
 
 
-def _pruning(subject: Subject, criterion: str, stage: str) -> list[str]:
+def _narrower(
+    subject: Subject, share: float, stage: str, training: list[str]
+) -> dict[str, list[str]]:
+    # What its channels are is random anyway, so that only their numbers matter.
+    words = ["prune", *_dense(subject), "--scope", "layer", "--criterion", "l2"]
+    words += ["--keep-macs", str(share), "--multiple-of", "1"]
+    cfg = f"{REPEAT}/{stage}-pruned/slim.cfg"
+    return {
+        f"a {stage} network": [*words, "--out", f"{REPEAT}/{stage}-pruned"],
+        stage: ["train", cfg, *training, "--out", f"{REPEAT}/{stage}"],
+    }
+
+
+def _pruning(run: Path, subject: Subject, criterion: str, stage: str) -> list[str]:
     settings = subject.settings
-    source = _pair("sparse") if settings.sparsity else _dense(subject)
-    words = [
-        "prune",
-        *source,
-        "--keep-macs",
-        str(settings.keep_macs),
-        "--multiple-of",
-        "1",
-        "--criterion",
-        criterion,
-    ]
-    words += ["--seed", str(settings.seed)] if criterion == "random" else []
+    words = ["prune", *_source(subject), "--keep-macs", str(settings.keep_macs)]
+    words += ["--multiple-of", "1", "--criterion", criterion]
+    if criterion in MEASURED_CRITERIA:
+        words += _images(run, settings)
+    elif criterion == "random":
+        words += ["--seed", str(settings.seed)]
     words += ["--compensation", settings.compensation.value]
     return [*words, "--out", f"{REPEAT}/{stage}"]
+
+
+def _refitting(run: Path, subject: Subject, stage: str) -> list[str]:
+    return [
+        "reconstruct", *_source(subject), f"{REPEAT}/{stage}", *_images(run, subject.settings)
+    ]  # fmt: skip
+
+
+def _images(run: Path, settings: StudySettings) -> list[str]:
+    words = ["--images", str(run / "data" / TRAINING), "--seed", str(settings.seed)]
+    return [*words, "--calibration-images", str(settings.calibration_images)]
 
 
 def _finetuning(subject: Subject, data: StudyData, source: str, stage: str) -> list[str]:
     settings = subject.settings
     words = ["finetune", f"{REPEAT}/{source}", *_training(data, settings, settings.finetuning())]
     return [*words, "--teacher", *_dense(subject), "--out", f"{REPEAT}/{stage}"]
+
+
+def _source(subject: Subject) -> list[str]:
+    """The network that is pruned."""
+    return _pair("sparse") if subject.settings.sparsity else _dense(subject)
 
 
 def _dense(subject: Subject) -> list[str]:

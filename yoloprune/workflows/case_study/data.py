@@ -19,12 +19,15 @@ from yoloprune.data.vgg_hand import (
 )
 from yoloprune.documents import read_document
 from yoloprune.errors import ClassesError, DatasetError, RunError
-from yoloprune.files import write_json
+from yoloprune.files import write_json, write_text
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.spec import class_count
 from yoloprune.workflows.case_study.subject import Subject
 
 SUMMARY = "data.json"
+
+TRAINING = "training.txt"
+"""A list of the training images, for what looks at images without labels."""
 
 ANCHORS = 9
 """A YOLOv3 has three heads of three."""
@@ -149,11 +152,20 @@ def prepare_data(folder: Path, subject: Subject) -> None:
         warnings=(*warnings, *_remarks({"training": training, "test": test})),
     )
     write_json(folder / SUMMARY, asdict(summary))
+    write_text(folder / TRAINING, _list(folder, training))
 
 
 def read_summary(run: Path) -> Summary:
     """What `prepare_data` wrote for a study."""
     return read_document(run / "data" / SUMMARY, Summary, fault=RunError)
+
+
+def _list(folder: Path, dataset: Dataset) -> str:
+    """Lines of image files; those inside the folder are relative to it."""
+    root = folder.resolve()
+    paths = [image.path.resolve() for image in dataset.images]
+    lines = [path.relative_to(root) if path.is_relative_to(root) else path for path in paths]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _remarks(parts: Mapping[str, Dataset]) -> Iterator[str]:

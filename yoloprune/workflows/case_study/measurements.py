@@ -95,7 +95,7 @@ def make_evaluations(
 
 def evaluation_file(row: str) -> str:
     """Name of the file with a row's evaluations."""
-    return f"{row.lower()}.json"
+    return f"{row.lower().replace(', ', '-').replace(' ', '-')}.json"
 
 
 def read_accuracy(path: Path) -> dict[str, Accuracy]:

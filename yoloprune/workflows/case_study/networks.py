@@ -6,11 +6,15 @@ from typing import Protocol
 
 import torch
 
+from yoloprune.data.calibration import Calibration, choose_calibration
 from yoloprune.data.dataset import Dataset
+from yoloprune.data.inputs import image_input
 from yoloprune.data.names import write_names
-from yoloprune.files import write_folder
-from yoloprune.frontends.darknet.document import darknet, model
-from yoloprune.frontends.darknet.initialization import training_state
+from yoloprune.engines.benchmark import alternating_times, latency_of, sample_image, timer
+from yoloprune.engines.table import run_in
+from yoloprune.files import write_folder, write_json
+from yoloprune.frontends.darknet.document import darknet, for_input_size, model, pair
+from yoloprune.frontends.darknet.initialization import training_state, transferred_state
 from yoloprune.frontends.darknet.lower import parameters
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.frontends.darknet.zoo import yolov3
@@ -20,6 +24,7 @@ from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.prune import rankable_scores
+from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
 from yoloprune.pruning.solve import solve
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.heads import fit_heads
@@ -27,9 +32,22 @@ from yoloprune.training.run_folder import CHECKPOINT, write_network
 from yoloprune.workflows.case_study.data import StudyData, read_study_data
 from yoloprune.workflows.case_study.settings import StudySettings
 from yoloprune.workflows.case_study.subject import Subject
-from yoloprune.workflows.cut import write_cut
+from yoloprune.workflows.cut import read_cut, write_cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
+from yoloprune.workflows.recover import recover
+
+SCORES = "scores.json"
+"""What the channels of a pruned network were ranked by: by group, a number a channel."""
+
+HALF = 0.25
+"""Share of the MACs that a network has with half of the channels everywhere."""
+
+STEP = 32
+"""Sides of a YOLOv3's input are multiples of it."""
+
+TIMED, WARMUP = 10, 2
+"""Runs of each input size, and those before them."""
 
 
 class Trainer(Protocol):
@@ -88,6 +106,9 @@ class Workshop:
         state = training_state(spec, seed=self.settings.seed)
         if self.subject.backbone is not None:
             state |= read_weights(self.subject.backbone, spec, backbone=True)
+        elif self.subject.transfer is not None:
+            source = pair(load(*self.subject.transfer))
+            state, _ = transferred_state(spec, *source, seed=self.settings.seed)
         dense = model(spec, state, title="dense")
         self._fit(folder, data, dense, self.settings.training())
 
@@ -100,9 +121,13 @@ class Workshop:
         """Remove the lowest-scoring channels, proven."""
         self._prune(folder, self._network(self.source), self.settings.criterion)
 
+    def make_refitted(self, folder: Path) -> None:
+        """Re-fit the pruned network to the dense one, by training images without their labels."""
+        self._refit(folder, "pruned")
+
     def make_finetuned(self, folder: Path) -> None:
-        """Fine-tune the pruned network, with the dense one as teacher."""
-        self._finetune(folder, self._network("pruned", "slim"))
+        """Fine-tune the outcome so far, with the dense network as teacher."""
+        self._finetune(folder, self._network(self.recovered, "slim"))
 
     def make_scratch(self, folder: Path) -> None:
         """Train the slim architecture from random weights."""
@@ -110,20 +135,54 @@ class Workshop:
 
     def make_uniform(self, folder: Path) -> None:
         """Train a network that keeps the same share of every group, at the same MACs."""
-        dense = self._network("dense")
-        graph = analyze(dense.graph)
-        scores = rankable_scores(graph, dense.parameters, "l2", Scope.LAYER)
-        budget = Budget(limits={"macs": self.settings.keep_macs})
-        plan = solve(graph, scores, budget, criterion="l2")
-        self._from_nothing(folder, dense.edited(cut(graph, plan)))
+        self._from_nothing(folder, self._narrow(self.settings.keep_macs))
 
     def make_random_pruned(self, folder: Path) -> None:
         """Remove random channels instead of low-scoring ones."""
         self._prune(folder, self._network(self.source), "random")
 
+    def make_random_refitted(self, folder: Path) -> None:
+        """Re-fit what random pruning left, as the pruned network is."""
+        self._refit(folder, "random-pruned")
+
     def make_random(self, folder: Path) -> None:
         """Fine-tune what random pruning left, as the pruned network is."""
-        self._finetune(folder, self._network("random-pruned", "slim"))
+        self._finetune(folder, self._network(f"random-{self.recovered}", "slim"))
+
+    def make_half(self, folder: Path) -> None:
+        """Train a network with half of every group's channels: a quarter of the MACs."""
+        self._from_nothing(folder, self._narrow(HALF))
+
+    def make_longer(self, folder: Path) -> None:
+        """Train the dense network for as many epochs more as the outcome was."""
+        self._fit(
+            folder, read_study_data(self.run), self._network("dense"), self.settings.finetuning()
+        )
+
+    def make_smaller_input(self, folder: Path) -> None:
+        """Give the dense network the largest input with which it takes the slim one's time.
+
+        Both are timed in ONNX Runtime on the CPU.
+        """
+        dense, slim = self._network("dense"), self._network("pruned", "slim")
+        smaller = {side: for_input_size(dense, *size) for side, size in self._sizes().items()}
+        networks = {"slim": slim, **smaller}
+        timers = {}
+        for name, network in networks.items():
+            runner = run_in(network, "onnxruntime", device="cpu", batch=1)
+            timers[name] = timer(runner, sample_image(network))
+        times = alternating_times(timers, "inputs", runs=TIMED, warmup=WARMUP)
+        medians = {name: latency_of(series).median for name, series in times.items()}
+        fast = [side for side in smaller if medians[side] <= medians["slim"]]
+        write_json(folder / "times.json", medians)
+        write_network(folder, "best", smaller[fast[0] if fast else [*smaller][-1]])
+
+    def make_smaller(self, folder: Path) -> None:
+        """Fine-tune the dense network to the smaller input."""
+        network = self._network("smaller-input")
+        _, height, width = darknet(network).spec.input_shape
+        config = replace(self.settings.finetuning(), image_size=(height, width))
+        self._fit(folder, read_study_data(self.run), network, config)
 
     @property
     def settings(self) -> StudySettings:
@@ -135,16 +194,49 @@ class Workshop:
         """The stage whose network is pruned."""
         return "sparse" if self.settings.sparsity else "dense"
 
+    @property
+    def recovered(self) -> str:
+        """The stage whose network is fine-tuned."""
+        return "refitted" if self.settings.refit else "pruned"
+
+    def _narrow(self, share: float) -> Model:
+        """A network with this share of the MACs and the same share of every group's channels."""
+        dense = self._network("dense")
+        graph = analyze(dense.graph)
+        scores = rankable_scores(graph, dense.parameters, "l2", Scope.LAYER)
+        plan = solve(graph, scores, Budget(limits={"macs": share}), criterion="l2")
+        return dense.edited(cut(graph, plan))
+
+    def _sizes(self) -> dict[str, tuple[int, int]]:
+        """Sizes of smaller inputs by name, the largest first."""
+        height, width = self.settings.training().input_size
+        found = {}
+        for side in range(height - height % STEP or STEP, 0, -STEP):
+            other = max(STEP, round(width * side / height / STEP) * STEP)
+            if side < height:
+                found[f"{side}x{other}"] = side, other
+        return found or {f"{height}x{width}": (height, width)}
+
+    def _calibration(self, network: Model) -> Calibration:
+        """Training images, without their labels."""
+        data, settings = read_study_data(self.run), self.settings
+        paths = [image.path for image in data.training(settings.hold_out)[0].images]
+        reads = image_input(network)
+        count, seed = settings.calibration_images, settings.seed
+        return choose_calibration(network, reads, data.path, paths, count, seed)
+
     def _network(self, stage: str, name: str = "best") -> Model:
         return load(self.run / stage / f"{name}.cfg")
 
     def _prune(self, folder: Path, network: Model, criterion: str) -> None:
         method = self.settings.compensation
+        measured = criterion in MEASURED_CRITERIA
         found = prune(
             network,
             {"macs": self.settings.keep_macs},
             criterion=criterion,
             compensation=method,
+            calibration=self._calibration(network) if measured else None,
             multiple_of=1,
             seed=self.settings.seed,
             device=self.device,
@@ -152,6 +244,16 @@ class Workshop:
         settings = {"criterion": criterion, "compensation": method.value}
         with write_folder(folder) as temporary:
             write_cut(temporary, replace(found, settings=settings))
+            scores = {str(group): own.tolist() for group, own in found.scores.items()}
+            write_json(temporary / SCORES, scores)
+
+    def _refit(self, folder: Path, stage: str) -> None:
+        dense = self._network(self.source)
+        cut = read_cut(self.run / stage, dense, device=self.device)
+        seed = self.settings.seed
+        found = recover(cut, self._calibration(dense), seed=seed, device=self.device)
+        with write_folder(folder) as temporary:
+            write_cut(temporary, found)
 
     def _finetune(self, folder: Path, network: Model) -> None:
         data, teacher = read_study_data(self.run), self._network("dense")
@@ -160,7 +262,7 @@ class Workshop:
     def _from_nothing(self, folder: Path, network: Model) -> None:
         state = training_state(darknet(network).spec, seed=self.settings.seed)
         fresh = replace(network, parameters=parameters(state))
-        self._fit(folder, read_study_data(self.run), fresh, self.settings.training())
+        self._fit(folder, read_study_data(self.run), fresh, self.settings.control_training())
 
     def _fit(
         self,

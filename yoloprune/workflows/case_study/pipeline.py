@@ -2,37 +2,50 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from yoloprune.files import file_sha256
-from yoloprune.report.study import FINE_TUNED, ORIGINAL, PRUNED
+from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
+from yoloprune.report.study import FINE_TUNED, ORIGINAL, PRUNED, REFITTED
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
-from yoloprune.workflows.case_study.data import SUMMARY, prepare_data
+from yoloprune.workflows.case_study.data import SUMMARY, TRAINING, prepare_data
 from yoloprune.workflows.case_study.measurements import (
     evaluation_file,
     make_benchmark,
     make_evaluations,
     make_export,
 )
-from yoloprune.workflows.case_study.networks import Workshop
-from yoloprune.workflows.case_study.settings import StudySettings
+from yoloprune.workflows.case_study.networks import SCORES, Workshop
+from yoloprune.workflows.case_study.settings import Control, StudySettings
 from yoloprune.workflows.case_study.subject import Subject, check_same, read_subject, write_subject
 from yoloprune.workflows.stages import Stage, is_finished, read_manifest, run_stage
 
 TRAINED = ("best.cfg", "best.weights")
 CUT = ("slim.cfg", "slim.weights", "plan.json", "report.json")
 
+CONTROL_ROWS: dict[Control, str] = {
+    "scratch": "Scratch",
+    "uniform": "Uniform",
+    "random": "Random",
+    "half": "Half width",
+    "longer": "Original, longer",
+    "smaller": "Smaller input",
+}
+"""Names of the controls' rows."""
+
 
 def rows(settings: StudySettings) -> dict[str, tuple[str, str]]:
     """Rows of the table: the stage and the file name of each network."""
-    controls = {name.capitalize(): (name, "best") for name in settings.controls}
+    controls = {CONTROL_ROWS[name]: (name, "best") for name in settings.controls}
     return {
         ORIGINAL: ("dense", "best"),
         PRUNED: ("pruned", "slim"),
+        **({REFITTED: ("refitted", "slim")} if settings.refit else {}),
         FINE_TUNED: ("finetuned", "best"),
         **controls,
     }
@@ -53,7 +66,7 @@ def _data(subject: Subject) -> Stage:
     return Stage(
         name="data",
         needs=(),
-        outputs=(SUMMARY,),
+        outputs=(SUMMARY, TRAINING),
         work=lambda folder: prepare_data(folder, subject),
         settings={
             "image_size": settings.image_size,
@@ -73,16 +86,13 @@ def _making(workshop: Workshop) -> list[Stage]:
                 settings, "sparse", ("dense",), workshop.make_sparse, settings.sparse_training()
             )
         )
-    found += [
-        _cut(workshop, "pruned", settings.criterion, workshop.make_pruned),
-        _training(
-            settings,
-            "finetuned",
-            ("dense", "pruned"),
-            workshop.make_finetuned,
-            settings.finetuning(),
-        ),
-    ]
+    found.append(_cut(workshop, "pruned", settings.criterion, workshop.make_pruned))
+    if settings.refit:
+        found.append(_refit(workshop, "refitted", "pruned", workshop.make_refitted))
+    needs = ("dense", workshop.recovered)
+    found.append(
+        _training(settings, "finetuned", needs, workshop.make_finetuned, settings.finetuning())
+    )
     return found
 
 
@@ -114,31 +124,39 @@ def _dense(workshop: Workshop) -> Stage:
         subject.settings.training(),
         width=subject.settings.width,
         backbone=None if subject.backbone is None else file_sha256(subject.backbone),
+        transfer=subject.transfer and [file_sha256(path) for path in subject.transfer],
     )
 
 
 def _controls(workshop: Workshop) -> list[Stage]:
     settings = workshop.subject.settings
-    whole, finetuning = settings.training(), settings.finetuning()
+    whole, finetuning = settings.control_training(), settings.finetuning()
+    dense = ("dense",)
+    training = partial(_training, settings)
+    random = [_cut(workshop, "random-pruned", "random", workshop.make_random_pruned)]
+    if settings.refit:
+        random.append(
+            _refit(workshop, "random-refitted", "random-pruned", workshop.make_random_refitted)
+        )
+    needs = ("dense", f"random-{workshop.recovered}")
+    random.append(training("random", needs, workshop.make_random, finetuning))
     known = {
-        "scratch": [
-            _training(settings, "scratch", ("pruned",), workshop.make_scratch, whole),
-        ],
+        "scratch": [training("scratch", ("pruned",), workshop.make_scratch, whole)],
         "uniform": [
-            _training(
-                settings,
-                "uniform",
-                ("dense",),
-                workshop.make_uniform,
-                whole,
-                keep_macs=settings.keep_macs,
-            ),
+            training("uniform", dense, workshop.make_uniform, whole, keep_macs=settings.keep_macs)
         ],
-        "random": [
-            _cut(workshop, "random-pruned", "random", workshop.make_random_pruned),
-            _training(
-                settings, "random", ("dense", "random-pruned"), workshop.make_random, finetuning
+        "random": random,
+        "half": [training("half", dense, workshop.make_half, whole)],
+        "longer": [training("longer", dense, workshop.make_longer, finetuning)],
+        "smaller": [
+            Stage(
+                name="smaller-input",
+                needs=("dense", "pruned"),
+                settings={},
+                outputs=TRAINED,
+                work=workshop.make_smaller_input,
             ),
+            training("smaller", ("smaller-input",), workshop.make_smaller, finetuning),
         ],
     }
     return [stage for name in settings.controls for stage in known[name]]
@@ -164,18 +182,37 @@ def _training(
 
 def _cut(workshop: Workshop, name: str, criterion: str, work: Callable[[Path], None]) -> Stage:
     settings = workshop.subject.settings
+    measured = criterion in MEASURED_CRITERIA
     return Stage(
         name=name,
-        needs=(workshop.source,),
+        needs=("data", workshop.source) if measured else (workshop.source,),
         settings={
             "keep_macs": settings.keep_macs,
             "criterion": criterion,
             "compensation": settings.compensation.value,
             "seed": settings.seed,
+            **(_looks(settings) if measured else {}),
         },
-        outputs=CUT,
+        outputs=(*CUT, SCORES),
         work=work,
     )
+
+
+def _refit(workshop: Workshop, name: str, cut: str, work: Callable[[Path], None]) -> Stage:
+    settings = workshop.subject.settings
+    return Stage(
+        name=name,
+        needs=("data", workshop.source, cut),
+        settings={"seed": settings.seed, **_looks(settings)},
+        # Its report names the images by where they are.
+        outputs=("slim.cfg", "slim.weights", "plan.json"),
+        work=work,
+    )
+
+
+def _looks(settings: StudySettings) -> dict[str, Any]:
+    """What decides which images are looked at."""
+    return {"calibration_images": settings.calibration_images, "hold_out": settings.hold_out}
 
 
 def _measuring(run: Path, settings: StudySettings, device: torch.device) -> list[Stage]:

@@ -5,16 +5,20 @@ from typing import Literal, get_args
 
 from yoloprune.errors import UsageError
 from yoloprune.pruning.choices import Compensation
-from yoloprune.pruning.score.on_weights import criterion_named
+from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA, criterion_named
 from yoloprune.training.config import FINETUNE, TRAIN, ImageSize, Precision, TrainingConfig
 from yoloprune.workflows.defaults import PRUNING
 
-Control = Literal["scratch", "uniform", "random"]
+Control = Literal["scratch", "uniform", "random", "half", "longer", "smaller"]
 """What an expert asks for beside the pruned network.
 
-`scratch`: the slim architecture trained from random weights, as long as the dense network was.
+`scratch`: the slim architecture trained from random weights, as long as the dense network and the
+fine-tuning together.
 `uniform`: a network with the same share of channels in every group and the same MACs, trained so.
-`random`: random channels removed instead of the low-scoring ones, then fine-tuned alike.
+`random`: random channels removed instead of the low-scoring ones, then recovered alike.
+`half`: a network half as wide, trained so.
+`longer`: the original trained for as many epochs more as the pruned network is fine-tuned.
+`smaller`: the original fine-tuned to a smaller input, with which it takes the slim network's time.
 """
 
 CONTROLS: tuple[Control, ...] = get_args(Control)
@@ -34,6 +38,9 @@ class StudySettings:
         keep_macs: share of the dense network's MACs that is kept.
         criterion: of the channels' scores, as for `yoloprune prune`; "bn-scale" is for networks
             that were trained with sparsity.
+        refit: whether the pruned network is re-fitted, by training images without their labels,
+            before it is fine-tuned.
+        calibration_images: how many images criteria and the re-fit look at.
         batch_size: images per optimizer step.
         accumulate: micro-batches that a step is split into.
         learning_rate: peak, of training from nothing.
@@ -55,6 +62,8 @@ class StudySettings:
     sparsity_epochs: int = 0
     keep_macs: float = 0.3
     criterion: str = PRUNING.criterion
+    refit: bool = True
+    calibration_images: int = PRUNING.calibration_images
     batch_size: int = TRAIN.batch_size
     accumulate: int = TRAIN.accumulate
     learning_rate: float = TRAIN.learning_rate
@@ -70,7 +79,8 @@ class StudySettings:
     def __post_init__(self) -> None:
         if not 0 < self.keep_macs < 1:
             raise UsageError(f"the share of MACs to keep must be in (0, 1), not {self.keep_macs:g}")
-        criterion_named(self.criterion)
+        if self.criterion not in MEASURED_CRITERIA:
+            criterion_named(self.criterion)
         unknown = [name for name in self.controls if name not in CONTROLS]
         if unknown:
             raise UsageError(f"control {unknown[0]!r} is unknown (known: {', '.join(CONTROLS)})")
@@ -83,8 +93,12 @@ class StudySettings:
         return Compensation.CARRIER if self.criterion == "bn-scale" else Compensation.NONE
 
     def training(self) -> TrainingConfig:
-        """Of a network from random weights, or from a backbone's."""
+        """Of a network from random weights, or from others'."""
         return self._config(self.epochs, self.learning_rate)
+
+    def control_training(self) -> TrainingConfig:
+        """Of a control from random weights: as many epochs as the outcome had."""
+        return self._config(self.epochs + self.finetune_epochs, self.learning_rate)
 
     def sparse_training(self) -> TrainingConfig:
         """Of the dense network with the group lasso."""
@@ -115,11 +129,12 @@ class StudySettings:
 
 PRESETS: dict[str, StudySettings] = {
     "full": StudySettings(
-        width=1.0, image_size=416, epochs=100, finetune_epochs=40, batch_size=32,
-        precision="bfloat16", evaluate_every=5, workers=8,
+        width=1.0, image_size=416, epochs=80, finetune_epochs=40, batch_size=64,
+        criterion="reconstruction", precision="bfloat16", evaluate_every=10, workers=8,
     ),
     "cpu": StudySettings(
-        width=0.25, image_size=320, epochs=30, finetune_epochs=10, evaluate_every=5,
+        width=0.25, image_size=320, epochs=30, finetune_epochs=10, criterion="reconstruction",
+        evaluate_every=5,
     ),
     "demo": StudySettings(
         width=0.125, image_size=160, epochs=60, finetune_epochs=20, criterion="bn-scale",

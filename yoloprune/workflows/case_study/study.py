@@ -45,6 +45,7 @@ def case_study(
     preset: str = DEFAULT_PRESET,
     dense: tuple[Path, Path] | None = None,
     backbone: str | Path | None = None,
+    transfer: tuple[Path, Path] | None = None,
     fit_heads: bool = False,
     train_split: str | None = None,
     val_split: str | None = None,
@@ -59,14 +60,14 @@ def case_study(
 
     `data` is a data set, or the original hand_dataset or its archive.
     `settings` are those of `StudySettings` that differ from the preset's, or from those that the
-    study was begun with. The dense network is trained from nothing, from a `backbone`'s weights, or
-    is the pair `dense`, which with `fit_heads` gets heads for the data. With `stage` only that
-    stage is done. Raises `TimeIsUpError` after a checkpoint once the `minutes` have passed,
-    `InterruptedRunError` on a signal, `UsageError` for what makes no sense, `RunError` for another
-    study's folder.
+    study was begun with. The dense network is trained from nothing, from a `backbone`'s weights or
+    from those of the pair `transfer` whose shapes agree, or is the pair `dense`, which with
+    `fit_heads` gets heads for the data. With `stage` only that stage is done. Raises
+    `TimeIsUpError` after a checkpoint once the `minutes` have passed, `InterruptedRunError` on a
+    signal, `UsageError` for what makes no sense, `RunError` for another study's folder.
     """
-    if dense is not None and backbone is not None:
-        raise UsageError("give `dense` or `backbone`, not both")
+    if sum(start is not None for start in (dense, backbone, transfer)) > 1:
+        raise UsageError("give only one of `dense`, `backbone` and `transfer`")
     if fit_heads and dense is None:
         raise UsageError("`fit_heads` is for the network of `dense`: give it too")
     require_onnx()
@@ -90,6 +91,7 @@ def case_study(
             data=Path(data).resolve(),
             dense=None if dense is None else (dense[0].resolve(), dense[1].resolve()),
             backbone=None if backbone is None else Path(backbone).resolve(),
+            transfer=None if transfer is None else (transfer[0].resolve(), transfer[1].resolve()),
             fit_heads=fit_heads,
             train_split=train_split,
             val_split=val_split,

@@ -11,13 +11,16 @@ from yoloprune.workflows.case_study.settings import PRESETS, StudySettings
 
 SUBJECT = "study.json"
 
+EARLIER = {"refit": False}
+"""What versions did that knew no such settings."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """The preset and the settings that became of it, and where the study starts from.
 
-    `dense` is None where it is trained from nothing, `backbone` where training starts from random
-    weights. With `fit_heads` the dense network gets heads for the data
+    `dense` is None where it is trained; `backbone` and `transfer`, another network's pair, where
+    training starts from random weights. With `fit_heads` the dense network gets heads for the data
     and is trained. `train_split` and `val_split` are the splits to train on and to choose by: None
     for the usual one, and for images held out of the former. With `allow_faulty`, images whose
     annotation cannot be read are left out.
@@ -28,6 +31,7 @@ class Subject:
     data: Path
     dense: tuple[Path, Path] | None = None
     backbone: Path | None = None
+    transfer: tuple[Path, Path] | None = None
     fit_heads: bool = False
     train_split: str | None = None
     val_split: str | None = None
@@ -52,6 +56,7 @@ def read_subject(run: Path) -> Subject | None:
         begun = fitted(document, _Begun)
         # A run of an earlier version goes on with what its preset says of later settings.
         preset = asdict(PRESETS[begun.preset]) if begun.preset in PRESETS else {}
+        preset |= EARLIER
         return fitted(document | {"settings": preset | begun.settings}, Subject)
     except (ValueError, YoloPruneError) as error:
         raise RunError(f"{path}: damaged, or of another version: {error}") from None
