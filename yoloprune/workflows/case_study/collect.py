@@ -212,8 +212,8 @@ def _logs(run: Path, settings: StudySettings, finished: Set[str]) -> dict[str, T
         "sparse": (SPARSE, ORIGINAL),
         "finetuned": (FINE_TUNED, source),
     }
-    follows = {"random": source, "longer": ORIGINAL, "smaller": ORIGINAL}
-    stages |= {stage: (row, follows.get(stage)) for stage, row in CONTROL_ROWS.items()}
+    tuned = {"random": source, "longer": ORIGINAL, "smaller": ORIGINAL}
+    stages |= {stage: (row, tuned.get(stage)) for stage, row in CONTROL_ROWS.items()}
     found = {}
     for stage, (row, follows) in stages.items():
         if stage in finished and (run / stage / LOG).exists():
