@@ -5,6 +5,9 @@ pixels differ by the rounding of the warp. Colors are shifted as there; blur and
 """
 
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from yoloprune.cores import available_cores
 from yoloprune.data.augment import GRAY, HUE, RECOLORED, SATURATION, VALUE
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.images import read_image, with_channel_axis
@@ -54,10 +58,12 @@ class DeviceImages:
         self.shapes = np.zeros((len(dataset.images), LEVELS, 2), np.int64)
         self.starts = np.zeros((len(dataset.images), LEVELS), np.int64)
         position = 0
-        for number, labeled in enumerate(dataset.images):
-            image = _shrunk(read_image(labeled.path, channels), longest)
-            for level in range(LEVELS):
-                small = _shrunk(image, max(1, round(max(image.shape[:2]) / 2**level)))
+        paths = [image.path for image in dataset.images]
+        with ThreadPoolExecutor(available_cores()) as pool:
+            found = pool.map(partial(_levels_of, channels=channels, longest=longest), paths)
+            images = list(found)
+        for number, smaller in enumerate(images):
+            for level, small in enumerate(smaller):
                 self.shapes[number, level] = small.shape[:2]
                 self.starts[number, level] = position
                 position += small.shape[0] * small.shape[1]
@@ -185,6 +191,13 @@ class DeviceImages:
                 value = torch.where(inside[..., None], self.pixels[place].float(), float(GRAY))
                 total.addcmul_(weight[..., None], value)
         return total
+
+
+def _levels_of(path: Path, *, channels: int, longest: int) -> list[NDArray[np.uint8]]:
+    """An image and its smaller copies."""
+    image = _shrunk(read_image(path, channels), longest)
+    side = max(image.shape[:2])
+    return [_shrunk(image, max(1, round(side / 2**level))) for level in range(LEVELS)]
 
 
 def _shrunk(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
