@@ -6,7 +6,7 @@ reads says what the best re-fit without a block would lose, and how that changes
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -125,6 +125,8 @@ def _one_by_one(
     Of two channels that say the same the first is cheap, and the second is not any more.
     """
     readers = [part for reader in readers if (part := reader.of(candidates)) is not None]
+    # So little at a time that a GPU would do nothing but begin.
+    readers = [replace(r, rows=r.rows.cpu(), inverse=r.inverse.cpu()) for r in readers]
     gone: int | None = None
     for _ in range(count):
         if gone is not None:

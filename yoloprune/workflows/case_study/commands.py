@@ -135,7 +135,7 @@ def _narrower(
 ) -> dict[str, list[str]]:
     # What its channels are is random anyway, so that only their numbers matter.
     words = ["prune", *_dense(subject), "--scope", "layer", "--criterion", "l2"]
-    words += ["--keep-macs", str(share), "--multiple-of", "1"]
+    words += ["--keep-macs", str(share)]
     cfg = f"{REPEAT}/{stage}-pruned/slim.cfg"
     return {
         f"a {stage} network": [*words, "--out", f"{REPEAT}/{stage}-pruned"],
@@ -146,7 +146,7 @@ def _narrower(
 def _pruning(run: Path, subject: Subject, criterion: str, stage: str) -> list[str]:
     settings = subject.settings
     words = ["prune", *_source(subject), "--keep-macs", str(settings.keep_macs)]
-    words += ["--multiple-of", "1", "--criterion", criterion]
+    words += ["--criterion", criterion]
     if criterion in MEASURED_CRITERIA:
         words += _images(run, settings)
     elif criterion == "random":

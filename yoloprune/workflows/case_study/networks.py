@@ -19,13 +19,8 @@ from yoloprune.frontends.darknet.lower import parameters
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.frontends.darknet.zoo import yolov3
 from yoloprune.graph.model import Model
-from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Scope
-from yoloprune.pruning.cut import cut
-from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.prune import rankable_scores
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
-from yoloprune.pruning.solve import solve
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.heads import fit_heads
 from yoloprune.training.run_folder import CHECKPOINT, write_network
@@ -202,10 +197,9 @@ class Workshop:
     def _narrow(self, share: float) -> Model:
         """A network with this share of the MACs and the same share of every group's channels."""
         dense = self._network("dense")
-        graph = analyze(dense.graph)
-        scores = rankable_scores(graph, dense.parameters, "l2", Scope.LAYER)
-        plan = solve(graph, scores, Budget(limits={"macs": share}), criterion="l2")
-        return dense.edited(cut(graph, plan))
+        # What its channels are is random anyway, so that only their numbers matter.
+        found = prune(dense, {"macs": share}, criterion="l2", scope=Scope.LAYER, device=self.device)
+        return found.slim
 
     def _sizes(self) -> dict[str, tuple[int, int]]:
         """Sizes of smaller inputs by name, the largest first."""
@@ -237,7 +231,6 @@ class Workshop:
             criterion=criterion,
             compensation=method,
             calibration=self._calibration(network) if measured else None,
-            multiple_of=1,
             seed=self.settings.seed,
             device=self.device,
         )
