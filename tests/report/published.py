@@ -5,7 +5,7 @@ from yoloprune.report.study import Accuracy, DatasetSummary, Measurement, Study
 
 ROW_KEYS = [
     *("name", "params", "macs", "weight_bytes", "latency_ms"),
-    *("map50", "map50_coco", "map50_95"),
+    *("map50", "map50_coco", "map50_95", "seconds"),
 ]
 """Of a row of report.json."""
 

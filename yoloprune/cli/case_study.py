@@ -28,10 +28,12 @@ from yoloprune.report.results import results_table
 from yoloprune.report.shown import Shown
 from yoloprune.report.study import Study
 from yoloprune.training.peers import is_first
+from yoloprune.workflows.case_study.seeds import read_seeds
 from yoloprune.workflows.case_study.settings import CONTROLS, PRESETS
 from yoloprune.workflows.case_study.study import DEFAULT_PRESET, TimeIsUpError
 from yoloprune.workflows.case_study.study import case_study as do_study
 from yoloprune.workflows.case_study.study import report as write_report
+from yoloprune.workflows.case_study.subject import SUBJECT
 from yoloprune.workflows.cut import PAGE
 from yoloprune.workflows.report import write_page
 
@@ -220,8 +222,9 @@ def report(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN | NETWORK DIR",
-            help="Folder of a case study; or the dense network, and the folder that `prune` made.",
+            metavar="RUN ... | NETWORK DIR",
+            help="Folder of a case study, or of several that differ in their seed; or the dense "
+            "network, and the folder that `prune` made.",
         ),
     ],
     data: Annotated[
@@ -244,12 +247,18 @@ def report(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write report.html: of a case study, or of a pruned network beside the dense one."""
+    """Write report.html: of a case study, or of a pruned network beside the dense one.
+
+    Of several studies, show what their reports come to: mean and deviation over the seeds.
+    """
     if len(words) == 1:
         if not all(value is None for value in (data, images, split, limit, preprocess, decoder)):
             raise UsageError("a case study has its own data: give its folder alone")
         run = Path(words[0])
         _print(run, write_report(run), as_json, quiet)
+        return
+    if (Path(words[0]) / SUBJECT).exists():
+        print_result(read_seeds([*map(Path, words)]).shown(), as_json=as_json, quiet=quiet)
         return
     dense, folder = network_and_folder(words)
     study = write_page(

@@ -48,7 +48,8 @@ def report_markdown(study: Study) -> str:
 def report_json(study: Study) -> dict[str, Any]:
     """The content of report.json; null stands for what was not measured.
 
-    `rows` has the table: params, MACs, bytes, milliseconds (median, first engine), AP in [0, 1].
+    `rows` has the table: params, MACs, bytes, milliseconds (median, first engine), AP in [0, 1],
+    seconds of computing.
     """
     return {
         "title": study.title,
@@ -63,6 +64,7 @@ def report_json(study: Study) -> dict[str, Any]:
                 "map50": _number(row.map50("case-study")),
                 "map50_coco": _number(row.map50("coco")),
                 "map50_95": _number(row.map50_95),
+                "seconds": _number(row.seconds),
             }
             for row in study.measurements
         ],

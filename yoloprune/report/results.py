@@ -10,7 +10,7 @@ from yoloprune.engines.benchmark import what_binds
 from yoloprune.evaluation.average_precision import best_f1
 from yoloprune.report.study import ORIGINAL, Measurement, Study
 from yoloprune.report.table import amount, change, file_size
-from yoloprune.report.wording import MISSING, average, difference, timed
+from yoloprune.report.wording import MISSING, average, difference, duration, timed
 
 MACS_NOTE = (
     "MACs are the multiply-accumulates of convolutions and matrix products for one image (B: "
@@ -56,6 +56,7 @@ def results_table(study: Study) -> Table:
             average,
             difference,
         ),
+        ("Computing", lambda row: row.seconds, duration, None),
     ]
     columns = [
         column
@@ -66,6 +67,8 @@ def results_table(study: Study) -> Table:
     note = MACS_NOTE
     if study.engine is not None:
         note += f" Inference is the median of one image in {study.engine}."
+    if any(row.seconds is not None for row in study.measurements):
+        note += " Computing is what making the network took, after the one that it was made from."
     return Table(
         title="Results",
         header=("Network", *(column[0] for column in columns)),

@@ -35,8 +35,9 @@ class Accuracy:
 class Measurement:
     """One network: a row of the table.
 
-    `latency` by engine, the one that the table shows first; `accuracy` by protocol; `note` says in
-    a sentence what the network is, where the name does not.
+    `latency` by engine, the one that the table shows first; `accuracy` by protocol; `seconds` is
+    what making it took, after the network that it was made from; `note` says in a sentence what the
+    network is, where the name does not.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Measurement:
     weight_bytes: int | None = None
     latency: Mapping[str, Latency] = field(default_factory=dict)
     accuracy: Mapping[str, Accuracy] = field(default_factory=dict)
+    seconds: float | None = None
     note: str = ""
 
     def median_ms(self, engine: str | None) -> float | None:

@@ -16,6 +16,13 @@ def timed(milliseconds: float) -> str:
     return f"{milliseconds:.{1 if milliseconds >= 1 else 2}f}ms"
 
 
+def duration(seconds: float) -> str:
+    """Of computing: "12s", "3.5min", "2.1h"."""
+    if seconds < 60:
+        return f"{seconds:.0f}s"
+    return f"{seconds / 60:.1f}min" if seconds < 3600 else f"{seconds / 3600:.1f}h"
+
+
 def average(value: float) -> str:
     """An AP with up to four decimals: "0.7722", "0.775"."""
     return f"{value:.4f}".removesuffix("0")

@@ -59,6 +59,12 @@ THRESHOLD = 0.25
 
 SPARSE = "Sparsity training"
 
+BEFORE = {
+    "random": ("random-pruned", "random-refitted"),
+    "smaller": ("smaller-input",),
+}
+"""Stages of a control that are no row."""
+
 
 def read_study(run: Path) -> Study:
     """Everything that the finished stages of a run say.
@@ -190,10 +196,17 @@ def _measurements(run: Path, subject: Subject, finished: Set[str]) -> list[Measu
                 weight_bytes=total.weight_bytes,
                 latency=latencies.get(row, {}),
                 accuracy=read_accuracy(accuracy) if evaluated else {},
+                seconds=_seconds(run, stage),
                 note=notes.get(row, ""),
             )
         )
     return found
+
+
+def _seconds(run: Path, stage: str) -> float | None:
+    """What a row's own stages took: a control's include those that its training goes on from."""
+    manifests = [read_manifest(run / name) for name in (*BEFORE.get(stage, ()), stage)]
+    return sum(found.seconds for found in manifests if found is not None) or None
 
 
 def _selection(run: Path, settings: StudySettings) -> Selection:
