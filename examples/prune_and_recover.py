@@ -16,13 +16,7 @@ def main() -> None:
 
     dense = yoloprune.load(options.cfg)
     print(dense)
-    cut = yoloprune.prune(
-        dense,
-        {"macs": options.keep_macs},
-        criterion="reconstruction",
-        images=options.images,
-    )
-    cut = yoloprune.recover(cut, options.images)
+    cut = yoloprune.prune(dense, {"macs": options.keep_macs}, images=options.images)
     print(cut)
     print("written:", *cut.save(options.out))
 

@@ -211,3 +211,19 @@ def test_masks_end_with_the_network_that_they_are_of(dense: Model, tmp_path: Pat
     silent = Heard()
     prune(dense, {"macs": 0.7}, reporter=silent)
     assert not any("masks.json" in warning for warning in silent.warnings)
+
+
+def test_images_at_hand_are_scored_and_re_fitted_on(dense: Model, photos: Path) -> None:
+    whole = prune(dense, {"macs": 0.7}, images=photos, calibration_images=4)
+    asked = prune(
+        dense, {"macs": 0.7}, criterion="reconstruction", images=photos, calibration_images=4,
+        refit=False,
+    )  # fmt: skip
+    assert asked.recovery is None and whole.plan == asked.plan
+    assert asked.learned_from == whole.learned_from and len(asked.learned_from) == 4
+    by_hand = recover(asked, photos, calibration_images=4)
+    for name, array in by_hand.slim.parameters.items():
+        assert array.equal(whole.slim.parameters[name])
+    # Without a budget there is nothing to choose and nothing to re-fit.
+    narrow = prune(dense, classes=[0], images=photos)
+    assert narrow.recovery is None and not narrow.learned_from

@@ -26,6 +26,7 @@ from yoloprune.evaluation.protocols import (
 from yoloprune.workflows.detectors import detector, tell_if_dead
 from yoloprune.workflows.evaluate import evaluate as evaluate_on
 from yoloprune.workflows.models import load
+from yoloprune.workflows.overlap import tell_if_learned_from
 from yoloprune.workflows.training_data import tell_remarks
 
 BOTH = "both"
@@ -88,7 +89,9 @@ def evaluate(
         allow_faulty=allow_faulty,
     )
     tell_remarks(data, dataset, reporter)
-    tell_if_dead(found, [image.path for image in dataset.images], reporter)
+    paths = [image.path for image in dataset.images]
+    tell_if_dead(found, paths, reporter)
+    tell_if_learned_from(network, paths, reporter)
     evaluations = [
         evaluate_on(found, dataset, protocol=row, reporter=reporter) for row in rows.values()
     ]

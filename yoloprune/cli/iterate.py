@@ -42,9 +42,9 @@ from yoloprune.pruning.weights.masks import Pattern
 from yoloprune.training.config import STEP
 from yoloprune.training.peers import is_first
 from yoloprune.workflows.choices import Schedule
-from yoloprune.workflows.defaults import ITERATION, PRUNING
+from yoloprune.workflows.defaults import ITERATION, ON_IMAGES, PRUNING
 from yoloprune.workflows.iterate import iterate as iterate_network
-from yoloprune.workflows.iterate_on_images import CRITERION, iterate_on_images
+from yoloprune.workflows.iterate_on_images import iterate_on_images
 from yoloprune.workflows.training_data import TrainingSource
 
 
@@ -98,7 +98,7 @@ def iterate(
         typer.Option(
             "--criterion",
             help="Channel criterion (see `prune`).",
-            show_default=f"{PRUNING.criterion}; {CRITERION} with --images",
+            show_default=f"{PRUNING.criterion}; {ON_IMAGES} with --images",
         ),
     ] = None,
     multiple_of: MultipleOf = None,
@@ -182,7 +182,7 @@ def iterate(
             step=step,
             schedule=schedule,
             scope=Scope.LAYER if layerwise else Scope.GLOBAL,
-            criterion=criterion or CRITERION,
+            criterion=criterion or ON_IMAGES,
             multiple_of=multiple_of,
             calibration_images=calibration_images or PRUNING.calibration_images,
             data=data,

@@ -38,7 +38,7 @@ from yoloprune.pruning.torch_pruning_check import CrossCheck, cross_check
 from yoloprune.report.pruning import cross_check_lines, opinion_line
 from yoloprune.reporter import Reporter
 from yoloprune.workflows.cut import refuse_to_replace
-from yoloprune.workflows.defaults import PRUNING
+from yoloprune.workflows.defaults import ON_IMAGES, PRUNING
 from yoloprune.workflows.prune import prune as prune_network
 from yoloprune.workflows.recover import recover
 from yoloprune.workflows.timing import ENGINE, timed
@@ -99,9 +99,13 @@ def prune(
         float, typer.Option("--max-layer-cut", help="Largest fraction that a group may lose.")
     ] = PRUNING.max_layer_cut,
     criterion: Annotated[
-        str,
-        typer.Option("--criterion", help=", ".join((*CRITERIA, *MEASURED_CRITERIA))),
-    ] = PRUNING.criterion,
+        str | None,
+        typer.Option(
+            "--criterion",
+            help=", ".join((*CRITERIA, *MEASURED_CRITERIA)),
+            show_default=f"{PRUNING.criterion}; {ON_IMAGES} with --images",
+        ),
+    ] = None,
     scope: Annotated[
         Scope,
         typer.Option(
@@ -120,14 +124,17 @@ def prune(
     images: Annotated[
         Path | None,
         typer.Option(
-            "--images", help="Also verify on these images; data-driven criteria use them too."
+            "--images",
+            help="Score channels and re-fit kernels on these images, without labels; verify on "
+            "some too.",
         ),
     ] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit/--no-refit", help="Re-fit kernels on --images.")
+    ] = True,
     reconstruct: Annotated[
         Path | None,
-        typer.Option(
-            "--reconstruct", help="Then re-fit the kernels on these images, without labels."
-        ),
+        typer.Option("--reconstruct", help="Re-fit kernels on these images, whatever scores."),
     ] = None,
     recalibrate: Annotated[
         Path | None,
@@ -165,10 +172,11 @@ def prune(
     if decode is not None and not onnx:
         reporter.warn("--decode and --raw are ignored without --onnx")
     recover_on = reconstruct or recalibrate
-    source = recover_on or (images if criterion in MEASURED_CRITERIA else None)
-    count, calibration = count_or_warn(calibration_images, reporter, used=source is not None), None
-    if source is not None:
-        calibration = read_calibration(network, source, count, seed, reporter, preprocess)
+    learns = refit or criterion is None or criterion in MEASURED_CRITERIA
+    used = recover_on is not None or (images is not None and bool(keep) and learns)
+    count, calibration = count_or_warn(calibration_images, reporter, used=used), None
+    if recover_on is not None:
+        calibration = read_calibration(network, recover_on, count, seed, reporter, preprocess)
     groups = _traced(network, reporter) if check_groups else None
     cut = prune_network(
         network,
@@ -183,6 +191,8 @@ def prune(
         max_layer_cut=max_layer_cut,
         images=images,
         calibration=calibration,
+        calibration_images=count,
+        refit=refit and recover_on is None,
         seed=seed,
         preprocess=preprocess,
         decoder=decoder,
@@ -194,6 +204,8 @@ def prune(
     )
     opinion = "not asked for" if groups is None else opinion_line(groups)
     cut = replace(cut, settings={**cut.settings, "cross_check": opinion}, made_by=command_line())
+    if cut.recovery is not None:
+        cut = replace(cut, recovery={**cut.recovery, "made_by": command_line()})
     if calibration is not None and recover_on is not None:
         cut = recover(
             cut,

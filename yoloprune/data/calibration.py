@@ -19,6 +19,7 @@ from yoloprune.detection.decoders.table import recognized
 from yoloprune.detection.placement import Placement
 from yoloprune.engines.table import run_in
 from yoloprune.errors import CfgError, DatasetError, UsageError
+from yoloprune.files import file_sha256
 from yoloprune.frontends.darknet.document import DarknetDocument
 from yoloprune.graph.model import Model
 from yoloprune.pruning.verification import at_once, random_images
@@ -49,6 +50,11 @@ class Calibration:
     unseen: Tensor
     samples: tuple[Sample, ...]
     skipped: int
+
+    @property
+    def learned_from(self) -> dict[str, str]:
+        """SHA-256 of each file behind `images`, by path: nothing should be measured on these."""
+        return {path.as_posix(): file_sha256(path) for path, _, _ in self.samples}
 
     def on(self, device: torch.device) -> "Calibration":
         """The same images on a device, where all that is measured on them is computed."""

@@ -70,8 +70,9 @@ class Cut(Result):
     the same, unless its weights were recovered since, which `recovery` then tells about. `settings`
     are those that made the plan, `made_by` the command, where one did. Where the network was first
     cut to fewer classes, `narrowed` tells how, and `dense` is what that left. `latency` is what
-    both take, where they were timed. `scores` are those that the plan was made from, by group id:
-    a folder does not have them.
+    both take, where they were timed, and `learned_from` the images that it was scored or re-fitted
+    on: a SHA-256 by file. `scores` are those that the plan was made from, by group id: a folder
+    does not have them.
     """
 
     dense: Model
@@ -83,6 +84,7 @@ class Cut(Result):
     recovery: Mapping[str, Any] | None = None
     made_by: str | None = None
     narrowed: Narrowed | None = None
+    learned_from: Mapping[str, str] = field(default_factory=dict)
     latency: SideBySide | None = None
     scores: Scores = field(default_factory=dict)
 
@@ -193,6 +195,8 @@ def times(cut: Cut) -> list[str]:
 def _report(cut: Cut, recovery: Mapping[str, Any] | None) -> dict[str, Any]:
     """The content of report.json."""
     report = pruning_report(cut.dense, cut.slim, cut.proof, cut.made_by, cut.settings, recovery)
+    if cut.learned_from:
+        report["learned_from"] = dict(cut.learned_from)
     if cut.latency is not None:
         report["latency"] = asdict(cut.latency)
     if (found := cut.narrowed) is None:
@@ -230,6 +234,7 @@ class _Report:
     made_by: str | None = None
     recovery: _Recovery | None = None
     latency: SideBySide | None = None
+    learned_from: dict[str, str] = field(default_factory=dict)
 
 
 def read_cut(
@@ -291,6 +296,7 @@ def read_cut(
         made_by=report.get("made_by"),
         narrowed=cut_to,
         latency=None if latency is None else fitted(latency, SideBySide),
+        learned_from=report.get("learned_from", {}),
     )
 
 
@@ -310,6 +316,15 @@ def _check_recovery(slim: Model, recovery: Mapping[str, Any], dense: Model) -> N
 def _where(network: Model) -> str | Path:
     document = network.document
     return document.source[-1] if document.source else document.title
+
+
+def read_learned_from(report: Path) -> dict[str, str]:
+    """The images that a folder's report.json says were learned from: a SHA-256 by file.
+
+    Nothing where there is no report; raises `PlanError` for one that is damaged.
+    """
+    found: dict[str, str] = _read_report(report).get("learned_from", {})
+    return found
 
 
 def _read_report(path: Path) -> dict[str, Any]:

@@ -43,6 +43,9 @@ class SweepDefaults:
     hold_out: float = 0.1
 
 
+ON_IMAGES = "reconstruction"
+"""The criterion where images are at hand and nobody names one."""
+
 PRUNING = PruningDefaults()
 ITERATION = IterationDefaults()
 SWEEP = SweepDefaults()

@@ -13,6 +13,7 @@ from yoloprune.evaluation.protocols import DEFAULT_PROTOCOL, Protocol
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.detectors import detector, tell_if_dead
 from yoloprune.workflows.models import AnyModel, opened
+from yoloprune.workflows.overlap import tell_if_learned_from
 from yoloprune.workflows.training_data import tell_remarks
 
 
@@ -37,19 +38,20 @@ def evaluate(
     those of `detector`; it is warned where they leave the network dead. Raises
     `DatasetError` for data that cannot be read, and whatever `detector` raises.
     """
-    asked = not isinstance(model, Detector)
-    names = None
+    network = names = None
     if not isinstance(model, Detector):
-        model = opened(model)
-        names = model.document.names
+        network = opened(model)
+        names = network.document.names
         model = detector(
-            model, engine=engine, device=device, preprocess=preprocess, decoder=decoder
+            network, engine=engine, device=device, preprocess=preprocess, decoder=decoder
         )
     if not isinstance(data, Dataset):
         path = Path(data)
         # Of a network that was cut to fewer classes, the data set may well have more.
         data = read_dataset(path, classes=model.classes, known=names, split=split, limit=limit)
         tell_remarks(path, data, reporter)
-    if asked:
-        tell_if_dead(model, [image.path for image in data.images], reporter)
+    if network is not None:
+        paths = [image.path for image in data.images]
+        tell_if_dead(model, paths, reporter)
+        tell_if_learned_from(network, paths, reporter)
     return evaluator.evaluate(model, data, protocol, reporter=reporter)

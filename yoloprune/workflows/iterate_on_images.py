@@ -21,7 +21,7 @@ from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.training.distributed import World, world
 from yoloprune.workflows.choices import Schedule, chosen
-from yoloprune.workflows.defaults import ITERATION, PRUNING
+from yoloprune.workflows.defaults import ITERATION, ON_IMAGES, PRUNING
 from yoloprune.workflows.iterate import VERSION, Iterated, begin, followed, idle_steps
 from yoloprune.workflows.judges import ERROR, Judge, Request, judge_by_error, judge_of
 from yoloprune.workflows.models import AnyModel, load, opened
@@ -31,7 +31,6 @@ from yoloprune.workflows.stages import Stage
 from yoloprune.workflows.steps import ChannelSteps, cut_stage, finished, step_folder
 
 MEASURED = "measured.json"
-CRITERION = "reconstruction"
 
 
 def iterate_on_images(
@@ -43,7 +42,7 @@ def iterate_on_images(
     step: float = ITERATION.step,
     schedule: Schedule | str = ITERATION.schedule,
     scope: Scope | str = PRUNING.scope,
-    criterion: str = CRITERION,
+    criterion: str = ON_IMAGES,
     multiple_of: int | None = None,
     calibration_images: int = PRUNING.calibration_images,
     data: str | Path | None = None,

@@ -27,8 +27,9 @@ from yoloprune.pruning.solve import ROUNDINGS, Solver, coarsest, solve, solve_ti
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.cut import Cut
-from yoloprune.workflows.defaults import PRUNING
+from yoloprune.workflows.defaults import ON_IMAGES, PRUNING
 from yoloprune.workflows.models import AnyModel, opened
+from yoloprune.workflows.recover import recover
 from yoloprune.workflows.scores import scores_on_images
 from yoloprune.workflows.task import narrowed, silent_task, task_of
 from yoloprune.workflows.timing import ENGINE, clock_of
@@ -40,7 +41,7 @@ def prune(
     *,
     classes: Sequence[str | int] = (),
     silent_below: float | None = None,
-    criterion: str = PRUNING.criterion,
+    criterion: str | None = None,
     scope: Scope | str = PRUNING.scope,
     compensation: Compensation | str = PRUNING.compensation,
     min_channels: int = PRUNING.min_channels,
@@ -49,6 +50,7 @@ def prune(
     images: str | Path | None = None,
     calibration: Calibration | None = None,
     calibration_images: int = PRUNING.calibration_images,
+    refit: bool = True,
     seed: int = PRUNING.seed,
     preprocess: str | None = None,
     decoder: str | None = None,
@@ -60,6 +62,11 @@ def prune(
 ) -> Cut:
     """Remove the lowest-scored channels until the network meets a budget, and prove the result.
 
+    Where `images` are at hand (a folder, list or .data file), channels are scored by what they cost
+    after a re-fit, and the slim network is re-fitted (`recover`), unless `refit` is False or there
+    is no budget; both look at `calibration_images` of them, or at another `calibration`. Without
+    images the `criterion` is `l2`.
+
     `keep` are the largest shares to keep, in (0, 1], such as `{"macs": 0.6}`; several are all met.
     Where `classes` are given, by name or number, the heads are cut to these first, which changes
     none of their scores: shares are then of what that leaves, and without `keep` that is all. An
@@ -70,10 +77,9 @@ def prune(
     with which the budget can be met. `{"ms": 0.5}` is half of the dense network's time in the
     `engine` with so many `threads` (torch's own number), by the times of its layers, which are
     measured here or read from the `timings`, a table that was made elsewhere; counts are then
-    rounded by what lets the most stay. The proof runs in float64 on noise and on some of the
-    `images` (a folder, list or .data file); criteria that look at images look at the `calibration`,
-    by default `calibration_images` of the same. Images become an ONNX network's inputs by
-    `preprocess`, where the file does not show how. Both compute on the `device`. Raises
+    rounded by what lets the most stay. The proof, before any re-fit, runs in float64 on noise and
+    on some of the `images`. Images become an ONNX network's inputs by `preprocess`, where the file
+    does not show how. All is computed on the `device`. Raises
     `UsageError` for an unknown measure, device or class and where images are missing,
     `MissingDependencyError` for an engine that is not installed, `PlanError` if the budget cannot
     be met or the timings do not fit, `VerificationError` if the result is not exact.
@@ -99,19 +105,21 @@ def prune(
     elif not keep:
         raise UsageError(f"the budget limits nothing (known: {', '.join(MEASURES)})")
     graph = network.graph
+    refit = refit and source is not None and bool(keep)
+    if criterion is None:
+        criterion = ON_IMAGES if source is not None and keep else PRUNING.criterion
     budget = rounded(
         graph, keep or {}, min_channels, multiple_of, max_layer_cut, compensation, reporter
     )
     timed = UNEVEN & (keep or {}).keys()
-    if criterion in MEASURED_CRITERIA:
-        if calibration is None and source is not None:
-            calibration = read_calibration(
-                network, source, calibration_images, seed, reporter, preprocess
-            )
-        if not timed:
-            check_budget(
-                analyze(graph), network.parameters, budget, criterion, compensation=compensation
-            )
+    if calibration is None and source is not None and (refit or criterion in MEASURED_CRITERIA):
+        calibration = read_calibration(
+            network, source, calibration_images, seed, reporter, preprocess
+        )
+    if criterion in MEASURED_CRITERIA and not timed:
+        check_budget(
+            analyze(graph), network.parameters, budget, criterion, compensation=compensation
+        )
     if calibration is not None:
         calibration = calibration.on(place)
     measured = scores_on_images(criterion, network, calibration, seed=seed, reporter=reporter)
@@ -148,7 +156,7 @@ def prune(
         "verification_images": len(next(iter(batch.values()))),
         **stated,
     }
-    return Cut(
+    made = Cut(
         dense=network,
         plan=found.plan if cut_to is None else replace(found.plan, task=cut_to.task),
         narrowed=cut_to,
@@ -157,7 +165,11 @@ def prune(
         proof=found.proof,
         settings=settings,
         scores=found.scores,
+        learned_from={} if measured is None or calibration is None else calibration.learned_from,
     )
+    if calibration is None or not refit:
+        return made
+    return recover(made, calibration, seed=seed, device=device, reporter=reporter)
 
 
 def _predicted(clock: Clock, plan: PruningPlan) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def recover(
         "method": method.value,
         "made_by": made_by,
         "images": count,
-        "files": [path.as_posix() for path, _, _ in images.samples],
+        "files": list(images.learned_from),
         "read_as": str(images.reads),
         "preprocess": images.reads.document(),
         "skipped": images.skipped,
@@ -92,7 +92,8 @@ def recover(
     }
     parameters = {name: array.cpu() for name, array in recovered.parameters.items()}
     slim = replace(exact, parameters=parameters)
-    return replace(cut, slim=slim, recovery=entry)
+    learned_from = {**cut.learned_from, **images.learned_from}
+    return replace(cut, slim=slim, recovery=entry, learned_from=learned_from)
 
 
 def _warn_of_scarcity(recovered: Recovered, images: int, reporter: Reporter) -> None:

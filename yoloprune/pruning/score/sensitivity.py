@@ -19,7 +19,7 @@ from torch import Tensor
 
 from yoloprune.execution.stream import arrays_like, chunked, computed, only_input
 from yoloprune.pruning.groups import DependencyGraph
-from yoloprune.pruning.layers import Arrays, layers_of
+from yoloprune.pruning.layers import Arrays, Layer, layers_of
 
 Sensitivities: TypeAlias = Mapping[str, Tensor]
 """Of each layer, by node: what a unit of squared error counts at every place of a filter's output
@@ -74,12 +74,20 @@ def sensitivities(
         )
         for layer, gradient in zip(reached, gradients, strict=True):
             if gradient is not None:
-                y = values[layer.output].detach().double()
-                each = torch.stack([gradient.double().square(), torch.ones_like(y), y, y.square()])
-                at = layer.channel_axis % y.dim() + 1
-                total[layer.name] += each.movedim(at, 1).flatten(2).sum(dim=2)
+                total[layer.name] += _sums(layer, gradient, values[layer.output].detach())
     images_read = sum(len(chunk) for chunk in chunks)
     return {own: _both(sums[0] / images_read, *sums[1:]) for own, sums in total.items()}
+
+
+def _sums(layer: Layer, gradient: Tensor, y: Tensor) -> Tensor:  # -> (4, F) float64
+    """Of each filter: gradients squared, how many there are, outputs, and these squared."""
+    rest = [axis for axis in range(y.dim()) if axis != layer.channel_axis % y.dim()]
+    wide = y.double()
+    total = wide.sum(dim=rest)
+    count = torch.full_like(total, y.numel() / len(total))
+    return torch.stack(
+        [gradient.double().square().sum(dim=rest), count, total, wide.square().sum(dim=rest)]
+    )
 
 
 def _both(at_outputs: Tensor, count: Tensor, first: Tensor, second: Tensor) -> Tensor:
