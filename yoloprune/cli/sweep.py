@@ -11,7 +11,6 @@ from yoloprune.cli.networks import count_or_warn, first_model
 from yoloprune.cli.options import (
     AllowFaulty,
     CalibrationImages,
-    DataPath,
     Json,
     MultipleOf,
     Quiet,
@@ -21,7 +20,7 @@ from yoloprune.devices import AUTO
 from yoloprune.errors import UsageError
 from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
-from yoloprune.workflows.defaults import PRUNING, SWEEP
+from yoloprune.workflows.defaults import ON_IMAGES, PRUNING, SWEEP
 from yoloprune.workflows.sweep import sweep as sweep_network
 
 
@@ -33,7 +32,18 @@ def sweep(
             help="CFG WEIGHTS, NET.onnx, or a folder that holds one; and further fractions.",
         ),
     ],
-    data: DataPath,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Labeled images to evaluate on, as in `evaluate`."),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            help="Re-fit each network on these images, unlabeled, and foretell its mAP on others "
+            "of them; without --data that is all.",
+        ),
+    ] = None,
     keep_macs: Annotated[
         list[float] | None,
         typer.Option(
@@ -45,7 +55,7 @@ def sweep(
         typer.Option(
             "--criterion",
             help=", ".join((*CRITERIA, *MEASURED_CRITERIA)),
-            show_default="all on weights that can rank this network",
+            show_default=f"all on weights that can rank this network; {ON_IMAGES} with --images",
         ),
     ] = None,
     scope: Annotated[
@@ -88,16 +98,18 @@ def sweep(
 ) -> None:
     """Show how mAP@0.5 (coco) falls with the MACs, for each criterion, without fine-tuning.
 
-    An ONNX network whose outputs no decoder knows is judged by the error at these.
+    An ONNX network whose outputs no decoder knows is judged by the error at these. With --images,
+    networks are re-fitted first, and their mAP is foretold before it is measured.
     """
     reporter = ConsoleReporter(quiet=quiet or as_json)
     network, more = first_model(words)
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: choose another --out")
-    used = not set(criterion or ()).isdisjoint(MEASURED_CRITERIA)
+    used = images is not None or not set(criterion or ()).isdisjoint(MEASURED_CRITERIA)
     found = sweep_network(
         network,
         data,
+        images=images,
         criteria=criterion or None,
         shares=[*(keep_macs or ()), *map(_share, more)] or SWEEP.shares,
         scope=scope,

@@ -82,17 +82,19 @@ def choose_calibration(
     count: int,
     seed: int,
     reporter: Reporter = SILENT,
+    *,
+    unseen: int = UNSEEN,
 ) -> Calibration:
     """A seeded choice of the images that `source` names; unreadable ones are skipped.
 
-    Warns where they leave the network dead. Raises `UsageError` for a count under 1, `DatasetError`
-    if none can be read.
+    Up to `unseen` more are to measure on. Warns where they leave the network dead. Raises
+    `UsageError` for a count under 1, `DatasetError` if none can be read.
     """
     if count < 1:
         raise UsageError(f"`calibration_images` {count} must be at least 1")
     order = np.random.default_rng(seed).permutation(len(paths)).tolist()
     chosen = [paths[number] for number in order]
-    batch, samples, skipped = fitted_images(reads, source, chosen, count + UNSEEN)
+    batch, samples, skipped = fitted_images(reads, source, chosen, count + unseen)
     if skipped:
         reporter.warn(f"{counted(skipped, 'image')} could not be read: skipped")
     if not isinstance(network.document, DarknetDocument):

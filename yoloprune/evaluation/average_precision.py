@@ -77,8 +77,12 @@ class PrecisionRecall:
     recall: NDArray[np.float64]
 
 
-def precision_recall(correct: Flags, objects: int) -> tuple[Floats, Floats]:
-    """Precision and recall (T,) after each of the ranked detections; `objects` is above 0."""
+def precision_recall(correct: Flags | Floats, objects: float) -> tuple[Floats, Floats]:
+    """Precision and recall (T,) after each of the ranked detections; `objects` is above 0.
+
+    Where it is not known which are correct, how probable that is will do, and how many objects are
+    expected.
+    """
     hits = np.cumsum(correct, dtype=np.float64)
     return hits / np.arange(1, len(correct) + 1), hits / objects
 

@@ -11,11 +11,15 @@ _MARKERS = "os^Dv*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepPoint:
-    """A slim network as pruned: its share of the dense network's MACs, and what it is judged by."""
+    """A slim network: its share of the dense network's MACs, and what it is judged by.
+
+    `predicted` is what was foretold of that figure without labels.
+    """
 
     criterion: str
     keep_macs: float
     figure: float
+    predicted: float | None = None
 
 
 def write_sweep_picture(
@@ -33,10 +37,13 @@ def write_sweep_picture(
         shares = [1.0, *(point.keep_macs for point in own)]
         figures = [dense, *(point.figure for point in own)]
         marker = _MARKERS[number % len(_MARKERS)]
-        axes.plot(shares, figures, marker=marker, label=criterion)
+        (line,) = axes.plot(shares, figures, marker=marker, label=criterion)
+        if any(point.predicted is not None for point in own):
+            told = [dense, *(point.predicted for point in own)]
+            axes.plot(shares, told, "--", color=line.get_color(), label=f"{criterion}, predicted")
     axes.invert_xaxis()
     axes.set(xlabel="share of MACs kept", ylabel=measure, ylim=(0, None))
-    axes.set_title("As pruned, without training", loc="left")
+    axes.set_title("Without training", loc="left")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     with write_atomically(path) as temporary:

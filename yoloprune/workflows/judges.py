@@ -51,6 +51,7 @@ class Judge:
         measure: what it is called.
         judge: a network to its figure.
         images: how many it is judged on.
+        paths: their files.
         split: of which split.
         others: images to learn from, which are not among them.
         reads: how images are shown to the network.
@@ -60,6 +61,7 @@ class Judge:
     measure: str
     judge: Callable[[Model], float]
     images: int
+    paths: tuple[Path, ...]
     split: str
     others: Callable[[], tuple[Path, ...]]
     reads: ImageInput
@@ -118,6 +120,7 @@ def _by_accuracy(network: Model, request: Request, reporter: Reporter) -> Judge:
         measure=ACCURACY,
         judge=lambda candidate: evaluate(made(candidate, read_as=network), dataset, "coco").map50,
         images=len(dataset.images),
+        paths=tuple(image.path for image in dataset.images),
         split=request.split or "validation",
         others=others,
         reads=dense.reads,
@@ -148,6 +151,7 @@ def _by_error(network: Model, reads: ImageInput, request: Request) -> Judge:
         measure=ERROR,
         judge=partial(error_of, network, images.to(request.device)),
         images=len(samples),
+        paths=tuple(path for path, _, _ in samples),
         split="unlabeled",
         others=lambda: rest,
         reads=reads,
@@ -163,6 +167,7 @@ def judge_by_error(network: Model, calibration: Calibration) -> Judge:
         measure=ERROR,
         judge=partial(error_of, network, images),
         images=len(images),
+        paths=(),
         split="unseen" if unseen else "unlabeled",
         others=lambda: (),
         reads=calibration.reads,

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from yoloprune.counting import counted
+from yoloprune.data.calibration import Calibration
 from yoloprune.data.preprocess import ImageInput
 from yoloprune.devices import AUTO, torch_device
 from yoloprune.errors import PlanError, UsageError
@@ -21,15 +22,24 @@ from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.measures import Meter
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.prune import check_budget, rankable_scores
+from yoloprune.pruning.recover.network import recover
 from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
 from yoloprune.pruning.solve import Scores, coarsest, solve
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.sweep_plot import SweepPoint, write_sweep_picture
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
-from yoloprune.workflows.defaults import PRUNING, SWEEP
+from yoloprune.workflows.defaults import ON_IMAGES, PRUNING, SWEEP
 from yoloprune.workflows.judges import ERROR, Request, judge_of
 from yoloprune.workflows.models import AnyModel, opened
+from yoloprune.workflows.prediction import (
+    Forecast,
+    calibration_apart,
+    foretold,
+    judged_unseen,
+    knee,
+    prediction_errors,
+)
 from yoloprune.workflows.scores import scores_on_images
 
 
@@ -37,8 +47,9 @@ from yoloprune.workflows.scores import scores_on_images
 class Sweep(Result):
     """A measure by criterion and share of MACs: criteria first, shares in falling order.
 
-    `measure` is `judges.ACCURACY`, of which more is better, or `judges.ERROR`, of which less is;
-    `reads` and `decoder` say how the networks were read.
+    `measure` is `judges.ACCURACY` or `prediction.PREDICTED`, of which more is better, or
+    `judges.ERROR`, of which less is; `reads` and `decoder` say how the networks were read. Where
+    networks were `refitted`, accuracies were foretold before they were measured.
     """
 
     dense: float
@@ -48,6 +59,7 @@ class Sweep(Result):
     decoder: str | None
     split: str
     images: int
+    refitted: int = 0
 
     def shown(self) -> Shown:
         """A row a share, a column a criterion."""
@@ -56,24 +68,29 @@ class Sweep(Result):
         columns = [self.points[n * shares : (n + 1) * shares] for n in range(len(criteria))]
         better = min if self.measure == ERROR else max
         best = better(self.points, key=lambda point: point.figure)
+        how = "as pruned"
+        if self.refitted:
+            how = f"re-fitted on {counted(self.refitted, 'image')}"
         return Shown(
             title=(
-                f"{self.measure} on {counted(self.images, f'{self.split} image')} as pruned; "
+                f"{self.measure} on {counted(self.images, f'{self.split} image')} {how}; "
                 f"dense {self.dense:.4f}"
             ),
             summary=(
-                f"dense {self.dense:.4f}; best as pruned {best.figure:.4f}, by {best.criterion} "
+                f"dense {self.dense:.4f}; best {how} {best.figure:.4f}, by {best.criterion} "
                 f"at {best.keep_macs:.3f} of the MACs"
             ),
-            header=("MACs kept", *criteria),
+            header=("MACs kept", *criteria, *(f"{name}, predicted" for name in self._foretold())),
             rows=[
                 (
                     # Each criterion meets the budget by another hair.
                     f"{max(point.keep_macs for point in row):.3f}",
                     *(f"{point.figure:.4f}" for point in row),
+                    *(f"{p.predicted:.4f}" for p in row if p.predicted is not None),
                 )
                 for row in zip(*columns, strict=True)
             ],
+            lines=self._lines(),
             document={
                 "measure": self.measure,
                 "preprocess": self.reads.document(),
@@ -82,8 +99,37 @@ class Sweep(Result):
                 "images": self.images,
                 "dense": self.dense,
                 "points": [self._entry(point) for point in self.points],
-            },
+            }
+            | self._advice(),
         )
+
+    def _foretold(self) -> list[str]:
+        return list(dict.fromkeys(p.criterion for p in self.points if p.predicted is not None))
+
+    def _advice(self) -> dict[str, Any]:
+        """What to choose, where networks were re-fitted, and how good the predictions were."""
+        if not self.refitted or self.measure == ERROR:
+            return {}
+        chosen = knee(self.points, self.dense)
+        return {
+            "refitted_on": self.refitted,
+            "knee": {"criterion": chosen.criterion, "keep_macs": chosen.keep_macs},
+            "prediction": prediction_errors(self.points),
+        }
+
+    def _lines(self) -> list[str]:
+        advice = self._advice()
+        if not advice:
+            return []
+        point, errors = advice["knee"], advice["prediction"]
+        lines = [
+            f"the knee: {point['keep_macs']:.3f} of the MACs by {point['criterion']} keeps most "
+            "beyond its share of them"
+        ]
+        if errors:
+            ranks = f", Spearman {errors['spearman']:.2f}" if "spearman" in errors else ""
+            lines.append(f"predictions are off by {errors['mean_error']:.4f} in the mean{ranks}")
+        return lines
 
     def _entry(self, point: SweepPoint) -> dict[str, Any]:
         figure = "error" if self.measure == ERROR else "accuracy"
@@ -91,7 +137,7 @@ class Sweep(Result):
             "criterion": point.criterion,
             "keep_macs": point.keep_macs,
             figure: point.figure,
-        }
+        } | ({} if point.predicted is None else {"predicted": point.predicted})
 
     def save(self, folder: str | Path) -> list[str]:
         """Write sweep.json and sweep.png into a folder; gives their names."""
@@ -104,8 +150,9 @@ class Sweep(Result):
 
 def sweep(
     network: AnyModel,
-    data: str | Path,
+    data: str | Path | None = None,
     *,
+    images: str | Path | None = None,
     criteria: str | Sequence[str] | None = None,
     shares: Sequence[float] = SWEEP.shares,
     scope: Scope | str = PRUNING.scope,
@@ -127,32 +174,42 @@ def sweep(
     not chosen by the test set; criteria that look at images look at the other training images.
     `preprocess` and `decoder` are those of `detector`; an ONNX network whose outputs no decoder
     knows is judged by the error at these, on images without labels.
-    Without `criteria`, all on weights are tried that can rank this network's channels. Raises
-    `UsageError` for shares outside of (0, 1), `PlanError`, before anything is evaluated, for
-    an unknown criterion or a share that cannot be met.
+    Where `images` are given, without labels, each network is re-fitted on `calibration_images` of
+    them, and the mAP of each is foretold by others of them before it is measured; without `data`
+    that is all that is told. None of them is an image that networks are evaluated on.
+    Without `criteria`, all on weights are tried that can rank this network's channels, or with
+    `images` what `prune` does. Raises `UsageError` without `data` and `images`, and for shares
+    outside of (0, 1), `PlanError`, before anything is evaluated, for an unknown criterion or a
+    share that cannot be met.
     """
     scope = chosen(Scope, scope, "scope")
     compensation = chosen(Compensation, compensation, "compensation")
     shares = sorted(set(shares), reverse=True)
     if not all(0 < share < 1 for share in shares):
         raise UsageError(f"shares of MACs to keep must be in (0, 1), not {shares}")
-    network, data, place = opened(network), Path(data), torch_device(device)
+    network, place = opened(network), torch_device(device)
     if isinstance(criteria, str):
         criteria = [criteria]
-    criteria = _able(network) if criteria is None else list(dict.fromkeys(criteria))
-    request = Request(
-        data=data,
-        split=split,
-        limit=limit,
-        seed=seed,
-        allow_faulty=allow_faulty,
-        device=place,
-        preprocess=preprocess,
-        decoder=decoder,
-    )
-    judge = judge_of(network, request, reporter)
+    if criteria is None:
+        criteria = _able(network) if images is None else [ON_IMAGES]
+    criteria = list(dict.fromkeys(criteria))
+    judge = None
+    if data is not None:
+        request = Request(
+            data=Path(data),
+            split=split,
+            limit=limit,
+            seed=seed,
+            allow_faulty=allow_faulty,
+            device=place,
+            preprocess=preprocess,
+            decoder=decoder,
+        )
+        judge = judge_of(network, request, reporter)
+    elif images is None:
+        raise UsageError("give `data` to evaluate on, or `images` to re-fit and to foretell by")
     calibration = None
-    if not set(criteria).isdisjoint(MEASURED_CRITERIA):
+    if images is not None or not set(criteria).isdisjoint(MEASURED_CRITERIA):
         least = Budget(
             limits={"macs": shares[-1]}, multiple_of=1 if multiple_of is None else multiple_of
         )
@@ -160,12 +217,27 @@ def sweep(
             check_budget(
                 analyze(network.graph), network.parameters, least, name, compensation=compensation
             )
-        calibration = judge.calibration(network, data, calibration_images, seed, reporter).on(place)
+    if images is not None:
+        calibration = calibration_apart(
+            network, Path(images), calibration_images, judge, seed=seed, preprocess=preprocess,
+            reporter=reporter,
+        ).on(place)  # fmt: skip
+    elif judge is not None and data is not None and not set(criteria).isdisjoint(MEASURED_CRITERIA):
+        calibration = judge.calibration(network, Path(data), calibration_images, seed, reporter).on(
+            place
+        )
     measured = {}
     for name in criteria:
         scores = scores_on_images(name, network, calibration, seed=seed, reporter=reporter)
         if scores is not None:
             measured[name] = scores
+    told = None
+    if images is not None and calibration is not None:
+        told = foretold(network, calibration, device=place, preprocess=preprocess, decoder=decoder)
+        if judge is None:
+            judge = judged_unseen(network, calibration, told)
+            told = None
+    assert judge is not None
     found = sweep_points(
         network,
         criteria=criteria,
@@ -176,9 +248,14 @@ def sweep(
         multiple_of=multiple_of,
         seed=seed,
         measured=measured,
+        refit_on=None if images is None else calibration,
+        told=told,
     )
     dense = judge.judge(network)
-    points = reporter.track(found, "sweeping", total=len(criteria) * len(shares))
+    points = [
+        point if point.predicted is None else replace(point, predicted=dense * point.predicted)
+        for point in reporter.track(found, "sweeping", total=len(criteria) * len(shares))
+    ]
     return Sweep(
         dense=dense,
         points=tuple(points),
@@ -187,6 +264,7 @@ def sweep(
         decoder=judge.decoder,
         split=judge.split,
         images=judge.images,
+        refitted=0 if images is None or calibration is None else len(calibration.images),
     )
 
 
@@ -212,11 +290,15 @@ def sweep_points(
     multiple_of: int | None = 1,
     seed: int = 0,
     measured: Mapping[str, Scores] | None = None,
+    refit_on: Calibration | None = None,
+    told: Forecast | None = None,
 ) -> Iterator[SweepPoint]:
     """A point for each criterion and share, criteria first, shares in the order given.
 
     `measured` are the scores of criteria that look at images (`score.on_images`), by name. Where
-    `multiple_of` is None channel counts are rounded as each share allows (`solve.coarsest`).
+    `multiple_of` is None channel counts are rounded as each share allows (`solve.coarsest`). Slim
+    networks are re-fitted on the images of `refit_on`; `told` foretells the share of mAP that each
+    keeps.
 
     Nothing is proven here: `pruning.prune` does that for the budget that is chosen. Raises
     `PlanError`, before anything is evaluated, for an unknown criterion or a share that cannot be
@@ -245,11 +327,20 @@ def sweep_points(
     ]
 
     def point(plan: PruningPlan) -> SweepPoint:
-        ready = compensate(graph, network.parameters, plan)
+        slim = network.edited(cut(graph, plan), compensate(graph, network.parameters, plan))
+        if refit_on is not None:
+            fitted = recover(
+                graph, network.parameters, plan, (slim.graph, slim.parameters), refit_on.images,
+                seed=seed,
+            )  # fmt: skip
+            arrays = {name: array.cpu() for name, array in fitted.parameters.items()}
+            slim = replace(slim, parameters=arrays)
+        predicted = None if told is None else told.share(slim)
         return SweepPoint(
             criterion=plan.criterion,
             keep_macs=meter.remaining(graph.kept(plan.keep)).macs / dense,
-            figure=evaluate(network.edited(cut(graph, plan), ready)),
+            figure=evaluate(slim),
+            predicted=predicted,
         )
 
     return map(point, plans)
