@@ -12,8 +12,8 @@ from yoloprune.data.calibration import Calibration, read_calibration
 from yoloprune.devices import AUTO, torch_device
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.recover.errors import output_errors
-from yoloprune.pruning.recover.layer import RIDGE
-from yoloprune.pruning.recover.network import SCARCE_RIDGE, Recovered, Recovery, memory_needed
+from yoloprune.pruning.recover.layer import RIDGES
+from yoloprune.pruning.recover.network import Recovered, Recovery, memory_needed
 from yoloprune.pruning.recover.network import recover as recover_graph
 from yoloprune.report.table import file_size
 from yoloprune.reporter import SILENT, Reporter
@@ -81,7 +81,7 @@ def recover(
         "skipped": images.skipped,
         "memory_bytes": memory,
         "seed": seed,
-        "ridge": RIDGE,
+        "ridges": RIDGES,
         "heads": {
             "images": len(measured_on),
             "unseen": unseen,
@@ -104,5 +104,5 @@ def _warn_of_scarcity(recovered: Recovered, images: int, reporter: Reporter) -> 
         reporter.warn(
             f"{images} images are too few to determine the kernels of {len(scarce)} "
             f"layers ({first}{', ...' if len(scarce) > 3 else ''}): "
-            f"{needed} are needed; their ridge was raised {SCARCE_RIDGE:g} times"
+            f"{needed} are needed; they stay near what surgery left"
         )

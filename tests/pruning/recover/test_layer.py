@@ -13,8 +13,15 @@ from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.state import BATCH_NORM_EPSILON
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.layers import layers_of
-from yoloprune.pruning.recover.layer import fit_kernel, recalibrated
-from yoloprune.pruning.recover.moments import gather, patches, random_positions, values_at
+from yoloprune.pruning.recover.layer import RIDGES, fit_kernel, held_out_ridge, recalibrated
+from yoloprune.pruning.recover.moments import (
+    gather,
+    gather_parts,
+    joined,
+    patches,
+    random_positions,
+    values_at,
+)
 from yoloprune.pruning.recover.network import Recovery, recover
 
 
@@ -116,3 +123,27 @@ def test_a_kernel_that_too_few_samples_determine_stays_closer_to_the_old_one() -
     )
     assert torch.allclose(recovered.parameters["layer_1.kernel"], ten_times, rtol=1e-6)
     assert not torch.allclose(recovered.parameters["layer_1.kernel"], once, rtol=1e-2)
+
+
+@pytest.mark.parametrize(("noise", "ridge"), [(0.0, RIDGES[0]), (3.0, RIDGES[-1])])
+def test_the_ridge_is_the_one_that_is_best_on_other_images(noise: float, ridge: float) -> None:
+    spec = parse_cfg(CFG.format(groups=1, activation="leaky"))
+    conv, arrays = layers_of(network(spec))["layer_1.conv"], parameters(random_state(spec))
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(8, 8, 12, 12, dtype=torch.float64, generator=generator)
+    # The old kernel is right but for noise; or another one is, which every image tells.
+    kernel = arrays["layer_1.kernel"].double()
+    if not noise:
+        kernel = kernel + torch.randn(kernel.shape, dtype=torch.float64, generator=generator)
+    wanted = F.conv2d(inputs, kernel, stride=2, padding=1)
+    wanted += noise * torch.randn(wanted.shape, dtype=torch.float64, generator=generator)
+    positions = random_positions(8, (6, 6), 36, generator)
+    u, y = patches(inputs, conv, positions), values_at(wanted, conv, positions)
+    halves = gather_parts(conv, [(u[:, :144], y[:, :144]), (u[:, 144:], y[:, 144:])], 2)
+    mean = torch.zeros(8, dtype=torch.float64)
+    zero = {**arrays, "layer_1.mean": torch.zeros(8)}
+    assert held_out_ridge(halves, conv, zero, mean) == ridge
+    whole, both = gather(conv, [(u, y)]), joined(halves)
+    torch.testing.assert_close(both.gram, whole.gram)
+    torch.testing.assert_close(both.cross, whole.cross)
+    assert both.count == whole.count == 288

@@ -4,7 +4,8 @@ Both work on one layer, in float64, and know nothing of the network around it. T
 that change, by name.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,6 +17,9 @@ from yoloprune.pruning.recover.moments import Moments
 
 RIDGE = 1e-3
 """Weight of the old kernel, as a share of the mean square of what a filter reads."""
+
+RIDGES = (RIDGE, 1e-2, 1e-1, 1.0)
+"""Weights that are tried on held-out images."""
 
 ROUNDING = 1e-12
 """Squared error, relative to the squares of what is wanted, that is taken to be none."""
@@ -82,10 +86,34 @@ def fit_kernel(
     )
 
 
+def held_out_ridge(
+    halves: Sequence[Moments],
+    layer: Layer,
+    arrays: Arrays,
+    wanted_mean: Tensor | None,
+    held: Tensor | None = None,
+) -> float:
+    """The one of `RIDGES` whose kernel, fitted to one half of the images, is best on the other.
+
+    Neighboring places of an image say nearly the same: a kernel may fit so many samples well that
+    are of few images, and be wrong on any others.
+    """
+    best, least = RIDGE, math.inf
+    for ridge in RIDGES:
+        error = 0.0
+        for known, other in (halves, halves[::-1]):
+            found = fit_kernel(known, layer, arrays, ridge, wanted_mean, held).arrays
+            weights = _as_matrix(layer, {**arrays, **found}, wanted_mean)
+            error += float(other.squared_error(weights))
+        if error >= least:
+            break
+        best, least = ridge, error
+    return best
+
+
 def _relative_error(moments: Moments, weights: Tensor) -> float:
-    explained = 2 * (weights * moments.cross).sum() - (weights @ moments.gram * weights).sum()
     energy = moments.energy.sum()
-    error = energy - explained
+    error = moments.squared_error(weights)
     # A difference of sums: what is that small is their rounding.
     error = torch.where(error > ROUNDING * energy, error, 0.0)
     size = moments.variation().sum()

@@ -11,7 +11,7 @@ are those of its input.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +55,11 @@ class Moments:
     cross: Tensor
     energy: Tensor
     count: int
+
+    def squared_error(self, weights: Tensor) -> Tensor:
+        """The sum of |y - W u|^2 for weights (g, F / g, d), float64, to within rounding."""
+        explained = 2 * (weights * self.cross).sum() - (weights @ self.gram * weights).sum()
+        return self.energy.sum() - explained
 
     def variation(self) -> Tensor:  # -> (g, F / g)
         """The sum of (y - mean of y)^2."""
@@ -121,26 +126,50 @@ def values_at(outputs: Tensor, layer: Layer, positions: Positions) -> Tensor:
     return values.double().reshape(positions.places.numel(), layer.groups, -1).transpose(0, 1)
 
 
+def joined(parts: Sequence[Moments]) -> Moments:
+    """The sums over the samples of all parts."""
+    return Moments(
+        gram=torch.stack([part.gram for part in parts]).sum(dim=0),
+        cross=torch.stack([part.cross for part in parts]).sum(dim=0),
+        energy=torch.stack([part.energy for part in parts]).sum(dim=0),
+        count=sum(part.count for part in parts),
+    )
+
+
 def gather(layer: Layer, samples: Iterable[tuple[Tensor, Tensor]]) -> Moments:
     """Add up the samples (u, y) of a layer, chunk by chunk.
 
     Raises `WeightsError` if they are not finite: nothing could be fitted to them.
     """
+    (moments,) = gather_parts(layer, samples, 1)
+    return moments
+
+
+def gather_parts(
+    layer: Layer, samples: Iterable[tuple[Tensor, Tensor]], parts: int
+) -> list[Moments]:
+    """What `gather` gives, the chunks dealt out to so many parts in turn.
+
+    Raises `WeightsError` if they are not finite: nothing could be fitted to them.
+    """
     width, rows = window_values(layer) + 1, layer.filters // layer.groups
-    gram = torch.zeros(layer.groups, width, width, dtype=torch.float64)
-    cross = torch.zeros(layer.groups, rows, width, dtype=torch.float64)
-    energy = torch.zeros(layer.groups, rows, dtype=torch.float64)
-    count = 0
-    for u, y in samples:
-        gram, cross, energy = (sums.to(u.device) for sums in (gram, cross, energy))
+    shapes = (layer.groups, width, width), (layer.groups, rows, width), (layer.groups, rows)
+    sums = [[torch.zeros(shape, dtype=torch.float64) for shape in shapes] for _ in range(parts)]
+    counts = [0] * parts
+    for number, (u, y) in enumerate(samples):
+        part = number % parts
+        sums[part] = gram, cross, energy = [total.to(u.device) for total in sums[part]]
         gram.baddbmm_(u.transpose(1, 2), u)
         cross.baddbmm_(y.transpose(1, 2), u)
         energy += y.square().sum(dim=1)
-        count += u.shape[1]
+        counts[part] += u.shape[1]
     # Every value of u and y has a square in one of the two.
-    if not (gram.isfinite().all() and energy.isfinite().all()):
+    if not all(gram.isfinite().all() and energy.isfinite().all() for gram, _, energy in sums):
         raise WeightsError(
             f"{layer.name}: what it reads or gives on these images is not finite: the network's "
             "weights overflow, so it cannot be fitted"
         )
-    return Moments(gram=gram, cross=cross, energy=energy, count=count)
+    return [
+        Moments(gram=gram, cross=cross, energy=energy, count=count)
+        for (gram, cross, energy), count in zip(sums, counts, strict=True)
+    ]

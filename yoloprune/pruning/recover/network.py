@@ -39,10 +39,12 @@ from yoloprune.pruning.recover.layer import (
     can_be_fitted,
     channel_statistics,
     fit_kernel,
+    held_out_ridge,
     recalibrated,
 )
 from yoloprune.pruning.recover.moments import (
-    gather,
+    gather_parts,
+    joined,
     patches,
     positions_per_image,
     random_positions,
@@ -75,8 +77,8 @@ class LayerFit:
 
     Root of the sum of squared differences, relative to the dense output's variation. `before`: with
     the kernel that surgery left, on the input as it was then; `after`: with the fitted one. Fewer
-    `samples` than `unknowns` (a filter's weights) do not determine a kernel: its ridge is larger,
-    and `images_needed` says how many images would do.
+    `samples` than `unknowns` (a filter's weights) do not determine a kernel: it stays near the old
+    one, and `images_needed` says how many images would do. `ridge` is what held it there.
     """
 
     before: float
@@ -84,6 +86,7 @@ class LayerFit:
     samples: int
     unknowns: int
     images_needed: int
+    ridge: float = RIDGE
 
     @property
     def scarce(self) -> bool:
@@ -107,15 +110,17 @@ def recover(
     images: Tensor,
     *,
     recovery: Recovery = Recovery.RECONSTRUCT,
-    ridge: float = RIDGE,
+    ridge: float | None = None,
     seed: int = 0,
     reporter: Reporter = SILENT,
 ) -> Recovered:
     """Bring a slim network back towards the dense one that the plan was made for.
 
     `images` (B, C, H, W) are network inputs: everything is computed in their dtype and on their
-    device. The same images and seed give the same parameters. Raises `PlanError` when the plan was
-    made for another network, or there is no batch norm to recalibrate.
+    device. The same images and seed give the same parameters. Without a `ridge` each layer has the
+    one with which a kernel that is fitted to half of the images is best on the others. Raises
+    `PlanError` when the plan was made for another network, or there is no batch norm to
+    recalibrate.
     """
     check_plan(dependencies, plan)
     slim_graph, slim_parameters = slim
@@ -185,8 +190,9 @@ def _work(layer: Layer, images: int, at_once: int) -> int:
     """Bytes that one layer's fit or calibration takes."""
     width = window_values(layer) + 1
     samples = at_once * positions_per_image(layer)
-    # The Gram matrix with its ridge, its factor, and y^T u with what is solved from it.
-    fit = 8 * layer.groups * 3 * width**2 + 8 * 4 * layer.filters * width
+    # The Gram matrices of both halves and of all, the same with its ridge, its factor; and y^T u of
+    # these with what is solved from it.
+    fit = 8 * layer.groups * 5 * width**2 + 8 * 6 * layer.filters * width
     fit += samples * sample_bytes(layer)
     # For recalibration: all that the slim convolution gives, and a chunk of it in float64.
     size = math.prod(layer.after)
@@ -237,7 +243,7 @@ def _given(stream: Stream, part: Stretch, layer: Layer, chunk: int) -> Tensor:
 
 
 def _fit(
-    side: _Side, parameters: Arrays, ridge: float, generator: torch.Generator
+    side: _Side, parameters: Arrays, ridge: float | None, generator: torch.Generator
 ) -> tuple[dict[str, Tensor], LayerFit]:
     layer = side.layer
     count = positions_per_image(layer)
@@ -247,14 +253,23 @@ def _fit(
             sizes = windows_of(layer).sizes
             positions = random_positions(len(wanted), sizes, count, generator)
             inputs = side.slim.value(layer.source, chunk)
-            yield patches(inputs, layer, positions), values_at(wanted, layer, positions)
+            u, y = patches(inputs, layer, positions), values_at(wanted, layer, positions)
+            # The samples of an image lie together.
+            middle = len(wanted) // 2 * count
+            if middle:
+                yield u[:, :middle], y[:, :middle]
+            yield u[:, middle:], y[:, middle:]
 
-    moments = gather(layer, samples())
+    halves = gather_parts(layer, samples(), 2)
+    moments = joined(halves)
     unknowns = moments.gram.shape[-1]
-    if moments.count < unknowns:
-        ridge *= SCARCE_RIDGE
     arrays = {name: tensor.to(moments.gram.device) for name, tensor in _arrays(layer, parameters)}
-    fitted = fit_kernel(moments, layer, arrays, ridge, side.dense_mean(), side.held)
+    mean = side.dense_mean()
+    if ridge is None and all(half.count for half in halves):
+        ridge = held_out_ridge(halves, layer, arrays, mean, side.held)
+    else:
+        ridge = (ridge or RIDGE) * (SCARCE_RIDGE if moments.count < unknowns else 1)
+    fitted = fit_kernel(moments, layer, arrays, ridge, mean, side.held)
     side.slim.load(fitted.arrays)
     for chunk in range(side.slim.chunks):
         side.slim.run(side.cut, chunk)
@@ -264,6 +279,7 @@ def _fit(
         samples=moments.count,
         unknowns=unknowns,
         images_needed=-(-unknowns // count),
+        ridge=ridge,
     )
     return fitted.arrays, fit
 
