@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from tests.reporters import Heard
+from yoloprune.data.calibration import Calibration
+from yoloprune.data.inputs import image_input
 from yoloprune.detection.decode import Detections
 from yoloprune.errors import DatasetError, UsageError
 from yoloprune.evaluation.average_precision import (
@@ -20,7 +22,10 @@ from yoloprune.graph.model import Model
 from yoloprune.report.sweep_plot import SweepPoint
 from yoloprune.workflows.prediction import (
     PREDICTED,
+    disturbed,
     expected_map,
+    foretold,
+    kept_share,
     knee,
     prediction_errors,
 )
@@ -102,3 +107,30 @@ def test_a_sweep_re_fits_and_foretells_on_images_apart(
         sweep(detector, painted, images=painted / "images" / "test", shares=(0.9,), split="test")
     with pytest.raises(UsageError, match="give `data`"):
         sweep(detector, shares=(0.9,))
+
+
+def test_disturbed_copies_tell_how_soon_losses_are_losses_of_map(detector: Model) -> None:
+    copy = disturbed(detector, 0.1, seed=1)
+    for name, array in detector.parameters.items():
+        other = copy.parameters[name]
+        if array.dim() < 2:
+            assert other.equal(array)
+        else:
+            assert float((other / array - 1).std()) == pytest.approx(0.1, rel=0.3)
+    told = foretold(detector, calibration_of(detector), device=torch.device("cpu"))
+    assert told is not None and told.agreement(detector) == pytest.approx(1)
+
+    def measured(network: Model) -> float:
+        # A network that loses half as much of its mAP as the detections tell.
+        return 0.4 * (1 - (1 - told.agreement(network)) ** 2)
+
+    assert told.fitted(detector, measured, seed=3).power == pytest.approx(2, rel=0.05)
+    assert told.fitted(detector, lambda network: 0.0, seed=3) is told
+    assert kept_share(0.5, 2.0) == 0.75 and kept_share(1.0, 0.5) == 1
+
+
+def calibration_of(network: Model) -> Calibration:
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    return Calibration(
+        reads=image_input(network, None), images=images, unseen=images, samples=(), skipped=0
+    )

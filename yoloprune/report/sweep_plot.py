@@ -38,9 +38,15 @@ def write_sweep_picture(
         figures = [dense, *(point.figure for point in own)]
         marker = _MARKERS[number % len(_MARKERS)]
         (line,) = axes.plot(shares, figures, marker=marker, label=criterion)
-        if any(point.predicted is not None for point in own):
-            told = [dense, *(point.predicted for point in own)]
-            axes.plot(shares, told, "--", color=line.get_color(), label=f"{criterion}, predicted")
+        told = [point.predicted for point in own if point.predicted is not None]
+        if told:
+            axes.plot(
+                shares,
+                [dense, *told],
+                "--",
+                color=line.get_color(),
+                label=f"{criterion}, predicted",
+            )
     axes.invert_xaxis()
     axes.set(xlabel="share of MACs kept", ylabel=measure, ylim=(0, None))
     axes.set_title("Without training", loc="left")

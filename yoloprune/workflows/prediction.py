@@ -6,6 +6,7 @@ of what the dense network's own detections give, that is the agreement. Errors a
 less: most of an output is background.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,6 +42,11 @@ PREDICTED = "predicted fraction of mAP"
 IMAGES = 64
 """Images that are foretold by, where there are so many; a third of those at hand, where not."""
 
+DISTURBANCES = (0.01, 0.02, 0.03, 0.04, 0.05)
+"""Relative errors of weights, which leave a network most of its mAP, or half."""
+
+POWERS = tuple(2 ** (number / 16) for number in range(-32, 33))
+
 LEAST_SCORE = 0.05
 """Under which a detection of the dense network stands for no object."""
 
@@ -57,19 +63,42 @@ class Forecast:
         images: (B, C, H, W) network inputs, which the slim networks are not fitted on.
         objects: what the dense network finds on them.
         own: the expected mAP of the dense network itself.
+        power: how soon what is lost at the detections is lost in mAP, see `kept_share`.
     """
 
     made: Callable[[Model], Detector]
     images: Tensor
     objects: tuple[Detections, ...]
     own: float
+    power: float = 1.0
 
-    def share(self, slim: Model) -> float:
-        """The share of the dense network's mAP that a slim network keeps, in [0, 1]."""
+    def agreement(self, slim: Model) -> float:
+        """The expected mAP of a slim network as a share of the dense one's, in [0, 1]."""
         if self.own == 0:
             return 0.0
         found = detected(self.made(slim), self.images)
-        return kept_share(min(1.0, expected_map(self.objects, found) / self.own))
+        return min(1.0, expected_map(self.objects, found) / self.own)
+
+    def share(self, slim: Model) -> float:
+        """The share of the dense network's mAP that a slim network keeps, in [0, 1]."""
+        return kept_share(self.agreement(slim), self.power)
+
+    def fitted(self, dense: Model, measured: Callable[[Model], float], seed: int) -> "Forecast":
+        """The forecast with the power that fits a few disturbed copies of the dense network.
+
+        `measured` is what mAP has to be known of these, and of the dense network; of slim ones
+        nothing is.
+        """
+        whole = measured(dense)
+        if whole == 0:
+            return self
+        copies = [disturbed(dense, size, seed + number) for number, size in enumerate(DISTURBANCES)]
+        pairs = [(self.agreement(copy), measured(copy) / whole) for copy in copies]
+
+        def loss(power: float) -> float:
+            return sum((kept_share(told, power) - kept) ** 2 for told, kept in pairs)
+
+        return replace(self, power=min(POWERS, key=loss))
 
 
 def foretold(
@@ -95,9 +124,24 @@ def foretold(
     return Forecast(made=made, images=images, objects=objects, own=expected_map(objects, objects))
 
 
-def kept_share(agreement: float) -> float:
-    """The share of mAP that goes with an agreement."""
-    return agreement
+def kept_share(agreement: float, power: float) -> float:
+    """The share of mAP that goes with an agreement.
+
+    What the dense network is sure of is lost last, and counts most where few objects are found.
+    """
+    return 1 - math.pow(1 - agreement, power)
+
+
+def disturbed(dense: Model, size: float, seed: int) -> Model:
+    """A copy whose kernels are off by normal errors of this size, relative to each weight."""
+    generator = torch.Generator().manual_seed(seed)
+    parameters = {
+        name: array
+        if array.dim() < 2 or not array.is_floating_point()
+        else array * (1 + size * torch.randn(array.shape, generator=generator)).to(array)
+        for name, array in dense.parameters.items()
+    }
+    return replace(dense, parameters=parameters)
 
 
 def judged_unseen(network: Model, calibration: Calibration, told: Forecast | None) -> Judge:
@@ -144,18 +188,19 @@ def prediction_errors(points: Sequence[SweepPoint]) -> dict[str, float]:
     pairs = [(p.predicted, p.figure) for p in points if p.predicted is not None]
     if not pairs:
         return {}
-    told, found = np.array(pairs).T
+    told, found = (np.array(values) for values in zip(*pairs, strict=True))
     errors = {"mean_error": float(np.abs(told - found).mean())}
-    ranks = [_ranks(told), _ranks(found)]
-    if len(pairs) > 2 and all(np.ptp(rank) > 0 for rank in ranks):
-        errors["spearman"] = float(np.corrcoef(ranks)[0, 1])
+    x, y = (rank - rank.mean() for rank in (_ranks(told), _ranks(found)))
+    if len(pairs) > 2 and x.any() and y.any():
+        errors["spearman"] = float(x @ y / math.sqrt((x @ x) * (y @ y)))
     return errors
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Equal values have the mean of their ranks."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[places]
+    middles = np.asarray(np.cumsum(counts) - (counts - 1) / 2, dtype=np.float64)
+    return middles[places]
 
 
 def detected(detector: Detector, images: Tensor) -> list[Detections]:

@@ -235,8 +235,10 @@ def sweep(
     if images is not None and calibration is not None:
         told = foretold(network, calibration, device=place, preprocess=preprocess, decoder=decoder)
         if judge is None:
-            judge = judged_unseen(network, calibration, told)
-            told = None
+            judge, told = judged_unseen(network, calibration, told), None
+        elif told is not None:
+            with reporter.stage("measuring disturbed copies of the dense network"):
+                told = told.fitted(network, judge.judge, seed)
     assert judge is not None
     found = sweep_points(
         network,
