@@ -1,6 +1,7 @@
 """Programs side by side: real ones where they are installed, and ones made here that fail."""
 
 import json
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,11 +9,14 @@ import onnx
 import pytest
 import torch
 
+from tests.reporters import Heard
 from yoloprune.engines.onnx_bytes import onnx_bytes
 from yoloprune.errors import UsageError
+from yoloprune.files import file_sha256
 from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
+from yoloprune.graph.model import Model
 from yoloprune.workflows import compare as workflow
 from yoloprune.workflows.compare import compare
 from yoloprune.workflows.comparison import foreign
@@ -90,3 +94,39 @@ def test_what_became_of_a_darknet_network_is_read_as_that_one(tmp_path: Path) ->
     found, expected = theirs.predict(images), detector(dense, device="cpu").predict(images)
     assert torch.allclose(found.boxes, expected.boxes, rtol=1e-4)
     assert torch.allclose(found.objectness, expected.objectness, rtol=1e-4)
+
+
+def test_what_depends_on_a_seed_runs_with_several(
+    detector: Model, painted: Path, tmp_path: Path
+) -> None:
+    heard = Heard()
+    found = compare(
+        detector, budgets=[0.8], tools=["ours", "l2", "wanda", "recalibrated", "random"],
+        images=painted, data=painted, split="test", calibration_images=4, runs=1, seeds=2,
+        reporter=heard,
+    )  # fmt: skip
+    assert [(row.tool, row.seed) for row in found.rows] == [
+        ("ours", 0), ("ours", 1), ("l2", None), ("wanda", 0), ("wanda", 1), ("recalibrated", 0),
+        ("recalibrated", 1), ("random", 0), ("random", 1),
+    ]  # fmt: skip
+    errors = {row.name: row.error for row in found.rows}
+    assert errors["random-0.8-seed-0"] != errors["random-0.8-seed-1"]
+    assert errors["ours-0.8-seed-0"] != errors["ours-0.8-seed-1"]
+    learned = [row.made.cut.learned_from for row in found.rows if row.made and row.made.cut]
+    tested = {file_sha256(path) for path in (painted / "images" / "test").iterdir()}
+    assert all(tested.isdisjoint(each.values()) for each in learned)
+    assert any("4 images left out" in line for line in heard.warnings)
+    ours, exact = found.shown().rows[1], [row[-1] for row in found.shown().rows[1:]]
+    values = [row.error for row in found.rows[:2] if row.error is not None]
+    assert ours[4] == f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+    assert exact == [
+        "yes, then re-fitted", "yes", "yes", "yes, then recalibrated", "yes"
+    ]  # fmt: skip
+    assert "ours-0.8-seed-1" in found.save(tmp_path / "out")
+
+
+def test_tools_that_learn_from_images_say_so_without(detector: Model) -> None:
+    found = compare(detector, budgets=[0.8], tools=["wanda", "recalibrated"], runs=1)
+    assert [row.remark for row in found.rows] == ["needs images to learn from"] * 2
+    with pytest.raises(UsageError, match="`seeds` 0 must be at least 1"):
+        compare(detector, seeds=0)

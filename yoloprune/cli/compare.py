@@ -65,6 +65,12 @@ def compare(
     calibration_images: CalibrationImages = None,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs of each network.")] = RUNS,
     seed: Seed = PRUNING.seed,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds", min=1, help="Choices of images, and lots, of tools that depend on them."
+        ),
+    ] = 1,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for the slim networks, compare.json and compare.md."),
@@ -93,6 +99,7 @@ def compare(
         calibration_images=count_or_warn(calibration_images, reporter, used=images is not None),
         runs=runs,
         seed=seed,
+        seeds=seeds,
         device=device,
         preprocess=preprocess,
         decoder=decoder,

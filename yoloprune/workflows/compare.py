@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from yoloprune.counting import counted
-from yoloprune.data.calibration import Calibration, fitted_images, read_calibration
+from yoloprune.data.calibration import Calibration, choose_calibration, fitted_images
 from yoloprune.data.inputs import image_input
 from yoloprune.data.read import dataset_images
 from yoloprune.devices import AUTO, torch_device
@@ -39,6 +40,7 @@ from yoloprune.workflows.cut import write_cut
 from yoloprune.workflows.defaults import PRUNING, SWEEP
 from yoloprune.workflows.judges import ACCURACY, Judge, Request, error_of, judge_of
 from yoloprune.workflows.models import AnyModel, opened
+from yoloprune.workflows.overlap import without
 
 IMAGES = 16
 """On which the outputs are compared, if there are so many."""
@@ -52,7 +54,8 @@ class Compared:
 
     `kept` is the share that it has, by our own count; `error` is that of the outputs
     (`recover.errors`), their mean; `accuracy` is mAP@0.5 where labeled images were given. `exact`
-    and `remark` say whether it computes what is left of the dense network.
+    and `remark` say whether it computes what is left of the dense network. `seed` is given where
+    there are several networks of a tool that depends on it.
     """
 
     tool: str
@@ -63,11 +66,12 @@ class Compared:
     error: float | None = None
     accuracy: float | None = None
     remark: str = ""
+    seed: int | None = None
 
     @property
     def name(self) -> str:
         """Of the folder that it is saved in."""
-        return f"{self.tool}-{self.share:g}"
+        return f"{self.tool}-{self.share:g}" + ("" if self.seed is None else f"-seed-{self.seed}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -99,10 +103,12 @@ class Comparison(Result):
             title=title,
             summary=self._summary(),
             header=("Tool", "MACs asked", "MACs kept", "ms", "Error", *judged, "Exact"),
-            rows=[self._cells(row) for row in (self.dense, *self.rows)],
+            rows=[self._cells(rows) for rows in ((self.dense,), *self._by_tool())],
             lines=[
                 *(f"{tool}: {about}" for tool, about in self.about.items()),
-                *(f"{row.tool} at {row.share:g}: {row.remark}" for row in self.rows if row.remark),
+                *dict.fromkeys(
+                    f"{row.tool} at {row.share:g}: {row.remark}" for row in self.rows if row.remark
+                ),
             ],
             document={
                 "network": self.network.document.title,
@@ -128,20 +134,30 @@ class Comparison(Result):
             write_text(temporary / "compare.md", str(self))
             return sorted(path.name for path in temporary.iterdir())
 
-    def _cells(self, row: Compared) -> list[str]:
+    def _by_tool(self) -> list[tuple[Compared, ...]]:
+        """The rows of each share and tool: one, or one a seed."""
+        found: dict[tuple[float, str], tuple[Compared, ...]] = {}
+        for row in self.rows:
+            key = row.share, row.tool
+            found[key] = (*found.get(key, ()), row)
+        return list(found.values())
+
+    def _cells(self, rows: Sequence[Compared]) -> list[str]:
+        first = rows[0]
         numbers = [
-            NOTHING if row.kept is None else f"{row.kept:.3f}",
-            NOTHING if row.latency is None else f"{row.latency.median:.2f}",
-            NOTHING if row.error is None else f"{row.error:.3f}",
+            _figure([row.kept for row in rows], 3),
+            _figure([None if row.latency is None else row.latency.median for row in rows], 2),
+            _figure([row.error for row in rows], 3),
         ]
         if self.judge is not None:
-            numbers.append(NOTHING if row.accuracy is None else f"{row.accuracy:.3f}")
-        exact = NOTHING if row.made is None else row.made.exact
-        return [row.tool, f"{row.share:g}", *numbers, exact]
+            numbers.append(_figure([row.accuracy for row in rows], 3))
+        exact = NOTHING if first.made is None else first.made.exact
+        return [first.tool, f"{first.share:g}", *numbers, exact]
 
     def _entry(self, row: Compared) -> dict[str, Any]:
         return {
             "tool": row.tool,
+            "seed": row.seed,
             "share": row.share,
             "kept": row.kept,
             "milliseconds": None if row.latency is None else row.latency.median,
@@ -167,6 +183,16 @@ class Comparison(Result):
         return f"{self.network.document.title}: best are {', '.join(said)}"
 
 
+def _figure(values: Sequence[float | None], digits: int) -> str:
+    """A number or, of several seeds, their mean and standard deviation."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return NOTHING
+    if len(known) == 1:
+        return f"{known[0]:.{digits}f}"
+    return f"{mean(known):.{digits}f} ± {stdev(known):.{digits}f}"
+
+
 def compare(
     network: AnyModel,
     *,
@@ -181,6 +207,7 @@ def compare(
     calibration_images: int = PRUNING.calibration_images,
     runs: int = RUNS,
     seed: int = PRUNING.seed,
+    seeds: int = 1,
     device: str = AUTO,
     preprocess: str | None = None,
     decoder: str | None = None,
@@ -193,9 +220,11 @@ def compare(
     share of channels that leaves as many MACs as are wanted, and their files are compared with the
     dense network as `match` does. `images` are learned from, without labels, by those tools that
     can; `data` are evaluated, as in `sweep`, where boxes can be made of the outputs. Counts are
-    rounded to `multiple_of` by those tools that can: more than 1 leaves the MACs less equal.
-    Raises `UsageError` for unknown tools and shares outside of (0, 1), `MissingDependencyError`
-    without ONNX Runtime, `DatasetError` for images that cannot be read.
+    rounded to `multiple_of` by those tools that can: more than 1 leaves the MACs less equal. Tools
+    that depend on a seed, or on which images are chosen, run with so many `seeds`, from `seed` on.
+    None of the `images` that are learned from is one that is evaluated on. Raises `UsageError` for
+    unknown tools and shares outside of (0, 1), `MissingDependencyError` without ONNX Runtime,
+    `DatasetError` for images that cannot be read.
     """
     shares = tuple(sorted(set(budgets), reverse=True))
     if not shares or not all(0 < share < 1 for share in shares):
@@ -203,12 +232,7 @@ def compare(
     chosen = _chosen(tools)
     ONNXRUNTIME.require()
     dense, place = opened(network), torch_device(device)
-    calibration = None
-    if images is not None:
-        calibration = read_calibration(
-            dense, Path(images), calibration_images, seed, reporter, preprocess
-        )
-    judge = None
+    judge, measured_on = None, tuple[Path, ...]()
     if data is not None:
         request = Request(
             data=Path(data),
@@ -221,23 +245,40 @@ def compare(
             decoder=decoder,
         )
         judge = judge_of(dense, request, reporter)
+        measured_on = judge.paths
         # Without a decoder, the error at the outputs is there already.
         judge = judge if judge.measure == ACCURACY else None
-    what, seen = _compared_on(dense, calibration, data, preprocess)
+    if seeds < 1:
+        raise UsageError(f"`seeds` {seeds} must be at least 1")
+    calibrations: list[Calibration | None] = [None] * seeds
+    if images is not None:
+        source, reads = Path(images), image_input(dense, preprocess)
+        paths = without(source, dataset_images(source), measured_on, reporter)
+        calibrations = [
+            choose_calibration(
+                dense, reads, source, paths, calibration_images, seed + number, reporter
+            ).on(place)
+            for number in range(seeds)
+        ]
+    what, seen = _compared_on(dense, calibrations, data, preprocess)
     with TemporaryDirectory() as work:
         rows = []
         for tool in chosen:
-            task = Task(
-                dense=dense,
-                shares=shares,
-                calibration=None if calibration is None else calibration.on(place),
-                multiple_of=multiple_of,
-                seed=seed,
-                device=device,
-                work=Path(work) / tool.name,
-                reporter=reporter,
-            )
-            rows += _outcomes(tool, task)
+            for number in range(seeds if tool.drawn else 1):
+                task = Task(
+                    dense=dense,
+                    shares=shares,
+                    calibration=calibrations[number],
+                    multiple_of=multiple_of,
+                    seed=seed + number,
+                    device=device,
+                    work=Path(work) / f"{tool.name}-{number}",
+                    reporter=reporter,
+                )
+                own = _outcomes(tool, task)
+                if tool.drawn and seeds > 1:
+                    own = [replace(row, seed=task.seed) for row in own]
+                rows += own
         found = _measured(dense, rows, seen, judge, runs, reporter)
     return Comparison(
         network=dense,
@@ -258,12 +299,14 @@ def _chosen(names: Sequence[str] | None) -> list[Tool]:
 
 def _compared_on(
     dense: Model,
-    calibration: Calibration | None,
+    calibrations: Sequence[Calibration | None],
     data: str | Path | None,
     preprocess: str | None,
 ) -> tuple[str, Tensor]:
     """On what outputs are compared, in words and as inputs (B, C, H, W) float32."""
-    if calibration is not None and len(calibration.unseen):
+    calibration = calibrations[0]
+    # What one seed leaves for later another may have learned from.
+    if calibration is not None and len(calibration.unseen) and len(calibrations) == 1:
         return (
             f"{counted(len(calibration.unseen), 'image')} that no tool has seen",
             calibration.unseen,

@@ -3,15 +3,21 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from yoloprune.errors import YoloPruneError
+from yoloprune.errors import UsageError, YoloPruneError
 from yoloprune.pruning.choices import Scope
+from yoloprune.pruning.recover.network import Recovery
 from yoloprune.workflows.comparison.tool import Made, Outcome, Task, Tool
 from yoloprune.workflows.cut import Cut
-from yoloprune.workflows.defaults import PRUNING
+from yoloprune.workflows.defaults import ON_IMAGES, PRUNING
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.recover import recover
 
-EXACT, REFITTED = "yes", "yes, then re-fitted"
+EXACT = "yes"
+
+AFTERWARDS = {
+    Recovery.RECONSTRUCT.value: "yes, then re-fitted",
+    Recovery.RECALIBRATE.value: "yes, then recalibrated",
+}
 
 
 def _made(task: Task, cut: Callable[[Task, float], Cut]) -> Iterator[Outcome]:
@@ -21,7 +27,7 @@ def _made(task: Task, cut: Callable[[Task, float], Cut]) -> Iterator[Outcome]:
         except YoloPruneError as error:
             yield error
             continue
-        exact = EXACT if found.recovery is None else REFITTED
+        exact = EXACT if found.recovery is None else AFTERWARDS[found.recovery["method"]]
         yield Made(slim=found.slim, exact=exact, cut=found)
 
 
@@ -29,10 +35,30 @@ def _best(task: Task, share: float) -> Cut:
     """Scored and re-fitted on the images, where there are any."""
     if task.calibration is None:
         return _cut(task, share)
-    found = _cut(task, share, criterion="reconstruction")
+    return _recovered(task, _cut(task, share, criterion=ON_IMAGES), Recovery.RECONSTRUCT)
+
+
+def _recalibrated(task: Task, share: float) -> Cut:
+    return _recovered(task, _cut(task, share), Recovery.RECALIBRATE)
+
+
+def _recovered(task: Task, found: Cut, method: Recovery) -> Cut:
+    if task.calibration is None:
+        raise UsageError("needs images to learn from")
     return recover(
-        found, task.calibration, seed=task.seed, device=task.device, reporter=task.reporter
+        found,
+        task.calibration,
+        method=method,
+        seed=task.seed,
+        device=task.device,
+        reporter=task.reporter,
     )
+
+
+def _by_activation(task: Task, share: float) -> Cut:
+    if task.calibration is None:
+        raise UsageError("needs images to learn from")
+    return _cut(task, share, criterion="activation")
 
 
 def _cut(
@@ -55,6 +81,7 @@ OURS = Tool(
     name="ours",
     about="scored and re-fitted on the images; without any, as l2",
     make=partial(_made, cut=_best),
+    drawn=True,
 )
 L2 = Tool(
     name="l2",
@@ -65,4 +92,22 @@ UNIFORM = Tool(
     name="uniform",
     about="the smallest kernels, the same share of each layer",
     make=partial(_made, cut=partial(_cut, criterion="l2", scope=Scope.LAYER)),
+)
+WANDA = Tool(
+    name="wanda",
+    about="what is read least: mean activation times the norm of what reads it, as Wanda's scores",
+    make=partial(_made, cut=_by_activation),
+    drawn=True,
+)
+RECALIBRATED = Tool(
+    name="recalibrated",
+    about="as l2, then the batch norms' statistics on the images",
+    make=partial(_made, cut=_recalibrated),
+    drawn=True,
+)
+RANDOM = Tool(
+    name="random",
+    about="channels drawn by lot",
+    make=partial(_made, cut=partial(_cut, criterion="random")),
+    drawn=True,
 )

@@ -64,6 +64,7 @@ class Tool:
         name: as users write it.
         about: what it does, in a few words.
         make: a task to an outcome for each share, in order.
+        drawn: whether it depends on the seed, or on which images are chosen by it.
         modules: what Python must be able to import.
         install: the command that installs them.
     """
@@ -71,6 +72,7 @@ class Tool:
     name: str
     about: str
     make: Callable[[Task], Iterator[Outcome]]
+    drawn: bool = False
     modules: tuple[str, ...] = ()
     install: str = ""
 
