@@ -33,7 +33,7 @@ document.fonts.ready.then(() => ({
   background: getComputedStyle(document.body).backgroundColor,
   wide: [...document.querySelectorAll('body *')].filter(element =>
     element.getBoundingClientRect().right > innerWidth + 1
-    && !element.closest('.scroll, .triple, pre')).map(element => element.outerHTML.slice(0, 80)),
+    && !element.closest('.scroll, pre')).map(element => element.outerHTML.slice(0, 80)),
   cut: [...document.querySelectorAll('svg text')].filter(text => {
     const own = text.getBoundingClientRect();
     const all = text.closest('svg').getBoundingClientRect();

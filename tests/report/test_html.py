@@ -14,8 +14,8 @@ STUDY = studies.filled_study()
 PAGE = report_html(STUDY)
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 SECTIONS = [
-    *("Results", "Accuracy", "Latency", "Where the cost went", "What was cut"),
-    *("On the same images", "What was verified", "Run the exported files", "Repeat it"),
+    *("Accuracy against cost", "What was lost", "What was cut"),
+    *("How it was measured", "Repeat it"),
 ]
 
 
@@ -51,8 +51,25 @@ class Page(HTMLParser):
 
 def test_every_section_is_there() -> None:
     assert Page(PAGE).headings == SECTIONS
-    assert PAGE.count("<svg") == 7
-    assert PAGE.count("<img") == 3 * len(STUDY.examples)
+    assert PAGE.count("<svg") == 9
+    assert PAGE.count("<img") == 2 * (len(STUDY.pair) + len(STUDY.examples))
+    folded = re.findall(r"<summary>(.*?)</summary>", PAGE)
+    assert {"What was verified", "Run the exported files", "Latency in every engine"} <= {*folded}
+
+
+def test_the_first_screen_is_the_claim_the_table_and_a_pair_of_pictures() -> None:
+    first = PAGE[PAGE.index("<header>") : PAGE.index("</header>")]
+    claim, table = first.index("with 95% confidence"), first.index("<table>")
+    agree, differ = (first.index(name, table) for name in ("2 of 2 found", "1 of 2 found"))
+    assert claim < table < agree < differ
+    assert first.count("<img") == 4
+    assert "coco" not in first and first.count("mAP@0.5 (case-study)") == 1
+
+
+def test_settings_are_in_words() -> None:
+    dictionary = re.findall(r"<dt>(.*?)</dt>", PAGE)
+    assert "Budget: kept MACs" in dictionary
+    assert not any("_" in key for key in dictionary)
 
 
 def test_the_page_loads_nothing_and_runs_nothing() -> None:
@@ -105,8 +122,8 @@ def test_sections_without_data_are_left_out() -> None:
         measurements=[Measurement(name="Original", params=1000)],
     )
     page = report_html(bare)
-    assert Page(page).headings == ["Results"]
-    assert "<svg" not in page and "<img" not in page and "tiles" not in page.split("</style>")[1]
+    assert Page(page).headings == []
+    assert "<svg" not in page and "<img" not in page and "<details" not in page
 
 
 def test_the_reports_are_written_and_the_same_each_time(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ def test_rows_of_report_json() -> None:
     for line, measured in zip(document["rows"], study.measurements, strict=True):
         assert list(line) == ROW_KEYS
         assert line["params"] == measured.params
-        assert line["latency_ms"] == measured.latency["torch eager"].median
+        assert line["latency_ms"] == measured.latency["ONNX Runtime"].median
         assert line["map50"] == measured.accuracy["case-study"].map50
         assert line["map50_coco"] == measured.accuracy["coco"].map50
         assert line["map50_95"] == measured.accuracy["coco"].map50_95
@@ -26,8 +26,8 @@ def test_rows_of_report_json() -> None:
 def test_protocols_stand_apart() -> None:
     text = report_markdown(studies.filled_study())
     case_study, coco = text.index("### Protocol case-study"), text.index("### Protocol coco")
-    assert case_study < text.index("0.760 (-0.010)", case_study) < coco
-    assert coco < text.index("0.740 (-0.010)") and "0.740" not in text[:coco]
+    assert case_study < text.index("] (-0.01)", case_study) < coco
+    assert coco < text.index("| 0.74 [") and "| 0.74 [" not in text[:coco]
 
 
 def test_markdown_has_the_whole_study() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.report import studies
+from tests.report.published import study_of
 from yoloprune.evaluation.average_precision import average_precision
 from yoloprune.report import plots
 from yoloprune.report.group_graph import group_chart
@@ -23,6 +24,8 @@ PLOTS: dict[str, Callable[[], str | None]] = {
     "cost": lambda: plots.cost_chart(DENSE, SLIM),
     "scores": lambda: plots.score_histogram(SELECTION),
     "kept": lambda: plots.keep_chart(DENSE, SELECTION.plan),
+    "trade-macs": lambda: plots.trade_chart(STUDY, "macs"),
+    "trade-ms": lambda: plots.trade_chart(STUDY, "ms"),
     "training": lambda: plots.training_chart(STUDY.training),
     "precision-recall": lambda: plots.precision_recall_chart(STUDY.measurements),
     "groups": lambda: group_chart(DENSE, SELECTION.plan),
@@ -52,6 +55,7 @@ def test_the_same_data_give_the_same_text() -> None:
 def test_no_plot_without_data() -> None:
     assert plots.training_chart({"train": TrainingLog(lines=[{"epoch": 1, "map50": None}])}) is None
     assert plots.precision_recall_chart([Measurement(name="Original")]) is None
+    assert plots.trade_chart(study_of(Measurement(name="Original", macs=5)), "macs") is None
 
 
 def test_the_selection_splits_all_scores() -> None:

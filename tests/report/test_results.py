@@ -1,5 +1,6 @@
 import numpy as np
 
+from tests.report import studies
 from tests.report.published import PUBLISHED, study_of
 from yoloprune.report.results import accuracy_tables, latency_table, results_table
 from yoloprune.report.study import Accuracy, Measurement, PrecisionRecall
@@ -13,6 +14,14 @@ def test_the_published_table_is_printed_as_it_was_published() -> None:
     assert cost == [("61.5M", "246.4MB", "32.8B", "15.0ms"), slim, slim]
     maps = [line[table.header.index("mAP@0.5 (case-study)")] for line in table.rows]
     assert maps == ["0.7692", "0.7722 (+0.003)", "0.775 (+0.006)"]
+
+
+def test_the_time_in_onnx_runtime_comes_first() -> None:
+    study = studies.filled_study()
+    table = results_table(study)
+    assert table.header[5:7] == ("Inference", "In torch")
+    assert table.rows[0][5:7] == ("7.5ms", "15.0ms")
+    assert "in ONNX Runtime" in table.note
 
 
 def test_flops_are_twice_the_macs() -> None:

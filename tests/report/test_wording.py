@@ -1,11 +1,13 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from tests.report import studies
 from tests.report.published import PUBLISHED, study_of
 from yoloprune.report.study import DatasetSummary
 from yoloprune.report.table import amount, file_size
-from yoloprune.report.wording import average, dataset_sentence, headline, timed
+from yoloprune.report.wording import average, dataset_sentence, headline, plain, timed
 
 
 def test_the_outcome_in_a_sentence() -> None:
@@ -15,6 +17,28 @@ def test_the_outcome_in_a_sentence() -> None:
         "case-study) where the original has 0.7692."
     )
     assert headline(study_of(PUBLISHED.measurements[0])).startswith("The study has not")
+
+
+def test_the_outcome_with_its_uncertainty() -> None:
+    study = studies.filled_study()
+    dense, slim = (study.named(name) for name in ("Original", "Fine-tuned"))
+    assert dense is not None and slim is not None
+    before, after = (row.accuracy["case-study"].details for row in (dense, slim))
+    assert before is not None and after is not None
+    low, high = np.quantile(after.draws - before.draws, (0.025, 0.975))
+    assert high - low < 0.03, "the draws that both have are the same"
+    sentence = headline(study)
+    assert "reaches mAP@0.5 0.76 where the original has 0.77: a change of -0.01" in sentence
+    assert f"between {low:+.2f} and {high:+.2f} with 95% confidence" in sentence
+    assert "bootstrap over 821 test images" in sentence and "in ONNX Runtime" in sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("finetune_epochs", "Fine-tuning epochs"), ("packages.torch", "Packages: torch")],
+)
+def test_settings_in_words(name: str, words: str) -> None:
+    assert plain(name) == words
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ The page itself is `templates/report.html`; here it gets its tables, charts and 
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from yoloprune.evaluation.details import SHOWN
 from yoloprune.files import write_json, write_text
 from yoloprune.report.group_graph import group_chart
 from yoloprune.report.markdown import command_script, report_json, report_markdown
@@ -22,46 +22,48 @@ from yoloprune.report.plots import (
     keep_chart,
     precision_recall_chart,
     score_histogram,
+    trade_chart,
     training_chart,
 )
 from yoloprune.report.results import (
     PROTOCOLS_NOTE,
-    Table,
     accuracy_tables,
     checks_table,
     latency_table,
     results_table,
 )
-from yoloprune.report.study import Study
+from yoloprune.report.study import ORIGINAL, PRUNED, Example, Study
 from yoloprune.report.usage import ONNX_TITLE, snippets
-from yoloprune.report.wording import MISSING, dataset_sentence, flattened, headline, notes
+from yoloprune.report.wording import (
+    MISSING,
+    dataset_sentence,
+    flattened,
+    headline,
+    notes,
+    plain,
+)
 
 REPORTS = ("report.html", "report.md", "report.json")
 """What `write_report` writes."""
 
-_PHONE_LETTERS = 42
-"""Letters, over all columns, of the widest table that a phone shows as a table."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tile:
-    """What became of one figure of the original, large at the head of the page."""
-
-    name: str
-    change: str
-    before: str
-    after: str
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Picture:
-    """An example with boxes, as `<img>` takes it; sizes in pixels."""
+    """A picture as `<img>` takes it; sizes in pixels."""
 
-    name: str
+    network: str
+    caption: str
     address: str
     width: int
     height: int
-    boxes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Example:
+    """An image as two networks see it."""
+
+    name: str
+    pictures: tuple[_Picture, ...]
 
 
 def write_report(folder: Path, study: Study) -> None:
@@ -74,12 +76,12 @@ def write_report(folder: Path, study: Study) -> None:
 def report_html(study: Study) -> str:
     """The content of report.html; sections whose data is missing are left out."""
     slim, exported = study.slim, study.exported
+    outcome = PRUNED if study.outcome is None else study.outcome.name
     return _environment().get_template("report.html").render(
         study=study,
         missing=MISSING,
         headline=headline(study),
         dataset=dataset_sentence(study),
-        tiles=list(_tiles(study)),
         results_table=results_table(study),
         notes=notes(study),
         accuracy_tables=list(accuracy_tables(study)),
@@ -87,13 +89,15 @@ def report_html(study: Study) -> str:
         latency_table=latency_table(study),
         checks_table=checks_table(study),
         charts=_charts(study),
-        examples=list(_examples(study)),
+        pair=[_shown(example, outcome) for example in study.pair],
+        examples=[_shown(example, outcome) for example in study.examples],
+        threshold=SHOWN,
         onnx_title=ONNX_TITLE,
         programs=snippets(slim, exported) if slim and exported else [],
         script=command_script(study.commands),
         facts={
-            "Settings": flattened(study.settings),
-            "Environment": flattened(study.environment),
+            "Settings": [(plain(key), value) for key, value in flattened(study.settings)],
+            "Environment": [(plain(key), value) for key, value in flattened(study.environment)],
         },
     )  # fmt: skip
 
@@ -108,13 +112,12 @@ def _environment() -> Environment:
     environment.filters["split_change"] = split_change
     environment.filters["signed"] = _signed
     environment.filters["anchor"] = lambda title: title.lower().replace(" ", "-")
-    environment.tests["wide"] = _is_wide
     return environment
 
 
 def split_change(cell: str) -> tuple[str, str]:
     """A cell's value and the change in brackets behind it, which may be empty."""
-    found = re.fullmatch(r"(\S+) \(([-+][\d.]+%?)\)", cell)
+    found = re.fullmatch(r"(.+) \(([-+][\d.]+%?)\)", cell)
     return (found[1], found[2]) if found else (cell, "")
 
 
@@ -123,30 +126,13 @@ def _signed(change: str) -> Markup:
     return escape(change).replace("-", Markup("&minus;"), 1)
 
 
-def _is_wide(table: Table) -> bool:
-    """Whether a narrow screen shows a table as a card for each row."""
-    columns = zip(table.header, *table.rows, strict=True)
-    return sum(max(map(len, column)) for column in columns) > _PHONE_LETTERS
-
-
-def _tiles(study: Study) -> Iterator[_Tile]:
-    """The outcome's changes: what the bracket of each cell of its row says."""
-    if study.original is None or study.outcome is None:
-        return
-    results = results_table(study)
-    lines = {line[0]: line for line in results.rows}
-    before, after = lines[study.original.name], lines[study.outcome.name]
-    for name, old, new in zip(results.header, before, after, strict=True):
-        value, change = split_change(new)
-        if change:
-            yield _Tile(name=name, change=change, before=old, after=value)
-
-
 def _charts(study: Study) -> dict[str, Markup | None]:
     """SVG of every chart by its name; None where there is nothing to draw."""
     dense, slim, selection = study.dense, study.slim, study.selection
     plan = None if selection is None else selection.plan
     drawn: dict[str, Any] = {
+        "macs": trade_chart(study, "macs"),
+        "ms": trade_chart(study, "ms"),
         "precision_recall": precision_recall_chart(study.measurements),
         "training": training_chart(study.training),
         "channels": dense and slim and channel_chart(dense, slim),
@@ -158,18 +144,18 @@ def _charts(study: Study) -> dict[str, Markup | None]:
     return {name: Markup(chart) if chart else None for name, chart in drawn.items()}
 
 
-def _examples(study: Study) -> Iterator[list[_Picture]]:
-    for example in study.examples:
-        pictures = example_pictures(example, study.classes)
-        shown = {"Ground truth": example.truth, "Original": example.dense, "Slim": example.slim}
-        counted = {name: len(found.labels) for name, found in shown.items() if found is not None}
-        yield [
+def _shown(example: Example, outcome: str) -> _Example:
+    pictures = zip((ORIGINAL, outcome), example_pictures(example), strict=True)
+    return _Example(
+        name=example.name,
+        pictures=tuple(
             _Picture(
-                name=name,
-                address=jpeg_data_uri(picture),
-                width=picture.shape[1],
-                height=picture.shape[0],
-                boxes=boxes,
+                network=network,
+                caption=picture.caption,
+                address=jpeg_data_uri(picture.image),
+                width=picture.image.shape[1],
+                height=picture.image.shape[0],
             )
-            for (name, boxes), picture in zip(counted.items(), pictures, strict=True)
-        ]
+            for network, picture in pictures
+        ),
+    )

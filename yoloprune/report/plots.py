@@ -14,7 +14,15 @@ from yoloprune.graph.model import LayerRow, Model
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.report.pruning import channels_by_layer
-from yoloprune.report.study import FINE_TUNED, ORIGINAL, PRUNED, Measurement, Selection, TrainingLog
+from yoloprune.report.study import (
+    FINE_TUNED,
+    ORIGINAL,
+    PRUNED,
+    Measurement,
+    Selection,
+    Study,
+    TrainingLog,
+)
 from yoloprune.report.svg import COLORS, NARROW, render
 from yoloprune.report.wording import average
 
@@ -182,6 +190,34 @@ def precision_recall_chart(measurements: Sequence[Measurement]) -> str | None:
         _legend_above(axes)
 
     return render("precision-recall", "Precision-recall curves of every network", NARROW, draw)
+
+
+def trade_chart(study: Study, name: str) -> str | None:
+    """mAP@0.5 of every network, with its interval, over its "macs" or "ms"; None without both."""
+    points = []
+    for row in study.measurements:
+        cost = row.macs if name == "macs" else row.median_ms(study.engine)
+        found = row.accuracy.get(study.protocol)
+        if cost is not None and found is not None and np.isfinite(found.map50):
+            points.append((row.name, cost / 1e6 if name == "macs" else cost, found))
+    if len(points) < 2:
+        return None
+    styles = _styles(name for name, _, _ in points)
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        for label, cost, found in points:
+            low, high = found.interval or (found.map50, found.map50)
+            reach = [[max(0.0, found.map50 - low)], [max(0.0, high - found.map50)]]
+            style = styles[label] | {"linestyle": "none"}
+            axes.errorbar([cost], [found.map50], yerr=reach, label=label, capsize=3, **style)
+        axes.set(ylabel=f"mAP@0.5 ({study.protocol})", ylim=(0, None), xlim=(0, None))
+        axes.set(xlabel="MACs (millions)" if name == "macs" else f"ms in {study.engine}")
+        axes.margins(0.08)
+        _legend_above(axes)
+
+    what = "MACs" if name == "macs" else "milliseconds"
+    return render(f"trade-{name}", f"mAP of every network over its {what}", NARROW, draw)
 
 
 def envelope(

@@ -10,13 +10,24 @@ from yoloprune.engines.benchmark import what_binds
 from yoloprune.evaluation.average_precision import best_f1
 from yoloprune.report.study import ORIGINAL, Measurement, Study
 from yoloprune.report.table import amount, change, file_size
-from yoloprune.report.wording import MISSING, average, difference, duration, timed
+from yoloprune.report.wording import (
+    MISSING,
+    average,
+    bounded,
+    difference,
+    duration,
+    signed,
+    timed,
+)
 
 MACS_NOTE = (
     "MACs are the multiply-accumulates of convolutions and matrix products for one image (B: "
     "billions); FLOPs are 2 \N{MULTIPLICATION SIGN} MACs. Size is that of the file's parameters. "
     "In brackets: the change from the original."
 )
+TORCH = "torch eager"
+"""The engine whose time stands beside that of the results table's."""
+
 CASE_STUDY_NOTE = (
     "Image padded to a square with black, resized by nearest neighbor; objectness at least 0.01; "
     "suppression at IoU 0.5 that merges boxes; AP over all points of the curve at IoU 0.5, ranked "
@@ -51,10 +62,10 @@ def results_table(study: Study) -> Table:
         ("FLOPs", lambda row: None if row.macs is None else 2 * row.macs, amount, None),
         ("Inference", lambda row: row.median_ms(study.engine), timed, change),
         (
-            f"mAP@0.5 ({study.protocol})",
-            lambda row: row.map50(study.protocol),
-            average,
-            difference,
+            "In torch",
+            lambda row: None if study.engine == TORCH else row.median_ms(TORCH),
+            timed,
+            change,
         ),
         ("Computing", lambda row: row.seconds, duration, None),
     ]
@@ -64,6 +75,10 @@ def results_table(study: Study) -> Table:
         if any(column[1](row) is not None for row in study.measurements)
     ]
     cells = [_column(study, *column[1:]) for column in columns]
+    header = [column[0] for column in columns]
+    if any(row.map50(study.protocol) is not None for row in study.measurements):
+        header.append(f"mAP@0.5 ({study.protocol})")
+        cells.append(_accuracies(study, study.protocol))
     note = MACS_NOTE
     if study.engine is not None:
         note += f" Inference is the median of one image in {study.engine}."
@@ -71,11 +86,8 @@ def results_table(study: Study) -> Table:
         note += " Computing is what making the network took, after the one that it was made from."
     return Table(
         title="Results",
-        header=("Network", *(column[0] for column in columns)),
-        rows=tuple(
-            (row.name, *line)
-            for row, line in zip(study.measurements, zip(*cells, strict=True), strict=True)
-        ),
+        header=("Network", *header),
+        rows=_named(study, tuple(cells)),
         note=note,
     )
 
@@ -85,7 +97,7 @@ def accuracy_tables(study: Study) -> list[Table]:
     tables = []
     if any("case-study" in row.accuracy for row in study.measurements):
         columns = (
-            _column(study, lambda row: row.map50("case-study"), average, difference),
+            _accuracies(study, "case-study"),
             _column(study, lambda row: _best(row, 0), average, None),
             _column(study, lambda row: _best(row, 1), average, None),
         )
@@ -99,7 +111,7 @@ def accuracy_tables(study: Study) -> list[Table]:
         )
     if any("coco" in row.accuracy for row in study.measurements):
         averages = (
-            _column(study, lambda row: row.map50("coco"), average, difference),
+            _accuracies(study, "coco"),
             _column(study, lambda row: row.map50_95, average, difference),
         )
         tables.append(
@@ -177,6 +189,23 @@ def _column(study: Study, read: _Read, show: _Show, compare: _Change | None) -> 
             cells.append(show(value))
         else:
             cells.append(f"{show(value)} ({compare(reference, value)})")
+    return cells
+
+
+def _accuracies(study: Study, protocol: str) -> list[str]:
+    """The column of mAP@0.5: where images were drawn again, with intervals."""
+    plain = _column(study, lambda row: row.map50(protocol), average, difference)
+    first = None if study.original is None else study.original.accuracy.get(protocol)
+    cells = []
+    for row, cell in zip(study.measurements, plain, strict=True):
+        found = row.accuracy.get(protocol)
+        if found is None or found.interval is None:
+            cells.append(cell)
+        elif first is None or row.name == ORIGINAL:
+            cells.append(bounded(found.map50, found.interval))
+        else:
+            change_of = signed(found.map50 - first.map50)
+            cells.append(f"{bounded(found.map50, found.interval)} ({change_of})")
     return cells
 
 

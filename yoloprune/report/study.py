@@ -15,8 +15,11 @@ from yoloprune.data.images import Image
 from yoloprune.detection.decode import Detections
 from yoloprune.engines.benchmark import Latency
 from yoloprune.evaluation.average_precision import GroundTruth, PrecisionRecall
+from yoloprune.evaluation.details import Details, interval
 from yoloprune.graph.model import Model
 from yoloprune.pruning.plan import PruningPlan
+
+HEADLINE_ENGINE = "ONNX Runtime"
 
 ORIGINAL, PRUNED, REFITTED, FINE_TUNED = "Original", "Pruned", "Re-fitted", "Fine-tuned"
 """The rows of the case study, in their order; controls follow under names of their own."""
@@ -29,6 +32,19 @@ class Accuracy:
     map50: float
     map50_95: float | None = None
     curve: PrecisionRecall | None = None
+    details: Details | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Between which values `map50` is with `CONFIDENCE`, if it was drawn again."""
+        return None if self.details is None else interval(self.details.draws)
+
+    def gain(self, before: "Accuracy") -> tuple[float, float] | None:
+        """Between which values the change from `before` is, in draws of the same images."""
+        if self.details is None or before.details is None:
+            return None
+        ours, theirs = self.details.draws, before.details.draws
+        return interval(ours - theirs) if len(ours) == len(theirs) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,13 +131,14 @@ class Selection:
 class Example:
     """An image with what is in it, if that is known, and what two networks detect; in its pixels.
 
-    Detections are those worth showing: those above the study's `example_threshold`.
+    Detections are those that score at least `SHOWN`. `name` is the image's, for captions.
     """
 
     image: Image
     truth: GroundTruth | None
     dense: Detections
     slim: Detections
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +189,9 @@ class Study:
     """Everything that the report shows.
 
     `measurements` begin with the original network, to which the others are compared; `training` is
-    by the name of the row, each after the one that it follows; `example_threshold` is the score
-    from which on detections are in `examples`. Sections without data are left out.
+    by the name of the row, each after the one that it follows. `pair` are images in which the
+    outcome finds what the original finds, and in which it does not; `examples` are more, and
+    `chosen` says in a sentence how. Sections without data are left out.
     """
 
     title: str
@@ -183,8 +201,9 @@ class Study:
     slim: Model | None = None
     selection: Selection | None = None
     training: Mapping[str, TrainingLog] = field(default_factory=dict)
+    pair: Sequence[Example] = ()
     examples: Sequence[Example] = ()
-    example_threshold: float | None = None
+    chosen: str = ""
     checks: Sequence[Check] = ()
     commands: Sequence[Command] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -209,8 +228,10 @@ class Study:
 
     @property
     def engine(self) -> str | None:
-        """The engine of the results table."""
-        return next(iter(self.engines), None)
+        """The engine of the results table: ONNX Runtime, which most networks run in."""
+        return (
+            HEADLINE_ENGINE if HEADLINE_ENGINE in self.engines else next(iter(self.engines), None)
+        )
 
     @property
     def original(self) -> Measurement | None:

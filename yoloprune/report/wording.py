@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from yoloprune.counting import counted
-from yoloprune.report.study import Study
+from yoloprune.evaluation.details import CONFIDENCE
+from yoloprune.report.study import HEADLINE_ENGINE, Accuracy, Study
 from yoloprune.report.table import amount
 
 MISSING = "\N{EN DASH}"
@@ -28,6 +29,18 @@ def average(value: float) -> str:
     return f"{value:.4f}".removesuffix("0")
 
 
+def bounded(value: float, bounds: tuple[float, float] | None) -> str:
+    """An AP with its interval, in the two decimals that mean something: "0.86 [0.82, 0.90]"."""
+    if bounds is None:
+        return average(value)
+    return f"{value:.2f} [{bounds[0]:.2f}, {bounds[1]:.2f}]"
+
+
+def signed(value: float) -> str:
+    """A change of an AP in two decimals: "-0.01", "+0.00"."""
+    return f"{round(value, 2) + 0.0:+.2f}"
+
+
 def difference(before: float, after: float) -> str:
     """Change of an AP with its sign and three decimals: "+0.003"."""
     # Adding 0 makes a negative zero positive.
@@ -48,17 +61,31 @@ def headline(study: Study) -> str:
         parts.append(f"needs {amount(after.macs)} of {amount(before.macs)} MACs ({share:.0%})")
     times = before.median_ms(study.engine), after.median_ms(study.engine)
     if times[0] is not None and times[1] is not None:
-        parts.append(f"takes {timed(times[1])} instead of {timed(times[0])} for an image")
-    maps = before.map50(study.protocol), after.map50(study.protocol)
-    if maps[0] is not None and maps[1] is not None:
-        parts.append(
-            f"reaches mAP@0.5 {average(maps[1])} (protocol {study.protocol}) where the original "
-            f"has {average(maps[0])}"
-        )
+        where = f" in {study.engine}" if study.engine == HEADLINE_ENGINE else ""
+        parts.append(f"takes {timed(times[1])} instead of {timed(times[0])} for an image{where}")
+    found = before.accuracy.get(study.protocol), after.accuracy.get(study.protocol)
+    if found[0] is not None and found[1] is not None:
+        parts.append(_accuracy(study, found[0], found[1]))
     if not parts:
         return "Nothing was measured yet."
     joined = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
     return f"The {after.name.lower()} network {joined}."
+
+
+def _accuracy(study: Study, before: Accuracy, after: Accuracy) -> str:
+    bounds = after.gain(before)
+    if bounds is None:
+        return (
+            f"reaches mAP@0.5 {average(after.map50)} (protocol {study.protocol}) where the "
+            f"original has {average(before.map50)}"
+        )
+    images = 0 if study.dataset is None else study.dataset.images.get("test", 0)
+    return (
+        f"reaches mAP@0.5 {after.map50:.2f} where the original has {before.map50:.2f}: a change "
+        f"of {signed(after.map50 - before.map50)}, between {signed(bounds[0])} and "
+        f"{signed(bounds[1])} with {CONFIDENCE:.0%} confidence (protocol {study.protocol}, paired "
+        f"bootstrap over {counted(images, 'test image')})"
+    )
 
 
 def notes(study: Study) -> list[str]:
@@ -67,10 +94,14 @@ def notes(study: Study) -> list[str]:
     if study.dataset is not None and any(row.accuracy for row in study.measurements):
         objects = study.dataset.objects.get("test", 0)
         runs = "Each row is one training run with one seed, judged" if study.training else "Judged"
-        found.append(
-            f"{runs} by {counted(objects, 'object')}: differences in the third decimal of mAP are "
-            "within noise."
+        drawn = any(each.details for row in study.measurements for each in row.accuracy.values())
+        chance = (
+            f"mAP is in the brackets with {CONFIDENCE:.0%} confidence, as far as chance in the "
+            "choice of test images goes"
+            if drawn
+            else "differences in the third decimal of mAP are within noise"
         )
+        found.append(f"{runs} by {counted(objects, 'object')}: {chance}.")
     return found
 
 
@@ -104,6 +135,19 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, st
         else:
             rows.append((f"{prefix}{name}", _shown(value)))
     return rows
+
+
+def plain(name: str) -> str:
+    """A setting's name as people say it: "finetune_epochs" is "Fine-tuning epochs"."""
+    parts = (
+        " ".join(_WORDS.get(word, word) for word in part.split("_")) for part in name.split(".")
+    )
+    words = ": ".join(parts)
+    return words[:1].upper() + words[1:]
+
+
+_WORDS = {"finetune": "fine-tuning", "keep": "kept", "macs": "MACs", "params": "parameters"}
+"""Words of settings' names that people say otherwise."""
 
 
 def _shown(value: Any) -> str:

@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.counting import counted
-from yoloprune.data.dataset import Dataset, LabeledImage
-from yoloprune.data.images import Image, read_image
+from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import dataset_images, read_dataset
 from yoloprune.data.text_files import default_names
-from yoloprune.detection.nms import IOU_THRESHOLD
 from yoloprune.devices import AUTO
 from yoloprune.errors import PlanError, UsageError
-from yoloprune.evaluation.detector import Detector, detect_objects
-from yoloprune.evaluation.evaluator import evaluate, ground_truth
+from yoloprune.evaluation.detector import Detector
+from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_text
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.groups import analyze
@@ -29,7 +27,6 @@ from yoloprune.report.study import (
     Check,
     Command,
     DatasetSummary,
-    Example,
     ExportedFiles,
     Measurement,
     Selection,
@@ -39,14 +36,9 @@ from yoloprune.reporter import SILENT, Reporter
 from yoloprune.training.run_folder import environment
 from yoloprune.workflows.cut import PAGE, Cut, read_cut, times
 from yoloprune.workflows.detectors import detector, tell_if_dead
+from yoloprune.workflows.examples import Chosen, compared, example, spread
 from yoloprune.workflows.models import AnyModel
 from yoloprune.workflows.training_data import tell_remarks
-
-EXAMPLES = 6
-"""Images that a page shows."""
-
-THRESHOLD = 0.25
-"""Score from which on a detection is shown."""
 
 _PROTOCOL = "coco"
 
@@ -79,7 +71,7 @@ def write_page(
     networks = {ORIGINAL: cut.dense, PRUNED: cut.slim}
     detectors: list[Detector] = []
     labeled: Dataset | None = None
-    pictures: Sequence[Path | LabeledImage] = ()
+    paths: Sequence[Path] = ()
     if data is not None or images is not None:
         detectors = [
             detector(each, device=device, preprocess=preprocess, decoder=decoder)
@@ -88,21 +80,32 @@ def write_page(
     if data is not None:
         labeled = read_dataset(Path(data), classes=detectors[0].classes, split=split, limit=limit)
         tell_remarks(Path(data), labeled, reporter)
-        pictures = [image for image in labeled.images if len(image.labels)]
+        paths = [image.path for image in labeled.images]
     elif images is not None:
-        pictures = dataset_images(Path(images))
-    paths = [each if isinstance(each, Path) else each.path for each in pictures]
+        paths = dataset_images(Path(images))
     if paths:
         tell_if_dead(detectors[0], paths, reporter)
     accuracy: dict[str, dict[str, Accuracy]] = {}
     if labeled is not None:
         for name, judged in zip(networks, detectors, strict=True):
-            found = evaluate(judged, labeled, _PROTOCOL, reporter=reporter)
-            accuracy[name] = {_PROTOCOL: Accuracy(map50=found.map50, map50_95=found.map50_95)}
-    chosen = np.linspace(0, len(pictures) - 1, min(EXAMPLES, len(pictures))).round().astype(int)
+            found = evaluate(judged, labeled, _PROTOCOL, detailed=True, reporter=reporter)
+            accuracy[name] = {
+                _PROTOCOL: Accuracy(
+                    map50=found.map50, map50_95=found.map50_95, details=found.details
+                )
+            }
+    chosen = Chosen()
+    if labeled is not None:
+        before, after = (accuracy[name][_PROTOCOL].details for name in networks)
+        assert before is not None and after is not None
+        chosen = compared(
+            labeled.images, before, after, lambda picture: example(picture, *detectors)
+        )
+    elif paths:
+        chosen = spread(paths, lambda path: example(path, *detectors))
     study = Study(
         title=f"Pruning of {cut.dense.document.title}",
-        dataset=_data(cut, detectors, labeled, data or images, len(pictures)),
+        dataset=_data(cut, detectors, labeled, data or images, len(paths)),
         measurements=[
             Measurement(
                 name=name,
@@ -117,8 +120,9 @@ def write_page(
         dense=cut.dense,
         slim=cut.slim,
         selection=_selection(cut),
-        examples=[_example(pictures[number], *detectors) for number in chosen],
-        example_threshold=THRESHOLD,
+        pair=chosen.pair,
+        examples=chosen.examples,
+        chosen=chosen.chosen,
         checks=[_check(cut)],
         commands=_commands(cut),
         settings=cut.settings,
@@ -175,22 +179,6 @@ def _selection(cut: Cut) -> Selection:
             seed=cut.settings.get("seed", 0),
         )
     return Selection(plan=cut.plan, scores=scores)
-
-
-def _example(picture: Path | LabeledImage, dense: Detector, slim: Detector) -> Example:
-    path = picture if isinstance(picture, Path) else picture.path
-    image: Image = read_image(path)
-    found = [
-        detect_objects(
-            each,
-            read_image(path, each.reads.channels),
-            threshold=THRESHOLD,
-            iou_threshold=IOU_THRESHOLD,
-        )
-        for each in (dense, slim)
-    ]
-    truth = None if isinstance(picture, Path) else ground_truth(picture, image.shape[:2])
-    return Example(image=image, truth=truth, dense=found[0], slim=found[1])
 
 
 def _check(cut: Cut) -> Check:

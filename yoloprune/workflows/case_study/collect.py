@@ -1,6 +1,6 @@
 """From the folders of a run to the study that its report shows."""
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,8 @@ from typing import Any
 import numpy as np
 
 from yoloprune.counting import counted
-from yoloprune.data.dataset import LabeledImage
-from yoloprune.data.images import read_image
 from yoloprune.documents import read_document
 from yoloprune.errors import DatasetError, RunError
-from yoloprune.evaluation.detector import Detector, detect_objects
-from yoloprune.evaluation.evaluator import ground_truth
-from yoloprune.evaluation.protocols import NMS_THRESHOLD
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.parser import read_cfg
@@ -28,7 +23,6 @@ from yoloprune.report.study import (
     REFITTED,
     Check,
     DatasetSummary,
-    Example,
     ExportedFiles,
     Measurement,
     Selection,
@@ -48,14 +42,9 @@ from yoloprune.workflows.case_study.pipeline import CONTROL_ROWS, rows
 from yoloprune.workflows.case_study.settings import StudySettings
 from yoloprune.workflows.case_study.subject import SUBJECT, Subject, read_subject
 from yoloprune.workflows.detectors import detector
+from yoloprune.workflows.examples import Chosen, compared, example
 from yoloprune.workflows.models import load
 from yoloprune.workflows.stages import finished_stages, read_manifest
-
-EXAMPLES = 6
-"""Test images that the report shows."""
-
-THRESHOLD = 0.25
-"""Score from which on a detection is shown."""
 
 SPARSE = "Sparsity training"
 
@@ -81,16 +70,19 @@ def read_study(run: Path) -> Study:
     finished = finished_stages(run, _stages(settings))
     dense = _network(run / "dense", "best", finished)
     slim = _network(run / "pruned", "slim", finished)
+    measurements = _measurements(run, subject, finished)
+    chosen = _chosen(run, measurements)
     return Study(
         title=f"Case study: {subject.preset}",
         dataset=_dataset(run, subject.data),
-        measurements=_measurements(run, subject, finished),
+        measurements=measurements,
         dense=dense,
         slim=slim,
         selection=_selection(run, settings) if slim is not None else None,
         training=_logs(run, settings, finished),
-        examples=_examples(run) if "finetuned" in finished else (),
-        example_threshold=THRESHOLD,
+        pair=chosen.pair,
+        examples=chosen.examples,
+        chosen=chosen.chosen,
         checks=_checks(run) if "exported" in finished else [],
         commands=commands(run, subject),
         settings=_settings(subject),
@@ -234,28 +226,27 @@ def _logs(run: Path, settings: StudySettings, finished: Set[str]) -> dict[str, T
     return found
 
 
-def _examples(run: Path) -> list[Example]:
-    """Test images with objects, evenly spread over the set; none where the data is not there."""
+def _chosen(run: Path, measurements: Sequence[Measurement]) -> Chosen:
+    """Test images by what was lost in them; none where the data, or its evaluation, is not there.
+
+    They are chosen by `coco`, which looks at images as `detect` does.
+    """
+    found = {row.name: row.accuracy.get("coco") for row in measurements}
+    before, after = found.get(ORIGINAL), found.get(FINE_TUNED)
+    if before is None or after is None or before.details is None or after.details is None:
+        return Chosen()
     try:
-        test = read_study_data(run).test()
+        images = read_study_data(run).test().images
     except DatasetError:
-        return []
-    images = [image for image in test.images if len(image.labels)]
-    chosen = np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).round().astype(int)
-    detectors = [
+        return Chosen()
+    if len(images) != len(before.details.objects):
+        return Chosen()
+    dense, slim = (
         detector(load(run / stage / "best.cfg"), device="cpu") for stage in ("dense", "finetuned")
-    ]
-    return [_example(images[number], *detectors) for number in chosen]
-
-
-def _example(labeled: LabeledImage, dense: Detector, slim: Detector) -> Example:
-    image = read_image(labeled.path)
-    found = [
-        detect_objects(detector, image, threshold=THRESHOLD, iou_threshold=NMS_THRESHOLD)
-        for detector in (dense, slim)
-    ]
-    truth = ground_truth(labeled, image.shape[:2])
-    return Example(image=image, truth=truth, dense=found[0], slim=found[1])
+    )
+    return compared(
+        images, before.details, after.details, lambda picture: example(picture, dense, slim)
+    )
 
 
 def _checks(run: Path) -> list[Check]:

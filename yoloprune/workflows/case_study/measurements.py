@@ -14,6 +14,7 @@ from yoloprune.engines.benchmark import Latency, benchmark
 from yoloprune.engines.table import run_in
 from yoloprune.errors import RunError, VerificationError
 from yoloprune.evaluation.average_precision import PrecisionRecall
+from yoloprune.evaluation.details import Details
 from yoloprune.evaluation.evaluator import Evaluation, evaluate
 from yoloprune.evaluation.protocols import PROTOCOLS
 from yoloprune.exporters.interface import OnnxForm
@@ -48,12 +49,25 @@ class _Curve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Details:
+    objects: tuple[int, ...]
+    hits: tuple[int, ...]
+    false_alarms: tuple[int, ...]
+    draws: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.objects) == len(self.hits) == len(self.false_alarms):
+            raise RunError("each image has its objects, hits and false alarms")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Figures:
-    """What the report reads of an evaluation."""
+    """What the report reads of an evaluation; an earlier version wrote no details."""
 
     map50: float
     map50_95: float | None
     curve: _Curve
+    details: _Details | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +103,10 @@ def make_evaluations(
         if path.exists():
             continue
         judged = detector(load(run / stage / f"{name}.cfg"), device=device)
-        found = {protocol: _figures(evaluate(judged, test, protocol)) for protocol in PROTOCOLS}
+        found = {
+            protocol: _figures(evaluate(judged, test, protocol, detailed=True))
+            for protocol in PROTOCOLS
+        }
         write_json(path, found)
 
 
@@ -111,6 +128,7 @@ def read_accuracy(path: Path) -> dict[str, Accuracy]:
             map50_95=figures.map50_95,
             # The report shows the case study's curve alone: the protocols are not to be mixed.
             curve=curve if protocol == "case-study" else None,
+            details=None if figures.details is None else _read_details(figures.details),
         )
     return found
 
@@ -176,12 +194,23 @@ def read_latency(path: Path) -> dict[str, dict[str, Latency]]:
 
 
 def _figures(evaluation: Evaluation) -> dict[str, Any]:
+    assert evaluation.details is not None
     return asdict(evaluation) | {
         "curve": {
             "precision": evaluation.curve.precision.tolist(),
             "recall": evaluation.curve.recall.tolist(),
-        }
+        },
+        "details": {name: array.tolist() for name, array in asdict(evaluation.details).items()},
     }
+
+
+def _read_details(found: _Details) -> Details:
+    return Details(
+        objects=np.array(found.objects, np.int64),
+        hits=np.array(found.hits, np.int64),
+        false_alarms=np.array(found.false_alarms, np.int64),
+        draws=np.array(found.draws),
+    )
 
 
 def _opencv_check(network: Model, folder: Path) -> Check:
