@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from yoloprune.workflows.match import match as match
     from yoloprune.workflows.models import load as load
     from yoloprune.workflows.models import save as save
+    from yoloprune.workflows.modules import load_module as load_module
+    from yoloprune.workflows.modules import load_slim as load_slim
     from yoloprune.workflows.prune import prune as prune
     from yoloprune.workflows.recover import recover as recover
     from yoloprune.workflows.report import write_page as write_page
@@ -69,6 +71,8 @@ _HOMES = {
     "iterate": "workflows.iterate",
     "iterate_on_images": "workflows.iterate_on_images",
     "load": "workflows.models",
+    "load_module": "workflows.modules",
+    "load_slim": "workflows.modules",
     "match": "workflows.match",
     "prune": "workflows.prune",
     "read_cut": "workflows.cut",

@@ -47,6 +47,15 @@ class Node:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Filters of a node that must stay, by number, and why."""
+
+    node: str
+    filters: tuple[int, ...]
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Graph:
     """A network; `opset` is the version of ONNX's operators that its nodes mean.
@@ -66,6 +75,13 @@ class Graph:
 
     Nothing in a graph asks for that; the format that it is written back to does.
     """
+    parts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Values that hold channels along an axis in so many equal runs, and the axis: the i-th of each
+    run go together. As `blocks`, and what follows."""
+    alike: tuple[str, ...] = ()
+    """Arrays of which all who read them are left the same."""
+    held: tuple[Held, ...] = ()
+    """What must stay."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Numbers that named sizes are taken for where one is needed."""
     observed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -106,8 +122,14 @@ class Graph:
                 for node in self.nodes
             ],
             *(dict(own) for own in (self.blocks, self.sizes, self.observed) if own),
+            *([name, own] for name, own in self._asked().items() if own),
         ]
         return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+
+    def _asked(self) -> dict[str, object]:
+        """What a format asks for beside `blocks`."""
+        held = [[own.node, own.filters, own.reason] for own in self.held]
+        return {"parts": dict(self.parts), "alike": self.alike, "held": held}
 
 
 def _add(known: set[str], name: str) -> None:

@@ -35,6 +35,25 @@ class LayerRow:
     macs: int
 
 
+def rows_of_nodes(graph: Graph) -> tuple[LayerRow, ...]:
+    """The nodes of a graph as layers, for formats that have no others."""
+    shapes = facts(graph).shapes
+    total = cost(graph, shapes)
+    giver = {name: node.name for node in graph.nodes for name in node.outputs}
+    return tuple(
+        LayerRow(
+            name=node.name,
+            type=node.operator,
+            sources=tuple(giver[name] for name in node.inputs if name in giver),
+            in_channels=next(iter(shapes.get(node.inputs[0], ())[1:2]), None),
+            shape=row.shape,
+            params=row.params,
+            macs=row.macs,
+        )
+        for node, row in zip(graph.nodes, total.per_node, strict=True)
+    )
+
+
 class Document(Protocol):
     """A network in the format that it was read from: what a graph does not say of it.
 

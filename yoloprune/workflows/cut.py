@@ -1,16 +1,18 @@
 """What pruning makes: a slim network, the dense one it comes from, the plan, the proof.
 
 And the folder that holds it: the network, as `slim.cfg`, `slim.weights` and, where its classes
-have names, `slim.names`, or as `slim.onnx`; `plan.json`, `report.json` and `report.md`. A Darknet
+have names, `slim.names`, or as `slim.onnx`, or of a torch module
+as `slim.safetensors` and `slim.json`; `plan.json`, `report.json` and `report.md`. A Darknet
 network is there as `slim.onnx` too where that is asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from yoloprune.data.calibration import proof_images
 from yoloprune.devices import AUTO, torch_device
@@ -20,6 +22,7 @@ from yoloprune.errors import PlanError, UsageError, VerificationError
 from yoloprune.exporters.interface import OnnxForm, form_lines
 from yoloprune.exporters.onnx import ONNX
 from yoloprune.files import file_sha256, refuse_file, write_folder, write_json, write_text
+from yoloprune.frontends.torch.document import ModuleDocument
 from yoloprune.graph.model import Model
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.cut import cut as surgery
@@ -45,10 +48,18 @@ from yoloprune.report.table import amount, change, file_size
 from yoloprune.report.task import task_lines, task_report
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.models import AnyModel, load, opened
+from yoloprune.workflows.modules import (
+    carry_out,
+    module_of,
+    read_slim,
+    surgeries,
+    write_slim,
+)
 from yoloprune.workflows.task import Narrowed, narrowed
 
 SLIM_FILES = (
     *("slim.cfg", "slim.weights", "slim.names", "slim.onnx", "slim.onnx.data"),
+    *("slim.safetensors", "slim.json"),
     *("plan.json", "report.json", "report.md"),
 )  # fmt: skip
 SPARSE_FILES = (
@@ -115,6 +126,29 @@ class Cut(Result):
         with write_folder(folder, obsolete=PRUNED_FILES) as temporary:
             write_cut(temporary, self, onnx=onnx, reporter=reporter)
             return [name for name in SLIM_FILES if (temporary / name).exists()]
+
+    def apply(
+        self, module: nn.Module, *, optimizer: torch.optim.Optimizer | None = None
+    ) -> nn.Module:
+        """Make the module that was pruned, or a copy of it as an EMA has one, the slim one.
+
+        In place: its own numbers are sliced, and sizes that it keeps are set; what compensation or
+        recovery changed is written. What an `optimizer` has gathered is sliced alike, so that
+        training goes on. Gives the module. Raises `UsageError`, before anything is changed, for
+        another module, and where the network was none.
+        """
+        return carry_out(self.dense, self.slim, module, optimizer)
+
+    def save_module(
+        self, module: nn.Module, path: str | Path, *, before: Sequence["Cut"] = ()
+    ) -> None:
+        """Write the slim module, trained since, as `path`, a .safetensors, and its plan as .json.
+
+        `load_slim` reads it. Where the module that was pruned was itself loaded slim, `before` are
+        the cuts that made it, in order.
+        """
+        done = [own for cut in before for own in surgeries(cut.dense, cut.slim)]
+        write_slim(module, (*done, *module_of(self.slim).surgeries), self.slim, Path(path))
 
     def shown(self) -> Shown:
         """Cost and proof; as JSON the content of report.json."""
@@ -265,7 +299,11 @@ def read_cut(
     graph = analyze(dense.graph)
     plan = read_plan(folder / "plan.json", graph)
     edits = surgery(graph, plan)
-    network = load(folder / f"slim{dense.document.suffix}")
+    path = folder / f"slim{dense.document.suffix}"
+    if isinstance(dense.document, ModuleDocument):
+        network = read_slim(dense.edited(edits), path)
+    else:
+        network = load(path)
     if network.document.digest() != dense.document.applied(edits).digest():
         raise VerificationError(
             f"{network.document.source[0]}: not the network that the plan makes"

@@ -12,6 +12,7 @@ import torch
 from yoloprune.data.calibration import Calibration, proof_images, read_calibration
 from yoloprune.devices import AUTO, torch_device
 from yoloprune.errors import UsageError
+from yoloprune.frontends.torch.document import ModuleDocument
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
 from yoloprune.pruning.budget import Budget
@@ -29,6 +30,7 @@ from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.defaults import ON_IMAGES, PRUNING
 from yoloprune.workflows.models import AnyModel, opened
+from yoloprune.workflows.modules import check_module
 from yoloprune.workflows.recover import recover
 from yoloprune.workflows.scores import scores_on_images
 from yoloprune.workflows.task import narrowed, silent_task, task_of
@@ -148,6 +150,8 @@ def prune(
             stated |= _predicted(clock, found.plan)
     document = network.document.applied(found.edits)
     slim = Model(graph=found.graph, parameters=found.parameters, document=document)
+    if isinstance(document, ModuleDocument):
+        check_module(slim)
     settings: dict[str, Any] = {
         "criterion": criterion,
         "scope": scope.value,

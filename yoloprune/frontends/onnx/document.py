@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 
 from yoloprune.errors import UsageError
-from yoloprune.graph.cost import cost
 from yoloprune.graph.edits import Edits, edit
 from yoloprune.graph.graph import Graph
-from yoloprune.graph.model import LayerRow
-from yoloprune.graph.shapes import facts
+from yoloprune.graph.model import LayerRow, rows_of_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -72,21 +70,7 @@ class OnnxDocument:
 
     def layers(self, graph: Graph) -> tuple[LayerRow, ...]:
         """The nodes."""
-        shapes = facts(graph).shapes
-        total = cost(graph, shapes)
-        giver = {name: node.name for node in graph.nodes for name in node.outputs}
-        return tuple(
-            LayerRow(
-                name=node.name,
-                type=node.operator,
-                sources=tuple(giver[name] for name in node.inputs if name in giver),
-                in_channels=next(iter(shapes.get(node.inputs[0], ())[1:2]), None),
-                shape=row.shape,
-                params=row.params,
-                macs=row.macs,
-            )
-            for node, row in zip(graph.nodes, total.per_node, strict=True)
-        )
+        return rows_of_nodes(graph)
 
     def applied(self, edits: Edits) -> "OnnxDocument":
         """The document of the network that edits leave; it was read from no file."""

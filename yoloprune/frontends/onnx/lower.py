@@ -61,7 +61,7 @@ class _Reader:
         self.opset = opset_of(model)
         if len(model.graph.sparse_initializer):
             raise GraphError("it holds sparse arrays, which are not understood: make them dense")
-        values = (*model.graph.input, *model.graph.value_info)
+        values = (*model.graph.input, *model.graph.value_info, *model.graph.output)
         codes = {value.name: value.type.tensor_type.elem_type for value in values}
         codes |= {tensor.name: tensor.data_type for tensor in model.graph.initializer}
         self.codes = {name: code for name, code in codes.items() if code}

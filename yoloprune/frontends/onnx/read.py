@@ -19,6 +19,7 @@ from yoloprune.frontends.onnx.lower import lower, opset_of
 from yoloprune.frontends.onnx.protos import IN_TORCH, captured, files_beside
 from yoloprune.frontends.onnx.sequences import without_sequences
 from yoloprune.frontends.onnx.sizes import sized
+from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
 from yoloprune.graph.operators.tensors import tensor_of
 
@@ -43,8 +44,7 @@ def read(path: Path, title: str | None = None) -> Model:
     is no such file.
     """
     try:
-        model = _prepared(_parsed(path))
-        whole = sized(lower(model, path.parent), model, path.parent)
+        model, whole = understood(_parsed(path), path.parent)
         graph = with_parameters(whole)
     except ImportError as error:
         raise MissingDependencyError(
@@ -64,6 +64,19 @@ def read(path: Path, title: str | None = None) -> Model:
         source=(path, *files_beside(model, path.parent)),
     )
     return Model(graph=graph, parameters=parameters, document=document)
+
+
+def understood(
+    model: "onnx.ModelProto", folder: Path, sizes: Mapping[str, int] | None = None
+) -> tuple["onnx.ModelProto", Graph]:
+    """A model without functions, sorted, and its graph, whose arrays are constants all.
+
+    Sizes that it leaves open are these, or else tried. Raises `GraphError` for what cannot be
+    understood.
+    """
+    model = _prepared(model)
+    graph = lower(model, folder)
+    return model, sized(graph, model, folder, None if sizes is None else [sizes])
 
 
 def _without_large(model: "onnx.ModelProto", parameters: Mapping[str, Tensor]) -> "onnx.ModelProto":

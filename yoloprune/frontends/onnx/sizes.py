@@ -1,6 +1,6 @@
 """Sizes that a model leaves open, chosen; and shapes that no rule tells, observed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +21,20 @@ IMAGES = (
 """Heights and widths that are tried for images of any size, in this order."""
 
 
-def sized(graph: Graph, model: "onnx.ModelProto", folder: Path) -> Graph:
+def sized(
+    graph: Graph,
+    model: "onnx.ModelProto",
+    folder: Path,
+    tried: Sequence[Mapping[str, int]] | None = None,
+) -> Graph:
     """A graph all of whose shapes are known, for sizes that suit it where it leaves them open.
 
-    What no operator's rule tells the model may say, or it is observed in ONNX Runtime. Raises
-    `GraphError` where no size that is tried gives shapes that fit one another.
+    Of those that are `tried`, by default usual ones, it is the first that fits. What no operator's
+    rule tells the model may say, or it is observed in ONNX Runtime. Raises `GraphError` where none
+    gives shapes that fit one another.
     """
     reasons: list[GraphError] = []
-    tried = [*_candidates(graph)]
+    tried = [*_candidates(graph)] if tried is None else tried
     for sizes in tried:
         try:
             return _known(replace(graph, sizes=sizes), said(model, sizes))

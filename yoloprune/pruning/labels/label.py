@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
-import numpy as np
-
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.operators.operator import Family
 from yoloprune.graph.operators.table import OPERATORS
 from yoloprune.graph.shapes import Facts, facts
 from yoloprune.pruning.labels.arrays import through_arrays
+from yoloprune.pruning.labels.asked import asked
 from yoloprune.pruning.labels.chains import Chains
 from yoloprune.pruning.labels.contractions import contraction
 from yoloprune.pruning.labels.families import (
@@ -51,14 +50,11 @@ def label(
         for name in walk.values.keys() & entries.keys() & {*node.outputs}:
             size = walk.facts.shapes[name][entries[name]]
             walk.along(walk.values[name], entries[name], size, node)
-    for name, size in graph.blocks.items():
-        if name in walk.values:
-            ids = walk.values[name].reshape(-1, size)
-            walk.unions.append((np.repeat(ids[:, 0], size), ids.reshape(-1)))
     for name in graph.outputs:
         if name in walk.values:
             walk.freeze(walk.values[name], f"network output {name}")
     through_arrays(walk)
+    asked(walk)
     chains = Chains(walk)
     canonical = connect(walk.count, walk.unions)
     while unions := chains.settle(canonical):

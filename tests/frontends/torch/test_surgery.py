@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from yoloprune.errors import UsageError
+from yoloprune.frontends.torch.surgery import Surgery, TensorCut, operate, tensor_cut
+from yoloprune.graph.edits import ArrayCut
+
+CUT = TensorCut(before=(3, 2), blocks=({0: (0, 2)},))
+SURGERY = Surgery(tensors={"0.weight": CUT}, sizes={"0": {"out_features": 2}})
+
+
+def test_a_cut_in_plain_numbers_is_the_same_cut() -> None:
+    array = ArrayCut(blocks=({0: np.array([0, 2])},))
+    assert tensor_cut(array, (3, 2)) == CUT
+    assert CUT.array.same_as(array)
+
+
+def test_parameters_become_others_that_an_optimizer_goes_on_with() -> None:
+    module = nn.Sequential(nn.Linear(2, 3, bias=False))
+    (before,) = module.parameters()
+    optimizer = torch.optim.SGD(module.parameters(), 0.1, momentum=0.9)
+    loss = module(torch.ones(1, 2)).sum()
+    loss.backward()
+    optimizer.step()
+    momentum = optimizer.state[before]["momentum_buffer"]
+    operate(module, SURGERY, optimizer)
+    (after,) = module.parameters()
+    assert torch.equal(after, before[[0, 2]])
+    assert optimizer.param_groups[0]["params"] == [after]
+    assert torch.equal(optimizer.state[after]["momentum_buffer"], momentum[[0, 2]])
+    assert before not in optimizer.state
+    # While the old loss is still there, as in anyone's loop.
+    module(torch.ones(1, 2)).sum().backward()
+    assert after.grad is not None and loss.requires_grad
+    assert module[0].out_features == 2
+
+
+def test_another_module_is_refused_unchanged() -> None:
+    for module, what in (
+        (nn.Sequential(nn.Linear(2, 4)), r"its 0.weight is \(4, 2\)"),
+        (nn.Sequential(), "its 0.weight is not there"),
+    ):
+        with pytest.raises(UsageError, match=what):
+            operate(module, SURGERY)
+    module = nn.Sequential(nn.Linear(2, 3))
+    with pytest.raises(UsageError, match=r"it has no 0\.heads, which the plan sets"):
+        operate(module, Surgery(tensors=SURGERY.tensors, sizes={"0": {"heads": 2}}))
+    assert module[0].weight.shape == (3, 2)

@@ -1,0 +1,275 @@
+"""Torch modules, from definition to slim module and on in training."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from tests.modules import Many, Plain, loaded, quiet
+from yoloprune.errors import PlanError, UsageError, VerificationError, WeightsError
+from yoloprune.execution.module import Network
+from yoloprune.graph.model import Model
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.masked import masked
+from yoloprune.workflows.cut import Cut, read_cut
+from yoloprune.workflows.models import load
+from yoloprune.workflows.modules import check_module, load_module, load_slim, module_of
+from yoloprune.workflows.prune import prune
+from yoloprune.workflows.verify import verify
+
+
+def cut_of(name: str, share: float = 0.6) -> Cut:
+    return prune(loaded(name)[2], {"macs": share}, multiple_of=1)
+
+
+def double(values: object) -> tuple[Tensor, ...]:
+    return tuple(own.double() for own in pytree.tree_leaves(values))
+
+
+def relative(a: Tensor, b: Tensor) -> float:
+    return float(((a - b).abs().max() / b.abs().max()).detach())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["plain", "many", "resnet", "detector", "alexnet", "squeezenet-1.0", "mobilenet-v3-large"],
+)
+def test_the_slim_module_computes_what_the_masked_network_does(name: str) -> None:
+    module, inputs, network = loaded(name)
+    cut = cut_of(name)
+    slim = cut.apply(copy.deepcopy(module))
+    graph, parameters = masked(analyze(network.graph), network.parameters, cut.plan)
+    with torch.no_grad():
+        wanted = Network(graph, parameters, dtype=torch.float64)(*double(inputs))
+        found = double(slim.double()(*double(inputs)))
+        dense = double(copy.deepcopy(module).double()(*double(inputs)))
+    errors = [relative(a, b) for a, b in zip(found, wanted, strict=True)]
+    assert max(errors) <= 1e-10
+    assert max(relative(a, b) for a, b in zip(wanted, dense, strict=True)) > 1e-6
+    assert not network.graph.held
+    assert cut.slim.cost.macs <= 0.6 * network.cost.macs
+
+
+def test_a_slim_module_says_its_sizes_and_is_compiled_and_exported() -> None:
+    module, inputs, _ = loaded("plain")
+    slim = cut_of("plain").apply(copy.deepcopy(module))
+    for own in slim.modules():
+        if isinstance(own, nn.Conv2d):
+            assert own.weight.shape[:2] == (own.out_channels, own.in_channels)
+        elif isinstance(own, nn.Linear):
+            assert own.weight.shape == (own.out_features, own.in_features)
+        elif isinstance(own, nn.BatchNorm2d):
+            assert own.weight.shape == own.running_var.shape == (own.num_features,)
+    wanted = slim(*inputs)
+    compiled = torch.compile(slim, backend="eager")
+    assert torch.equal(compiled(*inputs), wanted)
+    program = torch.export.export(slim, inputs).module()
+    assert torch.allclose(program(*inputs), wanted, atol=1e-6)
+
+
+def test_a_module_and_its_onnx_file_give_the_same_groups_plan_and_slim_outputs(
+    tmp_path: Path,
+) -> None:
+    module, inputs, network = loaded("plain")
+    path = tmp_path / "net.onnx"
+    with quiet():
+        torch.onnx.export(module, inputs, path, dynamo=True, optimize=False, verbose=False)
+    of_file = load(path)
+    groups = [
+        [(own.producers, own.consumers, own.frozen_because) for own in analyze(model.graph).groups]
+        for model in (network, of_file)
+    ]
+    assert groups[0] == groups[1]
+    cuts = [prune(model, {"macs": 0.6}, multiple_of=1) for model in (network, of_file)]
+    assert cuts[0].plan.keep == cuts[1].plan.keep
+    slim = cuts[0].apply(copy.deepcopy(module)).double()
+    (wanted,) = Network(cuts[1].slim.graph, cuts[1].slim.parameters, dtype=torch.float64)(
+        *double(inputs)
+    )
+    assert relative(slim(*double(inputs)), wanted) <= 1e-12
+
+
+def steps(
+    module: nn.Module, optimizer: torch.optim.Optimizer, inputs: tuple[Tensor, ...], times: int
+) -> None:
+    module.train()
+    for _ in range(times):
+        optimizer.zero_grad()
+        sum(own.square().mean() for own in pytree.tree_leaves(module(*inputs))).backward()
+        optimizer.step()
+
+
+def adam(module: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(module.parameters(), 1e-2)
+
+
+def trained(module: nn.Module, inputs: tuple[Tensor, ...]) -> torch.optim.Optimizer:
+    optimizer = adam(module)
+    steps(module, optimizer, inputs, 3)
+    return optimizer
+
+
+def many() -> tuple[nn.Module, tuple[Tensor, ...]]:
+    module, inputs, _ = loaded("many")
+    # Statistics of a batch of one are none.
+    return copy.deepcopy(module), tuple(own.repeat(2, 1, 1, 1) for own in inputs)
+
+
+def test_optimizers_and_averages_are_sliced_alike_and_go_on() -> None:
+    module, inputs = many()
+    optimizer = trained(module, inputs)
+    average = torch.optim.swa_utils.AveragedModel(module)
+    before = {name: optimizer.state[own] for name, own in module.named_parameters()}
+    cut = cut_of("many")
+    cut.apply(module, optimizer=optimizer)
+    cut.apply(average.module)
+    (surgery,) = module_of(cut.slim).surgeries
+    for name, own in module.named_parameters():
+        assert own is optimizer.param_groups[0]["params"][[*before].index(name)]
+        state = optimizer.state[own]
+        if name in surgery.tensors:
+            kept = surgery.tensors[name].array
+            assert torch.equal(state["exp_avg"], kept.tensor(before[name]["exp_avg"]))
+        assert state["exp_avg_sq"].shape == own.shape
+        assert torch.equal(dict(average.module.named_parameters())[name], own)
+    assert module.again.weight is module.more.weight
+    was = [own.detach().clone() for own in module.parameters()]
+    steps(module, optimizer, inputs, 1)
+    average.update_parameters(module)
+    assert all(not torch.equal(a, b) for a, b in zip(was, module.parameters(), strict=True))
+
+
+def test_what_was_trained_is_saved_and_rebuilt_of_its_definition(tmp_path: Path) -> None:
+    module, inputs = many()
+    cut = cut_of("many")
+    cut.apply(module)
+    trained(module, inputs)
+    cut.save_module(module, tmp_path / "slim.safetensors")
+    again = load_slim(Many(), tmp_path / "slim.safetensors")
+    # What is in no state is the definition's own.
+    again.offset, again.gain = module.offset, module.gain
+    for own in (module, again):
+        own.eval()
+    found, wanted = (pytree.tree_leaves(own(*inputs)) for own in (again, module))
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+    assert sum(own.numel() for own in again.parameters()) == sum(
+        own.numel() for own in module.parameters()
+    )
+    program = torch.export.export(again, inputs).module()
+    exported = pytree.tree_leaves(program(*inputs))
+    assert all(relative(a, b) <= 1e-6 for a, b in zip(exported, wanted, strict=True))
+
+
+def test_a_training_that_was_killed_and_resumed_ends_with_the_same(tmp_path: Path) -> None:
+    module, inputs, _ = loaded("plain")
+    inputs = (inputs[0].repeat(2, 1, 1, 1),)
+    cut = cut_of("plain")
+    whole, half = (cut.apply(copy.deepcopy(module)) for _ in range(2))
+    steps(whole, adam(whole), inputs, 4)
+    optimizer = adam(half)
+    steps(half, optimizer, inputs, 2)
+    cut.save_module(half, tmp_path / "half.safetensors")
+    torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
+    resumed = load_slim(Plain(), tmp_path / "half.safetensors")
+    optimizer = adam(resumed)
+    optimizer.load_state_dict(torch.load(tmp_path / "optimizer.pt", weights_only=True))
+    steps(resumed, optimizer, inputs, 2)
+    for own, name in ((whole, "whole"), (resumed, "resumed")):
+        cut.save_module(own, tmp_path / f"{name}.safetensors")
+    for suffix in ("json", "safetensors"):
+        files = [tmp_path / f"{name}.{suffix}" for name in ("whole", "resumed")]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_two_prunings_compose(tmp_path: Path) -> None:
+    module, inputs, _ = loaded("plain")
+    first = cut_of("plain", 0.7)
+    second = prune(first.slim, {"macs": 0.7}, multiple_of=1)
+    slim = second.apply(first.apply(copy.deepcopy(module)))
+    second.save_module(slim, tmp_path / "both.safetensors")
+    again = load_slim(Plain(), tmp_path / "both.safetensors").eval()
+    assert torch.equal(again(*inputs), slim(*inputs))
+    third = prune(load_module(slim, inputs), {"macs": 0.8}, multiple_of=1)
+    third.apply(slim)
+    third.save_module(slim, tmp_path / "three.safetensors", before=[first, second])
+    again = load_slim(Plain(), tmp_path / "three.safetensors").eval()
+    assert torch.equal(again(*inputs), slim(*inputs))
+
+
+def test_a_folder_is_written_read_and_verified(tmp_path: Path) -> None:
+    module, inputs, network = loaded("plain")
+    cut = cut_of("plain")
+    names = cut.save(tmp_path / "slim")
+    assert {"slim.safetensors", "slim.json", "plan.json", "report.md"} <= {*names}
+    again = read_cut(tmp_path / "slim", network)
+    assert again.plan == cut.plan
+    assert again.slim.cost == cut.slim.cost
+    assert "verified" in str(verify(network, tmp_path / "slim"))
+    slim = load_slim(Plain(), tmp_path / "slim").eval()
+    assert torch.equal(slim(*inputs), cut.apply(copy.deepcopy(module))(*inputs))
+    other = load_module(module, inputs)
+    document = module_of(other)
+    with pytest.raises(PlanError, match="made for another network"):
+        read_cut(tmp_path / "slim", Model(graph=loaded("many")[2].graph, parameters={},
+                                          document=document))  # fmt: skip
+
+
+def test_what_is_no_fitting_module_is_refused_before_anything_changes(tmp_path: Path) -> None:
+    module, _, network = loaded("plain")
+    cut = cut_of("plain")
+    other = Plain(classes=9)
+    other.hidden = nn.Linear(16, 11)
+    before = {name: own.clone() for name, own in other.state_dict().items()}
+    with pytest.raises(UsageError, match=r"its hidden.weight is \(11, 16\), and the plan was made"):
+        cut.apply(other)
+    assert all(torch.equal(own, before[name]) for name, own in other.state_dict().items())
+    slim = cut.apply(copy.deepcopy(module))
+    with pytest.raises(UsageError, match="give the module that was pruned"):
+        cut.apply(slim)
+    with pytest.raises(UsageError, match="not the slim module of this cut"):
+        cut.save_module(module, tmp_path / "slim.safetensors")
+    with pytest.raises(UsageError, match=r"a module is written as a \.safetensors"):
+        cut.save_module(slim, tmp_path / "slim.pt")
+    with pytest.raises(UsageError, match="read from a file"):
+        module_of(Model(graph=network.graph, parameters={}, document=_File()))  # type: ignore[arg-type]
+    assert not [*tmp_path.iterdir()]
+
+
+class _File:
+    title = "net"
+
+
+def test_files_that_are_damaged_are_refused(tmp_path: Path) -> None:
+    cut, path = cut_of("plain"), tmp_path / "slim.safetensors"
+    cut.slim.save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(WeightsError, match=r"slim\.safetensors: damaged"):
+        load_slim(Plain(), path)
+    path.write_bytes(data)
+    with pytest.raises(PlanError, match=r"its scores\.weight is \(5, 10\)"):
+        load_slim(Plain(classes=5), path)
+    other = Plain()
+    other.register_buffer("mean", torch.zeros(3))
+    with pytest.raises(WeightsError, match="not the state of this module"):
+        load_slim(other, path)
+    path.with_suffix(".json").write_text("{}")
+    with pytest.raises(PlanError, match=r"slim\.json"):
+        load_slim(Plain(), path)
+
+
+def test_a_module_that_is_not_its_graph_is_found_out() -> None:
+    _, _, network = loaded("plain")
+    wrong = dict(network.parameters)
+    check_module(network)
+    document = module_of(network)
+    module = copy.deepcopy(document.module)
+    with torch.no_grad():
+        module.scores.bias.add_(1)
+    odd = replace(document, module=module, origins={})
+    with pytest.raises(VerificationError, match="differ"):
+        check_module(Model(graph=network.graph, parameters=wrong, document=odd))

@@ -1,0 +1,59 @@
+"""What modules' code lets go."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.modules import loaded
+from yoloprune.errors import GraphError
+from yoloprune.pruning.groups import analyze
+from yoloprune.workflows.modules import load_module
+from yoloprune.workflows.prune import prune
+
+
+def slim_sizes(name: str) -> nn.Module:
+    module, inputs, network = loaded(name)
+    slim = prune(network, {"macs": 0.6}, multiple_of=1).apply(copy.deepcopy(module))
+    slim(*inputs)
+    return slim
+
+
+def test_halves_go_in_pairs_and_sizes_that_a_module_keeps_are_set() -> None:
+    _, _, network = loaded("halves")
+    graph = analyze(network.graph)
+    assert network.graph.held == ()
+    # Halves by `chunk`, with what is added to one of them; and those that are shuffled.
+    assert set(network.graph.parts.values()) == {(1, 2)}
+    assert [group.size for group in graph.prunable] == [8, 10, 8, 12]
+    slim = slim_sizes("halves")
+    assert slim.c == slim.sized.conv.out_channels // 2 < 8
+    assert slim.into.conv.out_channels < 16
+
+
+def test_heads_are_thinned_and_numbers_in_the_code_freeze_by_name() -> None:
+    _, _, network = loaded("attention")
+    frozen = {
+        member.node: group.frozen_because
+        for group in analyze(network.graph).groups
+        for member in group.producers
+        if group.frozen_because
+    }
+    assert "how many is in the code of the module (Attention)" in frozen.values()
+    assert len(frozen) == 2
+    slim = slim_sizes("attention")
+    assert slim.qkv.out_channels == slim.heads * (2 * slim.key + slim.head)
+    assert slim.heads == 2
+    assert slim.fixed.out_channels == 12
+    assert slim.scale == 6**-0.5
+
+
+class _Other(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images * 2 if torch.compiler.is_compiling() else images
+
+
+def test_what_computes_something_else_than_its_export_is_refused() -> None:
+    with pytest.raises(GraphError, match=r"_Other: the module and the graph .* differ by"):
+        load_module(_Other(), torch.rand(1, 3, 16, 16))

@@ -1,0 +1,116 @@
+"""Modules as ONNX models, through torch's own exporter."""
+
+import ast
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from yoloprune.errors import GraphError, MissingDependencyError, UsageError
+from yoloprune.frontends.onnx.protos import first_line, node_names
+
+if TYPE_CHECKING:
+    import onnx
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where the exporter notes which modules a node was called in."""
+
+LOGGERS = (
+    "torch.onnx",
+    "torch.onnx._internal.exporter._registration",
+    "torch.export",
+    "onnxscript",
+)
+"""Who tells of packages that are not installed, and of what is tried."""
+
+
+def exported(
+    module: nn.Module, inputs: Sequence[Any], dynamic_shapes: Any = None
+) -> "onnx.ModelProto":
+    """A module as an ONNX model whose initializers have the names of its parameters and buffers.
+
+    Raises `GraphError` where torch cannot export it, `MissingDependencyError` without onnxscript.
+    """
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"modules need the package {error.name}: pip install 'yoloprune[modules]'"
+        ) from error
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                module,
+                tuple(inputs),
+                dynamo=True,
+                optimize=False,
+                verbose=False,
+                dynamic_shapes=dynamic_shapes,
+            )
+        except Exception as error:
+            # torch has an exception of its own for each step of it.
+            cause = error.__cause__ or error
+            raise GraphError(
+                f"{type(module).__name__}: torch.export cannot follow it: {first_line(cause)}"
+            ) from error
+    assert program is not None
+    return program.model_proto
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What torch warns of and prints while it exports is of its own versions."""
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    try:
+        for name in LOGGERS:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def scopes(model: "onnx.ModelProto", module: nn.Module) -> dict[str, str]:
+    """The module in which each node is called, by its name; "" is the outermost."""
+    known = {name for name, _ in module.named_modules(remove_duplicate=False)}
+    found = {}
+    for name, node in zip(node_names(model.graph.node), model.graph.node, strict=True):
+        said = next((e.value for e in node.metadata_props if e.key == SCOPES), "[]")
+        # The last is what the exporter calls the call itself; of several calls some are numbered.
+        names = [re.sub(r"@\d+", "", own) for own in ast.literal_eval(said)[:-1]]
+        found[name] = next((own for own in reversed(names) if own in known), "")
+    return found
+
+
+def tensors_in(values: object) -> tuple[Tensor, ...]:
+    """All tensors in what a module is given or gives, in order."""
+    return tuple(leaf for leaf in pytree.tree_leaves(values) if isinstance(leaf, Tensor))
+
+
+def as_inputs(example_inputs: object) -> tuple[Any, ...]:
+    """What a module is called with; raises `UsageError` where there is no tensor in it."""
+    given = tuple(example_inputs) if isinstance(example_inputs, list | tuple) else (example_inputs,)
+    if not tensors_in(given):
+        raise UsageError("`example_inputs` must be a tensor, or several, as the module is called")
+    return given
+
+
+def sizes_given(
+    names: Mapping[str, Sequence[int | str]], inputs: Sequence[Tensor]
+) -> dict[str, int]:
+    """The sizes that a graph leaves open, by name, as the example has them."""
+    found: dict[str, int] = {}
+    for shape, tensor in zip(names.values(), inputs, strict=True):
+        for size, own in zip(shape, tensor.shape, strict=True):
+            if isinstance(size, str):
+                found.setdefault(size, int(own))
+    return found

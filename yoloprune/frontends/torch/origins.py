@@ -1,0 +1,166 @@
+"""Which tensor of a module each array of its graph is, or a rearranged copy of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from yoloprune.errors import GraphError
+from yoloprune.frontends.onnx.protos import array_of, attributes_of, constant_of, operator_name
+from yoloprune.graph.edits import ArrayCut
+from yoloprune.graph.graph import Graph, Node
+from yoloprune.graph.operators.operator import Family
+from yoloprune.graph.operators.table import OPERATORS
+from yoloprune.graph.shapes import shapes_of, worked_out
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Origin:
+    """The tensor that an array is a copy of.
+
+    `places`, of the array's shape, are where its numbers stand in the tensor, in memory order; None
+    where they stand alike.
+    """
+
+    tensor: str
+    places: NDArray[np.int64] | None = None
+
+    def cut(self, cut: ArrayCut, shape: tuple[int, ...]) -> ArrayCut | None:
+        """What of the tensor, of this shape, stays with an array's; None for no rectangle."""
+        if self.places is None:
+            return cut
+        kept = cut.numbers(self.places).reshape(-1)
+        axes = [np.unique(own) for own in np.unravel_index(kept, shape)]
+        if int(np.prod([len(own) for own in axes])) != len(kept):
+            return None
+        left = {axis: own for axis, own in enumerate(axes) if len(own) < shape[axis]}
+        return ArrayCut(blocks=(left,))
+
+    def after(self, cut: ArrayCut | None) -> "Origin":
+        """The same of what a cut of the array leaves of both."""
+        if self.places is None or cut is None:
+            return self
+        kept = cut.numbers(self.places)
+        ranks = np.unique(kept, return_inverse=True)[1].reshape(kept.shape)
+        return Origin(tensor=self.tensor, places=ranks)
+
+    def read(self, tensor: Tensor) -> Tensor:
+        """The array, as the tensor has its numbers."""
+        tensor = tensor.detach().cpu()
+        return tensor if self.places is None else tensor.reshape(-1)[torch.from_numpy(self.places)]
+
+    def written(self, array: Tensor, like: Tensor) -> Tensor:
+        """The array's numbers where they stand in the tensor, as one of its dtype and device."""
+        array = array.detach().to(like)
+        if self.places is None:
+            return array.clone()
+        flat = torch.empty_like(like).reshape(-1)
+        flat[torch.from_numpy(self.places.reshape(-1)).to(like.device)] = array.reshape(-1)
+        return flat.reshape(like.shape)
+
+
+def named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters, buffers and plain tensors of a module, by the first name of each.
+
+    Those that are not registered are named as if they were.
+    """
+    found: dict[str, Tensor] = {}
+    for names in (module.named_parameters(), module.named_buffers(), _plain(module)):
+        found.update((name, tensor) for name, tensor in names if name not in found)
+    return found
+
+
+def _plain(module: nn.Module) -> list[tuple[str, Tensor]]:
+    return [
+        (f"{path}.{name}" if path else name, value)
+        for path, own in module.named_modules()
+        for name, value in vars(own).items()
+        if isinstance(value, Tensor)
+    ]
+
+
+def origins(model: "onnx.ModelProto", graph: Graph, module: nn.Module) -> dict[str, Origin]:
+    """The origin of each array of a graph that a module's tensor tells, by the array's name."""
+    tensors = named_tensors(module)
+    first = {id(tensor): name for name, tensor in reversed(tensors.items())}
+    names = {
+        name: first[id(tensor)]
+        for own in (module.named_parameters, module.named_buffers)
+        for name, tensor in own(remove_duplicate=False)
+    }
+    held = {own.name: own for own in model.graph.initializer}
+    found: dict[str, Origin] = {}
+    for name, proto in held.items():
+        own = names.get(name)
+        if own is not None and tuple(proto.dims) == tuple(tensors[own].shape):
+            found[name] = Origin(tensor=own)
+    _follow(model, graph, found, {name: tuple(t.shape) for name, t in tensors.items()})
+    plain = dict(_plain(module))
+    for name, array in graph.constants.items():
+        # What is not registered the exporter gives a name of its own.
+        if name not in found and array.ndim and name in held:
+            same = (own for own, tensor in plain.items() if _equal(tensor, array))
+            if (match := next(same, None)) is not None:
+                found[name] = Origin(tensor=match)
+    return {name: own for name, own in found.items() if name in graph.constants}
+
+
+def _equal(tensor: Tensor, array: NDArray[Any]) -> bool:
+    if tuple(tensor.shape) != array.shape or tensor.dtype == torch.bfloat16:
+        return False
+    return bool(np.array_equal(tensor.detach().cpu().numpy(), array))
+
+
+def _follow(
+    model: "onnx.ModelProto",
+    graph: Graph,
+    found: dict[str, Origin],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Add what nodes that are no longer in a graph made of arrays by moving their numbers."""
+    kept = {name for node in graph.nodes for name in node.outputs}
+    known = {
+        own.name: array_of(own, Path()) for own in model.graph.initializer if own.name not in found
+    }
+    places: dict[str, NDArray[np.int64]] = {}
+    for proto in model.graph.node:
+        operator = operator_name(proto)
+        if operator == "Constant":
+            known[proto.output[0]] = constant_of(proto, Path())
+        row = OPERATORS.get(operator)
+        if row is None or row.family is not Family.MOVE or kept.intersection(proto.output):
+            continue
+        source, *others = proto.input
+        if source not in found or any(name and name not in known for name in others):
+            continue
+        origin = found[source]
+        if source not in places:
+            shape = shapes[origin.tensor]
+            places[source] = np.arange(int(np.prod(shape))).reshape(shape)
+        node = Node(
+            name=proto.name or proto.output[0],
+            operator=operator,
+            inputs=tuple(proto.input),
+            outputs=tuple(proto.output),
+            attributes=attributes_of(proto),
+        )
+        read = [places[source], *(known.get(name) for name in others)]
+        try:
+            sizes = shapes_of(
+                node, [None if a is None else a.shape for a in read], read, graph.opset
+            )
+        except GraphError:
+            continue
+        moved = worked_out(node, sizes, read, graph.opset, places[source].size)
+        for name, own in moved.items():
+            if own.size == places[source].size == len(np.unique(own)):
+                places[name] = own
+                found[name] = Origin(tensor=origin.tensor, places=own)

@@ -1,0 +1,117 @@
+"""Slim modules on disk: a plan in JSON, and tensors that no program is run to read.
+
+`slim.json` says what every pruning did to the module as it is defined, `slim.safetensors` holds the
+module's state.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from yoloprune.documents import read_document
+from yoloprune.errors import MissingDependencyError, PlanError, UsageError, WeightsError
+from yoloprune.files import write_atomically, write_json
+from yoloprune.frontends.onnx.protos import first_line
+from yoloprune.frontends.torch.surgery import Surgery, operate
+
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """What is written beside the tensors."""
+
+    version: Literal[1]
+    module: str
+    surgeries: tuple[Surgery, ...]
+
+
+def write_module(module: nn.Module, surgeries: Sequence[Surgery], path: Path) -> tuple[Path, ...]:
+    """Write a module's state as `path`, and what was done to it beside; gives both, tensors last.
+
+    Raises `UsageError` for a path that is no .safetensors.
+    """
+    _check(path)
+    state = {
+        # A copy of each: tensors that share memory are refused.
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in module.state_dict().items()
+        if isinstance(tensor, Tensor)
+    }
+    data = _safetensors().save(state)
+    plan = path.with_suffix(".json")
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(data)
+        document = _File(version=1, module=type(module).__name__, surgeries=tuple(surgeries))
+        write_json(plan, asdict(document))
+    return plan, path
+
+
+def read_module(definition: nn.Module, path: Path) -> tuple[Surgery, ...]:
+    """Make of a dense module, in place, the slim one that was written as `path`.
+
+    Gives what was done to it. Raises `PlanError` or `WeightsError` for files that are damaged or
+    of another module.
+    """
+    surgeries, state = read_saved(path)
+    plan = path.with_suffix(".json")
+    for surgery in surgeries:
+        try:
+            operate(definition, surgery)
+        except (UsageError, ValueError, IndexError) as error:
+            raise PlanError(f"{plan}: {error}") from error
+    load_state(definition, state, path)
+    return surgeries
+
+
+def read_saved(path: Path) -> tuple[tuple[Surgery, ...], Mapping[str, Tensor]]:
+    """What was done to a module that was written as `path`, and its state.
+
+    Raises `PlanError` or `WeightsError` for files that are damaged.
+    """
+    _check(path)
+    plan = path.with_suffix(".json")
+    return read_document(plan, _File, fault=PlanError).surgeries, _state(path)
+
+
+def load_state(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load a state that was read from `path`; raises `WeightsError` unless it is the module's."""
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: not the state of this module: {_lines(error)}") from error
+
+
+def _state(path: Path) -> Mapping[str, Tensor]:
+    load = _safetensors().load
+    try:
+        found: dict[str, Tensor] = load(path.read_bytes())
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}") from error
+    except Exception as error:
+        # safetensors has an exception of its own, and torch others for odd dtypes.
+        raise WeightsError(f"{path}: damaged: {first_line(error)}") from error
+    return found
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"modules need the package {error.name}: pip install 'yoloprune[modules]'"
+        ) from error
+    return safetensors.torch
+
+
+def _lines(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _check(path: Path) -> None:
+    if path.suffix.lower() != SUFFIX:
+        raise UsageError(f"{path}: a module is written as a {SUFFIX}: name one")

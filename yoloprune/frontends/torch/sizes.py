@@ -1,0 +1,184 @@
+"""Sizes that modules keep as attributes, as surgery leaves them.
+
+torch's own layers say theirs by their tensors. Those of other modules are found by comparing what
+the module's own calls are told, and what they read and give, before and after: an attribute that
+holds a number which became another everywhere there, and only that, becomes that number.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from torch import nn
+
+from yoloprune.frontends.torch.origins import Origin
+from yoloprune.frontends.torch.surgery import Size, TensorCut
+from yoloprune.graph.edits import Edits
+from yoloprune.graph.graph import Graph
+from yoloprune.graph.shapes import facts
+
+_Became = dict[int, set[int]]
+"""What numbers became."""
+
+_VECTORS: Mapping[type[nn.Module], str] = {
+    nn.modules.batchnorm._NormBase: "num_features",
+    nn.GroupNorm: "num_channels",
+    nn.PReLU: "num_parameters",
+}
+"""Layers with a number a channel, and how they call the count."""
+
+
+class Changes:
+    """What numbers became, by the module whose own calls they are in.
+
+    `told` are those that nodes are told, `seen` those in the shapes of what they read and give.
+    What `unheard` nodes are told does not count. `groups` are what groups of kernels became, by the
+    kernel's name.
+    """
+
+    def __init__(
+        self,
+        dense: Graph,
+        slim: Graph,
+        edits: Edits,
+        scopes: Mapping[str, str],
+        unheard: Collection[str],
+    ) -> None:
+        self.told: defaultdict[str, _Became] = defaultdict(lambda: defaultdict(set))
+        self.seen: defaultdict[str, _Became] = defaultdict(lambda: defaultdict(set))
+        self.groups: dict[str, int] = {}
+        muted: defaultdict[str, _Became] = defaultdict(lambda: defaultdict(set))
+        before, after = facts(dense), facts(slim).shapes
+        for node in dense.nodes:
+            scope = scopes.get(node.name, "")
+            told = muted[scope] if node.name in unheard else self.told[scope]
+            for position, name in enumerate(node.inputs):
+                array = edits.constants.get((node.name, position))
+                known = before.known.get(name)
+                if array is not None and known is not None and known.size == array.size:
+                    _note(told, known.reshape(-1).tolist(), array.reshape(-1).tolist())
+            for name, value in edits.attributes.get(node.name, {}).items():
+                _note(told, _numbers(node.attributes.get(name)), _numbers(value))
+                if name == "group" and isinstance(value, int):
+                    self.groups[node.inputs[1]] = value
+            for name in (*node.inputs[:1], *node.outputs):
+                if name in after:
+                    _note(self.seen[scope], before.shapes[name], after[name])
+        for scope, became in muted.items():
+            for old, new in became.items():
+                self.seen[scope][old] -= new
+
+
+def _numbers(value: object) -> list[Any]:
+    return list(value) if isinstance(value, tuple) else [value]
+
+
+def _note(became: _Became, before: Iterable[Any], after: Iterable[Any]) -> None:
+    for old, new in zip(before, after, strict=False):
+        if isinstance(old, int) and isinstance(new, int):
+            became[old].add(new)
+
+
+def sizes_of(
+    module: nn.Module,
+    changes: Changes,
+    origins: Mapping[str, Origin],
+    tensors: Mapping[str, TensorCut],
+) -> dict[str, dict[str, Size]]:
+    """What sizes become, by module and attribute; `tensors` are what is cut of the module's own."""
+    groups = {
+        origins[kernel].tensor.rpartition(".")[0]: count
+        for kernel, count in changes.groups.items()
+        if kernel in origins
+    }
+    told, seen = changes.told, changes.seen
+    found: dict[str, dict[str, Size]] = {}
+    for path, own in module.named_modules():
+        prefix = f"{path}." if path else ""
+        cut = {
+            name: tensors[prefix + name]
+            for name, _ in (*own.named_parameters(recurse=False), *own.named_buffers(recurse=False))
+            if prefix + name in tensors
+        }
+        sizes = _of_layer(own, cut, groups.get(path))
+        if sizes is None:
+            sizes = _of_attributes(own, told[path], seen[path])
+        if isinstance(own, nn.GroupNorm):
+            sizes = _of_attributes(own, told[path], seen[path]) | sizes
+        if sizes:
+            found[path] = sizes
+    return found
+
+
+def _of_layer(
+    module: nn.Module, cut: Mapping[str, TensorCut], groups: Any
+) -> dict[str, Size] | None:
+    """What a layer of torch's own says of its tensors; None for another module."""
+    weight = cut.get("weight")
+    if isinstance(module, nn.modules.conv._ConvNd):
+        if weight is None:
+            return {}
+        count = module.groups if groups is None else int(groups)
+        first, second = weight.array.shape(weight.before)[:2]
+        given, read = (second * count, first) if module.transposed else (first, second * count)
+        sizes: dict[str, Size] = {"in_channels": read, "out_channels": given, "groups": count}
+    elif isinstance(module, nn.Linear):
+        if weight is None:
+            return {}
+        given, read = weight.array.shape(weight.before)
+        sizes = {"in_features": read, "out_features": given}
+    elif isinstance(module, nn.Embedding):
+        if weight is None:
+            return {}
+        sizes = {"embedding_dim": weight.array.shape(weight.before)[1]}
+    else:
+        for kind, name in _VECTORS.items():
+            if isinstance(module, kind):
+                vectors = [own.array.shape(own.before)[0] for own in cut.values()]
+                return {name: vectors[0]} if vectors else {}
+        return None
+    return {name: size for name, size in sizes.items() if getattr(module, name) != size}
+
+
+def _of_attributes(
+    module: nn.Module, told: Mapping[int, set[int]], seen: Mapping[int, set[int]]
+) -> dict[str, Size]:
+    """A module's attributes that hold numbers which became others.
+
+    Beside a number that became another, the same one may stand for something else, as a height does
+    in a shape; what torch's own modules keep more often is such a thing.
+    """
+    strict = type(module).__module__.startswith("torch.nn.")
+    found: dict[str, Size] = {}
+    for name, value in _kept(module):
+        many = value if isinstance(value, tuple) else (value,)
+        # What calls are told counts before what they happen to see.
+        new = tuple(
+            _one(told, own, strict) or (None if strict else _one(seen, own, strict)) or own
+            for own in many
+        )
+        if new != many:
+            found[name] = new if isinstance(value, tuple) else new[0]
+    return found
+
+
+def _one(became: Mapping[int, set[int]], number: int, strict: bool) -> int | None:
+    """What a number became, if that is one."""
+    new = became.get(number, set()) if number > 1 else set()
+    if not strict:
+        new = new - {number}
+    return next(iter(new)) if len(new) == 1 else None
+
+
+def _kept(module: nn.Module) -> Iterator[tuple[str, Size]]:
+    for name, value in vars(module).items():
+        several = isinstance(value, list | tuple)
+        numbers = tuple(value) if several else (value,)
+        # A 1 says nothing: it is what most numbers may become.
+        if max(map(_plain, numbers), default=0) > 1 and min(map(_plain, numbers)) >= 0:
+            yield name, numbers if several else value
+
+
+def _plain(value: object) -> int:
+    """A whole number, or -1 for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else -1

@@ -1,0 +1,129 @@
+"""What surgery does to a module: which entries of its tensors stay, and what its sizes become."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from yoloprune.errors import UsageError
+from yoloprune.frontends.torch.origins import named_tensors
+from yoloprune.graph.edits import ArrayCut
+
+Size: TypeAlias = int | tuple[int, ...]
+"""What a module keeps as an attribute: a number, or several."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorCut:
+    """What stays of a tensor of the shape `before`: as `ArrayCut` says, in plain numbers."""
+
+    before: tuple[int, ...]
+    blocks: tuple[dict[int, tuple[int, ...]], ...]
+
+    @property
+    def array(self) -> ArrayCut:
+        """The same as surgery takes it."""
+        blocks = ({a: np.array(kept, np.int64) for a, kept in own.items()} for own in self.blocks)
+        return ArrayCut(blocks=tuple(blocks))
+
+
+def tensor_cut(cut: ArrayCut, before: Sequence[int]) -> TensorCut:
+    """A cut in plain numbers."""
+    blocks = ({axis: tuple(kept.tolist()) for axis, kept in own.items()} for own in cut.blocks)
+    return TensorCut(before=tuple(before), blocks=tuple(blocks))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surgery:
+    """What one pruning does to a module; `tensors` by name, `sizes` by module and attribute."""
+
+    tensors: dict[str, TensorCut] = field(default_factory=dict)
+    sizes: dict[str, dict[str, Size]] = field(default_factory=dict)
+
+
+def operate(
+    module: nn.Module, surgery: Surgery, optimizer: torch.optim.Optimizer | None = None
+) -> None:
+    """Slice a module's tensors, and what an optimizer holds of them, and set its sizes; in place.
+
+    A parameter that loses entries becomes another one, which takes its place wherever the module
+    has it, and in the optimizer. Raises `UsageError`, before anything is changed, for another
+    module.
+    """
+    tensors = named_tensors(module)
+    _check(module, tensors, surgery)
+    replaced = {
+        id(tensors[name]): (tensors[name], _sliced(tensors[name], own.array))
+        for name, own in surgery.tensors.items()
+    }
+    if optimizer is not None:
+        _operate_on(optimizer, {name: tensors[name] for name in surgery.tensors}, surgery, replaced)
+    _replace(module, lambda tensor: replaced[id(tensor)][1] if id(tensor) in replaced else tensor)
+    for path, sizes in surgery.sizes.items():
+        own = module.get_submodule(path)
+        for name, size in sizes.items():
+            listed = isinstance(getattr(own, name), list)
+            setattr(own, name, list(size) if listed and isinstance(size, tuple) else size)
+
+
+def _check(module: nn.Module, tensors: Mapping[str, Tensor], surgery: Surgery) -> None:
+    for name, own in surgery.tensors.items():
+        shape = tuple(tensors[name].shape) if name in tensors else None
+        if shape != own.before:
+            found = "not there" if shape is None else f"{shape}"
+            raise UsageError(
+                f"{type(module).__name__}: its {name} is {found}, and the plan was made of "
+                f"{own.before}: give the module that was pruned, or a copy of it"
+            )
+    modules = dict(module.named_modules())
+    for path, sizes in surgery.sizes.items():
+        for size in sizes:
+            if not hasattr(modules.get(path), size):
+                raise UsageError(
+                    f"{type(module).__name__}: it has no {path}.{size}, which the plan sets: give "
+                    "the module that was pruned, or a copy of it"
+                )
+
+
+def _sliced(tensor: Tensor, cut: ArrayCut) -> Tensor:
+    """What stays of a tensor, as one of the same kind, whose gradients have not begun."""
+    left = cut.tensor(tensor.detach()).contiguous()
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(left, requires_grad=tensor.requires_grad)
+    return left
+
+
+def _replace(module: nn.Module, instead: Callable[[Tensor], Tensor]) -> None:
+    for own in module.modules():
+        places: tuple[dict[str, Any], ...] = (own._parameters, own._buffers, vars(own))
+        for held in places:
+            for name, value in held.items():
+                if isinstance(value, Tensor):
+                    held[name] = instead(value)
+
+
+def _operate_on(
+    optimizer: torch.optim.Optimizer,
+    tensors: Mapping[str, Tensor],
+    surgery: Surgery,
+    replaced: Mapping[int, tuple[Tensor, Tensor]],
+) -> None:
+    """Give an optimizer the new parameters, and slice what it has gathered of the old ones."""
+    for group in optimizer.param_groups:
+        group["params"] = [
+            replaced[id(own)][1] if id(own) in replaced else own for own in group["params"]
+        ]
+    for name, tensor in tensors.items():
+        if tensor not in optimizer.state:
+            continue
+        cut = surgery.tensors[name].array
+        state: dict[str, Any] = optimizer.state.pop(tensor)
+        optimizer.state[replaced[id(tensor)][1]] = {
+            key: cut.tensor(value)
+            if isinstance(value, Tensor) and value.shape == tensor.shape
+            else value
+            for key, value in state.items()
+        }

@@ -1,0 +1,127 @@
+"""Torch modules as networks, and plans carried out in them."""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from yoloprune.errors import GraphError, PlanError, UsageError, VerificationError
+from yoloprune.frontends.torch.document import ModuleDocument, write_numbers
+from yoloprune.frontends.torch.read import read
+from yoloprune.frontends.torch.saved import (
+    SUFFIX,
+    load_state,
+    read_module,
+    read_saved,
+    write_module,
+)
+from yoloprune.frontends.torch.surgery import Surgery, operate
+from yoloprune.graph.model import Model
+from yoloprune.reporter import SILENT, Reporter
+from yoloprune.workflows.trial import allowed, bench
+
+SLIM = f"slim{SUFFIX}"
+"""A slim module's tensors in the folder of a pruning."""
+
+
+def load_module(
+    module: nn.Module,
+    example_inputs: object,
+    *,
+    outputs: Callable[..., object] | None = None,
+    dynamic_shapes: object = None,
+    title: str | None = None,
+    reporter: Reporter = SILENT,
+) -> Model:
+    """A torch module as a network, to be pruned; the module itself stays as it is.
+
+    `example_inputs` are what it is called with, a tensor or several. `outputs` chooses, from what
+    the module gives, what must keep its size: all by default. `dynamic_shapes` name the sizes that
+    may be others, as `torch.export` takes them. Channels that the module's own code counts on are
+    frozen, by the name of the module whose code it is. Raises `GraphError` where torch cannot
+    export the module, or it computes something else; `MissingDependencyError` without onnxscript.
+    """
+    with reporter.stage("exporting the module"):
+        network = read(
+            module, example_inputs, outputs=outputs, dynamic_shapes=dynamic_shapes, title=title
+        )
+    with reporter.stage("trying what its code lets go"):
+        return allowed(network, module_of(network))
+
+
+def module_of(network: Model) -> ModuleDocument:
+    """The document of a network that was a module; raises `UsageError` for another."""
+    if isinstance(network.document, ModuleDocument):
+        return network.document
+    raise UsageError(
+        f"{network.document.title}: this network was read from a file: a module is needed, as "
+        "`load_module` reads it"
+    )
+
+
+def check_module(network: Model) -> None:
+    """Raise `VerificationError` unless a network's module computes what the network does."""
+    document = module_of(network)
+    try:
+        bench(network, document, document.holding(network.parameters))
+    except GraphError as error:
+        raise VerificationError(f"{document.title}: {error}") from None
+
+
+def surgeries(dense: Model, slim: Model) -> tuple[Surgery, ...]:
+    """What is done to the module of a dense network to make that of the slim one."""
+    return module_of(slim).surgeries[len(module_of(dense).surgeries) :]
+
+
+def carry_out(
+    dense: Model, slim: Model, module: nn.Module, optimizer: torch.optim.Optimizer | None
+) -> nn.Module:
+    """Make a module, in place, what a slim network is of a dense one; see `Cut.apply`."""
+    for own in surgeries(dense, slim):
+        operate(module, own, optimizer)
+    write_numbers(module, module_of(slim).numbers(slim.parameters))
+    return module
+
+
+def write_slim(module: nn.Module, done: Sequence[Surgery], slim: Model, path: Path) -> None:
+    """Write a module that is what a slim network's is, if perhaps of other numbers."""
+    wanted = {name: own.shape for name, own in module_of(slim).module.state_dict().items()}
+    found = {name: own.shape for name, own in module.state_dict().items()}
+    if odd := sorted(n for n in wanted.keys() | found.keys() if wanted.get(n) != found.get(n)):
+        raise UsageError(
+            f"{type(module).__name__}: not the slim module of this cut: {', '.join(odd[:5])} differ"
+        )
+    write_module(module, done, path)
+
+
+def load_slim(definition: nn.Module, path: str | Path) -> nn.Module:
+    """A slim module that was saved, made of its dense `definition`, in place.
+
+    `path` is the .safetensors, whose plan lies beside it as .json, or a folder that pruning wrote.
+    Nothing is unpickled. Raises `PlanError` or `WeightsError` for files that are damaged, or of
+    another module.
+    """
+    path = Path(path)
+    read_module(definition, path / SLIM if path.is_dir() else path)
+    return definition
+
+
+def read_slim(slim: Model, path: Path) -> Model:
+    """A slim network with the numbers of the module that was saved as `path`.
+
+    Raises `PlanError` where another plan lies beside it, and what `load_slim` raises.
+    """
+    document = module_of(slim)
+    done, state = read_saved(path)
+    if done != document.surgeries:
+        raise PlanError(f"{path.with_suffix('.json')}: not what this plan makes of this module")
+    module = deepcopy(document.module)
+    load_state(module, state, path)
+    return replace(
+        slim,
+        parameters=dict(slim.parameters) | document.parameters(module),
+        document=replace(document, source=(path.with_suffix(".json"), path)),
+    )

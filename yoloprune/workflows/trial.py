@@ -1,0 +1,254 @@
+"""Which channels the code of a module lets go.
+
+A module's code may say sizes that no attribute holds, or halve what it is given. So some channels
+of every group are removed, and the module runs. What it does not run without stays, or goes in
+pairs where it is read in equal runs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from yoloprune.errors import GraphError
+from yoloprune.execution.stream import arrays_like, computed
+from yoloprune.frontends.onnx.protos import first_line
+from yoloprune.frontends.torch.document import ModuleDocument, converted, in_dtype, shared
+from yoloprune.frontends.torch.export import tensors_in
+from yoloprune.frontends.torch.surgery import operate
+from yoloprune.graph.edits import edit
+from yoloprune.graph.graph import Graph, Held, Node
+from yoloprune.graph.model import Model
+from yoloprune.pruning.cut import removal
+from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, analyze
+from yoloprune.pruning.labels.ids import varying
+from yoloprune.pruning.verification import compare
+
+PRECISIONS = ((torch.float64, 1e-6), (torch.float32, 1e-4))
+"""Dtypes, and the largest relative error in each: the second where a module knows no other.
+
+torch exports numbers that are in a module's code in float32.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bench:
+    """A module in the dtype in which it is compared with graphs, and what it is called with."""
+
+    document: ModuleDocument
+    module: nn.Module
+    inputs: tuple[Any, ...]
+    tolerance: float
+
+    def difference(
+        self, module: nn.Module, graph: Graph, parameters: Mapping[str, Tensor]
+    ) -> str | None:
+        """Why a module does not compute what a graph does; None where it does."""
+        given = tensors_in(self.inputs)
+        with torch.no_grad():
+            try:
+                found = self.document.outputs_of(module(*self.inputs))
+            except Exception as error:
+                # A module's code raises anything where sizes do not fit.
+                return first_line(error)
+            like = torch.empty(0, dtype=found[0].dtype if found else torch.float64)
+            arrays = arrays_like(graph, parameters, like)
+            values = computed(
+                graph, arrays, dict(zip(graph.inputs, given, strict=True)), graph.outputs
+            )
+        wanted = tuple(values[name] for name in graph.outputs)
+        if len(found) != len(wanted):
+            return f"{len(found)} outputs instead of {len(wanted)}"
+        check = compare(found, wanted, tolerance=self.tolerance)
+        return None if check.passed else f"outputs differ by {check.relative_error:.3g}"
+
+
+def bench(network: Model, document: ModuleDocument, module: nn.Module) -> Bench:
+    """Where a module is compared; raises `GraphError` where it is not what its graph computes."""
+    reason: str | None = None
+    for dtype, tolerance in PRECISIONS:
+        found = Bench(
+            document=document,
+            module=in_dtype(module, dtype),
+            inputs=pytree.tree_map(lambda own, kind=dtype: converted(own, kind), document.inputs),
+            tolerance=tolerance,
+        )
+        reason = found.difference(found.module, network.graph, network.parameters)
+        if reason is None:
+            return found
+    raise GraphError(f"the module and the graph that torch exports of it differ: {reason}")
+
+
+def allowed(network: Model, document: ModuleDocument) -> Model:
+    """The network whose graph asks for what its module's code counts on.
+
+    Raises `GraphError` where the module is not what its graph computes.
+    """
+    try:
+        trial = _Trial(network, document)
+    except GraphError as error:
+        raise GraphError(
+            f"{document.title}: {error}; what is random, or kept from one call to the next, cannot "
+            "be exported"
+        ) from None
+    return trial.allowed()
+
+
+class _Trial:
+    """A module tried with fewer channels."""
+
+    def __init__(self, network: Model, document: ModuleDocument) -> None:
+        self.network, self.document = network, document
+        self.bench = bench(network, document, document.module)
+
+    def allowed(self) -> Model:
+        """The network whose graph asks for what its module's code counts on."""
+        graph = self.graph()
+        if self.fails(graph, graph.prunable):
+            self.ask_for(
+                parts={
+                    run.value: (run.axis, run.parts)
+                    for run in _runs_read(graph)
+                    if self.fails(graph, run.groups)
+                }
+            )
+            graph = self.graph()
+            for run in _runs_read(graph):
+                self.listen(graph, run)
+        while self.fails(graph := self.graph(), graph.prunable):
+            self.hold(graph)
+        return self.network
+
+    def graph(self) -> DependencyGraph:
+        """The groups, with what is asked for so far."""
+        return analyze(self.network.graph)
+
+    def listen(self, graph: DependencyGraph, run: "_Run") -> None:
+        """Note of a node whether the sizes that a module keeps are those that it is told."""
+        if self.fails(graph, run.groups):
+            before = self.document
+            self.document = replace(before, unheard=before.unheard | {run.node})
+            if self.fails(graph, run.groups):
+                self.document = before
+            self.network = replace(self.network, document=self.document)
+
+    def hold(self, graph: DependencyGraph) -> None:
+        """Let groups stay of which the module cannot do without some channels."""
+        told = [group for group in graph.prunable if self.told(graph, group)]
+        others = [group for group in graph.prunable if group not in told]
+        # Who is told nothing new mostly goes well: the others are tried first.
+        failed = self.culprits(graph, told) or self.culprits(graph, others) or graph.prunable
+        self.ask_for(held=[own for group in failed for own in self.held(graph, group)])
+
+    def culprits(
+        self, graph: DependencyGraph, groups: Sequence[ChannelGroup]
+    ) -> Sequence[ChannelGroup]:
+        """The fewest of these groups without some of whose channels the module does not run."""
+        if not groups or not self.fails(graph, groups):
+            return ()
+        half = len(groups) // 2
+        parts = (groups[:half], groups[half:]) if half else ()
+        # Where either part goes well alone, together they do not.
+        return [own for part in parts for own in self.culprits(graph, part)] or groups
+
+    def ask_for(
+        self, parts: Mapping[str, tuple[int, int]] = MappingProxyType({}), held: Sequence[Held] = ()
+    ) -> None:
+        """Go on with a graph that asks for more."""
+        before = self.network.graph
+        graph = replace(before, parts={**before.parts, **parts}, held=(*before.held, *held))
+        self.document = replace(self.document, graph=graph)
+        self.network = replace(self.network, graph=graph, document=self.document)
+
+    def fails(self, graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> bool:
+        """Whether the module does not compute what its graph does without some of the channels."""
+        edits = removal(graph, _without_some(graph, groups))
+        slim, parameters = edit(self.network.graph, self.network.parameters, edits)
+        module = shared(self.bench.module)
+        operate(module, self.document.surgery(edits, slim))
+        return self.bench.difference(module, slim, parameters) is not None
+
+    def told(self, graph: DependencyGraph, group: ChannelGroup) -> list[str]:
+        """Nodes that are told other numbers, or become others, without some channels of a group."""
+        edits = removal(graph, _without_some(graph, [group]))
+        nodes = {node for node, _ in edits.constants} | edits.attributes.keys() | edits.nodes.keys()
+        return sorted(nodes)
+
+    def held(self, graph: DependencyGraph, group: ChannelGroup) -> Iterator[Held]:
+        """What keeps a group whole, and why."""
+        module = self.document.module
+        places = sorted({self.document.scopes.get(node, "") for node in self.told(graph, group)})
+        names = [
+            f"{place or 'the module'} ({type(module.get_submodule(place)).__name__})"
+            for place in places
+        ]
+        where = " or ".join(names) or f"the module ({type(module).__name__})"
+        for member in group.producers:
+            yield Held(
+                node=member.node,
+                filters=tuple(member.positions),
+                reason=f"how many is in the code of {where}",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """A node that reads a value in equal runs along an axis, and the groups that hold channels."""
+
+    node: str
+    value: str
+    axis: int
+    parts: int
+    groups: list[ChannelGroup]
+
+
+def _runs_read(graph: DependencyGraph) -> list[_Run]:
+    labels, found = graph.labels, []
+    for node in graph.graph.nodes:
+        ids = labels.values.get(node.inputs[0]) if node.inputs else None
+        if ids is None or node.operator not in ("Reshape", "Split"):
+            continue
+        groups = [group for group in graph.prunable if np.isin(group.channels, ids).any()]
+        shapes = [labels.facts.shapes[name] for name in (node.inputs[0], *node.outputs)]
+        for axis in varying(ids) if groups else ():
+            if parts := _runs(node, shapes, axis):
+                run = _Run(
+                    node=node.name, value=node.inputs[0], axis=axis, parts=parts, groups=groups
+                )
+                found.append(run)
+    return found
+
+
+def _runs(node: Node, shapes: Sequence[Sequence[int]], axis: int) -> int | None:
+    """Into how many equal runs a node takes what it reads apart along an axis; None for no such."""
+    before, *after = shapes
+    if node.operator == "Split" and len(set(map(tuple, after))) == 1:
+        return len(after) if before[axis] == len(after) * after[0][axis] else None
+    if node.operator == "Reshape" and len(after[0]) > axis + 1:
+        parts = after[0][axis]
+        whole = tuple(after[0][:axis]) == tuple(before[:axis])
+        if whole and 1 < parts < before[axis] == parts * after[0][axis + 1]:
+            return parts
+    return None
+
+
+def _without_some(graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> NDArray[np.bool_]:
+    """A mask over channels: some of each group are gone, another number of each next one."""
+    generator = np.random.default_rng(0)
+    keep = {}
+    for number, group in enumerate(groups):
+        size = group.part_size
+        # Whoever halves what it reads gives the first half the odd one: that one keeps fewer here.
+        gone = min(1 + (2 - number % 3) * max(1, size // 4), size - 1)
+        runs = [
+            part * size + np.sort(generator.permutation(size)[gone:])
+            for part in range(group.equal_parts)
+        ]
+        keep[group.id] = tuple(np.concatenate(runs).tolist())
+    return graph.kept(keep)
