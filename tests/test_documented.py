@@ -48,6 +48,7 @@ SMALLER = {
     "--batch-size 4 --workers 0",
     r"--train \d+ --test \d+": "--train 28 --test 6",
     r"(finetune .*)": r"\1 --epochs 1 --batch-size 4 --workers 0",
+    r"--distill \d+": "--distill 0.01",
     r"--silent-below [\d.]+": "--silent-below 0.001",
     r"(benchmark .*)": r"\1 --runs 1 --warmup 0",
     r"(compare .*)": r"\1 --tools ours,uniform --runs 1",
@@ -105,7 +106,8 @@ def session(
     export_onnx(spec, training_state(spec), tmp_path / "detector.onnx", decoded=True)
     prune(tmp_path / "net.onnx", {"macs": 0.7}).slim.save(tmp_path / "theirs.onnx")
     (tmp_path / "photos").mkdir()
-    cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((64, 64, 3), np.uint8))
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / "photos" / f"{name}.png"), np.zeros((64, 64, 3), np.uint8))
     (tmp_path / "hand.names").write_text("hand\n")
     lists = {split: sorted((tmp_path / "painted" / "images" / split).iterdir())
              for split in ("train", "test")}  # fmt: skip

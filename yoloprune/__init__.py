@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from yoloprune.workflows.data_sets import fit_anchors as fit_anchors
     from yoloprune.workflows.data_sets import split_data as split_data
     from yoloprune.workflows.detect import detect as detect
+    from yoloprune.workflows.distill import distill as distill
     from yoloprune.workflows.evaluate import evaluate as evaluate
     from yoloprune.workflows.export import export as export
     from yoloprune.workflows.inspect import inspect as inspect
@@ -62,6 +63,7 @@ _HOMES = {
     "check_data": "workflows.data_sets",
     "compare": "workflows.compare",
     "detect": "workflows.detect",
+    "distill": "workflows.distill",
     "evaluate": "workflows.evaluate",
     "export": "workflows.export",
     "finetune": "workflows.train",

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from tests.cli.commands import refused, run
 
@@ -19,6 +20,27 @@ def prune(pair: "Pair", out: Path, *options: object) -> str:
 
 def recovery_of(folder: Path) -> dict:
     return json.loads((folder / "report.json").read_text())["recovery"]
+
+
+def test_a_folder_is_distilled_and_a_damaged_checkpoint_refused(
+    pair: "Pair", photos: Path, tmp_path: Path
+) -> None:
+    prune(pair, tmp_path / "cut")
+    words = ["reconstruct", pair.cfg, pair.weights, tmp_path / "cut", "--images", photos,
+             "--calibration-images", 4, "--distill", 0.1]  # fmt: skip
+    checkpoint = tmp_path / "cut" / "distill.pt"
+    checkpoint.write_bytes(b"PK")
+    before = (tmp_path / "cut" / "slim.weights").read_bytes()
+    result = run(*words)
+    assert result.exit_code == 2 and "damaged checkpoint" in result.stderr
+    assert (tmp_path / "cut" / "slim.weights").read_bytes() == before
+    checkpoint.unlink()
+    with patch("yoloprune.workflows.distill._steps", lambda *arguments: 2):
+        result = run(*words)
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "distilled in 2 steps of 8 images" in result.stdout
+    assert recovery_of(tmp_path / "cut")["distillation"]["curve"][-1][0] == 2
+    assert not checkpoint.exists()
 
 
 def test_both_ways_to_refit_give_the_same_network(

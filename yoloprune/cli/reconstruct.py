@@ -14,7 +14,11 @@ from yoloprune.exporters.onnx import read_form
 from yoloprune.pruning.recover.network import Recovery
 from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.defaults import PRUNING
+from yoloprune.workflows.distill import distill
 from yoloprune.workflows.recover import recover
+
+CHECKPOINT = "distill.pt"
+"""In the pruned folder, while distillation is not done."""
 
 
 def reconstruct(
@@ -26,6 +30,15 @@ def reconstruct(
     recalibrate: Annotated[
         bool, typer.Option("--recalibrate", help="Adapt batch norms only, which is cheaper.")
     ] = False,
+    distill_minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--distill",
+            metavar="MINUTES",
+            min=0.01,
+            help="Then train for so long to give what the dense network gives, on all images.",
+        ),
+    ] = None,
     seed: Seed = PRUNING.seed,
     device: Device = AUTO,
     preprocess: PreprocessText = None,
@@ -49,6 +62,19 @@ def reconstruct(
         device=device,
         reporter=reporter,
     )
+    if distill_minutes is not None:
+        checkpoint = folder / CHECKPOINT
+        cut = distill(
+            cut,
+            images,
+            minutes=distill_minutes,
+            seed=seed,
+            preprocess=preprocess,
+            device=device,
+            checkpoint=checkpoint,
+            reporter=reporter,
+        )
+        checkpoint.unlink(missing_ok=True)
     names = cut.save(folder, onnx=form, reporter=reporter)
     more = [f"wrote {folder}/: {', '.join(names)}"]
     print_result(cut.shown(), more, as_json=as_json, quiet=quiet)

@@ -147,6 +147,21 @@ def recovery_lines(recovery: Mapping[str, Any]) -> list[str]:
         f"{recovery['method']} with {counted(recovery['images'], 'image')}{read_as}, after the "
         "proof: the weights are no longer the dense network's",
         output_line(which, heads["before"], heads["after"]),
+        *distillation_lines(recovery.get("distillation")),
+    ]
+
+
+def distillation_lines(distilled: Mapping[str, Any] | None) -> list[str]:
+    """What training towards the dense network did, one statement a line."""
+    if distilled is None:
+        return []
+    gain = f"{distilled['left']:.3f} of the distance to the dense network's outputs is left"
+    if distilled["left"] >= 1:
+        gain = "nothing came closer to the dense network's outputs: the weights stay"
+    return [
+        f"distilled in {counted(distilled['steps'], 'step')} of "
+        f"{counted(distilled['batch_size'], 'image')} out of {distilled['images']:,} without "
+        f"labels: on {counted(distilled['held_out'], 'held-out image')}, {gain}"
     ]
 
 

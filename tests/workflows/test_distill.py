@@ -1,0 +1,62 @@
+"""Distillation as a user calls it: on a folder of images, with what it did in the report."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.reporters import Heard
+from yoloprune.errors import DatasetError, UsageError
+from yoloprune.graph.model import Model
+from yoloprune.workflows.cut import read_cut
+from yoloprune.workflows.distill import distill
+from yoloprune.workflows.prune import prune
+from yoloprune.workflows.recover import recover
+
+
+def test_a_recovered_cut_is_distilled_and_its_folder_says_so(
+    dense: Model, photos: Path, tmp_path: Path
+) -> None:
+    heard = Heard()
+    cut = recover(prune(dense, {"macs": 0.7}), photos, calibration_images=8)
+    found = distill(cut, photos, steps=4, batch_size=2, device="cpu", reporter=heard)
+    assert any("4 steps of 2 images" in line for line in heard.lines)
+    assert any("1 image could not be read" in warning for warning in heard.warnings)
+    assert found.recovery is not None and found.recovery["method"] == "reconstruct"
+    entry = found.recovery["distillation"]
+    assert entry["curve"][0] == [0, pytest.approx(1)] and entry["left"] <= 1
+    assert len(found.learned_from) == entry["images"] + entry["held_out"]
+    again = distill(cut, photos, steps=4, batch_size=2, device="cpu")
+    for name, array in found.slim.parameters.items():
+        assert torch.equal(array, again.slim.parameters[name])
+    found.save(tmp_path / "cut")
+    report = json.loads((tmp_path / "cut" / "report.json").read_text())
+    assert report["recovery"]["distillation"] == entry
+    assert "distilled in 4 steps of 2 images" in (tmp_path / "cut" / "report.md").read_text()
+    assert read_cut(tmp_path / "cut", dense).recovery == report["recovery"]
+
+
+def test_minutes_become_steps_and_a_killed_run_keeps_them(
+    dense: Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = prune(dense, {"macs": 0.7})
+    monkeypatch.setattr("yoloprune.workflows.distill._steps", lambda *arguments: 3)
+    path = tmp_path / "run.pt"
+    found = distill(cut, photos, minutes=1, batch_size=2, device="cpu", checkpoint=path)
+    # Another speed would give other steps: those of the checkpoint hold.
+    monkeypatch.setattr("yoloprune.workflows.distill._steps", lambda *arguments: 9)
+    again = distill(cut, photos, minutes=1, batch_size=2, device="cpu", checkpoint=path)
+    assert again.recovery == found.recovery
+
+
+def test_what_makes_no_sense_is_refused(dense: Model, photos: Path, tmp_path: Path) -> None:
+    cut = prune(dense, {"macs": 0.7})
+    for chosen in ({}, {"minutes": 0.0}, {"minutes": 1.0, "steps": 3}):
+        with pytest.raises(UsageError, match="`minutes`"):
+            distill(cut, photos, **chosen)  # type: ignore[arg-type]
+    one = tmp_path / "one"
+    one.mkdir()
+    (one / "a.png").write_bytes(next(photos.glob("*.png")).read_bytes())
+    with pytest.raises(DatasetError, match=r"1 image can be read: at least two"):
+        distill(cut, one, steps=1)
