@@ -65,6 +65,11 @@ class _Example:
     name: str
     pictures: tuple[_Picture, ...]
 
+    @property
+    def alike(self) -> bool:
+        """Whether both find as many objects, and raise as many false alarms."""
+        return len({picture.caption for picture in self.pictures}) == 1
+
 
 def write_report(folder: Path, study: Study) -> None:
     """Write `REPORTS` into a folder."""
