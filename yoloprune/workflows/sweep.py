@@ -33,6 +33,8 @@ from yoloprune.workflows.defaults import ON_IMAGES, PRUNING, SWEEP
 from yoloprune.workflows.judges import ERROR, Request, judge_of
 from yoloprune.workflows.models import AnyModel, opened
 from yoloprune.workflows.prediction import (
+    REHEARSAL,
+    REHEARSED,
     Forecast,
     calibration_apart,
     foretold,
@@ -237,8 +239,10 @@ def sweep(
         if judge is None:
             judge, told = judged_unseen(network, calibration, told), None
         elif told is not None:
-            with reporter.stage("measuring disturbed copies of the dense network"):
-                told = told.fitted(network, judge.judge, seed)
+            rehearsed = reporter.track(
+                _rehearsed(network, calibration, seed), "rehearsing", total=len(REHEARSED)
+            )
+            told = told.fitted(network, rehearsed, judge.judge)
     assert judge is not None
     found = sweep_points(
         network,
@@ -329,20 +333,39 @@ def sweep_points(
     ]
 
     def point(plan: PruningPlan) -> SweepPoint:
-        slim = network.edited(cut(graph, plan), compensate(graph, network.parameters, plan))
-        if refit_on is not None:
-            fitted = recover(
-                graph, network.parameters, plan, (slim.graph, slim.parameters), refit_on.images,
-                seed=seed,
-            )  # fmt: skip
-            arrays = {name: array.cpu() for name, array in fitted.parameters.items()}
-            slim = replace(slim, parameters=arrays)
-        predicted = None if told is None else told.share(slim)
+        slim = _slim(network, plan, refit_on, seed)
         return SweepPoint(
             criterion=plan.criterion,
             keep_macs=meter.remaining(graph.kept(plan.keep)).macs / dense,
+            predicted=None if told is None else told.share(slim),
             figure=evaluate(slim),
-            predicted=predicted,
         )
 
     return map(point, plans)
+
+
+def _slim(network: Model, plan: PruningPlan, refit_on: Calibration | None, seed: int) -> Model:
+    graph = analyze(network.graph)
+    slim = network.edited(cut(graph, plan), compensate(graph, network.parameters, plan))
+    if refit_on is None:
+        return slim
+    found = recover(
+        graph,
+        network.parameters,
+        plan,
+        (slim.graph, slim.parameters),
+        refit_on.images,
+        seed=seed,
+    )
+    return replace(slim, parameters={name: array.cpu() for name, array in found.parameters.items()})
+
+
+def _rehearsed(network: Model, refit_on: Calibration, seed: int) -> Iterator[Model]:
+    """Slim networks by a criterion that loses much, whatever budgets are asked for."""
+    graph = analyze(network.graph)
+    scores = rankable_scores(graph, network.parameters, REHEARSAL, Scope.GLOBAL)
+    for share in REHEARSED:
+        # Where a network cannot lose as much, fewer will do.
+        with suppress(PlanError):
+            plan = solve(graph, scores, Budget(limits={"macs": share}), criterion=REHEARSAL)
+            yield _slim(network, plan, refit_on, seed)
