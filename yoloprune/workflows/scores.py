@@ -65,10 +65,14 @@ def scores_on_images(
         case "activation":
             return activation_scores(graph, parameters, images, reporter=reporter)
         case _:
-            with reporter.stage("measuring sensitivities"):
-                weights = sensitivities(
-                    graph, parameters, images[:SENSITIVITY_IMAGES], _curvatures(model), seed=seed
-                )
+            weights = sensitivities(
+                graph,
+                parameters,
+                images[:SENSITIVITY_IMAGES],
+                _curvatures(model),
+                seed=seed,
+                reporter=reporter,
+            )
             return reconstruction_scores(
                 graph, parameters, images, weights, seed=seed, reporter=reporter
             )

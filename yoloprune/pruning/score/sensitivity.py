@@ -20,6 +20,7 @@ from torch import Tensor
 from yoloprune.execution.stream import arrays_like, chunked, computed, only_input
 from yoloprune.pruning.groups import DependencyGraph
 from yoloprune.pruning.layers import Arrays, Layer, layers_of
+from yoloprune.reporter import SILENT, Reporter
 
 Sensitivities: TypeAlias = Mapping[str, Tensor]
 """Of each layer, by node: what a unit of squared error counts at every place of a filter's output
@@ -42,6 +43,7 @@ def sensitivities(
     weights: Mapping[str, Weights] | None = None,
     *,
     seed: int = 0,
+    reporter: Reporter = SILENT,
 ) -> dict[str, Tensor]:
     """The geometric mean of what squared errors do at the outputs and of 1 / variance.
 
@@ -61,7 +63,7 @@ def sensitivities(
         for own, layer in layers.items()
     }
     chunks = chunked(graph, images, CHUNK)
-    for chunk in chunks:
+    for chunk in reporter.track(chunks, "measuring sensitivities"):
         values = computed(graph, arrays, {name: chunk.detach().requires_grad_()}, wanted)
         given = [own for own in graph.outputs if values[own].requires_grad]
         probes = [_probe(values[own].detach(), weights.get(own), generator) for own in given]
