@@ -22,9 +22,13 @@ from tests.workflows.case_study.tiny import TINY, torch_alone
 from yoloprune.engines import benchmark
 from yoloprune.exporters.onnx import export_onnx
 from yoloprune.frontends.darknet.initialization import training_state
+from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.parser import write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import yolov3, yolov3_tiny
+from yoloprune.pruning.clock import listed_layers
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.layer_times import write_timings
 from yoloprune.workflows.case_study.settings import PRESETS
 from yoloprune.workflows.prune import prune
 
@@ -105,6 +109,8 @@ def session(
     onnx.save_model(residual(), tmp_path / "net.onnx")
     export_onnx(spec, training_state(spec), tmp_path / "detector.onnx", decoded=True)
     prune(tmp_path / "net.onnx", {"macs": 0.7}).slim.save(tmp_path / "theirs.onnx")
+    layers = listed_layers(analyze(lower(spec)))
+    write_timings(tmp_path / "timings.csv", {layer: 1e-6 * layer.macs for layer in layers})
     (tmp_path / "photos").mkdir()
     for name in ("a", "b"):
         cv2.imwrite(str(tmp_path / "photos" / f"{name}.png"), np.zeros((64, 64, 3), np.uint8))

@@ -33,6 +33,7 @@ LEVELS = {
     "pruning.budget": 2,
     "pruning.choices": 0,
     "pruning.plan": 2,
+    "pruning.queue": 2,
     "pruning.solve": 2,
     "pruning.layers": 2,
     "pruning.cut": 2,

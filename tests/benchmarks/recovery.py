@@ -33,9 +33,10 @@ from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import DependencyGraph, analyze
+from yoloprune.pruning.queue import Scores
 from yoloprune.pruning.recover.network import Recovery, recover
 from yoloprune.pruning.score.on_weights import CRITERIA, score
-from yoloprune.pruning.solve import Scores, comparable, solve
+from yoloprune.pruning.solve import comparable, solve
 from yoloprune.workflows.scores import scores_on_images
 
 IMAGES = 64

@@ -42,3 +42,12 @@ def test_a_bad_cfg_is_one_line_and_code_2(tmp_path: Path, content: bytes) -> Non
 def test_missing_files_are_one_line(pair: "Pair", tmp_path: Path) -> None:
     assert "none.cfg" in refused("inspect", tmp_path / "none.cfg")
     assert "none.weights" in refused("inspect", pair.cfg, tmp_path / "none.weights")
+
+
+def test_layers_are_written_to_be_timed_elsewhere(pair: "Pair", tmp_path: Path) -> None:
+    out = tmp_path / "layers"
+    result = run("inspect", pair.cfg, pair.weights, "--layers", out)
+    count = len((out / "layers.csv").read_text().splitlines()) - 1
+    assert f"{count} layers to time" in result.stdout
+    assert (out / "network.onnx").exists()
+    assert "choose another" in refused("inspect", pair.cfg, pair.weights, "--layers", out)

@@ -12,12 +12,14 @@ from tests.pruning.darknet import dependencies, slim_spec
 from yoloprune.errors import PlanError
 from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.pruning.budget import Budget
-from yoloprune.pruning.clock import Clock, timed_layers
+from yoloprune.pruning.clock import Clock, listed_layers, timed_layers
 from yoloprune.pruning.groups import DependencyGraph
 from yoloprune.pruning.layer_times import Layer, Timings, read_timings, write_timings
 from yoloprune.pruning.plan import PruningPlan
-from yoloprune.pruning.solve import Scores, solve, solve_timed
+from yoloprune.pruning.queue import Scores
+from yoloprune.pruning.solve import solve, solve_timed
 
 FIRST, SECOND = 9, 7
 SPEC = parse_cfg(
@@ -132,6 +134,57 @@ def test_what_the_layers_leave_of_the_network_counts_too() -> None:
     # Layers may take longer alone than together.
     clock = Clock(graph, Timings(layers=layers, network=12.0))
     assert clock.ms(everything) == 12
+
+
+def test_a_narrower_network_that_was_timed_tells_how_the_rest_falls() -> None:
+    spec = parse_cfg(
+        "[net]\nheight=8\nwidth=8\nchannels=3\n"
+        "[convolutional]\nfilters=32\nsize=3\npad=1\nactivation=leaky\n"
+        "[maxpool]\nsize=2\nstride=2\n"
+        "[convolutional]\nfilters=2\nactivation=linear\n"
+    )
+    graph = dependencies(spec)
+    (group,) = graph.prunable
+
+    def measure(layers: list[Layer]) -> dict[Layer, float]:
+        return {layer: 0.1 * layer.outputs for layer in layers}
+
+    # Nodes between layers take a constant, and each channel its time.
+    def whole(kept: np.ndarray) -> float:
+        channels = np.count_nonzero(kept[list(group.channels)])
+        return 0.1 * channels + 0.2 + 3 + 0.05 * channels
+
+    clock = Clock(graph, Timings(layers={}, network=whole(graph.kept({})), measure=measure), whole)
+    quarter, half = (graph.kept({group.id: tuple(range(n))}) for n in (8, 16))
+    clock.learn(quarter)
+    clock.learn(half)
+    assert clock.ms(half) < 0.95 * whole(half)
+    assert clock.observe(quarter) == whole(quarter)
+    assert clock.ms(quarter) == pytest.approx(whole(quarter))
+    assert clock.ms(half) == pytest.approx(whole(half))
+    # So the plan that is made last is timed and within the limit.
+    clock = Clock(graph, Timings(layers={}, network=whole(graph.kept({})), measure=measure), whole)
+    budget = Budget(limits={"ms": 0.8})
+    plan = solve_timed(graph, {group.id: np.arange(32.0)}, budget, criterion="x", clock=clock)
+    limit = 0.8 * whole(graph.kept({}))
+    assert whole(graph.kept(plan.keep)) <= limit
+    wider = {group.id: tuple(range(len(plan.keep[group.id]) + plan.budget.multiple_of))}
+    assert whole(graph.kept(wider)) > limit
+
+
+def test_layers_are_listed_in_the_kinds_that_a_search_asks_for() -> None:
+    graph = dependencies(yolov3_tiny(classes=1, width=0.5, size=(64, 64)))
+    layers = listed_layers(graph)
+    assert set(layers) >= {layer for _, layer in timed_layers(graph)}
+    assert len(layers) == len(set(layers))
+    # What a search comes by is estimated from layers of the same form, whatever it keeps.
+    clock = Clock(graph, Timings(layers={layer: float(layer.macs) for layer in layers}))
+    generator = np.random.default_rng(0)
+    for _ in range(5):
+        keep = {g.id: tuple(range(int(generator.integers(1, g.size + 1)))) for g in graph.prunable}
+        kept = graph.kept(keep)
+        exact = sum(layer.macs for layer in clock.layers(kept))
+        assert clock.ms(kept) == pytest.approx(exact, rel=0.35)
 
 
 def test_all_limits_hold_beside_the_time() -> None:

@@ -78,7 +78,7 @@ def foreign_carrier(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (set_version, "version must be 2 or 3, but is 99"),
+        (set_version, "version must be 2 or 3 or 4, but is 99"),
         (swap_digest, "another network"),
         (empty_group, "empties group 0"),
         (descend, "must ascend"),

@@ -21,7 +21,8 @@ from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.groups import DependencyGraph
 from yoloprune.pruning.measures import MEASURES, Meter, Remaining
 from yoloprune.pruning.plan import PruningPlan, check_plan
-from yoloprune.pruning.solve import Scores, coarsest, comparable, solve
+from yoloprune.pruning.queue import Scores
+from yoloprune.pruning.solve import coarsest, comparable, solve
 
 TINY = yolov3_tiny(classes=1, width=0.25, size=(64, 64))
 
@@ -96,9 +97,28 @@ def test_cost_never_rises_as_the_budget_falls(
         assert reached.macs <= share * cost(spec).macs
         if before is not None:
             assert reached.macs <= before.macs
-            assert reached.params <= before.params
-            assert reached.channels <= before.channels
+            if multiple_of == 1:
+                assert reached.params <= before.params
+                assert reached.channels <= before.channels
         before = reached
+
+
+@pytest.mark.parametrize("multiple_of", [2, 4, 8])
+def test_a_large_step_of_one_group_leaves_no_budget_unused(multiple_of: int) -> None:
+    graph = dependencies(yolov3_tiny(classes=1, width=0.5, size=(64, 64)))
+    scores = comparable(random_scores(graph), Scope.GLOBAL)
+    dense = Meter(graph).remaining(graph.kept({}))
+    for share in (0.8, 0.6, 0.4):
+        budget = Budget(limits={"macs": share}, multiple_of=multiple_of)
+        plan = solve(graph, scores, budget, criterion="test")
+        for group in graph.prunable:
+            kept = plan.keep[group.id]
+            if len(kept) < group.size:
+                count = min(group.size, len(kept) + multiple_of)
+                best = np.argsort(-scores[group.id], kind="stable")[:count]
+                wider = {**plan.keep, group.id: tuple(sorted(best.tolist()))}
+                macs = Meter(graph).remaining(graph.kept(wider)).macs
+                assert macs > share * dense.macs, "another step would have fit"
 
 
 def test_a_layer_that_scores_badly_everywhere_is_cut_to_its_floor_not_left_whole() -> None:

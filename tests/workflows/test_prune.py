@@ -147,7 +147,7 @@ def test_what_is_not_exact_is_no_cut(dense: Model, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("keep", "options", "words"),
     [
-        ({}, {}, r"limits nothing \(known: macs, params, channels, ms\)"),
+        ({}, {}, r"limits nothing \(known: macs, params, channels, bytes, ms\)"),
         ({"weights": 0.5}, {}, "measure 'weights' is unknown"),
         ({"macs": 1.5}, {}, "must be in"),
         ({"macs": 1e-4}, {}, "smallest reachable"),

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,6 +40,7 @@ from yoloprune.reporter import Reporter
 from yoloprune.workflows.cut import refuse_to_replace
 from yoloprune.workflows.defaults import ON_IMAGES, PRUNING
 from yoloprune.workflows.prune import prune as prune_network
+from yoloprune.workflows.prune_depth import prune_with_depth
 from yoloprune.workflows.recover import recover
 from yoloprune.workflows.timing import ENGINE, timed
 
@@ -74,6 +75,10 @@ def prune(
     ] = None,
     keep_channels: Annotated[
         float | None, typer.Option("--keep-channels", help="Fraction of the channels to keep.")
+    ] = None,
+    keep_bytes: Annotated[
+        float | None,
+        typer.Option("--keep-bytes", help="Fraction of the bytes of the weights to keep."),
     ] = None,
     keep_ms: Annotated[
         float | None,
@@ -136,6 +141,14 @@ def prune(
         Path | None,
         typer.Option("--reconstruct", help="Re-fit kernels on these images, whatever scores."),
     ] = None,
+    depth: Annotated[
+        bool,
+        typer.Option(
+            "--depth",
+            help="Remove residual blocks and branches too, as far as that costs less (with "
+            "--images).",
+        ),
+    ] = False,
     recalibrate: Annotated[
         Path | None,
         typer.Option("--recalibrate", help="Then adapt batch norms only, on these images."),
@@ -153,11 +166,18 @@ def prune(
     quiet: Quiet = False,
 ) -> None:
     """Remove channels to meet a budget; prove, write and report the slim network."""
-    limits = {"macs": keep_macs, "params": keep_params, "channels": keep_channels, "ms": keep_ms}
+    limits = {
+        "macs": keep_macs,
+        "params": keep_params,
+        "channels": keep_channels,
+        "bytes": keep_bytes,
+        "ms": keep_ms,
+    }
     keep = {name: share for name, share in limits.items() if share is not None}
     if not keep and classes is None and silent_below is None:
         raise UsageError(
-            "give at least one of --keep-macs, --keep-params, --keep-channels, --keep-ms"
+            "give at least one of --keep-macs, --keep-params, --keep-channels, --keep-bytes, "
+            "--keep-ms"
         )
     if timings is not None and keep_ms is None:
         raise UsageError("--timings goes with --keep-ms")
@@ -165,6 +185,12 @@ def prune(
         raise UsageError("--decoder goes with --classes")
     if reconstruct is not None and recalibrate is not None:
         raise UsageError("give --reconstruct or --recalibrate, not both: re-fitting does it all")
+    seen = reconstruct or images
+    if depth and (seen is None or not keep or classes or silent_below is not None):
+        raise UsageError(
+            "--depth goes with --images and a limit, and without --classes and --silent-below: cut "
+            "to those first"
+        )
     reporter = ConsoleReporter(quiet=quiet or as_json)
     network = only_model(words)
     refuse_to_replace(out, network)
@@ -175,38 +201,44 @@ def prune(
     learns = refit or criterion is None or criterion in MEASURED_CRITERIA
     used = recover_on is not None or (images is not None and bool(keep) and learns)
     count, calibration = count_or_warn(calibration_images, reporter, used=used), None
-    if recover_on is not None:
-        calibration = read_calibration(network, recover_on, count, seed, reporter, preprocess)
+    if (fitted_on := recover_on or (seen if depth else None)) is not None:
+        calibration = read_calibration(network, fitted_on, count, seed, reporter, preprocess)
     groups = _traced(network, reporter) if check_groups else None
-    cut = prune_network(
-        network,
-        keep,
-        classes=() if classes is None else [name.strip() for name in classes.split(",")],
-        silent_below=silent_below,
-        criterion=criterion,
-        scope=scope,
-        compensation=compensation,
-        min_channels=min_channels,
-        multiple_of=multiple_of,
-        max_layer_cut=max_layer_cut,
-        images=images,
-        calibration=calibration,
-        calibration_images=count,
-        refit=refit and recover_on is None,
-        seed=seed,
-        preprocess=preprocess,
-        decoder=decoder,
-        engine=engine,
-        threads=threads,
-        timings=timings,
-        device=device,
-        reporter=reporter,
-    )
+    settings: dict[str, Any] = {
+        "criterion": criterion,
+        "scope": scope,
+        "compensation": compensation,
+        "min_channels": min_channels,
+        "multiple_of": multiple_of,
+        "max_layer_cut": max_layer_cut,
+        "images": images,
+        "calibration": calibration,
+        "seed": seed,
+        "preprocess": preprocess,
+        "engine": engine,
+        "threads": threads,
+        "timings": timings,
+        "device": device,
+        "reporter": reporter,
+    }
+    if depth:
+        cut = prune_with_depth(network, keep, made_by=command_line(), **settings)
+    else:
+        cut = prune_network(
+            network,
+            keep,
+            classes=() if classes is None else [name.strip() for name in classes.split(",")],
+            silent_below=silent_below,
+            decoder=decoder,
+            calibration_images=count,
+            refit=refit and recover_on is None,
+            **settings,
+        )
     opinion = "not asked for" if groups is None else opinion_line(groups)
     cut = replace(cut, settings={**cut.settings, "cross_check": opinion}, made_by=command_line())
     if cut.recovery is not None:
         cut = replace(cut, recovery={**cut.recovery, "made_by": command_line()})
-    if calibration is not None and recover_on is not None:
+    if calibration is not None and recover_on is not None and not depth:
         cut = recover(
             cut,
             calibration,

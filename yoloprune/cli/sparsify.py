@@ -14,7 +14,7 @@ from yoloprune.frontends.darknet.document import state
 from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import write_weights
-from yoloprune.pruning.choices import Scope
+from yoloprune.pruning.choices import WeightScope
 from yoloprune.pruning.weights.masks import Pattern
 from yoloprune.pruning.weights.storage import read_packed
 from yoloprune.report.shown import Shown
@@ -38,11 +38,13 @@ def sparsify(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the sparse network and report.")],
     scope: Annotated[
-        Scope,
+        WeightScope,
         typer.Option(
-            "--scope", help="Rank weights globally, or zero the same fraction of each layer."
+            "--scope",
+            help="Zero weights that are small and whose zeros save time, small ones anywhere, or "
+            "the same fraction of each layer.",
         ),
-    ] = Scope.GLOBAL,
+    ] = WeightScope.TIME,
     pattern: Annotated[
         Pattern, typer.Option("--pattern", help="Which weights are zeroed together.")
     ] = Pattern.UNSTRUCTURED,

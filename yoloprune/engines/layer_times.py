@@ -67,7 +67,7 @@ class LayerTimer:
     def _layer(self, layer: Layer) -> float:
         before = self._room(layer.inputs, (layer.height, layer.width))
         after = self._room(layer.outputs, layer.room)
-        copies = 1 if layer.macs > LONG else COPIES
+        copies = copies_of(layer)
         whole = self._fastest(sandwich(layer, copies))
         each = (whole - before.once + before.each) / copies - after.each
         return max(each, SHORTEST)
@@ -104,6 +104,11 @@ def fastest(
     while len(times) < most and sum(times) < enough:
         times.append(run())
     return min(times)
+
+
+def copies_of(layer: Layer) -> int:
+    """How often a layer is timed side by side."""
+    return 1 if layer.macs > LONG else COPIES
 
 
 def sandwich(layer: Layer, copies: int) -> Graph:

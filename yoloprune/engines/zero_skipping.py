@@ -28,6 +28,7 @@ from yoloprune.engines.sparse_layout import Geometry, Window, nonzeros, tile_sta
 from yoloprune.errors import MissingDependencyError
 from yoloprune.execution.fuse import folded, read_once
 from yoloprune.execution.module import Network
+from yoloprune.execution.stream import only_input
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.model import Model
 from yoloprune.graph.operators.operator import Compute, Shape, given, number
@@ -46,26 +47,33 @@ ALONE = 1 << 21
 """Multiply-adds up to which one thread is done sooner than others could be woken."""
 
 TRIALS = 3
-"""Timed runs of each way to compute a layer, before the faster one is chosen."""
+"""Timed runs of each way to compute a layer, in turn, before the faster one is chosen."""
+
+FASTER = 0.95
+"""The share of the dense time under which a layer's zeros are skipped: less is what noise is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerChoice:
-    """How the convolution of a node is computed, and the milliseconds that decided it."""
+    """How the convolution of a node is computed, and the milliseconds that decided it.
+
+    None is `worth` it where the whole network is no faster so.
+    """
 
     node: str
     zeros: float
     dense_ms: float
     sparse_ms: float
+    worth: bool = True
 
     @property
     def is_sparse(self) -> bool:
         """Whether its zeros are skipped."""
-        return self.sparse_ms < self.dense_ms
+        return self.worth and self.sparse_ms < FASTER * self.dense_ms
 
 
 class SparseNetwork:
-    """A network that skips zeros in every convolution where that is faster.
+    """A network that skips zeros in every convolution where that is faster, or in none.
 
     Each convolution with a square window and even padding is timed dense (torch) and sparse when
     the network is made, batch norm folded in both; `choices` has what was measured. It is for
@@ -121,10 +129,14 @@ class SparseNetwork:
                 if after is not None:
                     changed[node.name] = replace(node, outputs=after.outputs)
                     changed[after.name] = None
-        self.choices = tuple(choices)
+        whole = Network(graph, arrays)
         nodes = (changed.get(node.name, node) for node in graph.nodes)
         graph = replace(graph, nodes=tuple(node for node in nodes if node is not None))
         self.network = Network(graph, arrays, computes=computes)
+        if computes and not _faster(self.network, whole, shapes[only_input(graph)]):
+            self.network = whole
+            choices = [replace(choice, worth=False) for choice in choices]
+        self.choices = tuple(choices)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -279,6 +291,13 @@ def _milliseconds(layers: list[Layer], x: Tensor) -> list[float]:
                 if trial:
                     best[number] = min(best[number], 1e3 * (time.perf_counter() - start))
     return best
+
+
+def _faster(sparse: Network, dense: Network, shape: Shape) -> bool:
+    """Whether a whole network is faster than another, run by run in turn, beside whatever runs."""
+    image = torch.rand(1, *shape[1:], generator=torch.Generator().manual_seed(0))
+    dense_ms, sparse_ms = _milliseconds([lambda x: dense(x)[0], lambda x: sparse(x)[0]], image)
+    return sparse_ms < dense_ms
 
 
 def _even(count: int, parts: int) -> Iterator[tuple[int, int]]:

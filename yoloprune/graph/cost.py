@@ -75,7 +75,7 @@ def cost(graph: Graph, shapes: Mapping[str, Shape]) -> Cost:
                 shape=outputs[0],
                 channels=_channels(node, outputs[0], fixed),
                 params=sum(math.prod(parameter.shape) for parameter in trained),
-                weight_bytes=sum(map(_bytes, parameters.values())),
+                weight_bytes=sum(map(byte_count, parameters.values())),
                 macs=row.macs(node, [shapes.get(n) for n in node.inputs], outputs) if row else 0,
             )
         )
@@ -112,7 +112,8 @@ def _real(parameter: Parameter) -> bool:
     return "float" in parameter.dtype
 
 
-def _bytes(parameter: Parameter) -> int:
+def byte_count(parameter: Parameter) -> int:
+    """Bytes that a parameter takes in a file."""
     # numpy knows not all of them.
     bits = re.search(r"\d+", parameter.dtype)
     return -(-math.prod(parameter.shape) * (int(bits[0]) if bits else 8) // 8)

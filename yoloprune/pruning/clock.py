@@ -1,12 +1,15 @@
 """How long a network takes of which some channels are removed, without building it.
 
 Its convolutions take what a table says that theirs take. The rest (pools, sums, moves, matrix
-products) takes what they leave of the whole dense network's time, and falls with what it reads and
-writes.
+products, bringing maps into another layout) takes what they leave of the whole dense network's
+time, and falls with what it reads and writes. How far it falls is known better once a narrower
+network was timed as a whole: a constant a node does not fall at all, and counts that fit blocks
+badly add to it.
 """
 
+import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -16,12 +19,26 @@ from numpy.typing import NDArray
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.operators.operator import Shape, integer
 from yoloprune.graph.operators.windows import frame
-from yoloprune.pruning.groups import DependencyGraph
+from yoloprune.pruning.groups import ChannelGroup, DependencyGraph
 from yoloprune.pruning.labels.labels import Contraction
 from yoloprune.pruning.layer_times import Layer, Timings, nonnegative
 
 ACTIVATIONS = {"Relu": "Relu", "LeakyRelu": "LeakyRelu", "Clip": "Relu"}
 """What engines compute within a convolution, and what it is timed as."""
+
+LISTED_MULTIPLES = (16, 8, 4, 1)
+LISTED_SHARES = (
+    *((share,) for share in (0.875, 0.75, 0.625, 0.5, 0.375, 0.25)),
+    *((1.0, 0.5), (0.5, 1.0), (0.75, 0.25, 0.5)),
+)
+"""Of what is listed to be timed elsewhere: counts make these multiples, and groups keep these
+shares in turn."""
+
+NEARLY = 0.98
+"""A share from which on two networks are too alike to tell how the rest falls."""
+
+LEAST = 0.01
+"""The share of the dense network's time that any slim one is taken to need."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +57,23 @@ class Time:
         return max(parts, key=lambda name: parts[name])
 
 
-class Clock:
-    """Tells a network's time under masks over its channel ids; `timings` are an engine's."""
+Whole = Callable[[NDArray[np.bool_]], float]
+"""Milliseconds of a whole network of which these channel ids stay."""
 
-    def __init__(self, dependencies: DependencyGraph, timings: Timings) -> None:
+
+class Clock:
+    """Tells a network's time under masks over its channel ids; `timings` are an engine's.
+
+    `whole` times what is left as a whole, where that can be done.
+    """
+
+    def __init__(
+        self, dependencies: DependencyGraph, timings: Timings, whole: Whole | None = None
+    ) -> None:
         self.dependencies = dependencies
         self.timings = timings
+        self._time_whole = whole
+        self._seen: tuple[float, float] | None = None
         self._layers = timed_layers(dependencies)
         self._weights = _rest(dependencies, {found.node for found, _ in self._layers})
         dense = np.ones(dependencies.labels.count, np.bool_)
@@ -56,10 +84,11 @@ class Clock:
         # Layers that took longer alone than in the network are taken to do so by one factor.
         self._factor = min(1.0, network / layers) if layers else 1.0
         self._rest = max(0.0, network - layers)
+        self._total = network
 
     def layers(self, kept: NDArray[np.bool_]) -> list[Layer]:
         """The convolutions that are left, in order."""
-        return [_left(found, layer, kept) for found, layer in self._layers]
+        return [_narrowed(found, layer, kept) for found, layer in self._layers]
 
     def learn(self, kept: NDArray[np.bool_]) -> None:
         """Measure the convolutions that are left, where they can be and are not known."""
@@ -67,8 +96,28 @@ class Clock:
 
     def ms(self, kept: NDArray[np.bool_]) -> float:
         """Milliseconds of what is left."""
-        share = float(self._weights[kept].sum()) / self._whole if self._whole else 1.0
-        return self._factor * self._sum(kept) + self._rest * share
+        return max(self._factor * self._sum(kept) + self._left(kept), LEAST * self._total)
+
+    def observe(self, kept: NDArray[np.bool_]) -> float | None:
+        """Time what is left as a whole, and predict by that from now on; None if it cannot be."""
+        if self._time_whole is None:
+            return None
+        found = self._time_whole(kept)
+        self._seen = self._share(kept), found - self._factor * self._sum(kept)
+        return found
+
+    def _left(self, kept: NDArray[np.bool_]) -> float:
+        """Milliseconds of what is no convolution."""
+        share = self._share(kept)
+        if self._seen is None:
+            return self._rest * share
+        at, rest = self._seen
+        slope = (self._rest - rest) / (1 - at) if at < NEARLY else 0.0
+        return rest + slope * (share - at)
+
+    def _share(self, kept: NDArray[np.bool_]) -> float:
+        """What is left of what the rest reads and writes."""
+        return float(self._weights[kept].sum()) / self._whole if self._whole else 1.0
 
     def time(self, kept: NDArray[np.bool_]) -> Time:
         """Milliseconds of what is left, and what they go into, by all layers that were timed."""
@@ -104,6 +153,34 @@ def timed_layers(dependencies: DependencyGraph) -> list[tuple[Contraction, Layer
     return found
 
 
+def listed_layers(dependencies: DependencyGraph) -> list[Layer]:
+    """The convolutions of a network and of narrower ones: enough to estimate all others by.
+
+    All groups keep one share, in multiples that engines like and in counts that make none; or one
+    half of the groups keeps more than the other, as layers may lose what they read and what they
+    give apart.
+    """
+    layers = timed_layers(dependencies)
+    found = dict.fromkeys(layer for _, layer in layers)
+    for multiple in LISTED_MULTIPLES:
+        for shares in LISTED_SHARES:
+            kept = dependencies.kept(
+                {
+                    group.id: _first(group, shares[number % len(shares)], multiple)
+                    for number, group in enumerate(dependencies.prunable)
+                }
+            )
+            found |= dict.fromkeys(_narrowed(own, layer, kept) for own, layer in layers)
+    return list(found)
+
+
+def _first(group: ChannelGroup, share: float, multiple: int) -> tuple[int, ...]:
+    """The first channels of each part, so that the share stays or a little more."""
+    each = math.ceil(share * group.part_size / multiple) * multiple
+    numbers = np.arange(group.size).reshape(group.equal_parts, -1)[:, : each | (multiple == 1)]
+    return tuple(numbers.reshape(-1).tolist())
+
+
 def _layer(node: Node, shapes: Mapping[str, Shape], activation: str) -> Layer:
     _, inputs, height, width = shapes[node.inputs[0]]
     outputs, _, *kernel = shapes[node.inputs[1]]
@@ -123,7 +200,7 @@ def _layer(node: Node, shapes: Mapping[str, Shape], activation: str) -> Layer:
     )
 
 
-def _left(found: Contraction, layer: Layer, kept: NDArray[np.bool_]) -> Layer:
+def _narrowed(found: Contraction, layer: Layer, kept: NDArray[np.bool_]) -> Layer:
     inputs = int(np.count_nonzero(kept[found.read]))
     outputs = int(np.count_nonzero(kept[found.filters]))
     if (inputs, outputs) == (layer.inputs, layer.outputs):

@@ -196,13 +196,17 @@ def write_timings(
 ) -> None:
     """Write layers as CSV, those without a time to be measured; a network's row is the last."""
     rows = [",".join(COLUMNS)]
-    for layer, ms in layers.items():
-        lists = ["x".join(map(str, getattr(layer, name))) for name in _LISTS]
-        numbers = [str(getattr(layer, name)) for name in _NUMBERS]
-        rows.append(",".join((*lists, *numbers, layer.activation, _text(ms))))
+    rows += [",".join(cells(layer, ms)) for layer, ms in layers.items()]
     if network is not None:
         rows.append(",".join((NETWORK, *[""] * (len(COLUMNS) - 2), _text(network))))
     write_text(path, "".join(f"{row}\n" for row in rows))
+
+
+def cells(layer: Layer, ms: float | None) -> tuple[str, ...]:
+    """A layer's row, without a time where there is none yet."""
+    lists = ["x".join(map(str, getattr(layer, name))) for name in _LISTS]
+    numbers = [str(getattr(layer, name)) for name in _NUMBERS]
+    return (*lists, *numbers, layer.activation, _text(ms))
 
 
 def _text(ms: float | None) -> str:

@@ -6,7 +6,7 @@ network's shape and needs no surgery, so any program can run it.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -32,14 +32,21 @@ def masked(
 
 
 def silenced(
-    dependencies: DependencyGraph, parameters: Mapping[str, Tensor], kept: np.ndarray
+    dependencies: DependencyGraph,
+    parameters: Mapping[str, Tensor],
+    kept: np.ndarray,
+    muted: Collection[Reading] = (),
 ) -> tuple[Graph, dict[str, Tensor]]:
-    """The network in which the channel ids that a mask leaves out are not heard."""
+    """The network in which the channel ids that a mask leaves out are not heard.
+
+    Nor are values where nodes read them as `muted`: they are multiplied by 0.
+    """
     graph, labels = dependencies.graph, dependencies.labels
     tensors, shapes = dict(parameters), dict(graph.parameters)
     constants = dict(graph.constants)
     reads: dict[Reading, str] = {}
     masks = {(found.node, found.input): kept[found.ids] for found in labels.sums}
+    masks |= {reading: np.zeros((), np.bool_) for reading in muted}
     times = Counter(name for node in graph.nodes for name in node.inputs)
     for found in labels.contractions:
         if found.depthwise or kept[found.columns].all():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloprune.graph.cost import statistics
+from yoloprune.graph.cost import byte_count, statistics
 from yoloprune.graph.graph import Node
 from yoloprune.graph.operators.operator import Family, Shape
 from yoloprune.graph.operators.table import OPERATORS, operator_of
@@ -30,6 +30,9 @@ class Remaining:
     channels: int
     """Output channels of all contractions with trained kernels."""
 
+    bytes: int
+    """Bytes of all parameters in a file, running statistics among them."""
+
     ms: float = 0.0
     """Milliseconds in an engine, where timings tell."""
 
@@ -38,6 +41,7 @@ MEASURES: Mapping[str, Callable[[Remaining], float]] = {
     "macs": lambda remaining: remaining.macs,
     "params": lambda remaining: remaining.params,
     "channels": lambda remaining: remaining.channels,
+    "bytes": lambda remaining: remaining.bytes,
     "ms": lambda remaining: remaining.ms,
 }
 """What a budget can limit; each but those in `UNEVEN` never rises as channels are removed."""
@@ -55,6 +59,11 @@ class Meter:
         shapes = labels.facts.shapes
         nodes = {node.name: node for node in graph.nodes}
         filters, columns, sizes, positions, counted = [], [], [], [], []
+        widths = {
+            name: byte_count(parameter) / max(1, math.prod(parameter.shape))
+            for name, parameter in graph.parameters.items()
+        }
+        numbers: list[float] = []
         seen: set[str] = set()
         for found in labels.contractions:
             node = nodes[found.node]
@@ -73,11 +82,13 @@ class Meter:
                 # A kernel that several nodes read is stored once.
                 stored = found.name in graph.parameters and found.name not in seen
                 sizes.append(int(kernel) // pairs * stored)
+                numbers.append(widths.get(found.name, 0))
                 positions.append(dense // pairs)
                 counted.append(len(b) > 0)
             seen.add(found.name)
         self._filters, self._columns = _Runs(filters), _Runs(columns)
         self._sizes, self._macs = np.array(sizes, np.int64), np.array(positions, np.int64)
+        self._bytes = self._sizes * np.array(numbers, np.float64)
         self._reads = np.array(counted, np.bool_)
         kernels = {found.node for found in labels.contractions}
         self._products = [
@@ -85,32 +96,34 @@ class Meter:
             for node in graph.nodes
             if node.name not in kernels and _is_contraction(node)
         ]
-        skipped = seen | statistics(graph)
-        vectors = _trained(dependencies, skipped)
+        untrained = statistics(graph)
+        vectors = _beside_kernels(dependencies, seen)
         # What a kernel is computed from loses filters and columns, others entries along one axis.
         whole_axis = np.zeros(1, np.int64)
         axes = [[*vector.axes.values(), whole_axis][:2] for vector in vectors]
         self._vectors, self._across = (_Runs([pair[n] for pair in axes]) for n in range(2))
-        self._wide = np.array(
-            [_beside(shapes[vector.name], vector) for vector in vectors], np.int64
-        )
-        whole = {vector.name for vector in vectors} | skipped
+        wide = np.array([_beside(shapes[vector.name], vector) for vector in vectors], np.int64)
+        self._wide = wide * np.array([v.name not in untrained for v in vectors], np.int64)
+        self._wide_bytes = wide * np.array([widths[v.name] for v in vectors], np.float64)
+        whole = [n for n in graph.parameters if n not in seen | {v.name for v in vectors}]
         self._rest = sum(
-            int(np.prod(parameter.shape, dtype=np.int64))
-            for name, parameter in graph.parameters.items()
-            if name not in whole
+            math.prod(graph.parameters[name].shape) for name in whole if name not in untrained
         )
+        self._rest_bytes = sum(byte_count(graph.parameters[name]) for name in whole)
 
     def remaining(self, kept: NDArray[np.bool_]) -> Remaining:
         """What is left of the network; `kept` is over channel ids."""
         filters, columns = self._filters.count(kept), self._columns.count(kept)
         pairs = filters * np.where(self._reads, columns, 1)
+        entries = self._vectors.count(kept) * self._across.count(kept)
         return Remaining(
             macs=int((self._macs * pairs).sum()) + sum(each.macs(kept) for each in self._products),
             params=int((self._sizes * pairs).sum())
-            + int((self._wide * self._vectors.count(kept) * self._across.count(kept)).sum())
+            + int((self._wide * entries).sum())
             + self._rest,
             channels=int(filters.sum()),
+            bytes=round(float((self._bytes * pairs).sum() + (self._wide_bytes * entries).sum()))
+            + self._rest_bytes,
             ms=0.0 if self.clock is None else self.clock.ms(kept),
         )
 
@@ -158,11 +171,11 @@ class _Runs:
         return counts
 
 
-def _trained(dependencies: DependencyGraph, skipped: set[str]) -> list[Vector]:
-    """The readings of other trained arrays that lose entries, one of each array: the narrowest."""
+def _beside_kernels(dependencies: DependencyGraph, kernels: set[str]) -> list[Vector]:
+    """The readings of other parameters that lose entries, one of each array: the narrowest."""
     found: dict[str, Vector] = {}
     for vector in sorted(dependencies.labels.vectors, key=lambda own: -len(own.axes)):
-        if vector.name in dependencies.graph.parameters and vector.name not in skipped:
+        if vector.name in dependencies.graph.parameters and vector.name not in kernels:
             found.setdefault(vector.name, vector)
     return list(found.values())
 

@@ -10,7 +10,7 @@ import numpy as np
 from yoloprune.documents import read_document
 from yoloprune.errors import PlanError
 from yoloprune.files import write_json
-from yoloprune.graph.edits import Task
+from yoloprune.graph.edits import Reading, Task
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Compensation
 from yoloprune.pruning.groups import DependencyGraph, named
@@ -25,7 +25,8 @@ class PruningPlan:
 
     `keep` maps group ids to channel numbers; a group that is not named stays whole. `carriers` are
     the kept channels that, with carrier compensation, carry the constants of the removed ones.
-    Where the network was cut to a `task` first, what that leaves is the network that is meant.
+    Where the network was cut to a `task` first, and `blocks` were removed then (contributions to
+    sums, by node and input), what that leaves is the network that is meant.
     """
 
     graph_digest: str
@@ -35,6 +36,7 @@ class PruningPlan:
     compensation: Compensation = Compensation.NONE
     carriers: Mapping[int, KeepIndices] = field(default_factory=dict)
     task: Task | None = None
+    blocks: tuple[Reading, ...] = ()
 
 
 def check_plan(graph: DependencyGraph, plan: PruningPlan) -> None:
@@ -103,6 +105,7 @@ def compose(
         budget=second.budget,
         keep=keep,
         task=first.task,
+        blocks=first.blocks,
     )
     check_plan(first_graph, composed)
     return composed
@@ -124,10 +127,11 @@ class _Layer:
 class _PlanFile:
     """A plan as JSON; `layers` repeats it as kept output channels of each contraction.
 
-    Version 3 has a task, which programs that do not know of it must not overlook.
+    Version 3 has a task and version 4 perhaps, and blocks that are removed, which programs that do
+    not know of it must not overlook.
     """
 
-    version: Literal[2, 3]
+    version: Literal[2, 3, 4]
     graph_digest: str
     criterion: str
     budget: Budget
@@ -135,19 +139,21 @@ class _PlanFile:
     groups: dict[int, _Group]
     layers: dict[str, _Layer]
     task: Task | None = None
+    blocks: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _TaskFile:
+class Before:
     """What is read of a plan before the network is there that it was made for."""
 
     task: Task | None = None
+    blocks: tuple[Reading, ...] = ()
 
 
 def write_plan(path: Path, graph: DependencyGraph, plan: PruningPlan) -> None:
     """Write a plan as JSON."""
     document = _PlanFile(
-        version=2 if plan.task is None else 3,
+        version=4 if plan.blocks else 2 if plan.task is None else 3,
         graph_digest=plan.graph_digest,
         criterion=plan.criterion,
         budget=plan.budget,
@@ -162,16 +168,19 @@ def write_plan(path: Path, graph: DependencyGraph, plan: PruningPlan) -> None:
         },
         layers={node: _Layer(keep=filters) for node, filters in kept_filters(graph, plan).items()},
         task=plan.task,
+        blocks=plan.blocks,
     )
     written = asdict(document)
     if plan.task is None:
         del written["task"]
+    if not plan.blocks:
+        del written["blocks"]
     write_json(path, written)
 
 
-def read_task(path: Path) -> Task | None:
-    """The task that a plan's network was cut to first; raises `PlanError` as `read_plan` does."""
-    return read_document(path, _TaskFile, fault=PlanError).task
+def read_before(path: Path) -> Before:
+    """What was done to a plan's network first; raises `PlanError` as `read_plan` does."""
+    return read_document(path, Before, fault=PlanError)
 
 
 def read_plan(path: Path, graph: DependencyGraph) -> PruningPlan:
@@ -189,6 +198,7 @@ def read_plan(path: Path, graph: DependencyGraph) -> PruningPlan:
             if group.carriers
         },
         task=document.task,
+        blocks=document.blocks,
     )
     try:
         check_plan(graph, plan)

@@ -6,7 +6,7 @@ by a number of its own, wherever it is made or may fall silent.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from yoloprune.errors import VerificationError, WeightsError
 from yoloprune.execution.run import Change, Run, array_like
+from yoloprune.graph.edits import Reading
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.operators.operator import Family
 from yoloprune.graph.operators.table import OPERATORS
@@ -54,14 +55,16 @@ def exactness(
     slim: tuple[Graph, Mapping[str, Tensor]],
     inputs: Mapping[str, Tensor],
     *,
+    muted: Collection[Reading] = (),
     seed: int = 0,
     tolerance: float = TOLERANCE,
 ) -> Exactness:
     """Compare a slim network with the dense one in which removed channels are not heard.
 
-    `kept` is a mask over channel ids, `inputs` what both read, in float64 and on one device.
+    `kept` is a mask over channel ids, `inputs` what both read, in float64 and on one device. Nor
+    is heard what nodes read as `muted`.
     """
-    masked = silenced(dependencies, parameters, kept)
+    masked = silenced(dependencies, parameters, kept, muted)
     errors = _errors(dependencies, kept, masked, slim, inputs, _Shake(dependencies, kept, seed))
     if not all(error <= tolerance for error in errors.values()):
         # Shaken all the way, values grow from layer to layer: an exponential makes much of their

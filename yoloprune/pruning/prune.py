@@ -17,8 +17,9 @@ from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import DependencyGraph, analyze
 from yoloprune.pruning.plan import PruningPlan, check_plan
 from yoloprune.pruning.prove import Exactness, dense_outputs, exactness, outputs, require, single
+from yoloprune.pruning.queue import Scores
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA, criterion_named, score
-from yoloprune.pruning.solve import Scores, Solver, comparable, ranked, solve
+from yoloprune.pruning.solve import Solver, comparable, ranked, solve
 from yoloprune.pruning.verification import Verification, batches, compare, random_images
 
 

@@ -11,9 +11,8 @@ the queue is walked from its beginning, and groups then get back what fits besid
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -23,12 +22,10 @@ from yoloprune.errors import PlanError
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.clock import Clock
-from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, named
-from yoloprune.pruning.measures import MEASURES, UNEVEN, Meter, Remaining
-from yoloprune.pruning.plan import KeepIndices, PruningPlan
-
-Scores = Mapping[int, NDArray[np.float64]]
-"""Importance of each channel of each prunable group, by group id."""
+from yoloprune.pruning.groups import DependencyGraph
+from yoloprune.pruning.measures import MEASURES, UNEVEN
+from yoloprune.pruning.plan import PruningPlan
+from yoloprune.pruning.queue import Place, Queue, Scores
 
 
 class Solver(Protocol):
@@ -56,13 +53,13 @@ TIMED_ROUNDINGS = (16, *ROUNDINGS)
 """What channel counts are rounded to where time is limited, coarsest first: the one that lets the
 most stay is found by its time."""
 
-STATES = 512
-"""Positions of the queue at which a time is looked at."""
-
-NOTHING: Mapping[int, int] = MappingProxyType({})
-
 LEARNED = 6
 """Positions of the queue, beside the first, at which layers are measured before the walk."""
+
+
+CORRECTIONS, CLOSE = 4, 0.03
+"""Plans that are made at most, each after the one before it was timed as a whole, and how near the
+prediction must come."""
 
 
 def comparable(scores: Scores, scope: Scope) -> dict[int, NDArray[np.float64]]:
@@ -107,15 +104,14 @@ def solve(
 
     With carrier compensation, every pruned group keeps one more channel per equal part, which will
     carry the constants of the removed ones; their cost is inside the budget. A budget in time
-    needs a `clock` of this network. Raises `PlanError`
-    when the budget cannot be met; the message says how far it can be and, if the rounding alone is
-    in the way, which finer one would do.
+    needs a `clock` of this network. Raises `PlanError` when the budget cannot be met; the message
+    says how far it can be and, if the rounding alone is in the way, which finer one would do.
     """
     if not graph.prunable and min(budget.limits.values(), default=1) < 1:
         raise PlanError(f"no channels can be removed: {_why_none(graph)}")
     if UNEVEN & budget.limits.keys() and clock is None:
         raise PlanError("a budget in time needs timings of the network's layers")
-    queue = _Queue(graph, scores, budget, compensation is Compensation.CARRIER, clock)
+    queue = Queue(graph, scores, budget, compensation is Compensation.CARRIER, clock)
     found = _evenly(queue) if clock is None else _timed(queue)
     if found is None:
         problem = _unreachable(queue)
@@ -124,7 +120,7 @@ def solve(
             counts = f"multiples of {finer.multiple_of}" if finer.multiple_of > 1 else "any counts"
             problem += f": {counts} would fit"
         raise PlanError(problem)
-    keep, carried = queue.keep(*found)
+    keep, carried = queue.keep(found)
     return PruningPlan(
         graph_digest=graph.digest,
         criterion=criterion,
@@ -143,15 +139,44 @@ def solve_timed(
     criterion: str,
     compensation: Compensation = Compensation.NONE,
     clock: Clock,
+    roundings: Sequence[int] = TIMED_ROUNDINGS,
 ) -> PruningPlan:
     """The plan of the rounding with which the most stays, by score; raises what `solve` raises.
 
-    Finer roundings are tried for as long as they let more stay.
+    Finer roundings are tried for as long as they let more stay. Where the clock can time whole
+    networks, the plan's is timed, and another plan made for as long as the prediction was off; of
+    these it is the slowest that is within the limit, as timed, or the last.
     """
+    limit = budget.limits["ms"] * clock.ms(graph.kept({}))
+    best, most = None, 0.0
+    for _ in range(CORRECTIONS):
+        plan = _best_rounded(graph, scores, budget, criterion, compensation, clock, roundings)
+        kept = graph.kept(plan.keep)
+        predicted, found = clock.ms(kept), clock.observe(kept)
+        if found is None:
+            return plan
+        if most < found <= limit * (1 + CLOSE):
+            best, most = plan, found
+        if abs(found - predicted) <= CLOSE * predicted:
+            break
+    plan = best or plan
+    clock.observe(graph.kept(plan.keep))
+    return plan
+
+
+def _best_rounded(
+    graph: DependencyGraph,
+    scores: Scores,
+    budget: Budget,
+    criterion: str,
+    compensation: Compensation,
+    clock: Clock,
+    roundings: Sequence[int],
+) -> PruningPlan:
     best: PruningPlan | None = None
     problem: PlanError | None = None
     most = -math.inf
-    for multiple_of in TIMED_ROUNDINGS:
+    for multiple_of in roundings:
         rounded = replace(budget, multiple_of=multiple_of)
         try:
             plan = solve(
@@ -175,51 +200,55 @@ def solve_timed(
     return best
 
 
-def _evenly(queue: "_Queue") -> tuple[int, Mapping[int, int]] | None:
-    """The shortest beginning of the queue that meets limits which never rise along it."""
-    if not queue.fits(queue.length):
+def _evenly(queue: Queue) -> Place | None:
+    """The first place that meets limits which never rise along the queue.
+
+    Where counts are rounded, a group's next step may be a large one: it is held there, and what is
+    to spare goes to the others, as the queue would have it. So the cost still never rises as the
+    budget falls.
+    """
+    if not queue.fits(Place(removed=queue.length)):
         return None
-    low, high = 0, queue.length
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if queue.fits(middle) else (middle + 1, high)
-    return high, {}
+    found = queue.shortest()
+    while queue.budget.multiple_of > 1 and found.removed:
+        last = int(queue.order[found.removed - 1])
+        found = queue.shortest({**found.held, last: found.removed})
+    return found
 
 
-def _timed(queue: "_Queue") -> tuple[int, Mapping[int, int]] | None:
-    """The shortest beginning, of `STATES`, that meets the limits, and what groups get back of it.
+def _timed(queue: Queue) -> Place | None:
+    """The first place, of `STATES`, that meets the limits, with what groups get back there.
 
     Layers are estimated from those that were measured here and there along the queue, and measured
     where the budget seems to be met.
     """
     for number in range(LEARNED + 1):
-        queue.learn(queue.length * number // LEARNED)
+        queue.learn(Place(removed=queue.length * number // LEARNED))
     for removed in queue.states:
-        if queue.surely_fits(removed):
-            return removed, _given_back(queue, removed)
+        if queue.surely_fits(Place(removed=removed)):
+            return _given_back(queue, removed)
     return None
 
 
-def _given_back(queue: "_Queue", removed: int) -> Mapping[int, int]:
-    """Steps that groups keep beyond what a beginning of the queue leaves them, within the limits.
+def _given_back(queue: Queue, removed: int) -> Place:
+    """A place at which groups keep steps beyond what the queue leaves them, within the limits.
 
     The group whose removed channels end latest in the queue comes first, and none could in the end
     have another step.
     """
-    more: dict[int, int] = {}
+    found = Place(removed=removed)
     groups = list(dict.fromkeys(queue.order[:removed][::-1].tolist()))
     waiting = groups
     while waiting:
         group_id = waiting[0]
-        tried = {**more, group_id: more.get(group_id, 0) + 1}
-        wider = len(queue.keep(removed, tried)[0][group_id])
-        if wider > len(queue.keep(removed, more)[0][group_id]) and queue.surely_fits(
-            removed, tried
-        ):
-            more, waiting = tried, groups
+        more = {**found.more, group_id: found.more.get(group_id, 0) + 1}
+        tried = replace(found, more=more)
+        wider = len(queue.keep(tried)[0][group_id])
+        if wider > len(queue.keep(found)[0][group_id]) and queue.surely_fits(tried):
+            found, waiting = tried, groups
         else:
             waiting = waiting[1:]
-    return more
+    return found
 
 
 def coarsest(
@@ -230,143 +259,10 @@ def coarsest(
     scores = {group.id: np.zeros(group.size) for group in graph.prunable}
     for multiple_of in ROUNDINGS:
         rounded = replace(budget, multiple_of=multiple_of)
-        queue = _Queue(graph, scores, rounded, compensation is Compensation.CARRIER)
-        if queue.fits(queue.length):
+        queue = Queue(graph, scores, rounded, compensation is Compensation.CARRIER)
+        if queue.fits(Place(removed=queue.length)):
             return rounded
     return None
-
-
-class _Queue:
-    """The order in which channels go, and what each group keeps after the first so many."""
-
-    def __init__(
-        self,
-        graph: DependencyGraph,
-        scores: Scores,
-        budget: Budget,
-        carriers: bool,
-        clock: Clock | None = None,
-    ) -> None:
-        self.graph = graph
-        self.budget = budget
-        self.meter = Meter(graph, clock)
-        self.groups = graph.prunable
-        self.carriers = carriers
-        for group in self.groups:
-            if not np.isfinite(scores[group.id]).all():
-                raise PlanError(f"the scores of {named(group)} are not finite")
-        group_ids = np.concatenate(
-            [np.full(g.size, g.id) for g in self.groups] or [np.zeros(0, dtype=np.int64)]
-        )
-        score = np.concatenate([scores[g.id] for g in self.groups] or [np.zeros(0)])
-        number = np.concatenate([np.arange(g.size) for g in self.groups] or [group_ids])
-        self.order = group_ids[np.lexsort((number, group_ids, score))]
-        self.length = len(self.order)
-        self.count = len(graph.groups)
-        # Within each equal part: best channels first, the lower number first among equals.
-        self.best = {g.id: _best_first(g, scores[g.id]) for g in self.groups}
-        self.floor = {g.id: _floor(g, budget) for g in self.groups}
-        for group_id in _uneven(graph, budget.multiple_of):
-            self.floor[group_id] = graph.groups[group_id].size
-        self.step = {g.id: _step(g, budget) for g in self.groups}
-        self.dense = self.cost(0)
-
-    @property
-    def states(self) -> Sequence[int]:
-        """Positions that are evenly spaced: all of them, unless they are too many."""
-        parts = min(self.length, STATES)
-        return [self.length * number // max(parts, 1) for number in range(parts + 1)]
-
-    def keep(
-        self, removed: int, more: Mapping[int, int] = NOTHING
-    ) -> tuple[dict[int, KeepIndices], dict[int, KeepIndices]]:
-        """Kept channels and, of these, the carriers, once the queue's first `removed` are gone.
-
-        Groups keep so many steps `more` than that leaves them.
-        """
-        gone = np.bincount(self.order[:removed], minlength=self.count)
-        keep, carried = {}, {}
-        for group in self.groups:
-            wanted = max(group.size - int(gone[group.id]), self.floor[group.id])
-            each = self._per_part(group, wanted, more.get(group.id, 0))
-            best = self.best[group.id]
-            numbers = best[:, :each]
-            if self.carriers and each < group.part_size:
-                # The lowest-scored channel carries: its own content is lost like any removed one's.
-                numbers = np.concatenate([best[:, : each - 1], best[:, -1:]], axis=1)
-                carried[group.id] = tuple(sorted(best[:, -1].tolist()))
-            keep[group.id] = tuple(sorted(numbers.ravel().tolist()))
-        return keep, carried
-
-    def cost(self, removed: int, more: Mapping[int, int] = NOTHING) -> Remaining:
-        """What the network then costs."""
-        return self.meter.remaining(self.graph.kept(self.keep(removed, more)[0]))
-
-    def fits(self, removed: int, more: Mapping[int, int] = NOTHING) -> bool:
-        """Whether every limit then holds."""
-        slim = self.cost(removed, more)
-        return all(
-            MEASURES[name](slim) <= share * MEASURES[name](self.dense)
-            for name, share in self.budget.limits.items()
-        )
-
-    def surely_fits(self, removed: int, more: Mapping[int, int] = NOTHING) -> bool:
-        """Whether every limit then holds once the layers that are left are measured."""
-        if not self.fits(removed, more):
-            return False
-        self.learn(removed, more)
-        return self.fits(removed, more)
-
-    def learn(self, removed: int, more: Mapping[int, int] = NOTHING) -> None:
-        """Measure the layers that are then left, where that can be done."""
-        if self.meter.clock is not None:
-            self.meter.clock.learn(self.graph.kept(self.keep(removed, more)[0]))
-
-    def _per_part(self, group: ChannelGroup, wanted: int, more: int) -> int:
-        """Channels that each equal part keeps so that the group keeps at least `wanted`."""
-        each = math.ceil(wanted / group.equal_parts)
-        if self.carriers and each < group.part_size:
-            each += 1
-        step = self.step[group.id]
-        return min((math.ceil(each / step) + more) * step, group.part_size)
-
-
-def _best_first(group: ChannelGroup, scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Channel numbers, (parts, part size), each row by falling score."""
-    table = scores.reshape(group.equal_parts, -1)
-    # Reversed, so that of equal scores the lower number is the worse: the queue's order.
-    order = np.argsort(table, axis=1, kind="stable")[:, ::-1]
-    return order + np.arange(group.equal_parts)[:, None] * group.part_size
-
-
-def _floor(group: ChannelGroup, budget: Budget) -> int:
-    uncut = math.ceil(group.size * (1 - budget.max_layer_cut) - 1e-9)
-    return min(group.size, max(budget.min_channels, uncut, 1))
-
-
-def _uneven(graph: DependencyGraph, multiple_of: int) -> set[int]:
-    """Groups to leave whole: beside them, a producer has filters that make no multiple."""
-    beside: dict[str, dict[int, int]] = {}
-    for group in graph.groups:
-        for member in group.producers:
-            beside.setdefault(member.node, {})[group.id] = len(member.positions)
-    return {
-        group_id
-        for counts in beside.values()
-        for group_id in counts
-        if graph.groups[group_id].frozen_because is None
-        and any(n % multiple_of for other, n in counts.items() if other != group_id)
-    }
-
-
-def _step(group: ChannelGroup, budget: Budget) -> int:
-    """Channels per equal part that make every producer's filter count a multiple."""
-    step = 1
-    for member in group.producers:
-        # Of a producer that emits each channel several times, fewer channels make a multiple.
-        times = len(member.positions) // group.size
-        step = math.lcm(step, budget.multiple_of // math.gcd(budget.multiple_of, times))
-    return step // math.gcd(step, group.equal_parts)
 
 
 def _why_none(graph: DependencyGraph) -> str:
@@ -376,10 +272,10 @@ def _why_none(graph: DependencyGraph) -> str:
     return f"all are frozen ({', '.join(reasons[:3])}{', ...' if len(reasons) > 3 else ''})"
 
 
-def _unreachable(queue: _Queue) -> str:
+def _unreachable(queue: Queue) -> str:
     budget, dense = queue.budget, queue.dense
     ends = [queue.length] if queue.meter.clock is None else queue.states
-    costs = [queue.cost(end) for end in ends]
+    costs = [queue.cost(Place(removed=end)) for end in ends]
     parts = []
     for name, share in budget.limits.items():
         least = min(map(MEASURES[name], costs))

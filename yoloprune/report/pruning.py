@@ -130,6 +130,17 @@ def latency_lines(latency: SideBySide | None, multiple_of: int) -> list[str]:
     ]
 
 
+def prediction_lines(settings: Mapping[str, Any]) -> list[str]:
+    """What a budget in time was met by, and what binds; one statement a line."""
+    if "predicted_ms" not in settings:
+        return []
+    return [
+        f"predicted {settings['predicted_share']:.2f} of dense's time, "
+        f"{settings['predicted_ms']:.2f} of {settings['dense_ms']:.2f} ms, by layers in "
+        f"{settings['timings']}; slim is bound by {settings['bound_by']}"
+    ]
+
+
 def latency_markdown(lines: Sequence[str]) -> str:
     """The section of report.md about time."""
     return "\n## Time\n\n" + "".join(f"- {line}\n" for line in lines) if lines else ""
@@ -204,19 +215,20 @@ def pruning_markdown(
     proof: Proof,
     made_by: str | None,
     settings: Mapping[str, Any],
-    origin: Model | None = None,
+    rows: Sequence[tuple[str, ...]] = (),
     first: Sequence[str] = (),
 ) -> str:
     """The content of report.md, but for `recovery_markdown`.
 
-    Where the dense network is another one, `origin`, cut to its task, `first` says how.
+    `rows` are those of costs, where the dense network is what is left of another one; `first` says
+    how it came to that.
     """
     layers = [
         (index, row["dense"], row["slim"], change(row["dense"], row["slim"]))
         for index, row in channels_by_layer(dense, slim).items()
     ]
     statements = "\n".join(f"- {line}" for line in (*first, *proof_lines(proof)))
-    rows = cost_rows(dense, slim) if origin is None else cost_rows(origin, slim, dense)
+    rows = rows or cost_rows(dense, slim)
     return (
         "# Pruning report\n\n"
         f"{_made_by(made_by)}"
@@ -298,6 +310,7 @@ def _selection(plan: PruningPlan) -> str:
         return "No channel was removed."
     limits = ", ".join(f"{name} <= {share:g}" for name, share in plan.budget.limits.items())
     whole = "the dense network" if plan.task is None else "the network cut to its task"
+    whole += " without the blocks that were removed" if plan.blocks else ""
     carried = sum(len(numbers) for numbers in plan.carriers.values())
     carriers = f"; {counted(carried, 'channel')} carry constants" if carried else ""
     return (

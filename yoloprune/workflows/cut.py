@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from yoloprune.data.calibration import proof_images
 from yoloprune.devices import AUTO, torch_device
@@ -23,20 +23,23 @@ from yoloprune.exporters.interface import OnnxForm, form_lines
 from yoloprune.exporters.onnx import ONNX
 from yoloprune.files import file_sha256, refuse_file, write_folder, write_json, write_text
 from yoloprune.frontends.torch.document import ModuleDocument
+from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.cut import cut as surgery
 from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.plan import PruningPlan, read_plan, read_task, write_plan
+from yoloprune.pruning.plan import PruningPlan, read_before, read_plan, write_plan
 from yoloprune.pruning.prune import Proof, prove
+from yoloprune.pruning.queue import Scores
 from yoloprune.pruning.recover.network import LayerFit
-from yoloprune.pruning.solve import Scores
+from yoloprune.report.depth import depth_line, depth_report
 from yoloprune.report.pruning import (
     HEADER,
     cost_rows,
     latency_lines,
     latency_markdown,
     onnx_markdown,
+    prediction_lines,
     proof_lines,
     pruning_markdown,
     pruning_report,
@@ -47,6 +50,7 @@ from yoloprune.report.shown import Result, Shown
 from yoloprune.report.table import amount, change, file_size
 from yoloprune.report.task import task_lines, task_report
 from yoloprune.reporter import SILENT, Reporter
+from yoloprune.workflows.depth import Shortened, shorten
 from yoloprune.workflows.models import AnyModel, load, opened
 from yoloprune.workflows.modules import (
     carry_out,
@@ -80,10 +84,10 @@ class Cut(Result):
     `exact` is what surgery leaves of the `dense` network by the `plan`, as `proof` says; `slim` is
     the same, unless its weights were recovered since, which `recovery` then tells about. `settings`
     are those that made the plan, `made_by` the command, where one did. Where the network was first
-    cut to fewer classes, `narrowed` tells how, and `dense` is what that left. `latency` is what
-    both take, where they were timed, and `learned_from` the images that it was scored or re-fitted
-    on: a SHA-256 by file. `scores` are those that the plan was made from, by group id: a folder
-    does not have them.
+    cut to fewer classes, `narrowed` tells how, where blocks were removed then, `shortened`, and
+    `dense` is what that left. `latency` is what both take, where they were timed, and
+    `learned_from` the images that it was scored or re-fitted on: a SHA-256 by file. `scores` are
+    those that the plan was made from, by group id: a folder does not have them.
     """
 
     dense: Model
@@ -96,13 +100,26 @@ class Cut(Result):
     made_by: str | None = None
     narrowed: Narrowed | None = None
     learned_from: Mapping[str, str] = field(default_factory=dict)
+    shortened: Shortened | None = None
     latency: SideBySide | None = None
     scores: Scores = field(default_factory=dict)
 
     @property
     def origin(self) -> Model:
         """The network that was given."""
-        return self.dense if self.narrowed is None else self.narrowed.before
+        return self._given if self.narrowed is None else self.narrowed.before
+
+    @property
+    def _given(self) -> Model:
+        """The network that was to be pruned: the one given, or what its task left of it."""
+        return self.dense if self.shortened is None else self.shortened.before
+
+    @property
+    def target(self) -> tuple[Graph, Mapping[str, Tensor]]:
+        """What the slim network is to compute: the dense one, by the slim one's names."""
+        if self.shortened is not None:
+            return self.shortened.target
+        return self.dense.graph, self.dense.parameters
 
     @property
     def model(self) -> Model:
@@ -155,7 +172,7 @@ class Cut(Result):
         before, after = self.origin.cost, self.slim.cost
         recovered = [] if self.recovery is None else recovery_lines(self.recovery)
         slower = self.latency is not None and not self.latency.faster
-        narrow = None if self.narrowed is None else self.dense
+        narrow = None if self.narrowed is None else self._given
         return Shown(
             title=f"Pruning of {self.dense.document.title}",
             summary=(
@@ -194,7 +211,7 @@ def write_cut(
     write_plan(folder / "plan.json", analyze(dense.graph), cut.plan)
     text = pruning_markdown(
         *(dense, slim, cut.plan, cut.proof, cut.made_by, cut.settings),
-        origin=None if cut.narrowed is None else cut.origin,
+        rows=cost_rows(cut.origin, slim, None if cut.narrowed is None else cut._given),
         first=_first(cut),
     )
     text += latency_markdown(times(cut))
@@ -214,16 +231,19 @@ def write_cut(
 
 def _first(cut: Cut) -> list[str]:
     """What was done before pruning, one statement a line."""
-    found = cut.narrowed
-    if found is None:
-        return []
-    silence = [] if found.silence is None else [str(found.silence)]
-    return [*silence, *task_lines(found.names, found.whole, found.proof)]
+    lines: list[str] = []
+    if (found := cut.narrowed) is not None:
+        silence = [] if found.silence is None else [str(found.silence)]
+        lines += [*silence, *task_lines(found.names, found.whole, found.proof)]
+    if cut.shortened is not None:
+        lines.append(depth_line(cut.shortened.gone, cut.shortened.proof))
+    return lines
 
 
 def times(cut: Cut) -> list[str]:
     """What slim and dense take, one statement a line."""
-    return latency_lines(cut.latency, cut.plan.budget.multiple_of)
+    multiple_of = cut.plan.budget.multiple_of
+    return latency_lines(cut.latency, multiple_of) + prediction_lines(cut.settings)
 
 
 def _report(cut: Cut, recovery: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -233,6 +253,8 @@ def _report(cut: Cut, recovery: Mapping[str, Any] | None) -> dict[str, Any]:
         report["learned_from"] = dict(cut.learned_from)
     if cut.latency is not None:
         report["latency"] = asdict(cut.latency)
+    if (short := cut.shortened) is not None:
+        report["depth"] = depth_report(short.before, short.gone, short.proof)
     if (found := cut.narrowed) is None:
         return report
     task = task_report(found.before, found.task, found.names, found.whole, found.proof)
@@ -293,9 +315,14 @@ def read_cut(
     dense = opened(dense)
     source, place = None if images is None else Path(images), torch_device(device)
     cut_to = None
-    if (task := read_task(folder / "plan.json")) is not None:
-        cut_to = narrowed(dense, task, proof_images(dense, source, place, preprocess))
+    before = read_before(folder / "plan.json")
+    if before.task is not None:
+        cut_to = narrowed(dense, before.task, proof_images(dense, source, place, preprocess))
         dense = cut_to.network
+    short = None
+    if before.blocks:
+        short = shorten(dense, before.blocks, proof_images(dense, source, place, preprocess))
+        dense = short.network
     graph = analyze(dense.graph)
     plan = read_plan(folder / "plan.json", graph)
     edits = surgery(graph, plan)
@@ -333,6 +360,7 @@ def read_cut(
         recovery=recovery,
         made_by=report.get("made_by"),
         narrowed=cut_to,
+        shortened=short,
         latency=None if latency is None else fitted(latency, SideBySide),
         learned_from=report.get("learned_from", {}),
     )

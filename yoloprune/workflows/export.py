@@ -17,20 +17,28 @@ from yoloprune.workflows.models import AnyModel, opened
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Exported(Result):
-    """A file that was written and checked; `images` is the shape of what it reads."""
+    """A file that was written and checked; `images` is the shape of what it reads.
+
+    A number of images that may be any has a name there; `free` are the outputs that have as many.
+    """
 
     path: Path
-    images: tuple[int, ...]
+    images: tuple[int | str, ...]
     check: ExportCheck
+    free: frozenset[str] = frozenset()
 
     def shown(self) -> Shown:
         """What it reads and gives, and how far it is from torch."""
-        outputs = ", ".join(f"{name} {list(shape)}" for name, shape in self.check.outputs.items())
+        shapes = {
+            name: (self.images[0], *shape[1:]) if name in self.free else shape
+            for name, shape in self.check.outputs.items()
+        }
+        outputs = ", ".join(f"{name} {_size(shape)}" for name, shape in shapes.items())
         agreed = engine_line(self.check.engine, "torch", self.check.relative_error)
         return Shown(
             title=f"Export to {self.path}",
             summary=f"{self.path}: {agreed}",
-            lines=[f"{self.path}: images {list(self.images)} -> {outputs}", agreed],
+            lines=[f"{self.path}: images {_size(self.images)} -> {outputs}", agreed],
             document={"file": str(self.path), "images": list(self.images)} | asdict(self.check),
         )
 
@@ -59,5 +67,16 @@ def export(
     form = form_of(model, decode=decode, names=names, batch=batch)
     with reporter.stage(f"exporting and checking {path.name}"):
         check = row.write(model, path, form)
-    several, *shape = facts(model.graph).shapes[only_input(model.graph)]
-    return Exported(path=path, images=(batch or several, *shape), check=check)
+    name = only_input(model.graph)
+    several, *shape = facts(model.graph).shapes[name]
+    given = model.graph.inputs[name].shape[0]
+    if batch is not None or not isinstance(given, str):
+        return Exported(path=path, images=(batch or several, *shape), check=check)
+    own = model.graph.outputs
+    # What is decoded behind the network has as many as the network.
+    free = frozenset(n for n in check.outputs if n not in own or own[n].shape[:1] == (given,))
+    return Exported(path=path, images=(given, *shape), check=check, free=free)
+
+
+def _size(shape: Sequence[int | str]) -> str:
+    return f"[{', '.join(map(str, shape))}]"

@@ -144,13 +144,16 @@ class Inspection(Result):
         return {"input_shape": next(iter(shapes.values()))[1:]}
 
     def _totals(self) -> str:
-        prunable, total = self.graph.prunable, self.total
+        free, total = self.graph.prunable, self.total
+        prunable = [group for group in free if group.part_size > 1]
+        alone = len(free) - len(prunable)
         return (
             f"{amount(total.params)} params, {file_size(total.weight_bytes)}, "
             f"{amount(total.macs)} MACs ({amount(total.flops)} FLOPs); "
             f"{len(prunable)} prunable groups, "
             f"{sum(len(group.producers) > 1 for group in prunable)} of them coupled, "
-            f"{len(self.graph.groups) - len(prunable)} frozen"
+            f"{len(self.graph.groups) - len(free)} frozen"
+            + (f", {alone} of a single channel" if alone else "")
         )
 
 
@@ -179,6 +182,8 @@ def _dead_channels(graph: DependencyGraph, parameters: Mapping[str, Tensor]) -> 
 
 
 def _freedom(row: dict[str, Any]) -> str:
+    if row["channels"] == row["equal_parts"]:
+        return "no other channel"
     return "yes" if row["equal_parts"] == 1 else f"yes, in {row['equal_parts']} equal parts"
 
 

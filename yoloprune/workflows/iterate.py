@@ -18,7 +18,7 @@ from yoloprune.documents import read_document
 from yoloprune.errors import PlanError, RunError, UsageError
 from yoloprune.files import write_json
 from yoloprune.graph.model import Model
-from yoloprune.pruning.choices import Compensation, Scope
+from yoloprune.pruning.choices import Compensation, Scope, WeightScope
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
 from yoloprune.pruning.weights.masks import MaskSettings, Pattern
 from yoloprune.report.shown import Result, Shown
@@ -157,7 +157,10 @@ def iterate(
         keep = 1 - sparsity
         method = WeightSteps(
             mask_settings=MaskSettings(
-                sparsity=sparsity, scope=scope, pattern=pattern, exclude=exclude
+                sparsity=sparsity,
+                scope=WeightScope(scope.value),
+                pattern=pattern,
+                exclude=exclude,
             )
         )
     elif keep_macs is not None and sparsity is None:

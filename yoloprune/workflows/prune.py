@@ -13,22 +13,24 @@ from yoloprune.data.calibration import Calibration, proof_images, read_calibrati
 from yoloprune.devices import AUTO, torch_device
 from yoloprune.errors import UsageError
 from yoloprune.frontends.torch.document import ModuleDocument
+from yoloprune.graph.edits import Reading
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
 from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.clock import Clock
 from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.measures import MEASURES, UNEVEN
+from yoloprune.pruning.measures import MEASURES, UNEVEN, Meter
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.prune import check_budget
 from yoloprune.pruning.prune import prune as prune_graph
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
-from yoloprune.pruning.solve import ROUNDINGS, Solver, coarsest, solve, solve_timed
+from yoloprune.pruning.solve import ROUNDINGS, TIMED_ROUNDINGS, Solver, coarsest, solve, solve_timed
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.defaults import ON_IMAGES, PRUNING
+from yoloprune.workflows.depth import shorten
 from yoloprune.workflows.models import AnyModel, opened
 from yoloprune.workflows.modules import check_module
 from yoloprune.workflows.recover import recover
@@ -43,6 +45,7 @@ def prune(
     *,
     classes: Sequence[str | int] = (),
     silent_below: float | None = None,
+    blocks: Sequence[Reading] = (),
     criterion: str | None = None,
     scope: Scope | str = PRUNING.scope,
     compensation: Compensation | str = PRUNING.compensation,
@@ -74,7 +77,9 @@ def prune(
     none of their scores: shares are then of what that leaves, and without `keep` that is all. An
     ONNX network's outputs are read by the `decoder`, where they do not show which. Anchors of a
     Darknet network, and whole scales, go likewise of which no box scores above `silent_below` on
-    any of the `images`. A group keeps at least `min_channels` and loses at most the share
+    any of the `images`. Then `blocks` go, contributions to sums (by node and input: `block_order`
+    finds some), with all that only these need; shares are of the network with them. A group keeps
+    at least `min_channels` and loses at most the share
     `max_layer_cut`; counts are rounded up to a `multiple_of`, by default the coarsest usual one
     with which the budget can be met. `{"ms": 0.5}` is half of the dense network's time in the
     `engine` with so many `threads` (torch's own number), by the times of its layers, which are
@@ -106,6 +111,18 @@ def prune(
         network = cut_to.network
     elif not keep:
         raise UsageError(f"the budget limits nothing (known: {', '.join(MEASURES)})")
+    whole, short = network, None
+    if blocks:
+        with reporter.stage("removing blocks and verifying in float64"):
+            short = shorten(network, blocks, proof_images(network, source, place, preprocess))
+        network = short.network
+        with ExitStack() as stack:
+            clocks = [
+                stack.enter_context(clock_of(each, engine, threads, timings, reporter))
+                for each in (whole, network)
+                if UNEVEN & (keep or {}).keys()
+            ]
+            keep = shares_left(keep or {}, (whole, network), clocks)
     graph = network.graph
     refit = refit and source is not None and bool(keep)
     if criterion is None:
@@ -131,7 +148,8 @@ def prune(
     with ExitStack() as stack:
         if timed:
             clock = stack.enter_context(clock_of(network, engine, threads, timings, reporter))
-            solver = partial(solve if multiple_of else solve_timed, clock=clock)
+            roundings = TIMED_ROUNDINGS if multiple_of is None else (multiple_of,)
+            solver = partial(solve_timed, clock=clock, roundings=roundings)
         else:
             stack.enter_context(reporter.stage("pruning and verifying in float64"))
         found = prune_graph(
@@ -162,8 +180,11 @@ def prune(
     }
     made = Cut(
         dense=network,
-        plan=found.plan if cut_to is None else replace(found.plan, task=cut_to.task),
+        plan=replace(
+            found.plan, task=None if cut_to is None else cut_to.task, blocks=tuple(blocks)
+        ),
         narrowed=cut_to,
+        shortened=short,
         exact=slim,
         slim=slim,
         proof=found.proof,
@@ -186,6 +207,24 @@ def _predicted(clock: Clock, plan: PruningPlan) -> dict[str, Any]:
         "predicted_ms": round(after.ms, 4),
         "predicted_share": round(after.ms / before.ms, 4),
         "bound_by": after.bound_by,
+    }
+
+
+def shares_left(
+    keep: Mapping[str, float], networks: Sequence[Model], clocks: Sequence[Clock]
+) -> dict[str, float]:
+    """Shares of the second network that are so much of the first, which it is a part of.
+
+    Where it costs less than that already, nothing more has to go.
+    """
+    costs = []
+    for number, network in enumerate(networks):
+        dependencies = analyze(network.graph)
+        meter = Meter(dependencies, clocks[number] if clocks else None)
+        costs.append(meter.remaining(dependencies.kept({})))
+    return {
+        name: min(1.0, share * MEASURES[name](costs[0]) / MEASURES[name](costs[1]))
+        for name, share in keep.items()
     }
 
 

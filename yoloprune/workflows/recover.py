@@ -58,6 +58,7 @@ def recover(
         cut.plan,
         (exact.graph, exact.parameters),
         images.images,
+        target=cut.target,
         recovery=method,
         seed=seed,
         reporter=reporter,
@@ -66,7 +67,7 @@ def recover(
     unseen = len(images.unseen) > 0
     measured_on = images.unseen if unseen else images.images
     before, after = output_errors(
-        (dependencies.graph, cut.dense.parameters),
+        cut.target,
         exact.graph,
         [exact.parameters, recovered.parameters],
         measured_on,

@@ -14,6 +14,7 @@ from yoloprune.frontends.darknet.document import DarknetDocument, darknet
 from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
 from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.queue import Scores
 from yoloprune.pruning.score.gradients import input_gradients
 from yoloprune.pruning.score.on_images import (
     activation_scores,
@@ -23,7 +24,6 @@ from yoloprune.pruning.score.on_images import (
 )
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
 from yoloprune.pruning.score.sensitivity import Weights, sensitivities
-from yoloprune.pruning.solve import Scores
 from yoloprune.report.table import file_size
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.training.assign import Objects

@@ -12,7 +12,7 @@ from typing import Any
 from yoloprune.errors import UsageError
 from yoloprune.files import write_bytes, write_folder, write_json
 from yoloprune.graph.model import Model
-from yoloprune.pruning.choices import Scope
+from yoloprune.pruning.choices import WeightScope
 from yoloprune.pruning.weights.mask_file import read_masks, write_masks
 from yoloprune.pruning.weights.masks import (
     MaskSettings,
@@ -94,7 +94,7 @@ def sparsify(
     network: AnyModel,
     sparsity: float,
     *,
-    scope: Scope | str = Scope.GLOBAL,
+    scope: WeightScope | str = WeightScope.TIME,
     pattern: Pattern | str = Pattern.UNSTRUCTURED,
     exclude: tuple[str, ...] = (),
     reporter: Reporter = SILENT,
@@ -102,12 +102,13 @@ def sparsify(
     """Set the weights of smallest magnitude to zero.
 
     `sparsity` is the fraction of the weights that go, in [0, 1), of the convolutions that are not
-    named by `exclude` ("first", "heads") and can have the `pattern`. Raises `UsageError` where
-    that makes no sense, `PlanError` where it empties a convolution.
+    named by `exclude` ("first", "heads") and can have the `pattern`. By the `scope` they go where
+    they are small and save time, where they are small, or from each layer alike. Raises
+    `UsageError` where that makes no sense, `PlanError` where it empties a convolution.
     """
     settings = MaskSettings(
         sparsity=sparsity,
-        scope=chosen(Scope, scope, "scope"),
+        scope=chosen(WeightScope, scope, "scope"),
         pattern=chosen(Pattern, pattern, "pattern"),
         exclude=exclude,
     )
@@ -128,7 +129,7 @@ def masked(network: Model, masks: WeightMasks) -> Model:
 
 def warn_of_pattern(network: Model, settings: MaskSettings, reporter: Reporter) -> None:
     """Say which settings are ignored, and which layers stay dense though not excluded."""
-    if settings.pattern is Pattern.TWO_OF_FOUR and settings.scope is Scope.LAYER:
+    if settings.pattern is Pattern.TWO_OF_FOUR and settings.scope is WeightScope.LAYER:
         reporter.warn("the scope is ignored: the pattern 2:4 takes half of each layer")
     dense = left_dense(network.graph, settings)
     if dense:

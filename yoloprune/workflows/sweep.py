@@ -22,9 +22,10 @@ from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.measures import Meter
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.prune import check_budget, rankable_scores
+from yoloprune.pruning.queue import Scores
 from yoloprune.pruning.recover.network import recover
 from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
-from yoloprune.pruning.solve import Scores, coarsest, solve
+from yoloprune.pruning.solve import coarsest, solve
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.sweep_plot import SweepPoint, write_sweep_picture
 from yoloprune.reporter import SILENT, Reporter

@@ -7,24 +7,32 @@ threads and processor, so that the next run measures only what is new.
 import hashlib
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from yoloprune.counting import counted
+from yoloprune.engines.layer_models import write_layer_models
 from yoloprune.engines.layer_times import LayerTimer, network_ms
 from yoloprune.engines.side_by_side import side_by_side
 from yoloprune.engines.table import engine_named
 from yoloprune.errors import GraphError, PlanError
+from yoloprune.exporters.onnx import require_onnx
+from yoloprune.files import write_folder, write_text
+from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
-from yoloprune.pruning.clock import Clock
+from yoloprune.pruning.clock import Clock, listed_layers
+from yoloprune.pruning.cut import removal
 from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.layer_times import Layer, Timings, read_timings, write_timings
+from yoloprune.pruning.layer_times import Layer, Measure, Timings, read_timings, write_timings
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.cut import Cut
+from yoloprune.workflows.models import AnyModel, opened
 
 ENGINE = "onnxruntime"
 """What networks are timed in unless told otherwise."""
@@ -64,18 +72,73 @@ def clock_of(
     with cpu_threads(threads) as count:
         source = f"{row.title} {row.version}, {counted(count, 'thread')}"
         cache = _cache(engine, row.version, count)
+
+        def dense_ms() -> float:
+            return network_ms(model, engine, count)
+
+        def whole(kept: NDArray[np.bool_]) -> float:
+            slim = model.edited(removal(dependencies, kept))
+
+            # Run by run in turn, as users compare them: what ran before leaves its data in caches.
+            def slim_ms() -> float:
+                return side_by_side(model, slim, engine, count).share * network
+
+            return _remembered(slim_ms, cache, model.graph, slim.graph)
+
         with reporter.stage(f"timing layers in {source}"):
+            network = _remembered(dense_ms, cache, model.graph)
             found = Timings(
-                layers=_cached(cache),
-                network=network_ms(model, engine, count),
-                measure=LayerTimer(engine, count),
+                layers={},
+                network=network,
+                measure=_remembering(LayerTimer(engine, count), cache),
                 source=source,
             )
-            clock = Clock(dependencies, found)
+            clock = Clock(dependencies, found, whole)
             try:
                 yield clock
             finally:
                 write_timings(cache, _cached(cache) | found.layers)
+
+
+def list_layers(network: AnyModel, folder: str | Path) -> list[Layer]:
+    """Write what a script times elsewhere, for `timings`: layers, as they are and with fewer
+    channels, and the whole network, as models in a folder.
+
+    Raises `UsageError` for a folder that is there, `MissingDependencyError` without onnx.
+    """
+    network, folder = opened(network), Path(folder)
+    require_onnx()
+    layers = listed_layers(analyze(network.graph))
+    with write_folder(folder, must_be_new=True) as temporary:
+        write_layer_models(temporary, layers, network)
+    return layers
+
+
+def _remembering(measure: Measure, cache: Path) -> Measure:
+    """The same, of what is not in the cache.
+
+    A layer's time is asked for as if it was measured now: estimates, and so plans, go by what this
+    network asked for, and not by what others left in the cache.
+    """
+    known = _cached(cache)
+
+    def remembered(layers: Collection[Layer]) -> dict[Layer, float]:
+        new = measure([layer for layer in layers if layer not in known])
+        return {layer: known[layer] if layer in known else new[layer] for layer in layers}
+
+    return remembered
+
+
+def _remembered(measure: Callable[[], float], cache: Path, *graphs: Graph) -> float:
+    """Milliseconds of whole networks, from a file beside the cache if they were timed before."""
+    digests = "-".join(graph.digest()[:16] for graph in graphs)
+    path = cache.parent / "networks" / f"{cache.stem}-{digests}.txt"
+    with suppress(OSError, ValueError):
+        return float(path.read_text(encoding="ascii"))
+    ms = measure()
+    path.parent.mkdir(exist_ok=True)
+    write_text(path, f"{ms:.6g}\n")
+    return ms
 
 
 def _cached(path: Path) -> dict[Layer, float]:

@@ -11,8 +11,11 @@ from yoloprune.errors import PlanError, UsageError
 from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.state import ConvParameters
+from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.builder import GraphBuilder
-from yoloprune.pruning.choices import Scope
+from yoloprune.graph.cost import cost
+from yoloprune.graph.shapes import facts
+from yoloprune.pruning.choices import WeightScope
 from yoloprune.pruning.weights.masks import (
     MaskSettings,
     Pattern,
@@ -57,7 +60,7 @@ def test_the_smallest_weights_of_the_network_go() -> None:
 
 
 def test_in_the_scope_of_a_layer_each_loses_the_same_share() -> None:
-    for index, mask in masks(0.7, scope=Scope.LAYER).kept.items():
+    for index, mask in masks(0.7, scope=WeightScope.LAYER).kept.items():
         kernel = ARRAYS[index]
         assert (~mask).sum() == int(0.7 * kernel.numel())
         assert kernel[~mask].abs().max() <= kernel[mask].abs().min()
@@ -135,8 +138,33 @@ def test_a_pattern_leaves_layers_dense_whose_groups_have_no_fours() -> None:
         magnitude_masks(THREE, parameters(random_state(THREE_SPEC, 1, torch.float32)), two)
 
 
-@pytest.mark.parametrize("scope", list(Scope))
-def test_to_exclude_everything_is_an_error(scope: Scope) -> None:
+def test_with_regard_to_time_multiplications_fall_as_far_as_weights() -> None:
+    # Late layers have most weights, early ones most places: by magnitude alone time stays.
+    spec = yolov3_tiny(classes=1, width=0.5, size=(128, 128))
+    graph, state = lower(spec), random_state(spec)
+    arrays = parameters(state)
+    shares = {}
+    found = {}
+    for scope in (WeightScope.GLOBAL, WeightScope.TIME):
+        found[scope] = magnitude_masks(graph, arrays, MaskSettings(sparsity=0.9, scope=scope)).kept
+        each = {node.name: node.macs for node in cost(graph, facts(graph).shapes).per_node}
+        left = sum(
+            float(mask.float().mean()) * each[name.replace("kernel", "conv")]
+            for name, mask in found[scope].items()
+        )
+        shares[scope] = left / sum(each.values())
+        count = sum(int(mask.sum()) for mask in found[scope].values())
+        assert count / sum(mask.numel() for mask in found[scope].values()) == pytest.approx(
+            0.1, abs=1e-3
+        )
+        assert all(mask.any() for mask in found[scope].values())
+    assert shares[WeightScope.TIME] < 0.6 * shares[WeightScope.GLOBAL]
+    fewer = magnitude_masks(graph, arrays, MaskSettings(sparsity=0.5, scope=WeightScope.TIME)).kept
+    assert all((fewer[name] >= mask).all() for name, mask in found[WeightScope.TIME].items())
+
+
+@pytest.mark.parametrize("scope", list(WeightScope))
+def test_to_exclude_everything_is_an_error(scope: WeightScope) -> None:
     state = parameters(random_state(THREE_SPEC, 1, torch.float32))
     settings = MaskSettings(sparsity=0.5, scope=scope, exclude=("first",))
     for use in (magnitude_masks, kept_share):
@@ -243,7 +271,7 @@ def test_every_kind_of_kernel_is_masked_along_its_own_filters(pattern: Pattern) 
         "gemm.bias": torch.ones(8),
         "linear.kernel": weights.T.contiguous(),
     }
-    settings = MaskSettings(sparsity=0.5, scope=Scope.LAYER, pattern=pattern)
+    settings = MaskSettings(sparsity=0.5, scope=WeightScope.LAYER, pattern=pattern)
     built = graph.build(outputs)
     kept = magnitude_masks(built, arrays, settings).kept
     assert kept.keys() == arrays.keys() - {"gemm.bias"}

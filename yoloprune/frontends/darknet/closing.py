@@ -1,24 +1,32 @@
-"""Darknet networks without some of their heads, and without what only those read.
+"""Darknet networks without some of their heads or blocks, and without what only those read.
 
 The sections behind those that go are numbered anew, and so is what refers to them.
 """
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
+from torch import Tensor
+
+from yoloprune.errors import PlanError
+from yoloprune.frontends.darknet.cfg import Option, Section
 from yoloprune.frontends.darknet.document import darknet, model, state
 from yoloprune.frontends.darknet.options import before_comment
 from yoloprune.frontends.darknet.spec import (
     INPUT,
     AnyLayer,
-    NetworkSpec,
     Route,
     Sam,
     ScaleChannels,
     Shortcut,
     with_option,
 )
+from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
+
+NOTHING: Mapping[int, int] = MappingProxyType({})
 
 
 def without_heads(network: Model, heads: Collection[int]) -> tuple[Model, dict[int, int]]:
@@ -26,32 +34,123 @@ def without_heads(network: Model, heads: Collection[int]) -> tuple[Model, dict[i
 
     Arrays are shared, not copied.
     """
-    document = darknet(network)
-    number = _left(document.spec, heads)
-    layers = tuple(_moved(layer, number) for layer in document.spec.layers if layer.index in number)
-    arrays = {
-        number[index]: own for index, own in state(network.parameters).items() if index in number
-    }
-    spec = replace(document.spec, layers=layers)
-    made = model(spec, arrays, title=document.title, names=document.names)
-    return made, number
+    layers = darknet(network).spec.layers
+    return _without(network, layers, _left(layers, _unread(layers) - set(heads)))
 
 
-def _left(spec: NetworkSpec, heads: Collection[int]) -> dict[int, int]:
-    """New numbers of the layers that stay, by their old ones: what nobody read before is kept.
+def without_blocks(network: Model, gone: Mapping[int, int]) -> tuple[Model, dict[int, int]]:
+    """A Darknet network in whose shortcuts, by layer, one of two sources is not added any more.
 
-    No layer reads a head.
+    What only that needed goes, and the shortcut itself where the layer before it is now the one
+    that is left; where it is not, a route to that stands in its place. Also the new number of each
+    layer that stays. Raises `PlanError` for what is no plain sum of two.
     """
-    readers: dict[int, list[int]] = {}
-    for layer in spec.layers:
-        for source in layer.sources:
-            readers.setdefault(source, []).append(layer.index)
-    kept: set[int] = set()
-    for layer in reversed(spec.layers):
-        own = readers.get(layer.index, [])
-        if (not own and layer.index not in heads) or any(reader in kept for reader in own):
-            kept.add(layer.index)
-    return {index: new for new, index in enumerate(sorted(kept))}
+    before = darknet(network).spec.layers
+    unread = _unread(before)
+    layers = []
+    for layer in before:
+        if layer.index in gone:
+            if not isinstance(layer, Shortcut) or not is_plain(layer):
+                raise PlanError(f"layer {layer.index}: no plain shortcut from one layer")
+            layer = _route(layer, layer.sources[1 - gone[layer.index]])
+        layers.append(layer)
+    kept = _left(layers, unread)
+    needless = {
+        layer.index: layer.sources[0]
+        for layer in layers
+        if layer.index in gone
+        and not any(layer.sources[0] < index < layer.index for index in kept)
+        and layer.index not in unread
+        and layer.sources[0] != INPUT
+    }
+    return _without(network, layers, kept - needless.keys(), needless)
+
+
+def is_plain(shortcut: Shortcut) -> bool:
+    """Whether a shortcut gives the sum of two as it is."""
+    return shortcut.activation == "linear" and len(shortcut.sources) == 2
+
+
+def _route(shortcut: Shortcut, source: int) -> Route:
+    """A route from one layer, in a shortcut's place."""
+    option = Option(key="layers", value=str(source - shortcut.index if source >= 0 else source))
+    section = Section(name="route", options=(option,))
+    sources = (source,)
+    return Route(index=shortcut.index, section=section, sources=sources, groups=1, group_id=0)
+
+
+def _without(
+    network: Model,
+    layers: Sequence[AnyLayer],
+    kept: Collection[int],
+    stands: Mapping[int, int] = NOTHING,
+) -> tuple[Model, dict[int, int]]:
+    """The network of those of its layers that are kept, numbered anew.
+
+    Who read one that `stands` for another reads that.
+    """
+    document = darknet(network)
+    own = {index: new for new, index in enumerate(sorted(kept))}
+    number = dict(own)
+    for index, other in sorted(stands.items()):
+        number[index] = number[other]
+    arrays = {own[index]: a for index, a in state(network.parameters).items() if index in own}
+    moved = tuple(_moved(layer, number) for layer in layers if layer.index in own)
+    spec = replace(document.spec, layers=moved)
+    return model(spec, arrays, title=document.title, names=document.names), own
+
+
+def _unread(layers: Sequence[AnyLayer]) -> set[int]:
+    """Layers that no other reads."""
+    read = {source for layer in layers for source in layer.sources}
+    return {layer.index for layer in layers} - read
+
+
+def _left(layers: Sequence[AnyLayer], wanted: Collection[int]) -> set[int]:
+    """What layers that are wanted need, themselves included."""
+    kept = set(wanted)
+    for layer in reversed(layers):
+        if layer.index in kept:
+            kept.update(layer.sources)
+    return kept - {INPUT}
+
+
+def renamed(network: Model, number: Mapping[int, int]) -> tuple[Graph, dict[str, Tensor]]:
+    """A Darknet network's graph, in which layers have these numbers, and its arrays.
+
+    Others are called `removed_...`.
+    """
+
+    def new(name: str) -> str:
+        found = _NAME.match(name)
+        if found is None:
+            return name
+        index = int(found[2])
+        prefix = found[1] if index in number else f"removed_{found[1]}"
+        return f"{prefix}{number.get(index, index)}{name[found.end() :]}"
+
+    graph = network.graph
+    nodes = (
+        replace(
+            node,
+            name=new(node.name),
+            inputs=tuple(map(new, node.inputs)),
+            outputs=tuple(map(new, node.outputs)),
+        )
+        for node in graph.nodes
+    )
+    changed = replace(
+        graph,
+        nodes=tuple(nodes),
+        parameters={new(name): own for name, own in graph.parameters.items()},
+        constants={new(name): own for name, own in graph.constants.items()},
+        outputs={new(name): own for name, own in graph.outputs.items()},
+        blocks={new(name): own for name, own in graph.blocks.items()},
+    )
+    return changed, {new(name): array for name, array in network.parameters.items()}
+
+
+_NAME = re.compile(r"(layer_|head_)(\d+)")
 
 
 def _moved(layer: AnyLayer, number: Mapping[int, int]) -> AnyLayer:

@@ -109,6 +109,7 @@ def recover(
     slim: tuple[Graph, Arrays],
     images: Tensor,
     *,
+    target: tuple[Graph, Arrays] | None = None,
     recovery: Recovery = Recovery.RECONSTRUCT,
     ridge: float | None = None,
     seed: int = 0,
@@ -118,11 +119,13 @@ def recover(
 
     `images` (B, C, H, W) are network inputs: everything is computed in their dtype and on their
     device. The same images and seed give the same parameters. Without a `ridge` each layer has the
-    one with which a kernel that is fitted to half of the images is best on the others. Raises
-    `PlanError` when the plan was made for another network, or there is no batch norm to
+    one with which a kernel that is fitted to half of the images is best on the others. Where the
+    plan's network is what is left of a deeper one, that is the `target`, with the same names.
+    Raises `PlanError` when the plan was made for another network, or there is no batch norm to
     recalibrate.
     """
     check_plan(dependencies, plan)
+    target = (dependencies.graph, parameters) if target is None else target
     slim_graph, slim_parameters = slim
     layers, slim_layers = layers_of(dependencies), layers_of(analyze(slim_graph))
     ready = {
@@ -137,12 +140,13 @@ def recover(
     kept = kept_filters(dependencies, plan)
     # A carrier gives a constant, which its consumers count on, and not what it gave before.
     carriers = carrier_mask(dependencies, plan, layers)
+    whole = layers_of(analyze(target[0]))
     chunks = chunked(dependencies.graph, images, CHUNK)
-    dense = Stream(dependencies.graph, parameters, chunks)
+    dense = Stream(*target, chunks)
     own = Stream(slim_graph, slim_parameters, chunks)
     generator = torch.Generator().manual_seed(seed)
     recovered, fits = dict(slim_parameters), {}
-    parts = zip(stretches(dependencies.graph, ready), stretches(slim_graph, ready), strict=True)
+    parts = zip(stretches(target[0], ready), stretches(slim_graph, ready), strict=True)
     for part, cut in reporter.track(list(parts), "recovering"):
         if not cut or cut[0].name not in ready:
             for chunk in range(len(chunks)):
@@ -155,7 +159,7 @@ def recover(
             slim=own,
             part=part,
             cut=cut,
-            dense_layer=layers[name],
+            dense_layer=whole[name],
             layer=slim_layers[name],
             kept=torch.tensor(kept[name]),
             held=torch.from_numpy(carriers[layers[name].contraction.filters][list(kept[name])]),

@@ -6,7 +6,7 @@ and batch norms are never masked.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloprune.errors import PlanError, UsageError
+from yoloprune.graph.cost import cost
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.operators.contractions import CONTRACTIONS
 from yoloprune.graph.operators.operator import integer
-from yoloprune.pruning.choices import Scope
+from yoloprune.graph.shapes import facts
+from yoloprune.pruning.choices import WeightScope
 
 EXCLUSIONS = ("first", "heads")
 """What may be left dense: the first kernel, and the last ones before the network's outputs."""
@@ -40,6 +42,11 @@ class Pattern(StrEnum):
     ONE_BY_FOUR = "1x4"
 
 
+TYPICAL, LEAST, POWERS = 0.9, 0.1, 16
+"""The sparsity by which magnitude and time are weighed, the share of what is kept on average that
+each kernel keeps then, and in how many steps they are weighed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskSettings:
     """How masks are made.
@@ -47,13 +54,14 @@ class MaskSettings:
     Args:
         sparsity: share of the weights to remove, in [0, 1), of the kernels that are neither
             excluded nor left dense by the pattern.
-        scope: rank over the whole network, or in each kernel by itself.
+        scope: rank over the whole network, with or without regard to time, or in each kernel by
+            itself.
         pattern: which weights go together; 2:4 is a half of each kernel by definition.
         exclude: names of `EXCLUSIONS`.
     """
 
     sparsity: float
-    scope: Scope = Scope.GLOBAL
+    scope: WeightScope = WeightScope.GLOBAL
     pattern: Pattern = Pattern.UNSTRUCTURED
     exclude: tuple[str, ...] = ()
 
@@ -152,6 +160,8 @@ def magnitude_masks(
     else:
         together = 4 if settings.pattern is Pattern.ONE_BY_FOUR else 1
         scores = {name: _block_means(kernel, together) for name, kernel in values.items()}
+        if settings.scope is WeightScope.TIME:
+            scores = _by_time(scores, _uses(graph, chosen))
         kept = {
             name: np.repeat(mask, together, axis=0)[: len(values[name])]
             for name, mask in _largest(scores, settings).items()
@@ -307,7 +317,7 @@ def _largest(
     scores: Mapping[str, NDArray[Any]], settings: MaskSettings
 ) -> dict[str, NDArray[np.bool_]]:
     """Masks of what stays, each of its scores' shape."""
-    if settings.scope is Scope.LAYER:
+    if settings.scope is WeightScope.LAYER:
         return {
             name: _without_smallest(values.reshape(-1), settings.sparsity).reshape(values.shape)
             for name, values in scores.items()
@@ -320,6 +330,44 @@ def _largest(
         name: part.reshape(values.shape)
         for (name, values), part in zip(scores.items(), parts, strict=True)
     }
+
+
+def _uses(graph: Graph, chosen: Sequence[Kernel]) -> dict[str, float]:
+    """How often each weight of a kernel is multiplied for one image."""
+    macs = {node.name: node.macs for node in cost(graph, facts(graph).shapes).per_node}
+    total = dict.fromkeys((kernel.name for kernel in chosen), 0)
+    for node in graph.nodes:
+        name = _kernel_name(graph, node)
+        if name in total:
+            total[name] += macs[node.name]
+    return {name: n / math.prod(graph.parameters[name].shape) for name, n in total.items()}
+
+
+def _by_time(
+    scores: Mapping[str, NDArray[Any]], uses: Mapping[str, float]
+) -> dict[str, NDArray[Any]]:
+    """Scores that are lower where a zero saves more.
+
+    Divided by the smallest power of the uses with which multiplications fall as far as weights do,
+    or as far as they can if no kernel is to keep less than `LEAST` of what all do: at a sparsity of
+    `TYPICAL`, and not at the one that is asked for, so that masks of a higher one include others.
+    """
+    settings = MaskSettings(sparsity=TYPICAL)
+    best, least = dict(scores), math.inf
+    dense = sum(values.size * uses[name] for name, values in scores.items())
+    for number in range(POWERS + 1):
+        weighed = {
+            name: values / max(uses[name], 1.0) ** (number / POWERS)
+            for name, values in scores.items()
+        }
+        kept = _largest(weighed, settings)
+        left = sum(np.count_nonzero(mask) * uses[name] for name, mask in kept.items())
+        balanced = min(mask.mean() for mask in kept.values()) >= LEAST * (1 - TYPICAL)
+        if balanced and left < least:
+            best, least = weighed, left
+        if least <= (1 - TYPICAL) * dense:
+            break
+    return best
 
 
 def _without_smallest(scores: NDArray[Any], share: float) -> NDArray[np.bool_]:

@@ -1,0 +1,129 @@
+"""Networks without some of their residual blocks and branches."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from yoloprune.errors import PlanError
+from yoloprune.frontends.darknet.closing import is_plain, renamed, without_blocks
+from yoloprune.frontends.darknet.document import DarknetDocument, layer_of
+from yoloprune.frontends.darknet.spec import Shortcut
+from yoloprune.frontends.onnx.document import OnnxDocument
+from yoloprune.graph.edits import Reading, edit
+from yoloprune.graph.graph import Graph
+from yoloprune.graph.model import Model
+from yoloprune.pruning.depth import Block, blocks, check_readings, shortened
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.prove import Exactness, exactness, require
+from yoloprune.pruning.recover.errors import output_errors
+from yoloprune.pruning.verification import batches
+
+Target: TypeAlias = tuple[Graph, Mapping[str, Tensor]]
+"""A network that another one is to come near to, by that one's names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shortened:
+    """A network without blocks, the one that it was, and the proof.
+
+    `gone` are the contributions to sums of `before` that are not computed any more; `target` is
+    that network too, by the names that nodes and parameters have in the shorter one.
+    """
+
+    before: Model
+    network: Model
+    gone: tuple[Reading, ...]
+    target: Target
+    proof: Exactness
+
+
+def removable(network: Model) -> tuple[Block, ...]:
+    """The blocks that can go, each alone or with others, in order.
+
+    Of a sum that two branches meet in, the one that saves more. A Darknet shortcut with an
+    activation of its own stays.
+    """
+    found: dict[str, Block] = {}
+    for block in blocks(network.graph):
+        other = found.get(block.name)
+        if _can_go(network, block) and (other is None or other.macs < block.macs):
+            found[block.name] = block
+    return tuple(found.values())
+
+
+def _can_go(network: Model, block: Block) -> bool:
+    document = network.document
+    if not isinstance(document, DarknetDocument):
+        return True
+    layer = document.spec.layers[layer_of(block.name)]
+    return isinstance(layer, Shortcut) and is_plain(layer)
+
+
+def without(network: Model, gone: Sequence[Reading]) -> tuple[Model, Target]:
+    """A network without these contributions to sums, and itself by that one's names."""
+    check_readings(network.graph, gone)
+    if isinstance(network.document, DarknetDocument):
+        short, number = without_blocks(network, {layer_of(name): n for name, n in gone})
+        return short, renamed(network, number)
+    short = network.edited(shortened(network.graph, gone))
+    if isinstance(short.document, OnnxDocument):
+        short = replace(short, document=replace(short.document, title=network.document.title))
+    return short, (network.graph, network.parameters)
+
+
+def shorten(network: Model, gone: Sequence[Reading], inputs: Mapping[str, Tensor]) -> Shortened:
+    """Remove blocks, and prove on these inputs that the rest computes what it did beside zeros.
+
+    Raises `PlanError` for sums that the network has not, `VerificationError` if anything differs.
+    """
+    short, target = without(network, gone)
+    places = {node.name: number for number, node in enumerate(network.graph.nodes)}
+    muted = [(target[0].nodes[places[name]].name, position) for name, position in gone]
+    dependencies = analyze(target[0])
+    kept, slim = dependencies.kept({}), (short.graph, short.parameters)
+    found = [
+        exactness(dependencies, target[1], kept, slim, part, muted=muted)
+        for part in batches(target[0], inputs)
+    ]
+    worst = max(found, key=lambda each: each.relative_error)
+    require(worst)
+    return Shortened(before=network, network=short, gone=tuple(gone), target=target, proof=worst)
+
+
+def errors_without(
+    network: Model, candidates: Sequence[Sequence[Reading]], images: Tensor
+) -> list[float]:
+    """How far the outputs are from the network's own without each of these sets of blocks.
+
+    The mean over outputs of what `output_errors` gives, on images (B, C, H, W), nothing re-fitted.
+    """
+    dense = network.graph, network.parameters
+    found = []
+    for gone in candidates:
+        graph, arrays = edit(*dense, shortened(network.graph, gone))
+        (errors,) = output_errors(dense, graph, [arrays], images)
+        found.append(sum(errors) / len(errors))
+    return found
+
+
+def block_order(network: Model, images: Tensor, count: int) -> tuple[Reading, ...]:
+    """The blocks that go first, so many at most: each time the one that costs the least error.
+
+    Errors are those at the outputs for each of the MACs that go, on images (B, C, H, W) and their
+    device. Raises `PlanError` where no block can go.
+    """
+    left = list(removable(network))
+    if not left:
+        raise PlanError(
+            f"{network.document.title}: it has no residual block and no branch that can go"
+        )
+    gone: list[Reading] = []
+    with torch.inference_mode():
+        while left and len(gone) < count:
+            errors = errors_without(network, [[*gone, block.reading] for block in left], images)
+            cost = [error / block.macs for error, block in zip(errors, left, strict=True)]
+            gone.append(left.pop(cost.index(min(cost))).reading)
+    return tuple(gone)
