@@ -15,11 +15,13 @@ from yoloprune.report.pruning import (
     onnx_markdown,
     opinion_line,
     output_line,
+    prediction_lines,
     proof_lines,
     pruning_markdown,
     pruning_report,
     recovery_lines,
     recovery_markdown,
+    rounding_lines,
 )
 
 
@@ -139,3 +141,22 @@ def test_recovery_in_words() -> None:
 def test_of_many_outputs_the_least_and_the_largest_error_are_named() -> None:
     line = output_line("x", [0.3, 0.1, 0.2, 0.5, 0.4], [0.1] * 5)
     assert line.endswith(": 0.1 to 0.5 pruned, 0.1 to 0.1 recovered")
+
+
+def test_what_a_plan_in_time_was_met_by_is_said_and_the_rounding() -> None:
+    settings = {
+        "timings": "ONNX Runtime 1.20, 1 thread",
+        "dense_ms": 10.0,
+        "predicted_ms": 4.96,
+        "predicted_share": 0.496,
+        "bound_by": "memory",
+    }
+    assert prediction_lines(settings) == [
+        "predicted 0.50 of dense's time, 4.96 of 10.00 ms, by layers in ONNX Runtime 1.20, "
+        "1 thread; slim is bound by memory"
+    ]
+    assert prediction_lines({"criterion": "l2"}) == []
+    (line,) = rounding_lines(Budget(limits={"macs": 0.5}, multiple_of=8))
+    assert line == "channel counts of pruned layers are multiples of 8"
+    assert rounding_lines(Budget(limits={"macs": 0.5})) == []
+    assert rounding_lines(Budget(limits={}, multiple_of=8)) == []

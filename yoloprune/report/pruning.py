@@ -9,6 +9,7 @@ from yoloprune.engines.side_by_side import SideBySide
 from yoloprune.graph.cost import Cost
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
+from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.prove import Exactness
 from yoloprune.pruning.prune import Proof
@@ -139,6 +140,13 @@ def prediction_lines(settings: Mapping[str, Any]) -> list[str]:
         f"{settings['predicted_ms']:.2f} of {settings['dense_ms']:.2f} ms, by layers in "
         f"{settings['timings']}; slim is bound by {settings['bound_by']}"
     ]
+
+
+def rounding_lines(budget: Budget) -> list[str]:
+    """What the channel counts of pruned layers were rounded up to, where they were."""
+    if not budget.limits or budget.multiple_of == 1:
+        return []
+    return [f"channel counts of pruned layers are multiples of {budget.multiple_of}"]
 
 
 def latency_markdown(lines: Sequence[str]) -> str:

@@ -45,6 +45,7 @@ from yoloprune.report.pruning import (
     pruning_report,
     recovery_lines,
     recovery_markdown,
+    rounding_lines,
 )
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.table import amount, change, file_size
@@ -185,7 +186,13 @@ class Cut(Result):
             ),
             header=HEADER,
             rows=cost_rows(self.origin, self.slim, narrow),
-            lines=[*times(self), *_first(self), *proof_lines(self.proof), *recovered],
+            lines=[
+                *times(self),
+                *rounding_lines(self.plan.budget),
+                *_first(self),
+                *proof_lines(self.proof),
+                *recovered,
+            ],
             document=_report(self, self.recovery),
         )
 
