@@ -46,6 +46,7 @@ def test_missing_files_are_one_line(pair: "Pair", tmp_path: Path) -> None:
 
 def test_layers_are_written_to_be_timed_elsewhere(pair: "Pair", tmp_path: Path) -> None:
     out = tmp_path / "layers"
+    assert run("inspect", pair.cfg, "--layers", tmp_path / "alone").exit_code == 0
     result = run("inspect", pair.cfg, pair.weights, "--layers", out)
     count = len((out / "layers.csv").read_text().splitlines()) - 1
     assert f"{count} layers to time" in result.stdout

@@ -114,7 +114,9 @@ def test_blocks_and_channels_are_cut_and_fitted_and_verified_from_the_folder(
     assert report["depth"]["blocks"] == [list(gone[0])]
     again = read_cut(tmp_path / "slim", network)
     assert again.plan.blocks == tuple(gone) and again.shortened is not None
-    assert "verified" in verify(network, tmp_path / "slim").shown().summary
+    shown = verify(network, tmp_path / "slim").shown()
+    assert "verified" in shown.summary and shown.document["depth"]["relative_error"] < 1e-12
+    assert any(line.startswith("without 1 block (before the sums") for line in shown.lines)
     plan = json.loads((tmp_path / "slim" / "plan.json").read_text())
     plan["blocks"] = []
     (tmp_path / "slim" / "plan.json").write_text(json.dumps(plan))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from yoloprune.counting import counted
 from yoloprune.engines.layer_models import write_layer_models
-from yoloprune.engines.layer_times import LayerTimer, network_ms
+from yoloprune.engines.layer_times import LayerTimer, network_ms, noise
 from yoloprune.engines.side_by_side import side_by_side
 from yoloprune.engines.table import engine_named
 from yoloprune.errors import GraphError, PlanError
@@ -109,6 +109,10 @@ def list_layers(network: AnyModel, folder: str | Path) -> list[Layer]:
     network, folder = opened(network), Path(folder)
     require_onnx()
     layers = listed_layers(analyze(network.graph))
+    if not network.parameters:
+        # Of a .cfg alone: any numbers take as long.
+        made = {name: array.abs() for name, array in noise(network.graph).items()}
+        network = replace(network, parameters=made)
     with write_folder(folder, must_be_new=True) as temporary:
         write_layer_models(temporary, layers, network)
     return layers

@@ -13,6 +13,7 @@ from yoloprune.errors import UsageError
 from yoloprune.exporters.format import ExportCheck
 from yoloprune.exporters.table import FORMATS
 from yoloprune.pruning.recover.errors import output_errors
+from yoloprune.report.depth import depth_line
 from yoloprune.report.pruning import engine_line, output_line, proof_lines, recovery_lines
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.task import task_lines
@@ -52,6 +53,8 @@ class Verified(Result):
         lines = proof_lines(proof)
         if (found := self.cut.narrowed) is not None:
             lines += task_lines(found.names, found.whole, found.proof)
+        if (short := self.cut.shortened) is not None:
+            lines.append(depth_line(short.gone, short.proof))
         if self.cut.recovery is not None:
             lines.append("after that surgery the weights were recovered, as report.json says:")
             lines += recovery_lines(self.cut.recovery)
@@ -76,6 +79,7 @@ class Verified(Result):
                 "folder": str(self.folder),
                 "proof": asdict(proof),
                 "task": None if found is None else asdict(found.proof),
+                "depth": None if short is None else asdict(short.proof),
                 "recovery": self.cut.recovery,
                 "heads": None if heads is None else asdict(heads),
                 "exports": {name: asdict(check) for name, check in self.exports.items()},
