@@ -18,7 +18,7 @@ from yoloprune.graph.model import Model
 from yoloprune.pruning.depth import Block, blocks, check_readings, shortened
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.prove import Exactness, exactness, require
-from yoloprune.pruning.recover.errors import output_errors
+from yoloprune.pruning.recover.errors import errors_of, outputs_on
 from yoloprune.pruning.verification import batches
 
 Target: TypeAlias = tuple[Graph, Mapping[str, Tensor]]
@@ -98,14 +98,15 @@ def errors_without(
 ) -> list[float]:
     """How far the outputs are from the network's own without each of these sets of blocks.
 
-    The mean over outputs of what `output_errors` gives, on images (B, C, H, W), nothing re-fitted.
+    The mean over outputs of what `errors_of` gives, on images (B, C, H, W), nothing re-fitted.
     """
-    dense = network.graph, network.parameters
-    found = []
-    for gone in candidates:
-        graph, arrays = edit(*dense, shortened(network.graph, gone))
-        (errors,) = output_errors(dense, graph, [arrays], images)
-        found.append(sum(errors) / len(errors))
+    dense, found = (network.graph, network.parameters), []
+    with torch.inference_mode():
+        wanted = outputs_on(images, dense)
+        for gone in candidates:
+            short = edit(*dense, shortened(network.graph, gone))
+            errors = errors_of(outputs_on(images, short), wanted)
+            found.append(sum(errors) / len(errors))
     return found
 
 
@@ -121,9 +122,8 @@ def block_order(network: Model, images: Tensor, count: int) -> tuple[Reading, ..
             f"{network.document.title}: it has no residual block and no branch that can go"
         )
     gone: list[Reading] = []
-    with torch.inference_mode():
-        while left and len(gone) < count:
-            errors = errors_without(network, [[*gone, block.reading] for block in left], images)
-            cost = [error / block.macs for error, block in zip(errors, left, strict=True)]
-            gone.append(left.pop(cost.index(min(cost))).reading)
+    while left and len(gone) < count:
+        errors = errors_without(network, [[*gone, block.reading] for block in left], images)
+        cost = [error / block.macs for error, block in zip(errors, left, strict=True)]
+        gone.append(left.pop(cost.index(min(cost))).reading)
     return tuple(gone)

@@ -29,15 +29,18 @@ def output_errors(
     varies, and no output is ever further than 2.
     """
     with torch.inference_mode():
-        wanted = _outputs(*dense, images)
-        found = []
-        for parameters in candidates:
-            given = _outputs(slim, parameters, images)
-            found.append([_relative(a, b) for a, b in zip(given, wanted, strict=True)])
-    return found
+        wanted = outputs_on(images, dense)
+        return [errors_of(outputs_on(images, (slim, own)), wanted) for own in candidates]
 
 
-def _outputs(graph: Graph, parameters: Arrays, images: Tensor) -> list[Tensor]:
+def errors_of(given: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[float]:
+    """The same of outputs that are there already."""
+    return [_relative(a, b) for a, b in zip(given, wanted, strict=True)]
+
+
+def outputs_on(images: Tensor, network: tuple[Graph, Arrays]) -> list[Tensor]:
+    """What a network gives on images (B, C, H, W), by output."""
+    graph, parameters = network
     arrays = arrays_like(graph, parameters, images)
     name = only_input(graph)
     chunks = [
