@@ -48,6 +48,7 @@ LEVELS = {
     "engines": 5,
     "detection": 4,
     "data": 5,
+    "quantization": 6,
     "evaluation": 6,
     "training": 7,
     "exporters": 8,

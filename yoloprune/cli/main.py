@@ -84,6 +84,10 @@ COMMANDS = {
         "export:export",
         "Write a network as ONNX, and check the file in ONNX Runtime.",
     ),
+    "quantize": (
+        "quantize:quantize",
+        "Write a network in int8 for ONNX Runtime, as fast as a limit on its loss allows.",
+    ),
     "benchmark": (
         "benchmark:benchmark",
         "Time networks at batch 1 in the usual engines, alternating run by run.",

@@ -43,9 +43,20 @@ class SweepDefaults:
     hold_out: float = 0.1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationDefaults:
+    """How many images tell ranges for int8, on how many threads it is timed, what it may lose."""
+
+    calibration_images: int = 32
+    max_loss: float = 0.01
+    threads: int = 1
+    seed: int = 0
+
+
 ON_IMAGES = "reconstruction"
 """The criterion where images are at hand and nobody names one."""
 
 PRUNING = PruningDefaults()
 ITERATION = IterationDefaults()
 SWEEP = SweepDefaults()
+QUANTIZATION = QuantizationDefaults()

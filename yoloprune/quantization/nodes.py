@@ -1,0 +1,72 @@
+"""Which nodes of an ONNX model int8 is for, by where they stand.
+
+`Conv`, `ConvTranspose`, `Gemm` and `MatMul` are contractions: int8 makes them faster, the others
+only have to keep up.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+
+CONTRACTIONS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+ACTIVATIONS = ("Relu", "LeakyRelu", "Clip", "Sigmoid")
+
+
+def contractions(model: "onnx.ModelProto") -> list[str]:
+    """Names of the contractions, in order of execution."""
+    return [node.name for node in model.graph.node if node.op_type in CONTRACTIONS]
+
+
+def decoding(model: "onnx.ModelProto") -> frozenset[str]:
+    """Nodes from which no contraction is reached: what makes outputs of the heads' maps."""
+    before = _leading(model)
+    return frozenset(
+        node.name
+        for node in model.graph.node
+        if node.name not in before and node.op_type not in CONTRACTIONS
+    )
+
+
+def heads(model: "onnx.ModelProto") -> frozenset[str]:
+    """Contractions from which no other is reached."""
+    return frozenset(contractions(model)) - _leading(model)
+
+
+def beginning(model: "onnx.ModelProto", count: int) -> frozenset[str]:
+    """The first contractions, so many, with what is computed before them and their activations."""
+    names = [node.name for node in model.graph.node]
+    found = contractions(model)[:count]
+    if not found:
+        return frozenset()
+    before = names[: names.index(found[-1]) + 1]
+    return frozenset(before).union(*(with_activation(model, name) for name in found))
+
+
+def ending(model: "onnx.ModelProto", count: int) -> frozenset[str]:
+    """All from the last contractions on, so many."""
+    names = [node.name for node in model.graph.node]
+    found = contractions(model)[-count:]
+    return frozenset(names[names.index(found[0]) :] if found else ())
+
+
+def with_activation(model: "onnx.ModelProto", name: str) -> frozenset[str]:
+    """A node, and the activation that alone reads it, if one does."""
+    (node,) = (node for node in model.graph.node if node.name == name)
+    readers = [each for each in model.graph.node if set(node.output) & set(each.input)]
+    if len(readers) == 1 and readers[0].op_type in ACTIVATIONS:
+        return frozenset({name, readers[0].name})
+    return frozenset({name})
+
+
+def _leading(model: "onnx.ModelProto") -> frozenset[str]:
+    """Nodes from which a further contraction is reached."""
+    wanted: set[str] = set()
+    found: set[str] = set()
+    for node in reversed(model.graph.node):
+        leads = bool(wanted.intersection(node.output))
+        if leads:
+            found.add(node.name)
+        if leads or node.op_type in CONTRACTIONS:
+            wanted.update(node.input)
+    return frozenset(found)
