@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from yoloprune.workflows.export import export as export
     from yoloprune.workflows.inspect import inspect as inspect
     from yoloprune.workflows.iterate import iterate as iterate
+    from yoloprune.workflows.iterate_module import iterate_module as iterate_module
     from yoloprune.workflows.iterate_on_images import iterate_on_images as iterate_on_images
     from yoloprune.workflows.match import match as match
     from yoloprune.workflows.models import load as load
@@ -72,6 +73,7 @@ _HOMES = {
     "initial_model": "workflows.train",
     "inspect": "workflows.inspect",
     "iterate": "workflows.iterate",
+    "iterate_module": "workflows.iterate_module",
     "iterate_on_images": "workflows.iterate_on_images",
     "load": "workflows.models",
     "load_module": "workflows.modules",

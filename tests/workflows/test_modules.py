@@ -1,15 +1,18 @@
 """Torch modules, from definition to slim module and on in training."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from tests.modules import Many, Plain, loaded, quiet
+from yoloprune.data.calibration import given_calibration
 from yoloprune.errors import PlanError, UsageError, VerificationError, WeightsError
 from yoloprune.execution.module import Network
 from yoloprune.graph.model import Model
@@ -19,6 +22,8 @@ from yoloprune.workflows.cut import Cut, read_cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.modules import check_module, load_module, load_slim, module_of
 from yoloprune.workflows.prune import prune
+from yoloprune.workflows.recover import recover
+from yoloprune.workflows.scores import scores_on_images
 from yoloprune.workflows.verify import verify
 
 
@@ -216,6 +221,37 @@ def test_a_folder_is_written_read_and_verified(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="made for another network"):
         read_cut(tmp_path / "slim", Model(graph=loaded("many")[2].graph, parameters={},
                                           document=document))  # fmt: skip
+
+
+def test_the_users_own_loss_scores_and_recovery_goes_by_inputs_that_are_given() -> None:
+    module, _, network = loaded("plain")
+    images = torch.rand(16, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(16) % 4
+
+    def loss(outputs: Sequence[Tensor], numbers: range) -> Tensor:
+        wanted = labels[numbers.start : numbers.stop]
+        return nn.functional.cross_entropy(outputs[0], wanted, reduction="sum")
+
+    found = scores_on_images("taylor", network, given_calibration(images), loss=loss, seed=0)
+    assert found is not None
+    hidden = module.hidden(module.features(images[:14]).mean((2, 3))).relu()
+    total = loss([module.scores(hidden)], range(14))
+    (gradient,) = torch.autograd.grad(total, hidden)
+    wanted = (gradient * hidden).detach().double().square().mean(0).numpy()
+    # Each of these neurons costs as much.
+    ratios = found[3][wanted > 0] / wanted[wanted > 0]
+    assert np.ptp(ratios) <= 1e-4 * ratios.max()
+    settings = {"criterion": "taylor", "calibration": images, "multiple_of": 1}
+    prune(network, {"macs": 0.6}, loss=loss, **settings)
+    with pytest.raises(UsageError, match="Darknet network"):
+        prune(network, {"macs": 0.6}, **settings)
+    cut = cut_of("plain")
+    again = recover(cut, images)
+    slim, refitted = (own.apply(copy.deepcopy(module)) for own in (cut, again))
+    with torch.no_grad():
+        dense = module(images[14:])
+        errors = [float((own(images[14:]) - dense).square().mean()) for own in (slim, refitted)]
+    assert errors[1] < errors[0]
 
 
 def test_what_is_no_fitting_module_is_refused_before_anything_changes(tmp_path: Path) -> None:

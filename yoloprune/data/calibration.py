@@ -42,10 +42,11 @@ class Calibration:
     """Network inputs: those to recover with, and those to measure on.
 
     `images`, `unseen` (B, C, H, W) float32; `samples` are the files behind `images`, and where in
-    the inputs they lie; `skipped` files could not be read. `reads` is how they became inputs.
+    the inputs they lie; `skipped` files could not be read. `reads` is how they became inputs, None
+    where they were given as such.
     """
 
-    reads: ImageInput
+    reads: ImageInput | None
     images: Tensor
     unseen: Tensor
     samples: tuple[Sample, ...]
@@ -59,6 +60,22 @@ class Calibration:
     def on(self, device: torch.device) -> "Calibration":
         """The same images on a device, where all that is measured on them is computed."""
         return replace(self, images=self.images.to(device), unseen=self.unseen.to(device))
+
+
+def given_calibration(inputs: Tensor) -> Calibration:
+    """Network inputs (B, ...) that are there already, the last of which are measured on.
+
+    Those are an eighth of them, and as many at most as of images.
+    """
+    unseen = min(UNSEEN, len(inputs) // 8)
+    images = inputs.detach().float()
+    return Calibration(
+        reads=None,
+        images=images[: len(images) - unseen],
+        unseen=images[len(images) - unseen :],
+        samples=(),
+        skipped=0,
+    )
 
 
 def read_calibration(

@@ -320,6 +320,7 @@ def followed(
     reporter: Reporter,
     files: tuple[str, ...] = DARKNET_FILES,
     protocol: str | None = None,
+    floor: str = "map_floor",
 ) -> Iterated:
     """Take the steps, keep the last good network, and say how it goes."""
     taken: list[ScheduledNetwork] = []
@@ -333,7 +334,7 @@ def followed(
         elif network.judged:
             if best is None:
                 raise PlanError(
-                    f"the dense network's {measure} of {network.accuracy:.4f} is under `map_floor` "
+                    f"the dense network's {measure} of {network.accuracy:.4f} is under `{floor}` "
                     f"{limit.floor:g}: choose a lower one"
                 )
             remark = f", {limit}: stopped"

@@ -120,8 +120,12 @@ def read_slim(slim: Model, path: Path) -> Model:
         raise PlanError(f"{path.with_suffix('.json')}: not what this plan makes of this module")
     module = deepcopy(document.module)
     load_state(module, state, path)
-    return replace(
-        slim,
-        parameters=dict(slim.parameters) | document.parameters(module),
-        document=replace(document, source=(path.with_suffix(".json"), path)),
-    )
+    source = (path.with_suffix(".json"), path)
+    return replace(with_module(slim, module), document=replace(document, source=source))
+
+
+def with_module(network: Model, module: nn.Module) -> Model:
+    """A network with the numbers of a module of its shape, trained since perhaps."""
+    document = replace(module_of(network), module=module).unread()
+    parameters = {**network.parameters, **document.parameters(module)}
+    return replace(network, parameters=parameters, document=document)

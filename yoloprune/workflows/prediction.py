@@ -118,7 +118,8 @@ def foretold(
     """
     images = calibration.unseen
     said = isinstance(dense.document, DarknetDocument) or decoder is not None
-    if not said and recognized(surface(dense, calibration.reads)) is None:
+    reads = calibration.reads
+    if not said and (reads is None or recognized(surface(dense, reads)) is None):
         return None
     if not len(images):
         raise DatasetError("of one or two images none is left to foretell by: give more `images`")

@@ -8,8 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from yoloprune.data.calibration import Calibration, proof_images, read_calibration
+from yoloprune.data.calibration import (
+    Calibration,
+    given_calibration,
+    proof_images,
+    read_calibration,
+)
 from yoloprune.devices import AUTO, torch_device
 from yoloprune.errors import UsageError
 from yoloprune.frontends.torch.document import ModuleDocument
@@ -24,6 +30,7 @@ from yoloprune.pruning.measures import MEASURES, UNEVEN, Meter
 from yoloprune.pruning.plan import PruningPlan
 from yoloprune.pruning.prune import check_budget
 from yoloprune.pruning.prune import prune as prune_graph
+from yoloprune.pruning.score.gradients import Loss
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
 from yoloprune.pruning.solve import ROUNDINGS, TIMED_ROUNDINGS, Solver, coarsest, solve, solve_timed
 from yoloprune.reporter import SILENT, Reporter
@@ -53,7 +60,8 @@ def prune(
     multiple_of: int | None = None,
     max_layer_cut: float = PRUNING.max_layer_cut,
     images: str | Path | None = None,
-    calibration: Calibration | None = None,
+    calibration: Calibration | Tensor | None = None,
+    loss: Loss | None = None,
     calibration_images: int = PRUNING.calibration_images,
     refit: bool = True,
     seed: int = PRUNING.seed,
@@ -85,8 +93,11 @@ def prune(
     `engine` with so many `threads` (torch's own number), by the times of its layers, which are
     measured here or read from the `timings`, a table that was made elsewhere; counts are then
     rounded by what lets the most stay. The proof, before any re-fit, runs in float64 on noise and
-    on some of the `images`. Images become an ONNX network's inputs by `preprocess`, where the file
-    does not show how. All is computed on the `device`. Raises
+    on some of the `images`; criteria that look at images look at the `calibration`, network inputs
+    (B, ...) perhaps, by default `calibration_images` of the same. `taylor` goes by the `loss`,
+    which is given outputs and the numbers of their images and gives a sum over these, or by that of
+    a Darknet network's heads. Images become an ONNX network's inputs by `preprocess`, where the
+    file does not show how. All is computed on the `device`. Raises
     `UsageError` for an unknown measure, device or class and where images are missing,
     `MissingDependencyError` for an engine that is not installed, `PlanError` if the budget cannot
     be met or the timings do not fit, `VerificationError` if the result is not exact.
@@ -131,6 +142,8 @@ def prune(
         graph, keep or {}, min_channels, multiple_of, max_layer_cut, compensation, reporter
     )
     timed = UNEVEN & (keep or {}).keys()
+    if isinstance(calibration, Tensor):
+        calibration = given_calibration(calibration)
     if calibration is None and source is not None and (refit or criterion in MEASURED_CRITERIA):
         calibration = read_calibration(
             network, source, calibration_images, seed, reporter, preprocess
@@ -141,7 +154,9 @@ def prune(
         )
     if calibration is not None:
         calibration = calibration.on(place)
-    measured = scores_on_images(criterion, network, calibration, seed=seed, reporter=reporter)
+    measured = scores_on_images(
+        criterion, network, calibration, loss=loss, seed=seed, reporter=reporter
+    )
     batch = proof_images(network, source, place, preprocess)
     solver: Solver = solve
     stated: dict[str, Any] = {} if preprocess is None else {"preprocess": preprocess}

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from yoloprune.counting import counted
-from yoloprune.data.calibration import Calibration, read_calibration
+from yoloprune.data.calibration import Calibration, given_calibration, read_calibration
 from yoloprune.devices import AUTO, torch_device
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.recover.errors import output_errors
@@ -24,7 +25,7 @@ from yoloprune.workflows.defaults import PRUNING
 
 def recover(
     cut: Cut,
-    images: Calibration | str | Path,
+    images: Calibration | Tensor | str | Path,
     *,
     method: Recovery | str = Recovery.RECONSTRUCT,
     calibration_images: int = PRUNING.calibration_images,
@@ -36,15 +37,18 @@ def recover(
 ) -> Cut:
     """Re-fit the weights that surgery left, in closed form, on images without labels.
 
-    `images` are a folder, list or .data file, of which `calibration_images` are chosen by the
-    `seed` and become an ONNX network's inputs by `preprocess`, where the file does not show how;
-    all is computed on the `device`. What was recovered before does not count: it is done
-    anew. Warns where the images are too few to determine a kernel. Raises `DatasetError` if no
-    image can be read, `PlanError` if there is no batch norm to recalibrate.
+    `images` are network inputs (B, ...), or a folder, list or .data file, of which
+    `calibration_images` are chosen by the `seed` and become an ONNX network's inputs by
+    `preprocess`, where the file does not show how; all is computed on the `device`. What was
+    recovered before does not count: it is done anew. Warns where the images are too few to
+    determine a kernel. Raises `DatasetError` if no image can be read, `PlanError` if there is no
+    batch norm to recalibrate.
     """
     method = chosen(Recovery, method, "method")
     dependencies, exact = analyze(cut.dense.graph), cut.exact
-    if not isinstance(images, Calibration):
+    if isinstance(images, Tensor):
+        images = given_calibration(images)
+    elif not isinstance(images, Calibration):
         images = read_calibration(
             cut.dense, Path(images), calibration_images, seed, reporter, preprocess
         )
@@ -77,8 +81,8 @@ def recover(
         "made_by": made_by,
         "images": count,
         "files": list(images.learned_from),
-        "read_as": str(images.reads),
-        "preprocess": images.reads.document(),
+        "read_as": "inputs as given" if images.reads is None else str(images.reads),
+        "preprocess": None if images.reads is None else images.reads.document(),
         "skipped": images.skipped,
         "memory_bytes": memory,
         "seed": seed,

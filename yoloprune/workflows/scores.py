@@ -15,7 +15,7 @@ from yoloprune.frontends.darknet.spec import NetworkSpec, class_count
 from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.queue import Scores
-from yoloprune.pruning.score.gradients import input_gradients
+from yoloprune.pruning.score.gradients import Loss, input_gradients
 from yoloprune.pruning.score.on_images import (
     activation_scores,
     memory_needed,
@@ -38,13 +38,15 @@ def scores_on_images(
     model: Model,
     calibration: Calibration | None,
     *,
+    loss: Loss | None = None,
     seed: int,
     reporter: Reporter = SILENT,
 ) -> Scores | None:
     """Scores by a criterion that looks at images, or None for one that does not.
 
-    Raises `UsageError` if there are no images, `DatasetError` if they have no labels where the
-    criterion needs them.
+    `taylor` goes by a `loss`, if none is given by that of a Darknet network's heads. Raises
+    `UsageError` if there are no images, `DatasetError` if they have no labels where the criterion
+    needs them.
     """
     if criterion not in MEASURED_CRITERIA:
         return None
@@ -56,12 +58,11 @@ def scores_on_images(
         reporter.say(f"scoring with {counted(len(images), 'image')}: about {memory} of memory")
     match criterion:
         case "taylor":
-            spec = darknet(model).spec
-            objects = _objects(spec, calibration)
+            if loss is None:
+                spec = darknet(model).spec
+                loss = image_loss(spec, _objects(spec, calibration))
             with reporter.stage("computing gradients"):
-                return taylor_scores(
-                    graph, input_gradients(graph, parameters, images, image_loss(spec, objects))
-                )
+                return taylor_scores(graph, input_gradients(graph, parameters, images, loss))
         case "activation":
             return activation_scores(graph, parameters, images, reporter=reporter)
         case _:
