@@ -153,7 +153,10 @@ def wide(tmp_path: Path) -> Path:
 def test_tools_are_compared_by_map(wide: Path, painted: Path, tmp_path: Path) -> None:
     out, data = tmp_path / "out", ("--data", painted, "--split", "all")
     options = ("--budgets", "0.8,0.6", "--tools", "ours,l2", "--runs", 1)
-    learned = ("--images", painted / "images", "--calibration-images", 2)
+    others = tmp_path / "others"
+    for number in range(2):
+        paint(others / f"{number}.png", (32, 32), {(3, 3): (GREEN_OBJECT, BLUE_OBJECT)[number]})
+    learned = ("--images", others, "--calibration-images", 2)
     found = run("compare", wide, *options, *data, *learned, "--out", out)
     assert found.exit_code == 0, found.output
     assert "mAP on 10 all images" in " ".join(found.stdout.split())
@@ -163,6 +166,8 @@ def test_tools_are_compared_by_map(wide: Path, painted: Path, tmp_path: Path) ->
     assert [row["exact"] for row in document["rows"]] == ["yes, then re-fitted", "yes"] * 2
     assert run("evaluate", out / "l2-0.6", "--data", painted).exit_code == 0
     assert "choose another" in refused("compare", wide, *options, "--out", out)
+    again = ("compare", wide, *options, *data, "--images", painted)
+    assert "all of its 10 images are measured on" in refused(*again)
     assert "--budgets 'much' is no fraction" in refused("compare", wide, "--budgets", "much")
     assert "--tools 'theirs' is not known" in refused("compare", wide, "--tools", "theirs")
     quiet = run("compare", wide, *options, "--quiet").stdout
