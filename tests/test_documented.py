@@ -112,7 +112,7 @@ def session(
     layers = listed_layers(analyze(lower(spec)))
     write_timings(tmp_path / "timings.csv", {layer: 1e-6 * layer.macs for layer in layers})
     (tmp_path / "photos").mkdir()
-    for name in ("a", "b"):
+    for name in ("a", "b", "c", "d"):
         cv2.imwrite(str(tmp_path / "photos" / f"{name}.png"), np.zeros((64, 64, 3), np.uint8))
     (tmp_path / "hand.names").write_text("hand\n")
     lists = {split: sorted((tmp_path / "painted" / "images" / split).iterdir())
