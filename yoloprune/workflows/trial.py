@@ -119,8 +119,9 @@ class _Trial:
                 }
             )
             graph = self.graph()
-            for run in _runs_read(graph):
-                self.listen(graph, run)
+            if self.fails(graph, graph.prunable):
+                for run in _runs_read(graph):
+                    self.listen(graph, run)
         while self.fails(graph := self.graph(), graph.prunable):
             self.hold(graph)
         return self.network

@@ -121,8 +121,8 @@ def darknet(network: Model) -> DarknetDocument:
     if isinstance(network.document, DarknetDocument):
         return network.document
     raise UsageError(
-        f"{network.document.title}: a Darknet network (.cfg and .weights) is needed for this: an "
-        "ONNX file is neither trained nor scored by labels so far"
+        f"{network.document.title}: a Darknet network (.cfg and .weights) is needed for this: "
+        "no other is trained or scored by labels here"
     )
 
 

@@ -1,0 +1,58 @@
+"""Prune an Ultralytics detector, train it on in its own trainer, export it.
+
+ultralytics_train.py WEIGHTS DATA [EPOCHS], as yolov8n.pt coco128.yaml 10. Needs
+`pip install 'yoloprune[modules]' ultralytics`. Ultralytics is under AGPL-3.0: what is made with it
+may be too. Its own loader unpickles WEIGHTS: give only files that you trust.
+"""
+
+import sys
+from typing import Any
+
+import torch
+from torch import nn
+from ultralytics import YOLO
+from ultralytics.models.yolo.detect import DetectionTrainer
+
+import yoloprune
+
+SIDE, KEEP = 640, 0.7
+
+
+def prepared(detector: nn.Module) -> nn.Module:
+    """The same detector, giving boxes and scores alone, not the maps that they are made of."""
+    head = detector.model[-1]
+    head.export, head.format = True, "onnx"
+    return detector.eval()
+
+
+def main(weights: str, data: str, epochs: int) -> None:
+    """Prune, train, save the slim detector without pickle, export."""
+    yolo = YOLO(weights)
+    yolo.model.float()
+    image = torch.rand(1, 3, SIDE, SIDE)
+    dense = yoloprune.load_module(prepared(yolo.model), image)
+    cut = yoloprune.prune(dense, {"macs": KEEP})
+    print(cut)
+    slim = cut.apply(yolo.model)
+    slim.model[-1].export = False
+    for parameter in slim.parameters():
+        parameter.requires_grad = True
+
+    class Trainer(DetectionTrainer):
+        """Trains the slim detector, not one built anew from its yaml."""
+
+        def get_model(self, *args: Any, **settings: Any) -> nn.Module:
+            """The slim detector."""
+            return slim
+
+    trainer = Trainer(overrides={"model": weights, "data": data, "epochs": epochs, "imgsz": SIDE})
+    trainer.train()
+    trained = trainer.ema.ema.float().cpu() if trainer.ema else slim
+    cut.save_module(trained, "slim.safetensors")
+    # The definition, and what it became.
+    again = yoloprune.load_slim(YOLO(weights).model.float(), "slim.safetensors")
+    torch.onnx.export(prepared(again), (image,), "slim.onnx", dynamo=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 10)

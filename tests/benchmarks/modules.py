@@ -1,0 +1,162 @@
+"""Torch modules, pruned as they are: what goes, how exact it is, what it takes, side by side.
+
+A name is one of the definitions of the tests, or one of Ultralytics' (yolov8n, yolo11n, rtdetr-l),
+where that package (AGPL-3.0, not needed otherwise) is installed. Weights are random. Each module is
+cut to a share of its MACs and then run in eager mode, by torch.compile and through torch.export;
+`--torch-pruning` cuts a copy by Torch-Pruning to the same share. Seconds are those of one core.
+Usage: python -m tests.benchmarks.modules [--torch-pruning] [--side 640] [--keep 0.6] NAME ...
+"""
+
+import argparse
+import copy
+import time
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from tests.classifiers import CLASSIFIERS, randomized
+from tests.modules import Detector, resnet50
+from yoloprune.execution.module import Network
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.masked import masked
+from yoloprune.report.table import amount, markdown_table
+from yoloprune.workflows.modules import load_module
+from yoloprune.workflows.prune import prune
+
+OWN: dict[str, Callable[[int], nn.Module]] = {
+    **{name: lambda side, own=own: randomized(own.make()) for name, own in CLASSIFIERS.items()},
+    "resnet-50": lambda side: randomized(resnet50()),
+    "ssd-like": lambda side: Detector(classes=21, width=64, side=side).eval(),
+}
+HEADER = (
+    *("Module", "Kernels thinned", "Frozen by its code", "MACs", "Params", "slim = masked"),
+    *("eager, compiled, exported", "CPU s to load", "CPU s to prune"),
+)  # fmt: skip
+
+
+def ultralytics(name: str) -> nn.Module:
+    """One of Ultralytics' definitions, giving what it gives when it is exported."""
+    from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
+
+    kind = RTDETRDetectionModel if name.startswith("rtdetr") else DetectionModel
+    torch.manual_seed(0)
+    module = kind(f"{name}.yaml", ch=3, verbose=False)
+    for own in module.modules():
+        if isinstance(own, nn.BatchNorm2d):
+            own.running_mean.normal_(0, 0.1)
+            own.running_var.uniform_(0.5, 1.5)
+            nn.init.uniform_(own.weight, 0.5, 1.5)
+            nn.init.normal_(own.bias, 0, 0.1)
+    module.model[-1].export, module.model[-1].format = True, "onnx"
+    return module.eval()
+
+
+def outputs(module: nn.Module, image: Tensor) -> list[Tensor]:
+    """What a module gives for an image, in order, in a fresh copy."""
+    with torch.no_grad():
+        found = copy.deepcopy(module)(image)
+    return [own for own in pytree.tree_leaves(found) if isinstance(own, Tensor)]
+
+
+def error(found: list[Tensor], wanted: list[Tensor]) -> float:
+    """The largest difference, relative to each output's largest value."""
+    pairs = zip(found, wanted, strict=True)
+    return max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-30)) for a, b in pairs)
+
+
+def runs(module: nn.Module, image: Tensor) -> str:
+    """In which ways a module runs and gives the same."""
+    wanted = outputs(module, image)
+    ways = {
+        "eager": lambda: module,
+        "compiled": lambda: torch.compile(copy.deepcopy(module), backend="aot_eager"),
+        "exported": lambda: torch.export.export(copy.deepcopy(module), (image,)).module(),
+    }
+    found = []
+    for name, make in ways.items():
+        with torch.no_grad():
+            given = [own for own in pytree.tree_leaves(make()(image)) if isinstance(own, Tensor)]
+        found.append(name if error(given, wanted) <= 1e-4 else f"{name} differs")
+    return ", ".join(found)
+
+
+def row(name: str, side: int, keep: float) -> tuple[object, ...]:
+    """One module, pruned."""
+    module = OWN[name](side) if name in OWN else ultralytics(name)
+    image = torch.rand(1, 3, side, side)
+    start = time.process_time()
+    network = load_module(module, image)
+    loaded = time.process_time()
+    cut = prune(network, {"macs": keep}, multiple_of=1)
+    slim = cut.apply(copy.deepcopy(module))
+    pruned = time.process_time()
+    dependencies = analyze(network.graph)
+    graph, parameters = masked(dependencies, network.parameters, cut.plan)
+    reference = Network(graph, parameters, dtype=torch.float64)
+    with torch.no_grad():
+        wanted = list(reference(image.double()))
+    exact = error(outputs(copy.deepcopy(slim).double(), image.double()), wanted)
+    kernels = [n for n in network.graph.nodes if n.operator in ("Conv", "ConvTranspose", "Gemm")]
+    free = {own.node for g in dependencies.prunable for own in (*g.producers, *g.consumers)}
+    held = {own.node for own in network.graph.held}
+    before, after = network.cost, cut.slim.cost
+    return (
+        *(name, f"{sum(n.name in free for n in kernels)} of {len(kernels)}", str(len(held))),
+        f"{amount(before.macs)} to {amount(after.macs)}",
+        f"{amount(before.params)} to {amount(after.params)}",
+        *(f"{exact:.1e}", runs(slim, image)),
+        *(f"{loaded - start:.1f}", f"{pruned - loaded:.1f}"),
+    )
+
+
+def torch_pruning(name: str, side: int, keep: float) -> str:
+    """The same by Torch-Pruning: groups, MACs and seconds of one core, or what it ends with."""
+    import torch_pruning as tp
+
+    module = OWN[name](side) if name in OWN else ultralytics(name)
+    image = torch.rand(1, 3, side, side)
+    dense, _ = tp.utils.count_ops_and_params(module, image)
+    start = time.process_time()
+    try:
+        heads = [own for own in module.modules() if isinstance(own, nn.Linear)][-1:]
+        if name not in OWN:
+            heads = [module.model[-1]]
+        # A width's share squared is about the MACs' share.
+        pruner = tp.pruner.MagnitudePruner(
+            module, image, importance=tp.importance.MagnitudeImportance(p=2),
+            pruning_ratio=1 - keep**0.5, ignored_layers=heads,
+        )  # fmt: skip
+        groups = sum(1 for _ in pruner.DG.get_all_groups(ignored_layers=heads))
+        pruner.step()
+        outputs(module, image)
+    except Exception as failed:
+        return f"{name}: Torch-Pruning {tp.__version__}: {type(failed).__name__}: {failed}"[:200]
+    seconds = time.process_time() - start
+    macs, params = tp.utils.count_ops_and_params(module, image)
+    return (
+        f"{name}: Torch-Pruning {tp.__version__}: {groups} groups, {amount(int(dense))} to "
+        f"{amount(int(macs))} MACs, {amount(int(params))} params, {seconds:.1f} CPU s"
+    )
+
+
+def main() -> None:
+    """Print a row a module."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=[*OWN])
+    parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--keep", type=float, default=0.6)
+    parser.add_argument("--torch-pruning", action="store_true")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    for name in options.names:
+        found = row(name, options.side, options.keep)
+        print(markdown_table(HEADER, [found]), flush=True)
+        if options.torch_pruning:
+            print(torch_pruning(name, options.side, options.keep), flush=True)
+
+
+if __name__ == "__main__":
+    main()
