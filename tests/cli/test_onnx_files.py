@@ -206,7 +206,8 @@ def test_the_report_of_a_foreign_detector_shows_both_networks(
     assert found.exit_code == 0, found.output
     assert "mAP@0.5 (coco)" in found.stdout and f"wrote {out / 'report.html'}" in found.stdout
     page = (out / "report.html").read_text()
-    assert page.count("Ground truth: 1<") == page.count("Slim: 1<") == 6
+    # One image on which both networks find the object; nothing was lost on any other.
+    assert page.count("Original: 1 of 1 found") == page.count("Pruned: 1 of 1 found") == 1
     assert "nodes of the graph, in order" in page and "protocol coco" in page
     assert "under the same names" in page and "decoder yolox" in page
     # The other files are those of prune, which verify reads.
