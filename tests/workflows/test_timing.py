@@ -104,6 +104,12 @@ def test_an_engine_that_is_not_known_is_refused_before_anything_is_timed(dense: 
         prune(dense, {"ms": 0.9}, engine="abacus")
 
 
+def test_a_version_that_names_a_branch_names_a_file(stopwatch: type[Stopwatch]) -> None:
+    path = timing._cache("openvino", "2026.4.1-e213-releases/2026/4", 2)
+    path.write_text("")
+    assert path.name.startswith("openvino-2026.4.1-e213-releases_2026_4-2-")
+
+
 def test_a_damaged_cache_is_measured_anew(dense: Model, stopwatch: type[Stopwatch]) -> None:
     prune(dense, {"ms": 0.9}, engine="torch", threads=1)
     asked = list(stopwatch.asked)

@@ -7,6 +7,7 @@ threads and processor, so that the next run measures only what is new.
 import hashlib
 import os
 import platform
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -157,7 +158,9 @@ def _cache(engine: str, version: str, threads: int) -> Path:
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = root / "yoloprune" / "timings"
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{engine}-{version}-{threads}-{_processor()}.csv"
+    # A version may name the branch that it was built of: "2026.4.1-releases/2026/4".
+    said = re.sub(r"[^\w.+-]", "_", version)
+    return folder / f"{engine}-{said}-{threads}-{_processor()}.csv"
 
 
 def _processor() -> str:
