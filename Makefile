@@ -16,7 +16,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(DEMO)/hands: | $(VENV)/installed
 	rm -rf $(DEMO)/rendered
-	$(BIN)/python -m demo.hands --out $(DEMO)/rendered --train 480 --test 120
+	$(BIN)/python -m demo.hands --out $(DEMO)/rendered --train 480 --test 160
 	$(BIN)/yoloprune data vgg-hand $(DEMO)/rendered --out $@
 
 demo: $(VENV)/installed $(DEMO)/hands

@@ -17,7 +17,9 @@ from scipy.io import savemat
 
 from demo.rendering.scenes import random_scene
 from yoloprune.cli.console import ConsoleReporter
+from yoloprune.cores import available_cores
 from yoloprune.data.vgg_hand import PARTS
+from yoloprune.data.workers import made_in_order
 from yoloprune.errors import UsageError, YoloPruneError
 from yoloprune.files import write_folder
 from yoloprune.reporter import SILENT, Reporter
@@ -50,7 +52,9 @@ def write_rendered_hands(
             (root / "images").mkdir(parents=True)
             (root / "annotations").mkdir()
         jobs = [(part, number) for part, count in counts.items() for number in range(1, count + 1)]
-        for part, number in reporter.track(jobs, "drawing"):
+
+        def draw(job: int) -> int:
+            part, number = jobs[job]
             # Each image has its own numbers: more images do not change the earlier ones.
             random = np.random.default_rng((seed, list(PARTS).index(part), number))
             scene = random_scene(random)
@@ -59,6 +63,13 @@ def write_rendered_hands(
             (roots[part] / "images" / f"{name}.jpg").write_bytes(_jpeg(scene.image, quality))
             annotation = roots[part] / "annotations" / f"{name}.mat"
             annotation.write_bytes(hand_annotation(scene.corners))
+            return number
+
+        cores = available_cores()
+        drawn = made_in_order(draw, len(jobs), workers=cores if cores > 1 else 0, reporter=reporter)
+        for _ in reporter.track(jobs, "drawing"):
+            next(drawn)
+        drawn.close()
 
 
 def hand_annotation(corners: NDArray[np.float64]) -> bytes:

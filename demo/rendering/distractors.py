@@ -25,7 +25,9 @@ def random_distractor(
     """One thing about `reach` pixels long somewhere in an image of `size` (height, width)."""
     center = random.uniform(0, size[1]), random.uniform(0, size[0])
     build = _BUILDERS[random.integers(len(_BUILDERS))]
-    color = skin if random.random() < 0.65 else _any_color(random)
+    # A leaf in a skin's color would be a hand to anybody.
+    alike = random.random() < 0.65 and build is not _leaf
+    color = skin if alike else _any_color(random)
     return render(build(random, center, reach, color), light, size, gloss=random.uniform(0, 0.3))
 
 
@@ -48,6 +50,13 @@ def random_person(
         _rod(neck - 0.2 * down, neck + 0.8 * down, 0.5 * radius, 0.6 * radius, skin),
         _rod(head - 0.3 * down, head + 0.35 * down, 0.85 * radius, 0.68 * radius, skin),
     ]
+    for outwards in (-side, side):
+        shoulder = chest + 1.9 * outwards
+        elbow = shoulder + 2.4 * down + random.uniform(0.2, 1.4) * outwards
+        # The hand is behind the back.
+        hip = shoulder + 4.2 * down - 0.5 * outwards - np.array((0, 0, 2.5 * radius))
+        capsules.append(_rod(shoulder, elbow, 0.8 * radius, 0.6 * radius, cloth))
+        capsules.append(_rod(elbow, hip, 0.5 * radius, 0.35 * radius, skin))
     if random.random() < 0.8:
         back = np.array((0, 0, 0.45 * radius))
         capsules.append(_rod(head - 0.45 * down - back, head - back + 0.1 * down, radius,
@@ -103,6 +112,20 @@ def _blob(random: np.random.Generator, center: Point, reach: float, color: Color
     if random.random() < 0.6:
         rods.append(_rod(middle, middle + _arrow(random, 0.8 * reach), near, far, color))
     return rods
+
+
+def _arm(random: np.random.Generator, center: Point, reach: float, color: Color) -> list[Capsule]:
+    """A bent arm, perhaps in a sleeve, whose hand is out of sight."""
+    elbow = np.array((*center, 0.0))
+    thick = random.uniform(0.13, 0.2) * reach
+    upper, lower = (elbow + _arrow(random, random.uniform(1.0, 1.8) * reach) for _ in range(2))
+    sleeve = _any_color(random) if random.random() < 0.5 else color
+    end = elbow + random.uniform(0.3, 0.9) * (lower - elbow)
+    return [
+        _rod(elbow, upper, thick, 1.25 * thick, sleeve),
+        _rod(elbow, lower, 0.95 * thick, 0.6 * thick, color),
+        _rod(elbow, end, 1.1 * thick, thick, sleeve),
+    ]
 
 
 def _foot(random: np.random.Generator, center: Point, reach: float, color: Color) -> list[Capsule]:
@@ -179,5 +202,5 @@ def _stick(random: np.random.Generator, center: Point, reach: float, color: Colo
 
 
 _BUILDERS: tuple[Callable[[np.random.Generator, Point, float, Color], list[Capsule]], ...] = (
-    _blob, _blob, _foot, _bundle, _bundle, _fork, _leaf, _stick,
+    _arm, _arm, _arm, _blob, _foot, _bundle, _fork, _leaf, _stick,
 )  # fmt: skip

@@ -165,7 +165,7 @@ def _palm(look: Look) -> list[Capsule]:
 
 
 def _forearm(random: np.random.Generator, look: Look) -> list[Capsule]:
-    length = random.uniform(1.2, 2.6)
+    length = random.uniform(2.0, 4.5)
     lean = random.normal(0, 0.25)
     along = -np.array((np.sin(lean), np.cos(lean), random.normal(0, 0.15)))
     wrist = np.array((0.0, 0.05, -0.01))

@@ -20,7 +20,7 @@ from demo.rendering.distractors import draw_face, random_distractor, random_pers
 from demo.rendering.hands import HAND, Look, random_hand
 from yoloprune.data.images import Image
 
-LONG_SIDE = 416
+LONG_SIDE = 320
 """Longer side of every image, pixels."""
 
 _ASPECTS = ((3, 4), (3, 4), (2, 3), (9, 16), (1, 1), (4, 3), (3, 2))
@@ -29,10 +29,10 @@ _SKINS: tuple[Color, ...] = (
     (0.60, 0.41, 0.29), (0.44, 0.29, 0.20), (0.31, 0.20, 0.15),
 )  # fmt: skip
 _NEGATIVES = 0.1
-_HANDS = (0.30, 0.38, 0.17, 0.15)
-# Wrist to finger tip, pixels: median, spread of the logarithm, bounds. Mostly small, as in photos.
-_LENGTH, _LENGTH_SPREAD, _LENGTHS = 55, 0.6, (22, 240)
-_VISIBLE = 0.45
+_HANDS = (0.34, 0.42, 0.17, 0.07)
+# Wrist to finger tip, pixels: median, spread of the logarithm, bounds.
+_LENGTH, _LENGTH_SPREAD, _LENGTHS = 112, 0.28, (76, 200)
+_VISIBLE = 0.7
 """Hands that show less than this share of themselves are not drawn: nobody could mark them."""
 
 
@@ -103,18 +103,18 @@ def random_scene(random: np.random.Generator) -> Scene:
     stage = _Stage(random_background(random, (height, width), _SKINS), light)
     skin = _skin(random)
     cloth, trim = (_cloth(random) for _ in range(2))
-    for _ in range(random.choice(3, p=(0.45, 0.4, 0.15))):
+    for _ in range(random.choice(3, p=(0.4, 0.45, 0.15))):
         _add_person(random, stage, skin, cloth)
-    for _ in range(random.integers(0, 5)):
-        reach = float(np.exp(random.uniform(np.log(30), np.log(200))))
+    for _ in range(random.integers(0, 4)):
+        reach = float(np.exp(random.uniform(np.log(30), np.log(140))))
         stage.put(random_distractor(random, _skin(random), light, stage.size, reach))
     corners = []
     if random.random() >= _NEGATIVES:
         for _ in range(1 + random.choice(len(_HANDS), p=_HANDS)):
             other = skin if random.random() < 0.7 else _skin(random)
             corners += _add_hand(random, stage, other, cloth, trim)
-    for _ in range(random.choice(3, p=(0.6, 0.3, 0.1))):
-        reach = float(np.exp(random.uniform(np.log(20), np.log(110))))
+    for _ in range(random.choice(3, p=(0.65, 0.3, 0.05))):
+        reach = float(np.exp(random.uniform(np.log(18), np.log(70))))
         stage.put(random_distractor(random, _skin(random), light, stage.size, reach))
     return Scene(
         image=_photographed(random, stage.image),
@@ -135,14 +135,14 @@ def _add_hand(
         sleeve=None if bare else cloth,
         stripe=trim if random.random() < 0.35 else None,
     )
-    for _ in range(4):
+    for _ in range(12):
         length = float(np.clip(_LENGTH * np.exp(random.normal(0, _LENGTH_SPREAD)), *_LENGTHS))
         height, width = stage.size
         x, y = random.uniform(0.06, 0.94) * width, random.uniform(0.06, 0.94) * height
         # Arms come rather from the outside, and rather from below.
         outwards = np.arctan2(width / 2 - x, y - height / 2 + 0.3 * height)
         hand = random_hand(random, look, (x, y), length, outwards + random.normal(0, 0.9))
-        if _inside(hand.corners, stage.size) < 0.55 or _crowded(stage, hand.corners):
+        if _inside(hand.corners, stage.size) < 0.8 or _crowded(stage, hand.corners):
             continue
         if stage.put(render(hand.capsules, stage.light, stage.size), hand=True):
             return [hand.corners]
@@ -162,7 +162,7 @@ def _crowded(stage: _Stage, corners: Vector) -> bool:
         np.clip(edge, 0, stage.size[::-1]).astype(int)
         for edge in (corners.min(axis=0), corners.max(axis=0))
     )
-    return float((stage.owner[top : bottom + 1, left : right + 1] >= 0).mean()) > 0.15
+    return float((stage.owner[top : bottom + 1, left : right + 1] >= 0).mean()) > 0.08
 
 
 def _add_person(random: np.random.Generator, stage: _Stage, skin: Color, cloth: Color) -> None:
@@ -191,8 +191,8 @@ def _photographed(random: np.random.Generator, image: Pixels) -> Image:
     cast = (1 + random.normal(0, 0.07, 3)).astype(np.float32)
     uneven = np.float32(0.75) + np.float32(0.5) * noise(random, (height, width), 2)
     lit = image * cv2.merge([uneven * share for share in cast])
-    image = cv2.pow(np.clip(lit, 0, 1), np.exp(random.normal(0, 0.25)))
-    image *= np.float32(random.uniform(0.55, 1.1))
+    image = cv2.pow(np.clip(lit, 0, 1), np.exp(random.normal(0, 0.2)))
+    image *= np.float32(random.uniform(0.65, 1.1))
     image += np.float32(random.uniform(0, 0.15))
     if random.random() < 0.06:
         image = three_channels(np.asarray(image.mean(axis=2), np.float32))
@@ -201,7 +201,7 @@ def _photographed(random: np.random.Generator, image: Pixels) -> Image:
         image = softened(image, random.uniform(0.4, 1.6))
     elif blur < 0.38:
         image = np.asarray(cv2.filter2D(image, -1, _streak(random)), np.float32)
-    strength = np.float32(abs(random.normal(0, 0.022)))
+    strength = np.float32(abs(random.normal(0, 0.015)))
     image += three_channels(random.standard_normal((height, width), np.float32) * strength)
     return np.asarray(cv2.convertScaleAbs(np.maximum(image, 0), alpha=255), np.uint8)
 

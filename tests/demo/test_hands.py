@@ -105,7 +105,7 @@ def test_images_are_of_many_kinds(original: Path) -> None:
     counts = [len(scene.corners) for scene in scenes]
     assert 0 in counts and max(counts) >= 3 and 1.3 < np.mean(counts) < 2.6
     lengths = [np.ptp(corners, axis=0).max() for scene in scenes for corners in scene.corners]
-    assert min(lengths) < 40 and max(lengths) > 100
+    assert min(lengths) < 0.2 * LONG_SIDE and max(lengths) > 0.5 * LONG_SIDE
 
 
 def test_hands_are_in_their_boxes() -> None:

@@ -35,5 +35,10 @@ def test_a_given_network_is_read_where_it_is(tmp_path: Path) -> None:
     assert lines["fine-tuning"][data + 1] == "/my hands"
     seeds = {command.stage: command.seed for command in commands(tmp_path, given)}
     assert (seeds["random pruning"], seeds["pruning"]) == (5, None)
+    assert "--multiple-of" not in lines["pruning"]
+    rounded = replace(given, settings=replace(given.settings, multiple_of=4))
+    words = {command.stage: shlex.split(command.line) for command in commands(tmp_path, rounded)}
+    for stage in ("pruning", "random pruning"):
+        assert words[stage][words[stage].index("--multiple-of") + 1] == "4"
     trained = commands(tmp_path, replace(given, dense=None))
     assert [command.stage for command in trained][1:3] == ["the network", "the original"]

@@ -66,6 +66,14 @@ def test_the_dense_network_of_the_run_is_pruned_to_the_share(workshop: Workshop)
     assert {group: len(own) for group, own in scores.items()} == sizes
 
 
+def test_channel_counts_are_rounded_as_asked(workshop: Workshop) -> None:
+    settings = replace(workshop.settings, multiple_of=2)
+    workshop = replace(workshop, subject=replace(workshop.subject, settings=settings))
+    folder = made(workshop, "pruned", workshop.make_pruned)
+    cut = read_cut(folder, load(workshop.run / "dense" / "best.cfg"))
+    assert cut.plan.budget.multiple_of == 2
+
+
 def test_the_refit_looks_at_training_images_and_keeps_the_plan(workshop: Workshop) -> None:
     before = made(workshop, "pruned", workshop.make_pruned)
     after = made(workshop, "refitted", workshop.make_refitted)

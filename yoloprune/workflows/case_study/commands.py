@@ -152,6 +152,8 @@ def _pruning(run: Path, subject: Subject, criterion: str, stage: str) -> list[st
     elif criterion == "random":
         words += ["--seed", str(settings.seed)]
     words += ["--compensation", settings.compensation.value]
+    if settings.multiple_of is not None:
+        words += ["--multiple-of", str(settings.multiple_of)]
     return [*words, "--out", f"{REPEAT}/{stage}"]
 
 

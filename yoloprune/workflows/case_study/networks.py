@@ -231,6 +231,7 @@ class Workshop:
             criterion=criterion,
             compensation=method,
             calibration=self._calibration(network) if measured else None,
+            multiple_of=self.settings.multiple_of,
             seed=self.settings.seed,
             device=self.device,
         )

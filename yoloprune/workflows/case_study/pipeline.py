@@ -191,6 +191,7 @@ def _cut(workshop: Workshop, name: str, criterion: str, work: Callable[[Path], N
             "criterion": criterion,
             "compensation": settings.compensation.value,
             "seed": settings.seed,
+            **({} if settings.multiple_of is None else {"multiple_of": settings.multiple_of}),
             **(_looks(settings) if measured else {}),
         },
         outputs=(*CUT, SCORES),

@@ -41,6 +41,7 @@ class StudySettings:
         refit: whether the pruned network is re-fitted, by training images without their labels,
             before it is fine-tuned.
         calibration_images: how many images criteria and the re-fit look at.
+        multiple_of: what channel counts are rounded up to; None for what the budget allows.
         batch_size: images per optimizer step.
         accumulate: micro-batches that a step is split into.
         learning_rate: peak, of training from nothing.
@@ -64,6 +65,7 @@ class StudySettings:
     criterion: str = PRUNING.criterion
     refit: bool = True
     calibration_images: int = PRUNING.calibration_images
+    multiple_of: int | None = None
     batch_size: int = TRAIN.batch_size
     accumulate: int = TRAIN.accumulate
     learning_rate: float = TRAIN.learning_rate
@@ -137,8 +139,8 @@ PRESETS: dict[str, StudySettings] = {
         evaluate_every=5,
     ),
     "demo": StudySettings(
-        width=0.125, image_size=160, epochs=60, finetune_epochs=20, criterion="bn-scale",
-        finetune_rate=0.01, evaluate_every=2,
+        width=0.125, image_size=160, epochs=60, finetune_epochs=12, criterion="reconstruction",
+        finetune_rate=0.01, calibration_images=128, multiple_of=4, evaluate_every=2,
     ),
 }  # fmt: skip
 """`full`: the published setting, for a GPU. `cpu`: a narrow YOLOv3, overnight on a laptop. `demo`:
