@@ -116,7 +116,7 @@ def test_it_is_exported_and_timed(
     channels, height, width = SHAPES[trained.name]
     line = done("export", *trained.pair, "--onnx", tmp_path / "net.onnx", "--decode")
     boxes = 3 * (height // 8) * (width // 8)
-    assert f"images [1, {channels}, {height}, {width}] -> boxes [1, {boxes}, 4]" in line
+    assert f"images [batch, {channels}, {height}, {width}] -> boxes [batch, {boxes}, 4]" in line
     # That it runs in ONNX Runtime is what the export shows.
     monkeypatch.setattr(benchmark, "default_engines", torch_alone)
     timed = json.loads(done("benchmark", *trained.pair, *trained.pair, "--runs", 1, "--json"))

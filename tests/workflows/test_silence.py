@@ -83,7 +83,7 @@ def test_silence_counts_for_the_classes_that_are_kept(named: Model, photos: Path
     assert "anchor 0 of layer" in cut.shown().lines[0]
     both = prune(named, {"macs": 0.9}, silent_below=0.001, images=photos)
     assert [len(head.anchors) for head in darknet(both.slim).spec.heads] == [3, 3]
-    assert "removed: nothing" in both.shown().lines[0]
+    assert any("removed: nothing" in line for line in both.shown().lines)
 
 
 def test_an_old_head_loses_anchors_but_no_classes(photos: Path) -> None:

@@ -32,7 +32,7 @@ def test_small_steps_reach_the_target_through_large_roundings(tmp_path: Path) ->
         channels.check(network, 0.5)
     channels.check(network, 0.8)
     kept = []
-    for number, share in enumerate(step_targets(0.05, 0.8), start=1):
+    for number, share in enumerate(step_targets(0.02, 0.8), start=1):
         folder = tmp_path / str(number)
         folder.mkdir()
         channels.write(folder, network, share, number, SILENT)
