@@ -35,7 +35,7 @@ LISTED_SHARES = (
 shares in turn."""
 
 NEARLY = 0.98
-"""A share from which on two networks are too alike to tell how the rest falls."""
+"""A share of the time from which on two networks are too alike to tell one from the other."""
 
 LEAST = 0.01
 """The share of the dense network's time that any slim one is taken to need."""
@@ -96,24 +96,25 @@ class Clock:
 
     def ms(self, kept: NDArray[np.bool_]) -> float:
         """Milliseconds of what is left."""
-        return max(self._factor * self._sum(kept) + self._left(kept), LEAST * self._total)
+        by_layers = self._by_layers(kept)
+        if self._seen is not None:
+            at, off = self._seen
+            # What a prediction is off by grows from the dense network to the one that was timed.
+            way = (self._total - by_layers) / (self._total - at) if at < NEARLY * self._total else 1
+            by_layers += off * min(max(way, 0.0), 1.0)
+        return max(by_layers, LEAST * self._total)
 
     def observe(self, kept: NDArray[np.bool_]) -> float | None:
         """Time what is left as a whole, and predict by that from now on; None if it cannot be."""
         if self._time_whole is None:
             return None
-        found = self._time_whole(kept)
-        self._seen = self._share(kept), found - self._factor * self._sum(kept)
+        found, by_layers = self._time_whole(kept), self._by_layers(kept)
+        self._seen = by_layers, found - by_layers
         return found
 
-    def _left(self, kept: NDArray[np.bool_]) -> float:
-        """Milliseconds of what is no convolution."""
-        share = self._share(kept)
-        if self._seen is None:
-            return self._rest * share
-        at, rest = self._seen
-        slope = (self._rest - rest) / (1 - at) if at < NEARLY else 0.0
-        return rest + slope * (share - at)
+    def _by_layers(self, kept: NDArray[np.bool_]) -> float:
+        """Milliseconds of what is left, before any narrower network was timed."""
+        return self._factor * self._sum(kept) + self._rest * self._share(kept)
 
     def _share(self, kept: NDArray[np.bool_]) -> float:
         """What is left of what the rest reads and writes."""
