@@ -67,7 +67,6 @@ def results_table(study: Study) -> Table:
             timed,
             change,
         ),
-        ("Computing", lambda row: row.seconds, duration, None),
     ]
     columns = [
         column
@@ -83,6 +82,8 @@ def results_table(study: Study) -> Table:
     if study.engine is not None:
         note += f" Inference is the median of one image in {study.engine}."
     if any(row.seconds is not None for row in study.measurements):
+        header.append("Computing")
+        cells.append(_column(study, lambda row: row.seconds, duration, None))
         note += " Computing is what making the network took, after the one that it was made from."
     return Table(
         title="Results",
