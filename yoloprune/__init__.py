@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from yoloprune.workflows.modules import load_slim as load_slim
     from yoloprune.workflows.prune import prune as prune
     from yoloprune.workflows.prune_depth import prune_with_depth as prune_with_depth
+    from yoloprune.workflows.quantize import quantize as quantize
     from yoloprune.workflows.recover import recover as recover
     from yoloprune.workflows.report import write_page as write_page
     from yoloprune.workflows.sparsify import sparsify as sparsify
@@ -81,6 +82,7 @@ _HOMES = {
     "match": "workflows.match",
     "prune": "workflows.prune",
     "prune_with_depth": "workflows.prune_depth",
+    "quantize": "workflows.quantize",
     "read_cut": "workflows.cut",
     "recover": "workflows.recover",
     "save": "workflows.models",
