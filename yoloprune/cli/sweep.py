@@ -20,7 +20,8 @@ from yoloprune.devices import AUTO
 from yoloprune.errors import UsageError
 from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
-from yoloprune.workflows.defaults import ON_IMAGES, PRUNING, SWEEP
+from yoloprune.workflows.defaults import ON_IMAGES, PRUNING, QUANTIZATION, SWEEP
+from yoloprune.workflows.levers import LEVERS, SHARES, pull_levers
 from yoloprune.workflows.sweep import sweep as sweep_network
 
 
@@ -89,6 +90,18 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for sweep.json and sweep.png.")
     ] = None,
+    levers: Annotated[
+        str | None,
+        typer.Option(
+            "--levers",
+            metavar="NAME,...",
+            help=f"Instead try these alone and together, by time: {', '.join(LEVERS)}; needs "
+            "--images, --data and --out, which every network is written into.",
+        ),
+    ] = None,
+    threads: Annotated[
+        int, typer.Option("--threads", min=1, help="For --levers: CPU threads to time with.")
+    ] = QUANTIZATION.threads,
     device: Device = AUTO,
     preprocess: PreprocessText = None,
     decoder: DecoderName = None,
@@ -105,13 +118,34 @@ def sweep(
     network, more = first_model(words)
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: choose another --out")
+    shares = [*(keep_macs or ()), *map(_share, more)]
+    if levers is not None:
+        if images is None or out is None or data is None:
+            raise UsageError("--levers needs --images, --data and --out")
+        pulled = pull_levers(
+            network,
+            data,
+            images,
+            out,
+            levers=[name.strip() for name in levers.split(",")],
+            shares=shares or SHARES,
+            split=split,
+            limit=limit,
+            calibration_images=calibration_images or PRUNING.calibration_images,
+            seed=seed,
+            threads=threads,
+            reporter=reporter,
+        )
+        written = [f"wrote {out}/: levers.json, and each network as an .onnx"]
+        print_result(pulled.shown(), written, as_json=as_json, quiet=quiet)
+        return
     used = images is not None or not set(criterion or ()).isdisjoint(MEASURED_CRITERIA)
     found = sweep_network(
         network,
         data,
         images=images,
         criteria=criterion or None,
-        shares=[*(keep_macs or ()), *map(_share, more)] or SWEEP.shares,
+        shares=shares or SWEEP.shares,
         scope=scope,
         compensation=compensation,
         multiple_of=multiple_of,

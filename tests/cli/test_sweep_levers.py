@@ -1,0 +1,17 @@
+from pathlib import Path
+
+from tests.cli.commands import refused, run
+from tests.workflows.detectors import cfg, data  # noqa: F401
+
+
+def test_levers(cfg: Path, data: Path, tmp_path: Path) -> None:  # noqa: F811
+    command = ["sweep", cfg, cfg.with_suffix(".weights"), "--data", data, "--levers", "input"]
+    assert "--levers needs --images, --data and --out" in refused(*command)
+    (tmp_path / "seen").mkdir()
+    (tmp_path / "seen/a.png").write_bytes((data / "a.png").read_bytes())
+    out = tmp_path / "levers"
+    result = run(*command, "--images", tmp_path / "seen", "--out", out)
+    assert "fastest within 0.02 of the dense network's mAP: #0" in result.stdout
+    assert {path.name for path in out.iterdir()} >= {"levers.json", "32x32-1.onnx", "32x32-1.json"}
+    odd = [*command[:-1], "colour", "--images", tmp_path / "seen", "--out", out]
+    assert "lever 'colour' is unknown" in refused(*odd)
