@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from yoloprune.workflows.case_study.study import case_study as case_study
     from yoloprune.workflows.compare import compare as compare
     from yoloprune.workflows.cut import Cut as Cut
-    from yoloprune.workflows.cut import read_cut as read_cut
     from yoloprune.workflows.data_sets import check_data as check_data
     from yoloprune.workflows.data_sets import fit_anchors as fit_anchors
     from yoloprune.workflows.data_sets import split_data as split_data
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from yoloprune.workflows.modules import load_slim as load_slim
     from yoloprune.workflows.prune import prune as prune
     from yoloprune.workflows.prune_depth import prune_with_depth as prune_with_depth
+    from yoloprune.workflows.pruned_folder import read_cut as read_cut
     from yoloprune.workflows.quantize import quantize as quantize
     from yoloprune.workflows.recover import recover as recover
     from yoloprune.workflows.report import write_page as write_page
@@ -83,7 +83,7 @@ _HOMES = {
     "prune": "workflows.prune",
     "prune_with_depth": "workflows.prune_depth",
     "quantize": "workflows.quantize",
-    "read_cut": "workflows.cut",
+    "read_cut": "workflows.pruned_folder",
     "recover": "workflows.recover",
     "save": "workflows.models",
     "sparsify": "workflows.sparsify",

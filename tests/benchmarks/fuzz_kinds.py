@@ -68,9 +68,10 @@ from yoloprune.workflows.case_study import collect, measurements
 from yoloprune.workflows.case_study.data import Summary, read_study_data
 from yoloprune.workflows.case_study.settings import PRESETS
 from yoloprune.workflows.case_study.subject import Subject, read_subject, write_subject
-from yoloprune.workflows.cut import read_cut, write_cut
+from yoloprune.workflows.cut import write_cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
+from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.sparsify import read_sparse
 from yoloprune.workflows.stages import Attempt, Manifest, Stage, finished_stages, is_finished
 

@@ -1,9 +1,8 @@
-"""What a cut shows, what its folder holds, and when that is read again."""
+"""What a cut shows, and what its folder holds."""
 
 import json
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 import torch
@@ -11,39 +10,16 @@ import torch
 import yoloprune
 from tests.frontends.onnx.models import residual
 from yoloprune.errors import (
-    PlanError,
     UsageError,
-    VerificationError,
 )
 from yoloprune.exporters.interface import OnnxForm
 from yoloprune.frontends.darknet.document import model, pair
 from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.model import Model
-from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
-
-
-def test_what_was_changed_is_not_proven(dense: Model, tmp_path: Path) -> None:
-    out = tmp_path / "slim"
-    prune(dense, {"macs": 0.5}).save(out)
-    data = (out / "slim.weights").read_bytes()
-    (out / "slim.weights").write_bytes(data[:-4] + np.float32(3).tobytes())
-    with pytest.raises(VerificationError, match="relative error"):
-        read_cut(out, dense)
-    (out / "slim.weights").write_bytes(data)
-    text = (out / "slim.cfg").read_text()
-    (out / "slim.cfg").write_text(text.replace("activation=leaky", "activation=relu", 1))
-    with pytest.raises(VerificationError, match="not the network that the plan makes"):
-        read_cut(out, dense)
-
-
-def test_a_plan_of_another_network_is_refused(dense: Model, tmp_path: Path) -> None:
-    prune(dense, {"macs": 0.5}).save(tmp_path / "slim")
-    spec = yolov3_tiny(classes=3, width=0.125, size=(64, 64))
-    with pytest.raises(PlanError, match="another network"):
-        read_cut(tmp_path / "slim", model(spec, random_state(spec), title="other"))
+from yoloprune.workflows.pruned_folder import read_cut
 
 
 def test_the_dense_network_is_never_replaced(dense: Model, tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from yoloprune.frontends.darknet.parser import parse_cfg, read_cfg
 from yoloprune.graph.model import Model
 from yoloprune.pruning.prove import outputs
 from yoloprune.pruning.verification import random_images
-from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.depth import block_order, errors_without, removable, shorten
 from yoloprune.workflows.prune import prune
+from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
 from yoloprune.workflows.verify import verify
 

@@ -26,9 +26,9 @@ from yoloprune.graph.model import Model
 from yoloprune.pruning.weights.mask_file import read_masks
 from yoloprune.pruning.weights.storage import read_packed
 from yoloprune.training.run_folder import write_network
-from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.iterate import Iterated, iterate
 from yoloprune.workflows.models import load
+from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.sparsify import sparsify
 from yoloprune.workflows.train import finetune
 from yoloprune.workflows.training_data import TrainingSource

@@ -14,10 +14,10 @@ from tests.frontends.onnx.models import residual
 from yoloprune.errors import RunError, UsageError
 from yoloprune.graph.model import Model
 from yoloprune.workflows import steps as stages
-from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.iterate import Iterated
 from yoloprune.workflows.iterate_on_images import iterate_on_images
 from yoloprune.workflows.models import load
+from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
 
 

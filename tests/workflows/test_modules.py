@@ -18,10 +18,11 @@ from yoloprune.execution.module import Network
 from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.masked import masked
-from yoloprune.workflows.cut import Cut, read_cut
+from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.modules import check_module, load_module, load_slim, module_of
 from yoloprune.workflows.prune import prune
+from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
 from yoloprune.workflows.scores import scores_on_images
 from yoloprune.workflows.verify import verify

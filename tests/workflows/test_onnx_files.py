@@ -23,10 +23,10 @@ from yoloprune.errors import (
 )
 from yoloprune.graph.model import Model
 from yoloprune.workflows.benchmark import benchmark
-from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.inspect import inspect
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
+from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
 from yoloprune.workflows.verify import verify
 

@@ -22,9 +22,9 @@ from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.graph.edits import edit
 from yoloprune.graph.model import Model
-from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
+from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
 from yoloprune.workflows.sparsify import sparsify
 

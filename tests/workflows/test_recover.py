@@ -13,9 +13,9 @@ from yoloprune.frontends.darknet.document import darknet
 from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.graph.model import Model
-from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
+from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
 
 

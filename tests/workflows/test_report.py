@@ -11,8 +11,8 @@ from yoloprune.engines.side_by_side import SideBySide
 from yoloprune.errors import UsageError
 from yoloprune.graph.model import Model
 from yoloprune.report.study import ORIGINAL, PRUNED
-from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.prune import prune
+from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
 from yoloprune.workflows.report import write_page
 

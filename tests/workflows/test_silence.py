@@ -16,9 +16,9 @@ from yoloprune.frontends.darknet.document import model as darknet_model
 from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.graph.model import Model
 from yoloprune.pruning.prove import outputs
-from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
+from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.silence import Silence
 
 

@@ -12,9 +12,9 @@ from yoloprune.cli.options import CalibrationImages, DenseAndPruned, Json, Quiet
 from yoloprune.devices import AUTO
 from yoloprune.exporters.onnx import read_form
 from yoloprune.pruning.recover.network import Recovery
-from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.defaults import PRUNING
 from yoloprune.workflows.distill import distill
+from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
 
 CHECKPOINT = "distill.pt"

@@ -14,24 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from yoloprune.data.calibration import proof_images
-from yoloprune.devices import AUTO, torch_device
-from yoloprune.documents import fitted, read_document
 from yoloprune.engines.side_by_side import SideBySide
-from yoloprune.errors import PlanError, UsageError, VerificationError
+from yoloprune.errors import UsageError
 from yoloprune.exporters.interface import OnnxForm, form_lines
 from yoloprune.exporters.onnx import ONNX
 from yoloprune.files import file_sha256, refuse_file, write_folder, write_json, write_text
-from yoloprune.frontends.torch.document import ModuleDocument
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
-from yoloprune.pruning.compensation import compensate
-from yoloprune.pruning.cut import cut as surgery
 from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.plan import PruningPlan, read_before, read_plan, write_plan
-from yoloprune.pruning.prune import Proof, prove
+from yoloprune.pruning.plan import PruningPlan, write_plan
+from yoloprune.pruning.prune import Proof
 from yoloprune.pruning.queue import Scores
-from yoloprune.pruning.recover.network import LayerFit
 from yoloprune.report.depth import depth_line, depth_report
 from yoloprune.report.pruning import (
     HEADER,
@@ -51,16 +44,14 @@ from yoloprune.report.shown import Result, Shown
 from yoloprune.report.table import amount, change, file_size
 from yoloprune.report.task import task_lines, task_report
 from yoloprune.reporter import SILENT, Reporter
-from yoloprune.workflows.depth import Shortened, shorten
-from yoloprune.workflows.models import AnyModel, load, opened
+from yoloprune.workflows.depth import Shortened
 from yoloprune.workflows.modules import (
     carry_out,
     module_of,
-    read_slim,
     surgeries,
     write_slim,
 )
-from yoloprune.workflows.task import Narrowed, narrowed
+from yoloprune.workflows.task import Narrowed
 
 SLIM_FILES = (
     *("slim.cfg", "slim.weights", "slim.names", "slim.onnx", "slim.onnx.data"),
@@ -267,147 +258,3 @@ def _report(cut: Cut, recovery: Mapping[str, Any] | None) -> dict[str, Any]:
     task = task_report(found.before, found.task, found.names, found.whole, found.proof)
     silence = None if found.silence is None else asdict(found.silence)
     return report | {"task": task | {"silence": silence}}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Heads:
-    images: int
-    unseen: bool
-    before: tuple[float, ...]
-    after: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Recovery:
-    """What is read of the entry that `recover` makes."""
-
-    method: str
-    images: int
-    heads: _Heads
-    layers: dict[str, LayerFit]
-    weights_sha256: str
-    dense_sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Report:
-    """What is read of report.json: older ones lack much of it."""
-
-    settings: dict[str, Any] = field(default_factory=dict)
-    made_by: str | None = None
-    recovery: _Recovery | None = None
-    latency: SideBySide | None = None
-    learned_from: dict[str, str] = field(default_factory=dict)
-
-
-def read_cut(
-    folder: str | Path,
-    dense: AnyModel,
-    *,
-    images: str | Path | None = None,
-    device: str | torch.device = AUTO,
-    preprocess: str | None = None,
-    reporter: Reporter = SILENT,
-) -> Cut:
-    """Read a folder that pruning wrote, and prove again that it was made of this dense network.
-
-    The proof runs on the `device`, on noise and on some of the `images` (a folder, list or .data
-    file), read by `preprocess`. Raises `VerificationError` if the network is not what the plan
-    makes, or its numbers are neither what it makes nor those of the recovery that report.json tells
-    about; `PlanError` if the dense numbers are not those that the network was recovered towards.
-    """
-    folder = Path(folder)
-    if folder.is_file():
-        raise UsageError(f"{folder} is a file: name the folder that `prune` wrote")
-    dense = opened(dense)
-    source, place = None if images is None else Path(images), torch_device(device)
-    cut_to = None
-    before = read_before(folder / "plan.json")
-    if before.task is not None:
-        cut_to = narrowed(dense, before.task, proof_images(dense, source, place, preprocess))
-        dense = cut_to.network
-    short = None
-    if before.blocks:
-        short = shorten(dense, before.blocks, proof_images(dense, source, place, preprocess))
-        dense = short.network
-    graph = analyze(dense.graph)
-    plan = read_plan(folder / "plan.json", graph)
-    edits = surgery(graph, plan)
-    path = folder / f"slim{dense.document.suffix}"
-    if isinstance(dense.document, ModuleDocument):
-        network = read_slim(dense.edited(edits), path)
-    else:
-        network = load(path)
-    if network.document.digest() != dense.document.applied(edits).digest():
-        raise VerificationError(
-            f"{network.document.source[0]}: not the network that the plan makes"
-        )
-    report = _read_report(folder / "report.json")
-    exact, recovery = network, report.get("recovery")
-    if recovery is not None:
-        _check_recovery(network, recovery, dense)
-        exact = dense.edited(edits, compensate(graph, dense.parameters, plan))
-    batch = proof_images(dense, source, place, preprocess)
-    with reporter.stage("verifying in float64"):
-        proof = prove(
-            graph,
-            dense.parameters,
-            plan,
-            (exact.graph, exact.parameters),
-            batch,
-        )
-    settings, latency = report.get("settings", {}), report.get("latency")
-    return Cut(
-        dense=dense,
-        plan=plan,
-        exact=exact,
-        slim=network,
-        proof=proof,
-        settings=settings | {"verification_images": len(next(iter(batch.values())))},
-        recovery=recovery,
-        made_by=report.get("made_by"),
-        narrowed=cut_to,
-        shortened=short,
-        latency=None if latency is None else fitted(latency, SideBySide),
-        learned_from=report.get("learned_from", {}),
-    )
-
-
-def _check_recovery(slim: Model, recovery: Mapping[str, Any], dense: Model) -> None:
-    """What recovery changed cannot be compared: only the file says whose weights they were."""
-    if recovery["weights_sha256"] != slim.sha256:
-        raise VerificationError(
-            f"{slim.document.source[-1]}: not the weights that report.json says were recovered"
-        )
-    if recovery["dense_sha256"] != dense.sha256:
-        raise PlanError(
-            f"{_where(dense)}: not the dense weights that {slim.document.source[-1].parent} was "
-            "recovered towards: give those, or prune again"
-        )
-
-
-def _where(network: Model) -> str | Path:
-    document = network.document
-    return document.source[-1] if document.source else document.title
-
-
-def read_learned_from(report: Path) -> dict[str, str]:
-    """The images that a folder's report.json says were learned from: a SHA-256 by file.
-
-    Nothing where there is no report; raises `PlanError` for one that is damaged.
-    """
-    found: dict[str, str] = _read_report(report).get("learned_from", {})
-    return found
-
-
-def _read_report(path: Path) -> dict[str, Any]:
-    """report.json, or nothing if there is none: it is needed after a recovery alone."""
-    if not path.exists():
-        return {}
-    report = read_document(path, dict[str, Any], fault=PlanError)
-    try:
-        # Whoever reads the folder shows these entries.
-        fitted(report, _Report)
-    except ValueError as error:
-        raise PlanError(f"{path}: damaged, or of another version: {error}") from None
-    return report

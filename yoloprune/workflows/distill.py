@@ -100,7 +100,7 @@ def distill(
     )
     kept = None if checkpoint is None else Path(checkpoint)
     if minutes is not None and kept is not None and kept.exists():
-        steps = steps_of(kept)
+        steps = steps_of(kept, slim)
     if steps is None:
         assert minutes is not None
         with reporter.stage("timing a step"):

@@ -9,8 +9,8 @@ import numpy as np
 from yoloprune.counting import counted
 from yoloprune.data.dataset import LabeledImage
 from yoloprune.data.images import read_image
-from yoloprune.detection.nms import IOU_THRESHOLD
-from yoloprune.evaluation.details import SHOWN, Details
+from yoloprune.detection.nms import IOU_THRESHOLD, SCORE_THRESHOLD
+from yoloprune.evaluation.details import Details
 from yoloprune.evaluation.detector import Detector, detect_objects
 from yoloprune.evaluation.evaluator import ground_truth
 from yoloprune.report.study import Example
@@ -32,14 +32,14 @@ class Chosen:
 
 
 def example(picture: Path | LabeledImage, dense: Detector, slim: Detector) -> Example:
-    """What two networks detect in an image, as `detect` does, from a score of `SHOWN` on."""
+    """What two networks detect in an image, as `detect` shows it."""
     path = picture if isinstance(picture, Path) else picture.path
     image = read_image(path)
     found = [
         detect_objects(
             each,
             read_image(path, each.reads.channels),
-            threshold=SHOWN,
+            threshold=SCORE_THRESHOLD,
             iou_threshold=IOU_THRESHOLD,
         )
         for each in (dense, slim)

@@ -9,7 +9,7 @@ from yoloprune.errors import DatasetError, PlanError
 from yoloprune.files import file_sha256
 from yoloprune.graph.model import Model
 from yoloprune.reporter import Reporter
-from yoloprune.workflows.cut import read_learned_from
+from yoloprune.workflows.pruned_folder import read_learned_from
 
 
 def tell_if_learned_from(network: Model, paths: Sequence[Path], reporter: Reporter) -> None:

@@ -34,10 +34,11 @@ from yoloprune.report.study import (
 )
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.training.run_folder import environment
-from yoloprune.workflows.cut import PAGE, Cut, read_cut, times
+from yoloprune.workflows.cut import PAGE, Cut, times
 from yoloprune.workflows.detectors import detector, tell_if_dead
 from yoloprune.workflows.examples import Chosen, compared, example, spread
 from yoloprune.workflows.models import AnyModel
+from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.training_data import tell_remarks
 
 _PROTOCOL = "coco"

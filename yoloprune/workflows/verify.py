@@ -18,9 +18,10 @@ from yoloprune.report.pruning import engine_line, output_line, proof_lines, reco
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.task import task_lines
 from yoloprune.reporter import SILENT, Reporter
-from yoloprune.workflows.cut import Cut, read_cut
+from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.match import Match, match
 from yoloprune.workflows.models import AnyModel, is_alone
+from yoloprune.workflows.pruned_folder import read_cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

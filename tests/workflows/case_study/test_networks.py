@@ -19,8 +19,8 @@ from yoloprune.workflows.case_study import networks
 from yoloprune.workflows.case_study.data import prepare_data, read_study_data
 from yoloprune.workflows.case_study.networks import SCORES, Workshop
 from yoloprune.workflows.case_study.subject import Subject
-from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.models import load
+from yoloprune.workflows.pruned_folder import read_cut
 
 
 def untrained(*_: object, **__: object) -> None:

@@ -27,9 +27,10 @@ from yoloprune.training.run_folder import CHECKPOINT, write_network
 from yoloprune.workflows.case_study.data import StudyData, read_study_data
 from yoloprune.workflows.case_study.settings import StudySettings
 from yoloprune.workflows.case_study.subject import Subject
-from yoloprune.workflows.cut import read_cut, write_cut
+from yoloprune.workflows.cut import write_cut
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
+from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
 
 SCORES = "scores.json"
