@@ -9,9 +9,9 @@ import torch
 from tests.reporters import Heard
 from yoloprune.errors import DatasetError, UsageError
 from yoloprune.graph.model import Model
-from yoloprune.workflows.cut import read_cut
 from yoloprune.workflows.distill import distill
 from yoloprune.workflows.prune import prune
+from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
 
 

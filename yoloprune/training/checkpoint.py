@@ -165,11 +165,38 @@ def save_checkpoint(
         "best": checkpoint.best,
         "random": checkpoint.random,
     }
+    write_stored(path, document)
+
+
+def write_stored(path: Path, document: dict[str, Any]) -> None:
+    """Write what `read_stored` reads; the previous file stays until the new one is complete.
+
+    Raises `OSError` where it cannot be written, for want of space on the disk for instance.
+    """
     with write_atomically(path) as temporary:
         # By way of memory: torch's own writing hides a full disk behind an internal error.
         buffer = io.BytesIO()
         torch.save(document, buffer)
         temporary.write_bytes(buffer.getbuffer())
+
+
+def read_stored(path: Path, weight_bytes: int) -> dict[str, Any]:
+    """The content of a checkpoint of a network whose numbers take so many bytes.
+
+    Raises `CheckpointError` when the file is missing, larger than such a checkpoint, or damaged.
+    Nothing in the file is executed.
+    """
+    try:
+        _check_file(path, _COPIES * weight_bytes + _REST)
+        document: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no checkpoint to resume from: start anew") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot read the checkpoint: {error.strerror}") from error
+    except Exception as error:
+        # A damaged file can make the unpickler fail in any way.
+        raise CheckpointError(f"{path}: damaged checkpoint ({type(error).__name__})") from error
+    return document
 
 
 def load_checkpoint(
@@ -180,16 +207,7 @@ def load_checkpoint(
     Raises `CheckpointError` when the file is missing, damaged, of another network, or was made with
     other settings or inputs (the message names them). Nothing in the file is executed.
     """
-    try:
-        _check_file(path, _COPIES * network.cost.weight_bytes + _REST)
-        document = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no checkpoint to resume from: start anew") from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot read the checkpoint: {error.strerror}") from error
-    except Exception as error:
-        # A damaged file can make the unpickler fail in any way.
-        raise CheckpointError(f"{path}: damaged checkpoint ({type(error).__name__})") from error
+    document = read_stored(path, network.cost.weight_bytes)
     try:
         stored = fitted(document, _Stored)
         check_log(stored.log)

@@ -8,7 +8,6 @@ a function of its settings and samples: one that was killed and resumed ends wit
 """
 
 import copy
-import io
 import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -21,11 +20,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from yoloprune.errors import CheckpointError, UsageError
+from yoloprune.execution.module import Network
 from yoloprune.execution.stream import chunked
-from yoloprune.files import write_atomically
 from yoloprune.interrupts import stop_flag
 from yoloprune.pruning.recover.matching import Matching
 from yoloprune.reporter import SILENT, Reporter
+from yoloprune.training.checkpoint import read_stored, write_stored
 from yoloprune.training.engine import InterruptedRunError
 
 Samples = Callable[[int], Generator[Tensor, None, None]]
@@ -132,7 +132,9 @@ class _Run:
         config: ImitationConfig,
         inputs: str,
     ) -> None:
-        self.matching, self.held_out = matching, held_out
+        self.matching = matching
+        # The dense network stays as it is.
+        self.held_out = [(images, matching.wanted(images)) for images in held_out]
         self.config, self.inputs = config, inputs
         self.network = matching.slim
         self.average = copy.deepcopy(self.network).requires_grad_(False)
@@ -158,7 +160,10 @@ class _Run:
 
     def judge(self) -> None:
         """See how far the average is on the held-out images, and keep it if none was closer."""
-        shares = [float(self.matching.outputs_alone(self.average, x)) for x in self.held_out]
+        shares = [
+            float(self.matching.outputs_alone(self.average, images, wanted))
+            for images, wanted in self.held_out
+        ]
         share = sum(shares) / len(shares)
         if not self.curve or share < min(value for _, value in self.curve):
             self.best = self.average.state()
@@ -170,15 +175,12 @@ class _Run:
 
     def save(self, path: Path) -> None:
         """Write all of it; what was there stays until it is complete."""
-        buffer = io.BytesIO()
-        torch.save(self._document(), buffer)
-        with write_atomically(path) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+        write_stored(path, self._document())
 
     def restore(self, path: Path) -> None:
         """Go back to where a checkpoint was written."""
         try:
-            found = _loaded(path)
+            found = _stored(path, self.network)
             if (found["config"], found["inputs"]) != (asdict(self.config), self.inputs):
                 raise CheckpointError(
                     f"{path}: of another network, other images or other settings: give those, or "
@@ -208,23 +210,25 @@ class _Run:
         }
 
 
-def steps_of(checkpoint: Path) -> int:
-    """How many steps the run of a checkpoint has; raises `CheckpointError` for any other file."""
+def steps_of(checkpoint: Path, network: Network) -> int:
+    """How many steps the run of a network's checkpoint has.
+
+    Raises `CheckpointError` for any other file.
+    """
     try:
-        return int(_loaded(checkpoint)["config"]["steps"])
+        return int(_stored(checkpoint, network)["config"]["steps"])
     except CheckpointError:
         raise
     except Exception as error:
         raise _damaged(checkpoint, error) from error
 
 
-def _loaded(path: Path) -> dict[str, Any]:
+def _stored(path: Path, network: Network) -> dict[str, Any]:
+    size = sum(array.nbytes for array in network.state_dict().values())
     try:
-        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return found
-    except Exception as error:
-        # A damaged file can make the unpickler fail in any way.
-        raise _damaged(path, error) from error
+        return read_stored(path, size)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}: remove it") from error
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:

@@ -47,7 +47,7 @@ def test_the_distance_is_one_where_it_began_and_none_to_itself(cut: Cut, known: 
 
 def test_masked_channels_cost_what_slim_ones_do(cut: Cut) -> None:
     found = matching(cut)
-    share = float(found.outputs_alone(found.slim, IMAGES))
+    share = float(found.outputs_alone(found.slim, IMAGES, found.wanted(IMAGES)))
     assert share == pytest.approx(1)
     torch.autograd.backward(found.distances(IMAGES).features)
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in found.slim.parameters())

@@ -74,15 +74,20 @@ class Matching:
             features=torch.stack(features).mean() / self.start.features,
         )
 
-    def outputs_alone(self, network: Network, images: Tensor) -> Tensor:
-        """How far another network of the slim one's form is at the outputs."""
+    def wanted(self, images: Tensor) -> dict[str, Tensor]:
+        """The dense network's outputs, by name."""
         with torch.no_grad():
-            names = list(self.dense.graph.outputs)
-            wanted, given = (
-                dict(zip(names, own(images), strict=True)) for own in (self.dense, network)
-            )
+            return self._named(self.dense(images))
+
+    def outputs_alone(self, network: Network, images: Tensor, wanted: Values) -> Tensor:
+        """How far another network of the slim one's form is at the outputs from those `wanted`."""
+        with torch.no_grad():
+            given = self._named(network(images))
             found = [self._output(name, given[name], wanted[name]) for name in self._outputs(given)]
             return torch.stack(found).sum() / self.start.outputs
+
+    def _named(self, outputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        return dict(zip(self.dense.graph.outputs, outputs, strict=True))
 
     def _dense(self, images: Tensor) -> dict[str, Tensor]:
         found = _values(self.dense, images, self.kept)
