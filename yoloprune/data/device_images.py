@@ -19,7 +19,7 @@ from yoloprune.cores import available_cores
 from yoloprune.data.augment import GRAY, HUE, RECOLORED, SATURATION, VALUE
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.images import read_image, with_channel_axis
-from yoloprune.data.loader import Batch, epoch_order, step_size
+from yoloprune.data.loader import Batch, batch_places, epoch_order
 from yoloprune.data.recipes import Recipes, cut, drawn, fitted, moved, uniforms
 from yoloprune.devices import to_device
 
@@ -86,12 +86,18 @@ class DeviceImages:
     ) -> Generator[Batch, None, None]:
         """Micro-batches as `loader.micro_batches` gives them; the images lie on the device."""
         order = epoch_order(len(self), seed=self.seed, epoch=epoch)
-        share = batch_size // parts
-        for step in range(first_step, len(self) // batch_size):
-            size = step_size(base_size, multi_scale, seed=self.seed, epoch=epoch, step=step)
-            for part in own_parts:
-                first = step * batch_size + part * share
-                yield self.batch(order[first : first + share], epoch, first, size)
+        for places, size in batch_places(
+            len(self),
+            batch_size=batch_size,
+            parts=parts,
+            own_parts=own_parts,
+            epoch=epoch,
+            first_step=first_step,
+            base_size=base_size,
+            multi_scale=multi_scale,
+            seed=self.seed,
+        ):
+            yield self.batch(order[places.start : places.stop], epoch, places.start, size)
 
     def batch(
         self, numbers: NDArray[np.int64], epoch: int, place: int, size: tuple[int, int]

@@ -5,7 +5,7 @@ epoch). So a run can go on in the middle of an epoch, and any number of loader p
 processes sees the same samples.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from functools import partial
@@ -127,6 +127,30 @@ def step_size(
     return height, width
 
 
+def batch_places(
+    count: int,
+    *,
+    batch_size: int,
+    parts: int,
+    own_parts: range,
+    epoch: int,
+    first_step: int,
+    base_size: tuple[int, int],
+    multi_scale: float,
+    seed: int,
+) -> Iterator[tuple[range, tuple[int, int]]]:
+    """The places in an epoch of `count` images of each micro-batch, and its size (height, width).
+
+    See `micro_batches`.
+    """
+    share = batch_size // parts
+    for step in range(first_step, count // batch_size):
+        size = step_size(base_size, multi_scale, seed=seed, epoch=epoch, step=step)
+        for part in own_parts:
+            first = step * batch_size + part * share
+            yield range(first, first + share), size
+
+
 def micro_batches(
     images: TrainingImages,
     *,
@@ -148,16 +172,20 @@ def micro_batches(
     and `RunError` where a loader process dies.
     """
     order = epoch_order(len(images), seed=images.seed, epoch=epoch)
-    size = batch_size // parts
-    keys = []
-    for step in range(first_step, len(images) // batch_size):
-        shape = step_size(base_size, multi_scale, seed=images.seed, epoch=epoch, step=step)
-        for part in own_parts:
-            first = step * batch_size + part * size
-            places = range(first, first + size)
-            keys.append(
-                [SampleKey(index=int(order[p]), epoch=epoch, place=p, size=shape) for p in places]
-            )
+    keys = [
+        [SampleKey(index=int(order[p]), epoch=epoch, place=p, size=size) for p in places]
+        for places, size in batch_places(
+            len(images),
+            batch_size=batch_size,
+            parts=parts,
+            own_parts=own_parts,
+            epoch=epoch,
+            first_step=first_step,
+            base_size=base_size,
+            multi_scale=multi_scale,
+            seed=images.seed,
+        )
+    ]
     make = partial(_arrays, images, keys)
     with closing(made_in_order(make, len(keys), workers=workers, reporter=reporter)) as made:
         for arrays in made:
