@@ -10,13 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from yoloprune.detection.nms import SCORE_THRESHOLD
 from yoloprune.evaluation.average_precision import Floats, Matched, Ranking
 
 DRAWS = 400
 """Times that as many images are drawn as there are, with replacement."""
-
-SHOWN = 0.25
-"""Score from which on a detection counts as shown."""
 
 CONFIDENCE = 0.95
 
@@ -26,8 +24,9 @@ class Details:
     """Of one evaluation.
 
     `objects`, `hits`, `false_alarms` (N,) int64: how many there are in each image, of detections
-    that score at least `SHOWN`. `draws` (D,) are the mAP@0.5 of each draw of images. Draws of
-    evaluations on equally many images are of the same images: they may be compared one by one.
+    that score at least `SCORE_THRESHOLD`. `draws` (D,) are the mAP@0.5 of each draw of images.
+    Draws of evaluations on equally many images are of the same images: they may be compared one by
+    one.
     """
 
     objects: NDArray[np.int64]
@@ -40,7 +39,7 @@ def details(
     images: Sequence[Matched], classes: int, ap50: Callable[[Ranking], Floats], *, seed: int = 0
 ) -> Details:
     """What the matched detections of a data set's images say, one by one and drawn again."""
-    shown = [image.scores >= SHOWN for image in images]
+    shown = [image.scores >= SCORE_THRESHOLD for image in images]
     correct = [image.correct[:, 0] for image in images]
     hits = [int((s & c).sum()) for s, c in zip(shown, correct, strict=True)]
     false_alarms = [int((s & ~c).sum()) for s, c in zip(shown, correct, strict=True)]

@@ -8,11 +8,12 @@ import numpy as np
 
 from yoloprune.data.dataset import Dataset, LabeledImage
 from yoloprune.data.images import read_image
+from yoloprune.detection.nms import IOU_THRESHOLD
 from yoloprune.errors import DatasetError
 from yoloprune.evaluation.detector import Detector, detect_objects
 
-THRESHOLD, IOU_THRESHOLD = 0.5, 0.45
-"""Scores from which on a network means what it finds, and the overlap of two finds of one thing.
+THRESHOLD = 0.5
+"""Score from which on a network means what it finds.
 
 What is found with less comes and goes with the smallest change of the weights, at no loss in mAP
 against labels."""

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from yoloprune.evaluation.details import SHOWN
+from yoloprune.detection.nms import SCORE_THRESHOLD
 from yoloprune.files import write_json, write_text
 from yoloprune.report.group_graph import group_chart
 from yoloprune.report.markdown import command_script, report_json, report_markdown
@@ -96,7 +96,7 @@ def report_html(study: Study) -> str:
         charts=_charts(study),
         pair=[_shown(example, outcome) for example in study.pair],
         examples=[_shown(example, outcome) for example in study.examples],
-        threshold=SHOWN,
+        threshold=SCORE_THRESHOLD,
         onnx_title=ONNX_TITLE,
         programs=snippets(slim, exported) if slim and exported else [],
         script=command_script(study.commands),

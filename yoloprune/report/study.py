@@ -131,7 +131,8 @@ class Selection:
 class Example:
     """An image with what is in it, if that is known, and what two networks detect; in its pixels.
 
-    Detections are those that score at least `SHOWN`. `name` is the image's, for captions.
+    Detections are those that score at least `detection.nms.SCORE_THRESHOLD`. `name` is the image's,
+    for captions.
     """
 
     image: Image
