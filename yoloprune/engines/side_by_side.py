@@ -49,11 +49,10 @@ def side_by_side(dense: Model, slim: Model, engine: str, threads: int | None = N
     row = engine_named(engine)
     row.require()
     count = threads or torch.get_num_threads()
-    runners = [run_in(m, engine, device="cpu", threads=count, batch=1) for m in (dense, slim)]
-    timers = {
-        name: undisturbed(runner, sample_image(dense), count)
-        for name, runner in zip(("dense", "slim"), runners, strict=True)
-    }
+    timers = {}
+    for name, model in (("dense", dense), ("slim", slim)):
+        runner = run_in(model, engine, device="cpu", threads=count, batch=1)
+        timers[name] = undisturbed(runner, sample_image(model), count)
     first = alternating_times(timers, row.title, runs=1, warmup=WARMUP)
     each = sum(map(sum, first.values()))
     runs = min(RUNS, max(LEAST_RUNS, int(ENOUGH_MS / max(each, 1e-3))))

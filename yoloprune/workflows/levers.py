@@ -1,26 +1,23 @@
 """Input size, width and int8 together: which of them, or which together, buy accuracy cheapest."""
 
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-
-import torch
 
 from yoloprune.counting import counted
 from yoloprune.data.calibration import choose_calibration
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import dataset_images, read_dataset
 from yoloprune.documents import read_document
-from yoloprune.engines.benchmark import alternating_times, sample_image, undisturbed
-from yoloprune.engines.onnxruntime import ONNXRUNTIME, runner, session
+from yoloprune.engines.onnxruntime import ONNXRUNTIME
+from yoloprune.engines.side_by_side import side_by_side
 from yoloprune.errors import CfgError, DatasetError, UsageError, VerificationError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.exporters.interface import form_of
 from yoloprune.exporters.onnx import ONNX
 from yoloprune.files import write_json
-from yoloprune.frontends.darknet.document import DarknetDocument, for_input_size
+from yoloprune.frontends.darknet.document import DarknetDocument, darknet, for_input_size
 from yoloprune.graph.model import Model
 from yoloprune.locks import locked
 from yoloprune.report.shown import Result, Shown
@@ -45,9 +42,6 @@ INT8_LOSS = 0.02
 
 NEAR = 0.02
 """How much less mAP than the dense network's a recommended one may have."""
-
-RUNS = 20
-"""Alternating runs of each network beside the dense one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +203,7 @@ def _settings(
     dense: Model, levers: Sequence[str], shares: Sequence[float]
 ) -> Iterator[tuple[int, int, float, bool]]:
     """Height, width, share of the MACs, int8 or not: the dense network's first."""
-    _, height, width = pair_shape(dense)
+    height, width = _shape(dense)
     sizes = [(height, width)]
     if "input" in levers:
         sizes += [
@@ -221,15 +215,6 @@ def _settings(
     forms = [False, True] if "int8" in levers else [False]
     for (rows, columns), share, int8 in product(sizes, kept, forms):
         yield rows, columns, share, int8
-
-
-def pair_shape(dense: Model) -> tuple[int, int, int]:
-    """Channels, height and width of what a Darknet network reads."""
-    document = dense.document
-    if not isinstance(document, DarknetDocument):
-        raise UsageError(f"{document.title}: levers are for Darknet networks so far")
-    channels, height, width = document.spec.input_shape
-    return channels, height, width
 
 
 def _side(side: int, share: float) -> int:
@@ -253,13 +238,13 @@ class _Trial:
 
     def point(self, height: int, width: int, share: float, int8: bool) -> Point | None:
         """The point of these levers, read or made; None where int8 loses too much."""
-        name = f"{width}x{height}-{share:g}" + ("-int8" if int8 else "")
+        name = _name(height, width, share) + ("-int8" if int8 else "")
         record, file = self.out / f"{name}.json", self.out / f"{name}.onnx"
         if record.exists() and file.exists():
-            found = read_document(record, Point, fault=UsageError)
-            if found.of != self.dense.sha256:
+            kept = read_document(record, Point, fault=UsageError)
+            if kept.of != self.dense.sha256:
                 raise UsageError(f"{record}: of another network: choose another folder")
-            return found
+            return kept
         try:
             model = self._model(height, width, share)
             if int8:
@@ -273,15 +258,16 @@ class _Trial:
         except (VerificationError, CfgError) as error:
             self.reporter.warn(f"{name} is left out: {error}")
             return None
-        ms, share_of_time = self._time(file)
+        whole, found = load(self.out / f"{_name(*_shape(self.dense))}.onnx"), load(file)
+        timed = side_by_side(whole, found, ONNXRUNTIME.name, self.threads)
         made = Point(
             width=width,
             height=height,
             keep_macs=share,
             int8=int8,
-            map50=evaluate(detector(load(file), engine=ONNXRUNTIME.name), self.judged).map50,
-            ms=ms,
-            share=share_of_time,
+            map50=evaluate(detector(found, engine=ONNXRUNTIME.name), self.judged).map50,
+            ms=timed.slim_ms,
+            share=timed.share,
             file=file.name,
             of=self.dense.sha256,
         )
@@ -290,7 +276,7 @@ class _Trial:
 
     def _model(self, height: int, width: int, share: float) -> Model:
         sized = self.dense
-        if (height, width) != pair_shape(self.dense)[1:]:
+        if (height, width) != _shape(self.dense):
             sized = for_input_size(self.dense, height, width)
             # It is in no file.
             sized = replace(sized, document=replace(sized.document, source=()))  # type: ignore[type-var]
@@ -309,20 +295,12 @@ class _Trial:
         )
         return recover(cut, calibration, seed=self.seed).slim
 
-    def _time(self, file: Path) -> tuple[float, float]:
-        """Milliseconds, and the share of the dense network's, alternating run by run."""
-        dense = self.out / f"{_name(self.dense)}.onnx"
-        timers = {}
-        for name, path in (("dense", dense), ("this", file)):
-            image = sample_image(load(path))
-            run = runner(session(str(path), self.threads))
-            timers[name] = undisturbed(run, image[:1], self.threads)
-        times = alternating_times(timers, ONNXRUNTIME.title, runs=RUNS, warmup=2)
-        ratios = [b / a for a, b in zip(times["dense"], times["this"], strict=True)]
-        ours = float(torch.tensor(times["this"]).median())
-        return ours, statistics.median(ratios)
+
+def _shape(dense: Model) -> tuple[int, int]:
+    """Height and width of what a Darknet network reads."""
+    _, height, width = darknet(dense).spec.input_shape
+    return height, width
 
 
-def _name(dense: Model) -> str:
-    _, height, width = pair_shape(dense)
-    return f"{width}x{height}-1"
+def _name(height: int, width: int, share: float = 1.0) -> str:
+    return f"{width}x{height}-{share:g}"

@@ -14,6 +14,7 @@ from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import dataset_images, read_dataset
 from yoloprune.engines.onnx_bytes import onnx_bytes
 from yoloprune.engines.onnxruntime import ONNXRUNTIME, runner, session
+from yoloprune.engines.side_by_side import SLOWER
 from yoloprune.errors import DatasetError, UsageError, VerificationError
 from yoloprune.evaluation.decoded import Reading, decoded_detector, reading
 from yoloprune.evaluation.own_detections import own_detections
@@ -34,9 +35,6 @@ from yoloprune.workflows.models import AnyModel, load, opened
 
 JUDGED, COMPARED = 64, 8
 """Unlabeled images that networks are judged on, and those of them on which outputs are compared."""
-
-SLOWER = 0.98
-"""The share of float's time from which on int8 counts as no faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
