@@ -3,7 +3,8 @@
 The loop is all of it: data and augmentation, loss, optimizer, moving average. On a CPU one loader
 process makes the samples; on a GPU the images lie there. The bare pass is the same network on one
 ready batch, with the sum of its outputs' squares as loss. It is timed before and after the loop, in
-the same process; data and augmentation alone are timed as well, and on a GPU the loader beside.
+the same process, on a GPU also recorded as the loop's own passes are; data and augmentation alone
+are timed as well, and on a GPU the loader beside.
 Usage: python tests/benchmarks/training_speed.py CFG DATA [IMAGE_SIZE] [BATCH_SIZE] [PRECISION]
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from yoloprune.data.device_images import DeviceImages
 from yoloprune.data.loader import TrainingImages, micro_batches
@@ -24,10 +26,11 @@ from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.spec import class_count, with_input_size
+from yoloprune.training.captured import CapturedPass
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import world
 from yoloprune.training.loop import Loop
-from yoloprune.training.step import training_step
+from yoloprune.training.step import capture, training_step
 
 STEPS, WARMUP, LOADERS = 20, 5, 12
 
@@ -62,14 +65,27 @@ def main() -> None:
             _finish(device)
             return (time.perf_counter() - start) / (STEPS - WARMUP)
 
-        def bare() -> None:
+        def passed(images: Tensor) -> Tensor:
             half = precision != "float32"
-            with torch.autocast(device.type, torch.bfloat16 if half else None, enabled=half):
-                maps = loop.network(ready)
-            torch.autograd.backward(torch.stack([m.float().square().sum() for m in maps]).sum())
+            with torch.autocast(
+                device.type, torch.bfloat16 if half else None, enabled=half, cache_enabled=False
+            ):
+                maps = loop.network(images)
+            loss = torch.stack([m.float().square().sum() for m in maps]).sum()
+            torch.autograd.backward(loss)
+            return loss.detach()
+
+        def bare() -> None:
+            passed(ready)
             loop.network.zero_grad(set_to_none=True)
 
         rows = {"bare pass": timed(bare)}
+        if device.type == "cuda":
+            recorded = CapturedPass(loop.network, passed)
+            rows["bare pass, recorded"] = timed(lambda: recorded(ready))
+            recorded.forget()
+            loop.network.zero_grad(set_to_none=True)
+        capture(loop)
         loaded = TrainingImages(dataset, augment=True, mosaic=config.mosaic, seed=0)
         loaded.fill_cache()
         making = partial(micro_batches, loaded, **epoch, workers=1)

@@ -85,7 +85,7 @@ def test_a_box_is_that_of_the_moved_ellipse() -> None:
 
 def test_what_is_cut_away_is_dropped() -> None:
     boxes = np.array([[-8, 0, 2, 10], [-7, 0, 3, 10], [0, 0, 1.5, 10]], np.float32)
-    left, kept = cut(boxes, (0, 0, 20, 20))
+    left, kept = cut(boxes, np.array([0, 0, 20, 20]))
     # A fifth of the area is just enough, and its side of two pixels as well.
     assert kept.tolist() == [True, True, False]
     assert left.tolist() == [[0, 0, 2, 10], [0, 0, 3, 10]]

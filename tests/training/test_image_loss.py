@@ -7,6 +7,7 @@ from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.training.assign import Objects, assign
 from yoloprune.training.image_loss import image_loss
 from yoloprune.training.loss import detection_loss, trainable_heads
+from yoloprune.training.targets import targets
 
 
 def of_image(objects: Objects, image: int) -> Objects:
@@ -25,7 +26,9 @@ def test_images_of_any_numbers_have_the_loss_of_a_batch_of_them() -> None:
     loss = image_loss(SPEC, [of_image(objects, image) for image in range(3)])
     heads = trainable_heads(SPEC)
     positives = assign(heads, objects, GRIDS, SIZE)
-    expected = detection_loss(heads, maps, objects, positives, SIZE, 1.0).total
+    expected = detection_loss(
+        heads, maps, targets(heads, GRIDS, objects, positives, 3), SIZE, 1.0
+    ).total
     torch.testing.assert_close(loss(maps, range(3)), expected)
     parts = [loss([m[n : n + 1] for m in maps], range(n, n + 1)) for n in range(3)]
     torch.testing.assert_close(sum(parts), expected)

@@ -12,12 +12,14 @@ from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec, with_input_size
 from yoloprune.training.assign import Objects, assign
 from yoloprune.training.loss import Loss, ciou, detection_loss, ignore_iou, trainable_heads
+from yoloprune.training.targets import targets
 
 
 def loss_of(maps: list[torch.Tensor], objects: Objects, normalizer: float = 1.0) -> Loss:
     heads = trainable_heads(SPEC)
     positives = assign(heads, objects, GRIDS, SIZE)
-    return detection_loss(heads, maps, objects, positives, SIZE, normalizer)
+    wanted = targets(heads, GRIDS, objects, positives, len(maps[0]))
+    return detection_loss(heads, maps, wanted, SIZE, normalizer)
 
 
 def perfect_maps(objects: Objects) -> list[torch.Tensor]:
@@ -195,7 +197,8 @@ def test_an_anchor_of_0_leaves_loss_and_gradients_finite() -> None:
     )
     positives = assign([head], objects, [(4, 4)], (32, 32))
     assert positives[0].anchor.tolist() == [1]
-    detection_loss([head], [raw], objects, positives, (32, 32), 1.0).total.backward()
+    wanted = targets([head], [(4, 4)], objects, positives, 1)
+    detection_loss([head], [raw], wanted, (32, 32), 1.0).total.backward()
     assert raw.grad is not None and raw.grad.isfinite().all()
     with pytest.raises(CfgError, match=r"layer 1 \[yolo\]: all anchors are 0 wide or high"):
         trainable_heads(spec("0,3, 9,0"))

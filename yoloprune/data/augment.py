@@ -112,7 +112,7 @@ def _placed(sample: Sample, matrix: NDArray[np.float64], span: Sequence[int]) ->
         flags=cv2.INTER_LINEAR,
         borderValue=(GRAY, GRAY, GRAY),
     )
-    boxes, kept = cut(moved(sample.boxes, matrix), span)
+    boxes, kept = cut(moved(sample.boxes, matrix), np.asarray(span))
     return Sample(image=with_channel_axis(warped), boxes=boxes, labels=sample.labels[kept])
 
 

@@ -20,7 +20,7 @@ from yoloprune.data.augment import GRAY, HUE, RECOLORED, SATURATION, VALUE
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.images import read_image, with_channel_axis
 from yoloprune.data.loader import Batch, batch_places, epoch_order
-from yoloprune.data.recipes import Recipes, cut, drawn, fitted, moved, uniforms
+from yoloprune.data.recipes import TILES, Recipes, cut, drawn, fitted, moved, uniforms
 from yoloprune.devices import to_device
 
 LEVELS = 4
@@ -52,8 +52,9 @@ class DeviceImages:
         device: torch.device,
     ) -> None:
         self.augment, self.mosaic, self.seed, self.device = augment, mosaic, seed, device
-        self.labels = [image.labels for image in dataset.images]
-        self.boxes = [image.boxes for image in dataset.images]
+        self._counts = np.array([len(image.labels) for image in dataset.images])
+        self._first = self._counts.cumsum() - self._counts
+        self._labels = np.concatenate([image.labels for image in dataset.images])
         parts: list[NDArray[np.uint8]] = []
         self.shapes = np.zeros((len(dataset.images), LEVELS, 2), np.int64)
         self.starts = np.zeros((len(dataset.images), LEVELS), np.int64)
@@ -69,9 +70,12 @@ class DeviceImages:
                 position += small.shape[0] * small.shape[1]
                 parts.append(small.reshape(-1, channels))
         self.pixels = torch.from_numpy(np.concatenate(parts)).to(device)
+        height, width = np.repeat(self.shapes[:, 0], self._counts, axis=0).T
+        boxes = np.concatenate([image.boxes for image in dataset.images])
+        self._boxes = (boxes * np.stack((width, height) * 2, axis=1)).astype(np.float32)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self._counts)
 
     def batches(
         self,
@@ -139,22 +143,15 @@ class DeviceImages:
         self, recipes: Recipes
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """Image, label and box of every object that is left."""
-        images, labels, boxes = [], [], []
-        spans = recipes.spans().tolist()
-        for sample, numbers in enumerate(recipes.images.tolist()):
-            for tile, number in enumerate(numbers):
-                left, top, right, bottom = span = spans[sample][tile]
-                if left == right or top == bottom or not len(self.labels[number]):
-                    continue
-                height, width = self.shapes[number, 0]
-                own = (self.boxes[number] * [width, height, width, height]).astype(np.float32)
-                found, kept = cut(moved(own, recipes.matrices[sample, tile]), span)
-                boxes.append(found)
-                labels.append(self.labels[number][kept])
-                images.append(np.full(len(found), sample))
-        if not images:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4), np.float32)
-        return np.concatenate(images), np.concatenate(labels), np.concatenate(boxes)
+        spans = recipes.spans()
+        shown = (spans[..., 0] < spans[..., 2]) & (spans[..., 1] < spans[..., 3])
+        counts = np.where(shown, self._counts[recipes.images], 0).ravel()
+        tile = np.repeat(np.arange(counts.size), counts)
+        rank = np.arange(len(tile)) - np.repeat(counts.cumsum() - counts, counts)
+        number = self._first[recipes.images.ravel()[tile]] + rank
+        own = moved(self._boxes[number], recipes.matrices.reshape(-1, 2, 3)[tile])
+        boxes, kept = cut(own, spans.reshape(-1, 4)[tile])
+        return tile[kept] // TILES, self._labels[number[kept]], boxes
 
     def _rendered(self, recipes: Recipes) -> Tensor:
         """uint8 (B, C, H, W), its channels last in memory."""

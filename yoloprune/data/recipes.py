@@ -116,22 +116,22 @@ def fitted(shape: tuple[int, int], size: tuple[int, int]) -> NDArray[np.float64]
 
 
 def moved(
-    boxes: NDArray[np.float32], matrix: NDArray[np.float64]
-) -> NDArray[np.float32]:  # (M, 4), (2, 3) -> (M, 4)
+    boxes: NDArray[np.float32], matrices: NDArray[np.float64]
+) -> NDArray[np.float32]:  # (M, 4), (2, 3) or (M, 2, 3) -> (M, 4)
     """Boxes around the moved ellipses that touch the sides of boxes; all xyxy."""
     center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
-    center = center @ matrix[:, :2].T + matrix[:, 2]
-    half = np.sqrt(np.square(half) @ np.square(matrix[:, :2]).T)
+    linear = matrices[..., :2]
+    center = (linear * center[:, None]).sum(axis=-1) + matrices[..., 2]
+    half = np.sqrt((np.square(linear) * np.square(half)[:, None]).sum(axis=-1))
     return np.concatenate((center - half, center + half), axis=1).astype(np.float32)
 
 
 def cut(
-    boxes: NDArray[np.float32], span: Sequence[int]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Boxes (M, 4) clipped to a tile xyxy, and which (M,) of them are left: not those cut away."""
-    left, top, right, bottom = span
-    low, high = np.array([left, top] * 2, np.float32), np.array([right, bottom] * 2, np.float32)
-    clipped = np.clip(boxes, low, high).astype(np.float32)
+    boxes: NDArray[np.float32], spans: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:  # (M, 4), (4,) or (M, 4)
+    """Boxes clipped to tiles, all xyxy, and which (M,) of them are left: not those cut away."""
+    low, high = spans[..., [0, 1, 0, 1]], spans[..., [2, 3, 2, 3]]
+    clipped = np.clip(boxes, low.astype(np.float32), high.astype(np.float32))
     sides = clipped[:, 2:] - clipped[:, :2]
     before = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1e-6)
     keep = (sides >= SMALLEST_SIDE).all(axis=1) & (sides.prod(axis=1) >= SMALLEST_SHARE * before)

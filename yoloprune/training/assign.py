@@ -33,8 +33,8 @@ class Objects:
     label: Tensor
     boxes: Tensor
 
-    def of_images(self, count: int) -> Tensor:
-        """The boxes of each of `count` images, (count, M, 4), of M = most of them, at least 1.
+    def of_images(self, count: int, least: int = 1) -> Tensor:
+        """The boxes of each of `count` images, (count, M, 4), of M = most of them, or `least`.
 
         Where an image has fewer, empty boxes follow.
         """
@@ -42,7 +42,7 @@ class Objects:
         order = self.image.argsort(stable=True)
         first = counts.cumsum(0) - counts
         rank = torch.arange(len(order)) - first[self.image[order]]
-        found = self.boxes.new_zeros((count, max(1, int(counts.max())), 4))
+        found = self.boxes.new_zeros((count, max(least, int(counts.max())), 4))
         found[self.image[order], rank] = self.boxes[order]
         return found
 

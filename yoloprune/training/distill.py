@@ -22,7 +22,7 @@ def distillation_loss(
     heads: Sequence[Yolo],
     maps: Sequence[Tensor],
     teacher_maps: Sequence[Tensor],
-    normalizer: float,
+    normalizer: float | Tensor,
 ) -> Tensor:
     """Scalar; maps are (B, A (5 + C), h, w) a head, the student's and the teacher's."""
     total = maps[0].new_zeros((), dtype=torch.float32)

@@ -45,7 +45,7 @@ from yoloprune.training.run_folder import (
     write_network,
     write_settings,
 )
-from yoloprune.training.step import training_step
+from yoloprune.training.step import capture, training_step
 from yoloprune.training.tensorboard import tensorboard_log
 
 STEPS_AHEAD = {"cpu": 0, "cuda": 1}
@@ -114,6 +114,7 @@ def train(
             model = replace(model, parameters=arrays)
             inputs["weight masks"] = masks.digest()
         loop = Loop(model, config, world, steps, teacher, inputs, masks)
+        capture(loop)
         if resume:
             loop.restore(run)
         elif world.is_first:

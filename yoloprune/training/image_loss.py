@@ -9,6 +9,7 @@ from yoloprune.frontends.darknet.shapes import layer_shapes
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.training.assign import Objects, assign
 from yoloprune.training.loss import detection_loss, trainable_heads
+from yoloprune.training.targets import targets
 
 
 def image_loss(
@@ -26,7 +27,8 @@ def image_loss(
     def loss(maps: Sequence[Tensor], numbers: range) -> Tensor:
         own = _joined([objects[number] for number in numbers])
         positives = assign(heads, own, grids, size)
-        return detection_loss(heads, maps, own, positives, size, 1.0).total
+        wanted = targets(heads, grids, own, positives, len(numbers)).on(maps[0].device)
+        return detection_loss(heads, maps, wanted, size, 1.0).total
 
     return loss
 

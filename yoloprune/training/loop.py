@@ -14,9 +14,12 @@ from yoloprune.errors import CheckpointError
 from yoloprune.execution.module import Network
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.frontends.darknet.lower import lower
+from yoloprune.frontends.darknet.shapes import layer_shapes
+from yoloprune.frontends.darknet.spec import with_input_size
 from yoloprune.graph.model import Model
 from yoloprune.pruning.weights.masks import WeightMasks
 from yoloprune.reporter import Reporter
+from yoloprune.training.captured import CapturedPass
 from yoloprune.training.checkpoint import (
     Checkpoint,
     Position,
@@ -28,6 +31,7 @@ from yoloprune.training.distributed import World, parallel
 from yoloprune.training.rates import learning_rate, shrink_budget, shrinkage
 from yoloprune.training.regularize import coupled_scales, typical_scale
 from yoloprune.training.run_folder import CHECKPOINT
+from yoloprune.training.targets import Targets
 
 TERMS = ("box", "objectness", "classes", "distillation")
 """Names of the loss terms, in the order in which they are summed."""
@@ -68,9 +72,13 @@ class Loop:
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "float16")
         self.parallel = parallel(self.network, world)
         self.forward = torch.compile(self.parallel) if config.compiled else self.parallel
+        self.captured: CapturedPass | None = None
+        self.room = (1, 1)
         self.scales = coupled_scales(self.network)
         self.average_scales = coupled_scales(self.average)
         self.masked = [] if masks is None else _masked_kernels(self.network, masks)
+        self._followed = [list(own.state_dict().values()) for own in (self.average, self.network)]
+        self._grids: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self.position = Position(epoch=0, step=0, sums=(0.0,) * len(TERMS))
         self.steps = 0
         self.log: list[dict[str, Any]] = []
@@ -155,6 +163,27 @@ class Loop:
             f"{ADVISED * self.config.sparsity * scale / budget:.2g}"
         )
 
+    def grids(self, height: int, width: int) -> list[tuple[int, int]]:
+        """(rows, columns) of each head for images of this size."""
+        if (found := self._grids.get((height, width))) is None:
+            shapes = layer_shapes(with_input_size(self.spec, height, width))
+            found = [shapes[head.index][1:] for head in self.spec.heads]
+            self._grids[height, width] = found
+        return found
+
+    def make_room(self, wanted: Targets) -> bool:
+        """Whether targets need more room than any before; what is recorded for less is let go."""
+        needed = wanted.labeled.shape[1], wanted.place.shape[1]
+        if self.captured is None or needed == self.room:
+            return False
+        self.captured.forget()
+        # Twice as much, for the next ones.
+        objects, positives = (
+            now if now == before else 2 * now for now, before in zip(needed, self.room, strict=True)
+        )
+        self.room = objects, positives
+        return True
+
     def hold_zeros(self) -> None:
         """Take the masked weights out of the gradient.
 
@@ -169,12 +198,9 @@ class Loop:
         # A young average follows closely, or it would remember the random start for too long.
         decay = min(self.config.ema_decay, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
-            averages, currents = (
-                list(network.state_dict().values()) for network in (self.average, self.network)
-            )
             # Tensors of whole numbers it copies.
             follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-            follow(averages, currents, self.steps)
+            follow(*self._followed, self.steps)
         if self.config.sparsity:
             # What is exactly 0 now stays 0 in the average: only an exact 0 can be removed exactly.
             for current_group, average_group in zip(self.scales, self.average_scales, strict=True):

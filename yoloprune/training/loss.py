@@ -22,11 +22,10 @@ from torch import Tensor
 
 from yoloprune.detection.boxes import box_iou
 from yoloprune.detection.decode import decode_yolo_boxes
-from yoloprune.devices import to_device
 from yoloprune.errors import CfgError
 from yoloprune.frontends.darknet.options import Options
 from yoloprune.frontends.darknet.spec import NetworkSpec, Yolo
-from yoloprune.training.assign import Objects, Positives
+from yoloprune.training.targets import Targets
 
 IGNORE_IOU = 0.5
 """Where the cfg's head gives no `ignore_thresh`; darknet's own."""
@@ -68,34 +67,32 @@ def trainable_heads(spec: NetworkSpec) -> tuple[Yolo, ...]:
 def detection_loss(
     heads: Sequence[Yolo],
     maps: Sequence[Tensor],
-    objects: Objects,
-    positives: Sequence[Positives],
+    wanted: Targets,
     size: tuple[int, int],
-    normalizer: float,
+    normalizer: float | Tensor,
 ) -> Loss:
-    """Loss of raw head maps (B, A (5 + C), h, w) against objects, for (height, width) inputs.
+    """Loss of raw head maps (B, A (5 + C), h, w) against targets, for (height, width) inputs.
 
-    `positives` are `assign`'s; the terms are divided by `normalizer`. The maps may lie on a GPU:
-    objects and positives lie on the CPU, where their numbers are known without waiting for it.
+    The terms are divided by `normalizer`. Maps and targets lie on one device, and a GPU is not
+    waited for.
     """
-    device = maps[0].device
     zero = maps[0].new_zeros(())
-    labeled = to_device(objects.of_images(len(maps[0])), device)
     box, objectness, classes = zero, zero, zero
-    for head, raw, own in zip(heads, maps, positives, strict=True):
+    for number, (head, raw) in enumerate(zip(heads, maps, strict=True)):
         split = raw.float().reshape(len(raw), len(head.anchors), -1, *raw.shape[2:])
         t = split.permute(0, 1, 3, 4, 2)  # (B, A, h, w, 5 + C)
-        boxes = decode_yolo_boxes(head, t, size)  # (B, A, h, w, 4) xyxy
-        places = torch.stack((own.image, own.anchor, own.row, own.column))
-        at = to_device(places, device).unbind()
-        truth = to_device(objects.boxes[own.target], device)
-        box = box + (1 - ciou(boxes[at], truth)).sum()
-        wanted = torch.zeros_like(t[..., 4])
-        wanted[at] = 1
-        weight = _objectness_weight(boxes.detach(), labeled, wanted, ignore_iou(head))
-        objectness = objectness + _cross_entropy(head, t[..., 4], wanted, weight)
-        labels = to_device(F.one_hot(objects.label[own.target], head.classes).to(t.dtype), device)
-        classes = classes + _cross_entropy(head, t[at][:, 5:], labels, torch.ones_like(labels))
+        boxes = decode_yolo_boxes(head, t, size).flatten(0, 3)  # (N, 4) xyxy
+        place, counted = wanted.place[number], wanted.counted[number]
+        similar = ciou(boxes.index_select(0, place), wanted.truth[number])
+        box = box + ((1 - similar) * counted).sum()
+        positive = torch.zeros_like(boxes[:, 0]).scatter_add_(0, place, counted)
+        weight = _objectness_weight(boxes.detach(), wanted.labeled, positive, ignore_iou(head))
+        scores = t[..., 4:].flatten(0, 3)  # (N, 1 + C)
+        objectness = objectness + _cross_entropy(head, scores[:, 0], positive, weight)
+        label = F.one_hot(wanted.label[number], head.classes).to(scores.dtype)
+        classes = classes + _cross_entropy(
+            head, scores.index_select(0, place)[:, 1:], label, counted[:, None].expand_as(label)
+        )
     return Loss(
         box=BOX_WEIGHT * box / normalizer,
         objectness=objectness / normalizer,
@@ -127,17 +124,17 @@ def ignore_iou(head: Yolo) -> float:
     return value
 
 
-def _objectness_weight(boxes: Tensor, labeled: Tensor, wanted: Tensor, ignored: float) -> Tensor:
-    """1, but 0 for predictions (B, A, h, w) that overlap an object and are no positives.
+def _objectness_weight(boxes: Tensor, labeled: Tensor, positive: Tensor, ignored: float) -> Tensor:
+    """1, but 0 for predictions (N,) that overlap an object and are no positives.
 
-    `labeled` are the objects of every image, (B, M, 4).
+    `boxes` (N, 4) are those of all images, `labeled` the objects of each, (B, M, 4).
     """
-    overlap = torch.zeros_like(wanted).flatten(1)
+    own = boxes.reshape(len(labeled), -1, 4)
+    overlap = torch.zeros_like(own[..., 0])
     for some in torch.split(labeled, _OBJECTS_AT_ONCE, dim=1):
-        pairs = box_iou(boxes.flatten(1, 3), some)
-        overlap = torch.maximum(overlap, pairs.amax(dim=2))
-    is_free = (wanted > 0) | (overlap.reshape(wanted.shape) <= ignored)
-    return is_free.to(wanted.dtype)
+        overlap = torch.maximum(overlap, box_iou(own, some).amax(dim=2))
+    is_free = (positive > 0) | (overlap.flatten() <= ignored)
+    return is_free.to(positive.dtype)
 
 
 def _cross_entropy(head: Yolo, values: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:

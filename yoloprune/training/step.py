@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +15,15 @@ from torch import Tensor, nn
 from yoloprune.data.loader import Batch
 from yoloprune.devices import to_device
 from yoloprune.errors import RunError
-from yoloprune.frontends.darknet.shapes import layer_shapes
-from yoloprune.frontends.darknet.spec import with_input_size
 from yoloprune.memory import is_out_of_memory
-from yoloprune.training.assign import Objects, Positives, assign
+from yoloprune.training.assign import Objects, assign
+from yoloprune.training.captured import CapturedPass
 from yoloprune.training.distill import distillation_loss
 from yoloprune.training.loop import TERMS, Loop
 from yoloprune.training.loss import detection_loss, trainable_heads
 from yoloprune.training.memory import largest_fitting
 from yoloprune.training.regularize import shrink
+from yoloprune.training.targets import Targets, targets
 
 SMALLEST_SCALE = 2.0**-10
 """Of a float16 loss: where gradients overflow even so, they are not finite."""
@@ -32,11 +33,18 @@ _HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Prepared:
-    """A micro-batch with its answers: the positives of each head."""
+    """A micro-batch with what the heads are to answer, and how many positives that is."""
 
     batch: Batch
-    objects: Objects
-    positives: list[Positives]
+    targets: Targets
+    positives: int
+
+
+def capture(loop: Loop) -> None:
+    """Let the passes of a lone process on a GPU be recorded, unless torch.compile makes them."""
+    alone = loop.world.size == 1 and loop.world.device.type == "cuda"
+    if alone and not loop.config.compiled:
+        loop.captured = CapturedPass(loop.network, partial(gradients, loop))
 
 
 def training_step(loop: Loop, batches: list[Batch]) -> Callable[[], tuple[float, ...]]:
@@ -51,10 +59,11 @@ def training_step(loop: Loop, batches: list[Batch]) -> Callable[[], tuple[float,
     for group in loop.optimizer.param_groups:
         group["lr"] = rate
     prepared = [_prepare(loop, batch) for batch in batches]
-    count = sum(len(positives.target) for own in prepared for positives in own.positives)
+    count = sum(own.positives for own in prepared)
     # No fewer than the images: a batch with hardly an object would outweigh all others.
     normalizer = max(float(config.batch_size), world.total([float(count)])[0])
-    loop.optimizer.zero_grad(set_to_none=True)
+    # Recorded passes add to gradients that stay where they are.
+    loop.optimizer.zero_grad(set_to_none=loop.captured is None)
     terms = torch.zeros(len(TERMS), device=world.device)
     for number, own in enumerate(prepared):
         last = number == len(prepared) - 1
@@ -145,7 +154,20 @@ def _backward(loop: Loop, own: _Prepared, normalizer: float) -> Tensor:
 
 
 def _add_gradients(loop: Loop, own: _Prepared, normalizer: float) -> Tensor:
-    losses = _losses(loop, loop.forward, own, normalizer)
+    device = loop.world.device
+    total = torch.tensor(normalizer)
+    given = (own.batch.images, *own.targets.tensors(), total)
+    inputs = [to_device(tensor, device) for tensor in given]
+    return (loop.captured or partial(gradients, loop))(*inputs)
+
+
+def gradients(loop: Loop, images: Tensor, *others: Tensor) -> Tensor:
+    """Add those of a micro-batch, from what `Targets.tensors` gives and the loss's divisor.
+
+    Returns the loss terms. Nothing here waits for a GPU.
+    """
+    *wanted, normalizer = others
+    losses = _losses(loop, loop.forward, images, Targets.of(wanted), normalizer)
     # Gradients are averaged over the processes, the loss is a sum over them.
     torch.autograd.backward(loop.scaler.scale(losses.sum() * loop.world.size))
     return losses.detach().float()
@@ -164,8 +186,9 @@ def _out_of_memory(loop: Loop, batch: Batch) -> RunError:
             boxes=batch.boxes[own],
         )
         # Not through `parallel`: the other processes know nothing of this.
-        losses = _losses(loop, loop.network, _prepare(loop, few), 1.0)
-        torch.autograd.backward(losses.sum())
+        wanted = _prepare(loop, few).targets.on(loop.world.device)
+        images = to_device(few.images, loop.world.device)
+        torch.autograd.backward(_losses(loop, loop.network, images, wanted, 1.0).sum())
         loop.optimizer.zero_grad(set_to_none=True)
 
     failed, (height, width) = len(batch.images), batch.images.shape[2:]
@@ -185,23 +208,32 @@ def _out_of_memory(loop: Loop, batch: Batch) -> RunError:
 
 def _prepare(loop: Loop, batch: Batch) -> _Prepared:
     height, width = batch.images.shape[2:]
-    shapes = layer_shapes(with_input_size(loop.spec, height, width))
-    heads = trainable_heads(loop.spec)
-    grids = [shapes[head.index][1:] for head in heads]
+    heads, grids = trainable_heads(loop.spec), loop.grids(height, width)
     objects = Objects(image=batch.image, label=batch.label, boxes=batch.boxes)
     positives = assign(heads, objects, grids, (height, width))
-    return _Prepared(batch=batch, objects=objects, positives=positives)
+    ready = partial(targets, heads, grids, objects, positives, len(batch.images))
+    wanted = ready(room=loop.room)
+    if loop.make_room(wanted):
+        wanted = ready(room=loop.room)
+    count = sum(len(own.target) for own in positives)
+    return _Prepared(batch=batch, targets=wanted, positives=count)
 
 
 def _losses(
-    loop: Loop, network: Callable[[Tensor], Sequence[Tensor]], own: _Prepared, normalizer: float
+    loop: Loop,
+    network: Callable[[Tensor], Sequence[Tensor]],
+    images: Tensor,
+    wanted: Targets,
+    normalizer: float | Tensor,
 ) -> Tensor:
-    """The loss terms of a micro-batch, in the order of `TERMS`."""
-    config, device = loop.config, loop.world.device
-    images = to_device(own.batch.images, device).float().div_(255)
-    images = images.contiguous(memory_format=torch.channels_last)
+    """The loss terms of images (B, C, H, W) uint8 on the device, in the order of `TERMS`."""
+    config = loop.config
+    images = images.float().div_(255).contiguous(memory_format=torch.channels_last)
     half = _HALF.get(config.precision)
-    with torch.autocast(device.type, dtype=half, enabled=half is not None):
+    # Every kernel is read once: a cache of what it was cast to would only hold memory.
+    with torch.autocast(
+        images.device.type, dtype=half, enabled=half is not None, cache_enabled=False
+    ):
         maps = network(images)
         teacher_maps = None
         if loop.teacher is not None:
@@ -209,7 +241,7 @@ def _losses(
                 teacher_maps = loop.teacher(images)
     size = (images.shape[2], images.shape[3])
     heads = trainable_heads(loop.spec)
-    loss = detection_loss(heads, maps, own.objects, own.positives, size, normalizer)
+    loss = detection_loss(heads, maps, wanted, size, normalizer)
     distillation = maps[0].new_zeros((), dtype=torch.float32)
     if teacher_maps is not None:
         distillation = config.distillation * distillation_loss(

@@ -13,6 +13,7 @@ from yoloprune.pruning.score.gradients import input_gradients
 from yoloprune.training.assign import Objects, assign
 from yoloprune.training.image_loss import image_loss
 from yoloprune.training.loss import detection_loss, trainable_heads
+from yoloprune.training.targets import targets
 
 SPEC = yolov3_tiny(classes=2, width=0.125, size=(64, 64))
 STATE = training_state(SPEC)
@@ -46,7 +47,8 @@ def test_a_factor_on_what_is_read_is_one_on_the_kernels_column() -> None:
         network.zero_grad()
         positives = assign(heads, own, grids, (64, 64))
         maps = network(images[number : number + 1])
-        detection_loss(heads, maps, own, positives, (64, 64), 1.0).total.backward()
+        wanted = targets(heads, grids, own, positives, 1)
+        detection_loss(heads, maps, wanted, (64, 64), 1.0).total.backward()
         for conv in SPEC.convs:
             kernel = network.array(f"layer_{conv.index}.kernel")
             assert kernel.grad is not None
