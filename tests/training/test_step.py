@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from tests.training.runs import CONFIG, SPEC, run
+from yoloprune.data.device_images import DeviceImages
+from yoloprune.data.read import read_dataset
 from yoloprune.errors import RunError
 from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.initialization import training_state
@@ -17,6 +19,9 @@ from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.training import step
 from yoloprune.training.checkpoint import Checkpoint, load_checkpoint
 from yoloprune.training.config import TrainingConfig
+from yoloprune.training.distributed import World
+from yoloprune.training.loop import Loop
+from yoloprune.training.step import capture, training_step
 
 # Each layer more takes the compiler seconds.
 CONV = "[convolutional]\nfilters={}\nsize=3\nstride=4\npad=1\nactivation={}\n"
@@ -115,3 +120,26 @@ def test_without_a_compiler(data: Path, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     with pytest.raises(RunError, match=r"torch\.compile failed .*without `compiled`"):
         run(data, tmp_path / "run", replace(CONFIG, compiled=True), spec=SMALL)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_recorded_steps_train_as_steps_that_are_run(data: Path) -> None:
+    found = []
+    for recorded in (False, True):
+        world = World(rank=0, size=1, device=torch.device("cuda"))
+        loop = Loop(model(SPEC, training_state(SPEC), title="network"), CONFIG, world, 6, None, {})
+        if recorded:
+            capture(loop)
+        images = DeviceImages(
+            read_dataset(data, classes=1, split="train"), augment=True, mosaic=0.5, seed=0,
+            channels=3, longest=64, device=world.device,
+        )  # fmt: skip
+        batches = images.batches(
+            batch_size=8, parts=2, own_parts=range(2), epoch=0, first_step=0,
+            base_size=(64, 64), multi_scale=0.5,
+        )  # fmt: skip
+        losses = [training_step(loop, [next(batches), next(batches)])() for _ in range(6)]
+        weights = torch.cat([array.flatten() for array in loop.network.state().values()])
+        found.append((torch.tensor(losses), weights))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-2, atol=1e-3)

@@ -4,6 +4,7 @@ The same recipes as on the processor, rendered by gathers: the boxes are the sam
 pixels differ by the rounding of the warp. Colors are shifted as there; blur and JPEG are left out.
 """
 
+import math
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -27,10 +28,15 @@ LEVELS = 4
 """Every image is kept at its own size, a half, a quarter and an eighth: what is shrunk is sampled
 from the level that it shrinks by less than 1.5 times."""
 
+BORDER = 3
+"""Gray pixels in each row and column of what is kept: one before the image and two after it, so
+that the neighbors of every place between them exist."""
+
 
 def memory(dataset: Dataset, longest: int, channels: int) -> int:
     """Bytes that the images of a data set take at most, all levels of them."""
-    return len(dataset.images) * longest**2 * channels * 4 // 3
+    sides = [math.ceil(longest / 2**level) + BORDER for level in range(LEVELS)]
+    return len(dataset.images) * channels * sum(side * side for side in sides)
 
 
 class DeviceImages:
@@ -58,7 +64,7 @@ class DeviceImages:
         parts: list[NDArray[np.uint8]] = []
         self.shapes = np.zeros((len(dataset.images), LEVELS, 2), np.int64)
         self.starts = np.zeros((len(dataset.images), LEVELS), np.int64)
-        position = 0
+        position, border = 0, ((1, BORDER - 1), (1, BORDER - 1), (0, 0))
         paths = [image.path for image in dataset.images]
         with ThreadPoolExecutor(available_cores()) as pool:
             found = pool.map(partial(_levels_of, channels=channels, longest=longest), paths)
@@ -67,8 +73,9 @@ class DeviceImages:
             for level, small in enumerate(smaller):
                 self.shapes[number, level] = small.shape[:2]
                 self.starts[number, level] = position
-                position += small.shape[0] * small.shape[1]
-                parts.append(small.reshape(-1, channels))
+                bordered = np.pad(small, border, constant_values=GRAY)
+                position += bordered.shape[0] * bordered.shape[1]
+                parts.append(bordered.reshape(-1, channels))
         self.pixels = torch.from_numpy(np.concatenate(parts)).to(device)
         height, width = np.repeat(self.shapes[:, 0], self._counts, axis=0).T
         boxes = np.concatenate([image.boxes for image in dataset.images])
@@ -176,24 +183,25 @@ class DeviceImages:
             a * x + b * y + c - 0.5, d * x + e * y + f - 0.5, rows, columns, starts[each, tile]
         )
         if (shifts := _color_shifts(recipes.colors, self.pixels.shape[1])) is not None:
-            found = _recolored(found, to_device(torch.from_numpy(shifts), self.device))
+            chosen = to_device(torch.from_numpy(np.flatnonzero(shifts.any(axis=1))), self.device)
+            wanted = to_device(torch.from_numpy(shifts), self.device)[chosen]
+            found.index_copy_(0, chosen, _recolored(found[chosen], wanted))
         return found.round_().clamp_(0, 255).to(torch.uint8).permute(0, 3, 1, 2)
 
     def _sampled(
         self, x: Tensor, y: Tensor, rows: Tensor, columns: Tensor, start: Tensor
     ) -> Tensor:
         """Bilinear, float32 (B, H, W, C): images begin at `start`, and gray lies around them."""
+        x, y = x.clamp_(min=-1).minimum(columns), y.clamp_(min=-1).minimum(rows)
         left, top = x.floor(), y.floor()
-        total = x.new_zeros((*x.shape, self.pixels.shape[1]))
-        for down in (0, 1):
-            for across in (0, 1):
-                column, row = left + across, top + down
-                weight = (1 - (x - column).abs()) * (1 - (y - row).abs())
-                inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
-                place = torch.where(inside, row.long() * columns.long() + column.long(), 0) + start
-                value = torch.where(inside[..., None], self.pixels[place].float(), float(GRAY))
-                total.addcmul_(weight[..., None], value)
-        return total
+        across, down = (x - left)[..., None], (y - top)[..., None]
+        stride = columns.long() + BORDER
+        place = start + (top.long() + 1) * stride + left.long() + 1
+        upper, lower = (
+            torch.lerp(self.pixels[at].float(), self.pixels[at + 1].float(), across)
+            for at in (place, place + stride)
+        )
+        return torch.lerp(upper, lower, down)
 
 
 def _levels_of(path: Path, *, channels: int, longest: int) -> list[NDArray[np.uint8]]:

@@ -228,8 +228,15 @@ def _optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimize
         {"params": kernels, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
+    # On a GPU all at once; torch's own choice still clears gradients one by one.
+    together = True if kernels[0].device.type == "cuda" else None
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
+        betas = (config.momentum, 0.999)
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, foreach=together)
     return torch.optim.SGD(
-        groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0
+        groups,
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        nesterov=config.momentum > 0,
+        foreach=together,
     )

@@ -102,13 +102,16 @@ def detection_loss(
 
 def ciou(boxes: Tensor, truth: Tensor) -> Tensor:  # (P, 4), (P, 4) xyxy -> (P,)
     """Complete IoU: IoU less penalties for the distance of centers and the difference of shapes."""
-    size, true_size = boxes[:, 2:] - boxes[:, :2], truth[:, 2:] - truth[:, :2]
+    # Not by `prod`: its gradient asks a GPU whether there are zeros, and waits for the answer.
+    width, height = (boxes[:, 2:] - boxes[:, :2]).unbind(dim=1)
+    true_width, true_height = (truth[:, 2:] - truth[:, :2]).unbind(dim=1)
     corner = torch.maximum(boxes[:, :2], truth[:, :2])
-    overlap = (torch.minimum(boxes[:, 2:], truth[:, 2:]) - corner).clamp(min=0).prod(dim=1)
-    iou = overlap / (size.prod(dim=1) + true_size.prod(dim=1) - overlap + 1e-7)
+    across, down = (torch.minimum(boxes[:, 2:], truth[:, 2:]) - corner).clamp(min=0).unbind(dim=1)
+    overlap = across * down
+    iou = overlap / (width * height + true_width * true_height - overlap + 1e-7)
     outer = torch.maximum(boxes[:, 2:], truth[:, 2:]) - torch.minimum(boxes[:, :2], truth[:, :2])
     distance = ((boxes[:, :2] + boxes[:, 2:] - truth[:, :2] - truth[:, 2:]) / 2).square().sum(dim=1)
-    angle = torch.atan2(true_size[:, 0], true_size[:, 1]) - torch.atan2(size[:, 0], size[:, 1])
+    angle = torch.atan2(true_width, true_height) - torch.atan2(width, height)
     shape = 4 / math.pi**2 * angle.square()
     with torch.no_grad():
         weight = shape / (1 - iou + shape + 1e-7)
