@@ -35,7 +35,7 @@ that the neighbors of every place between them exist."""
 
 def memory(dataset: Dataset, longest: int, channels: int) -> int:
     """Bytes that the images of a data set take at most, all levels of them."""
-    sides = [math.ceil(longest / 2**level) + BORDER for level in range(LEVELS)]
+    sides = [math.ceil(longest / (1 << level)) + BORDER for level in range(LEVELS)]
     return len(dataset.images) * channels * sum(side * side for side in sides)
 
 
