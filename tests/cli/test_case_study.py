@@ -69,7 +69,7 @@ def test_a_stop_has_an_exit_code(
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
     out = ("--out", tmp_path / "run", "--quiet")
     assert "Missing option '--data'" in refused("case-study", *out)
-    assert "unknown (known: full, cpu, demo)" in refused(*START, "--preset", "huge", *out)
+    assert "unknown (known: full, quarter, cpu, demo)" in refused(*START, "--preset", "huge", *out)
     both = ("--dense", "a.cfg", "a.weights", "--backbone", "b")
     assert "give only one of --dense, --backbone and --transfer" in refused(*START, *out, *both)
     assert "is for the network of --dense" in refused(*START, *out, "--fit-heads")

@@ -121,6 +121,15 @@ def case_study(
         ),
     ] = None,
     calibration_images: CalibrationImages = None,
+    distill_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--distill-steps",
+            min=0,
+            help="Steps of training the re-fitted network towards the original, without labels.",
+            show_default=_PRESETS,
+        ),
+    ] = None,
     sparsity: Annotated[
         tuple[float, int] | None,
         typer.Option(
@@ -147,6 +156,14 @@ def case_study(
             show_default="one a process",
         ),
     ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option("--learning-rate", help="Peak rate of training.", show_default=_PRESETS),
+    ] = None,
+    finetune_rate: Annotated[
+        float | None,
+        typer.Option("--finetune-rate", help="Peak rate of fine-tuning.", show_default=_PRESETS),
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option(
@@ -156,7 +173,8 @@ def case_study(
         ),
     ] = None,
     stage: Annotated[
-        str | None, typer.Option("--stage", metavar="NAME", help="Run only this stage.")
+        str | None,
+        typer.Option("--stage", metavar="NAME[,NAME...]", help="Run only these stages."),
     ] = None,
     time_limit: Annotated[
         float | None,
@@ -181,6 +199,9 @@ def case_study(
         "criterion": criterion,
         "refit": refit,
         "calibration_images": calibration_images,
+        "distill_steps": distill_steps,
+        "learning_rate": learning_rate,
+        "finetune_rate": finetune_rate,
         "sparsity": strength,
         "sparsity_epochs": sparsity_epochs,
         "batch_size": batch_size,

@@ -39,6 +39,9 @@ def reconstruct(
             help="Then train for so long to give what the dense network gives, on all images.",
         ),
     ] = None,
+    distill_steps: Annotated[
+        int | None, typer.Option("--distill-steps", min=1, help="The same for so many steps.")
+    ] = None,
     seed: Seed = PRUNING.seed,
     device: Device = AUTO,
     preprocess: PreprocessText = None,
@@ -62,12 +65,13 @@ def reconstruct(
         device=device,
         reporter=reporter,
     )
-    if distill_minutes is not None:
+    if distill_minutes is not None or distill_steps is not None:
         checkpoint = folder / CHECKPOINT
         cut = distill(
             cut,
             images,
             minutes=distill_minutes,
+            steps=distill_steps,
             seed=seed,
             preprocess=preprocess,
             device=device,

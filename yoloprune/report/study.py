@@ -21,7 +21,8 @@ from yoloprune.pruning.plan import PruningPlan
 
 HEADLINE_ENGINE = "ONNX Runtime"
 
-ORIGINAL, PRUNED, REFITTED, FINE_TUNED = "Original", "Pruned", "Re-fitted", "Fine-tuned"
+ORIGINAL, PRUNED, REFITTED = "Original", "Pruned", "Re-fitted"
+DISTILLED, FINE_TUNED = "Distilled", "Fine-tuned"
 """The rows of the case study, in their order; controls follow under names of their own."""
 
 
@@ -242,7 +243,8 @@ class Study:
     @property
     def outcome(self) -> Measurement | None:
         """The network that the study ends with: the furthest one after pruning."""
-        return self.named(FINE_TUNED) or self.named(REFITTED) or self.named(PRUNED)
+        found = map(self.named, (FINE_TUNED, DISTILLED, REFITTED, PRUNED))
+        return next((row for row in found if row is not None), None)
 
     def named(self, name: str) -> Measurement | None:
         """The row with this name, if there is one."""

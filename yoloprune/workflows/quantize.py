@@ -126,7 +126,7 @@ def quantize(
     images: str | Path,
     path: str | Path,
     *,
-    data: str | Path | None = None,
+    data: Dataset | str | Path | None = None,
     split: str | None = None,
     limit: int | None = None,
     max_loss: float = QUANTIZATION.max_loss,
@@ -140,8 +140,9 @@ def quantize(
     """Write a network in int8, the fastest that loses at most `max_loss` of mAP@0.5 (coco).
 
     Ranges are those of `calibration_images` of the `images` (a folder, list or .data file), chosen
-    by the `seed`. It is judged by the labeled images of `data` (those of `split`, the first `limit`
-    count), or without these by what the float network finds in further `images`; no image is both.
+    by the `seed`. It is judged by the labeled images of `data` (of a path, those of `split`, the
+    first `limit` count), or without these by what the float network finds in further `images`; no
+    image is both.
     Decoding stays in float, then the heads, the first convolutions where that is faster, and the
     most sensitive ones, as many as needed. A Darknet network is written with boxes and scores, as
     `export` does. `preprocess` and `decoder` are those of `detector`. Raises `UsageError` for
@@ -166,8 +167,8 @@ def quantize(
         model,
         read,
         Path(images),
-        labeled=None
-        if data is None
+        labeled=data
+        if data is None or isinstance(data, Dataset)
         else read_dataset(
             Path(data), classes=read.classes, known=network.document.names, split=split, limit=limit
         ),

@@ -18,7 +18,7 @@ def test_a_given_network_is_read_where_it_is(tmp_path: Path) -> None:
     (tmp_path / "data" / "data.json").write_text(json.dumps(asdict(summary)))
     given = Subject(
         preset="demo",
-        settings=replace(TINY, controls=("random",), seed=5, keep_macs=0.25),
+        settings=replace(TINY, controls=("random",), seed=5, keep_macs=0.25, distill_steps=0),
         data=Path("/my hands"),
         dense=(Path("a.cfg"), Path("a.weights")),
     )
@@ -40,5 +40,8 @@ def test_a_given_network_is_read_where_it_is(tmp_path: Path) -> None:
     words = {command.stage: shlex.split(command.line) for command in commands(tmp_path, rounded)}
     for stage in ("pruning", "random pruning"):
         assert words[stage][words[stage].index("--multiple-of") + 1] == "4"
+    distilled = replace(given, settings=replace(given.settings, distill_steps=3))
+    words = {command.stage: shlex.split(command.line) for command in commands(tmp_path, distilled)}
+    assert words["re-fitting and distillation"][-2:] == ["--distill-steps", "3"]
     trained = commands(tmp_path, replace(given, dense=None))
     assert [command.stage for command in trained][1:3] == ["the network", "the original"]

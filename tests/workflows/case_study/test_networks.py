@@ -4,20 +4,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 
 from tests.training.painted import paint
 from tests.workflows.case_study.tiny import TINY
+from yoloprune.evaluation.protocols import PROTOCOLS
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.pruning.groups import analyze
+from yoloprune.workflows import int8_forms
 from yoloprune.workflows.case_study import networks
 from yoloprune.workflows.case_study.data import prepare_data, read_study_data
-from yoloprune.workflows.case_study.networks import SCORES, Workshop
+from yoloprune.workflows.case_study.measurements import make_evaluations, read_accuracy
+from yoloprune.workflows.case_study.networks import DISTILLING, INT8, SCORES, Workshop
 from yoloprune.workflows.case_study.subject import Subject
 from yoloprune.workflows.models import load
 from yoloprune.workflows.pruned_folder import read_cut
@@ -30,7 +34,7 @@ def untrained(*_: object, **__: object) -> None:
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
     """Of a run with data and a dense network that nobody trained."""
-    spec = yolov3_tiny(classes=3, width=0.125, size=(64, 64))
+    spec = yolov3_tiny(classes=1, width=0.125, size=(64, 64))
     (tmp_path / "run" / "dense").mkdir(parents=True)
     write_cfg(tmp_path / "run" / "dense" / "best.cfg", spec)
     write_weights(tmp_path / "run" / "dense" / "best.weights", spec, random_state(spec))
@@ -83,6 +87,32 @@ def test_the_refit_looks_at_training_images_and_keeps_the_plan(workshop: Worksho
     training, _ = read_study_data(workshop.run).training(0.2)
     assert len(looked_at) == 4
     assert {Path(name) for name in looked_at} <= {image.path for image in training.images}
+
+
+def test_what_was_refitted_is_distilled_and_keeps_the_plan(workshop: Workshop) -> None:
+    assert workshop.recovered == "distilled"
+    made(workshop, "pruned", workshop.make_pruned)
+    before = made(workshop, "refitted", workshop.make_refitted)
+    after = made(workshop, "distilled", workshop.make_distilled)
+    assert (after / "plan.json").read_bytes() == (before / "plan.json").read_bytes()
+    recovery = json.loads((after / "report.json").read_text())["recovery"]
+    assert recovery["distillation"]["steps"] == TINY.distill_steps
+    assert recovery["method"] == "reconstruct" and not (after / DISTILLING).exists()
+
+
+def test_the_original_becomes_int8_and_is_judged_in_onnx_runtime(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(int8_forms.Trial, "ms", lambda self, models: [1.0] * len(models))
+    folder = made(workshop, "int8", workshop.make_int8)
+    about = {entry.key: entry.value for entry in onnx.load(folder / INT8).metadata_props}
+    validation = read_study_data(workshop.run).training(0.2)[1]
+    assert json.loads(about["int8"])["judged_images"] == len(validation.images)
+    (workshop.run / "evaluated").mkdir()
+    networks = {"int8": ("int8", INT8)}
+    make_evaluations(workshop.run, workshop.run / "evaluated", networks, workshop.device)
+    accuracy = read_accuracy(workshop.run / "evaluated" / "int8.json")
+    assert accuracy.keys() == PROTOCOLS.keys()
 
 
 def test_the_original_has_the_largest_input_that_is_as_fast(

@@ -1,14 +1,18 @@
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from tests.workflows.case_study.tiny import TINY
+from yoloprune.locks import in_use
+from yoloprune.training.distributed import world
 from yoloprune.workflows.case_study.measurements import evaluation_file
 from yoloprune.workflows.case_study.networks import Workshop
-from yoloprune.workflows.case_study.pipeline import rows, stages
+from yoloprune.workflows.case_study.pipeline import rows, run_stages, stages
 from yoloprune.workflows.case_study.settings import CONTROLS
 from yoloprune.workflows.case_study.subject import Subject
+from yoloprune.workflows.stages import Stage
 
 SETTINGS = replace(TINY, controls=("random", "scratch"), sparsity=0.5, sparsity_epochs=1)
 
@@ -18,10 +22,11 @@ def untrained(*_: object, **__: object) -> None:
 
 
 def test_rows_are_the_outcome_and_then_the_controls_in_their_order() -> None:
-    outcome = ["Original", "Pruned", "Re-fitted", "Fine-tuned"]
+    outcome = ["Original", "Pruned", "Re-fitted", "Distilled", "Fine-tuned"]
     assert list(rows(SETTINGS)) == [*outcome, "Random", "Scratch"]
-    shorter = replace(SETTINGS, refit=False, controls=CONTROLS)
+    shorter = replace(SETTINGS, refit=False, distill_steps=0, controls=CONTROLS)
     outcome.remove("Re-fitted")
+    outcome.remove("Distilled")
     assert list(rows(shorter))[: len(outcome)] == outcome
     assert len({evaluation_file(row) for row in rows(shorter)}) == len(outcome) + len(CONTROLS)
 
@@ -36,6 +41,20 @@ def test_each_stage_comes_after_those_that_it_needs() -> None:
         assert set(stage.needs) <= set(done), stage.name
         done.append(stage.name)
     assert done == [
-        "data", "dense", "sparse", "pruned", "refitted", "finetuned", "random-pruned",
-        "random-refitted", "random", "scratch", "evaluated", "benchmark", "exported",
+        "data", "dense", "sparse", "pruned", "refitted", "distilled", "finetuned",
+        "random-pruned", "random-refitted", "random-distilled", "random", "scratch",
+        "evaluated", "benchmark", "exported",
     ]  # fmt: skip
+
+
+def test_a_stage_that_is_worked_on_is_held(tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    def work(folder: Path) -> None:
+        seen.append(in_use(folder))
+        (folder / "made").write_text("")
+
+    stage = Stage(name="one", needs=(), settings={}, outputs=("made",), work=work)
+    with world("cpu") as here:
+        run_stages([stage], tmp_path, here, lambda _: nullcontext())
+    assert seen == [True] and not in_use(tmp_path / "one")

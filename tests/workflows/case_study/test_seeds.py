@@ -3,9 +3,11 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from yoloprune.errors import RunError, UsageError
+from yoloprune.workflows.case_study.measurements import EVALUATED, evaluation_file
 from yoloprune.workflows.case_study.seeds import read_seeds
 
 
@@ -43,6 +45,40 @@ def test_a_single_study_has_no_deviation(tmp_path: Path) -> None:
     (row,) = read_seeds([written(tmp_path / "0", {"Original": 0.5}, seed=0)]).rows
     assert row.map50 is not None and row.map50.deviation is None
     assert row.map50.text(".3f") == "0.500"
+
+
+def drawn(run: Path, row: str, draws: list[float]) -> None:
+    """The evaluation of a row, as far as it is read."""
+    (run / EVALUATED).mkdir(exist_ok=True)
+    details = {"objects": [1], "hits": [1], "false_alarms": [0], "draws": draws}
+    curve: dict[str, list[float]] = {"precision": [], "recall": []}
+    figures = {"map50": 0.5, "map50_95": None, "curve": curve, "details": details}
+    (run / EVALUATED / evaluation_file(row)).write_text(json.dumps({"case-study": figures}))
+
+
+def test_the_same_images_are_drawn_for_all_networks_of_all_seeds(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    dense, slim = generator.random((2, 2, 50))
+    runs = []
+    for seed in range(2):
+        runs.append(written(tmp_path / str(seed), {"Original": 0.5, "Slim": 0.5}, seed=seed))
+        drawn(runs[-1], "Original", dense[seed].tolist())
+        drawn(runs[-1], "Slim", slim[seed].tolist())
+    (original, row) = read_seeds(runs).rows
+    low, high = np.quantile((slim - dense).mean(axis=0), (0.025, 0.975))
+    assert row.gain == pytest.approx((low, high)) and original.gain is None
+    assert f"[{low:+.3f}, {high:+.3f}]" in str(read_seeds(runs))
+    drawn(runs[0], "Slim", [0.5])
+    assert read_seeds(runs[:1]).rows[1].gain is None
+
+
+def test_a_row_that_not_every_seed_has_says_so(tmp_path: Path) -> None:
+    more = {"Original": 0.5, "Random": 0.25}
+    first = written(tmp_path / "0", {"Original": 0.5}, seed=0, controls=[])
+    second = written(tmp_path / "1", more, seed=1, controls=["random"])
+    found = read_seeds([first, second])
+    assert [row.name for row in found.rows] == ["Original", "Random"]
+    assert "Random: of 1 seed alone" in str(found)
 
 
 def test_studies_of_something_else_are_refused(tmp_path: Path) -> None:

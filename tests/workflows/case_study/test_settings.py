@@ -34,3 +34,10 @@ def test_criteria_that_look_at_images_are_known() -> None:
 def test_sparsity_has_a_strength_and_a_length() -> None:
     with pytest.raises(UsageError, match="must both be given, or neither"):
         replace(TINY, sparsity=0.5)
+
+
+def test_distillation_goes_on_from_the_refit() -> None:
+    with pytest.raises(UsageError, match="go on from the re-fit"):
+        replace(TINY, refit=False, distill_steps=1)
+    with pytest.raises(UsageError, match="0 or more"):
+        replace(TINY, distill_steps=-1)

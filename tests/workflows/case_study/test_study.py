@@ -35,6 +35,7 @@ from yoloprune.workflows.models import load
 
 Start = Callable[..., Study]
 CONTROLS = ("random", "uniform")
+ROWS = ["Original", "Pruned", "Re-fitted", "Distilled", "Fine-tuned", "Random", "Uniform"]
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_the_report_has_a_row_for_each_network(finished: Path) -> None:
     document = json.loads((finished / "report.json").read_text())
     rows = {row["name"]: row for row in document["rows"]}
-    assert list(rows) == ["Original", "Pruned", "Re-fitted", "Fine-tuned", "Random", "Uniform"]
+    assert list(rows) == ROWS
     for name, path in (("Original", "dense/best"), ("Pruned", "pruned/slim")):
         total = cost(read_cfg(finished / f"{path}.cfg"))
         assert (rows[name]["params"], rows[name]["macs"]) == (total.params, total.macs)
@@ -105,7 +106,7 @@ def test_finished_stages_are_not_done_again(start: Start, study: Path, tiny: Non
     assert {path: path.stat().st_mtime_ns for path in study.rglob("manifest.json")} == before
     (study / "report.html").unlink()
     names = [measurement.name for measurement in report(study).measurements]
-    assert names == ["Original", "Pruned", "Re-fitted", "Fine-tuned", "Random", "Uniform"]
+    assert names == ROWS
     assert "<img" in (study / "report.html").read_text()
 
 
@@ -148,7 +149,7 @@ def test_a_control_can_be_added_later(start: Start, study: Path, tiny: None) -> 
     kept = (study / "finetuned" / "best.weights").stat().st_mtime_ns
     start(study, controls=("scratch",))
     rows = [row["name"] for row in json.loads((study / "report.json").read_text())["rows"]]
-    assert rows == ["Original", "Pruned", "Re-fitted", "Fine-tuned", "Random", "Uniform", "Scratch"]
+    assert rows == [*ROWS, "Scratch"]
     assert (study / "finetuned" / "best.weights").stat().st_mtime_ns == kept
 
 
@@ -241,7 +242,7 @@ def test_a_given_network_is_made_sparse_first(
 ) -> None:
     out = tmp_path / "run"
     given = (finished / "dense/best.cfg", finished / "dense/best.weights")
-    for stage in ("data", "dense", "sparse", "pruned", "refitted", "finetuned"):
+    for stage in ("data", "dense", "sparse", "pruned", "refitted", "distilled", "finetuned"):
         start(
             out, stage=stage, dense=given, sparsity=0.25, sparsity_epochs=1, criterion="bn-scale",
             precision="bfloat16", finetune_epochs=1,
@@ -316,8 +317,8 @@ def test_what_other_engines_compute_otherwise_is_told(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"preset": "huge"}, r"unknown \(known: full, cpu, demo\)"),
-        ({"stage": "lunch"}, r"unknown \(known: data"),
+        ({"preset": "huge"}, r"unknown \(known: full, quarter, cpu, demo\)"),
+        ({"stage": "data,lunch"}, r"'lunch' is unknown \(known: data"),
         ({"controls": ("x",)}, r"unknown \(known: scratch"),
         ({"stage": "pruned"}, "not finished"),
         ({"keep_macs": 3.0}, r"in \(0, 1\)"),

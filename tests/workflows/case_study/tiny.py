@@ -11,7 +11,7 @@ from yoloprune.workflows.case_study.settings import PRESETS, StudySettings
 
 TINY = StudySettings(
     width=0.0625, image_size=64, epochs=2, finetune_epochs=1, batch_size=8, hold_out=0.2,
-    workers=0,
+    distill_steps=1, workers=0,
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import read_plan
 from yoloprune.report.study import (
+    DISTILLED,
     FINE_TUNED,
     ORIGINAL,
     PRUNED,
@@ -33,6 +34,7 @@ from yoloprune.training.run_folder import LOG, read_log
 from yoloprune.workflows.case_study.commands import commands
 from yoloprune.workflows.case_study.data import read_study_data, read_summary
 from yoloprune.workflows.case_study.measurements import (
+    EVALUATED,
     evaluation_file,
     read_accuracy,
     read_latency,
@@ -49,7 +51,7 @@ from yoloprune.workflows.stages import finished_stages, read_manifest
 SPARSE = "Sparsity training"
 
 BEFORE = {
-    "random": ("random-pruned", "random-refitted"),
+    "random": ("random-pruned", "random-refitted", "random-distilled"),
     "smaller": ("smaller-input",),
 }
 """Stages of a control that are no row."""
@@ -97,7 +99,7 @@ def _stages(settings: StudySettings) -> set[str]:
     made = {stage for stage, _ in rows(settings).values()}
     if settings.sparsity:
         made.add("sparse")
-    return {"data", "pruned", *made, "evaluated", "benchmark", "exported"}
+    return {"data", "pruned", *made, EVALUATED, "benchmark", "exported"}
 
 
 def _settings(subject: Subject) -> dict[str, Any]:
@@ -130,7 +132,10 @@ def _notes(subject: Subject) -> dict[str, str]:
         original = f"{own} from the weights of another network, where the two agree."
     more = counted(settings.finetune_epochs, "epoch")
     tuned = f"{more} with the original as teacher"
-    refitted = "re-fitted alike, " if settings.refit else ""
+    alike = "re-fitted alike, " if settings.refit else ""
+    alike = "re-fitted and distilled alike, " if settings.distill_steps else alike
+    recovered = "re-fitted" if settings.refit else "pruned"
+    recovered = "distilled" if settings.distill_steps else recovered
     return {
         ORIGINAL: original,
         PRUNED: f"by {settings.criterion}.",
@@ -138,17 +143,24 @@ def _notes(subject: Subject) -> dict[str, str]:
             "the pruned network, its kernels re-fitted to the original in closed form by "
             f"{counted(settings.calibration_images, 'training image')} without their labels."
         ),
-        FINE_TUNED: f"the {'re-fitted' if settings.refit else 'pruned'} network, {tuned}.",
+        DISTILLED: (
+            f"the re-fitted network, {counted(settings.distill_steps, 'step')} towards what the "
+            "original gives on training images, without their labels."
+        ),
+        FINE_TUNED: f"the {recovered} network, {tuned}.",
         "Scratch": f"the slim architecture, {alone}.",
         "Uniform": f"the same share of every group kept at the same MACs, {alone}.",
         "Random": (
-            f"random channels removed instead of the low-scoring ones, {refitted}then {tuned}."
+            f"random channels removed instead of the low-scoring ones, {alike}then {tuned}."
         ),
         "Half width": f"half of every group's channels, {alone}.",
         "Original, longer": f"the original, {more} more.",
         "Smaller input": (
             f"the original with the largest input with which it takes the slim network's time in "
             f"ONNX Runtime on the CPU, {more} more."
+        ),
+        "int8": (
+            "the original in int8 for ONNX Runtime, chosen on validation images; no training."
         ),
     }
 
@@ -177,9 +189,10 @@ def _measurements(run: Path, subject: Subject, finished: Set[str]) -> list[Measu
     for row, (stage, name) in rows(subject.settings).items():
         if stage not in finished:
             continue
-        total = cost(read_cfg(run / stage / f"{name}.cfg"))
-        accuracy = run / "evaluated" / evaluation_file(row)
-        evaluated = "evaluated" in finished and accuracy.exists()
+        path = run / stage / name
+        total = cost(read_cfg(path)) if path.suffix == ".cfg" else load(path).cost
+        accuracy = run / EVALUATED / evaluation_file(row)
+        evaluated = EVALUATED in finished and accuracy.exists()
         found.append(
             Measurement(
                 name=row,

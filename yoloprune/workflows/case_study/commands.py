@@ -52,6 +52,9 @@ def _everything(subject: Subject) -> list[str]:
     words += ["--criterion", settings.criterion]
     words += ["--refit" if settings.refit else "--no-refit"]
     words += ["--calibration-images", str(settings.calibration_images)]
+    words += ["--distill-steps", str(settings.distill_steps)]
+    words += ["--learning-rate", str(settings.learning_rate)]
+    words += ["--finetune-rate", str(settings.finetune_rate)]
     words += ["--batch-size", str(settings.batch_size)]
     words += ["--accumulate", str(settings.accumulate), "--seed", str(settings.seed)]
     words += [] if settings.decoded else ["--raw"]
@@ -96,7 +99,7 @@ def _original(subject: Subject, data: StudyData) -> dict[str, list[str]]:
 def _outcome(run: Path, subject: Subject, data: StudyData) -> dict[str, list[str]]:
     found = {"pruning": _pruning(run, subject, subject.settings.criterion, "pruned")}
     if subject.settings.refit:
-        found["re-fitting"] = _refitting(run, subject, "pruned")
+        found[_recovering(subject.settings)] = _refitting(run, subject, "pruned")
     return found | {"fine-tuning": _finetuning(subject, data, "pruned", "finetuned")}
 
 
@@ -106,7 +109,7 @@ def _controls(run: Path, subject: Subject, data: StudyData) -> dict[str, list[st
     more = _training(data, settings, settings.finetuning())
     random = {"random pruning": _pruning(run, subject, "random", "random-pruned")}
     if settings.refit:
-        random["random re-fitting"] = _refitting(run, subject, "random-pruned")
+        random[f"random {_recovering(settings)}"] = _refitting(run, subject, "random-pruned")
     random["random"] = _finetuning(subject, data, "random-pruned", "random")
     smaller = [run / "smaller-input" / f"best.{kind}" for kind in ("cfg", "weights")]
     known = {
@@ -126,6 +129,9 @@ def _controls(run: Path, subject: Subject, data: StudyData) -> dict[str, list[st
                 "finetune", *map(str, smaller), *more, "--out", f"{REPEAT}/smaller"
             ],
         },
+        # The images that it is chosen by are held out of the others: no command but the first can
+        # name them.
+        "int8": {},
     }  # fmt: skip
     return {name: line for control in settings.controls for name, line in known[control].items()}
 
@@ -157,10 +163,16 @@ def _pruning(run: Path, subject: Subject, criterion: str, stage: str) -> list[st
     return [*words, "--out", f"{REPEAT}/{stage}"]
 
 
+def _recovering(settings: StudySettings) -> str:
+    return "re-fitting and distillation" if settings.distill_steps else "re-fitting"
+
+
 def _refitting(run: Path, subject: Subject, stage: str) -> list[str]:
-    return [
-        "reconstruct", *_source(subject), f"{REPEAT}/{stage}", *_images(run, subject.settings)
-    ]  # fmt: skip
+    settings = subject.settings
+    words = ["reconstruct", *_source(subject), f"{REPEAT}/{stage}", *_images(run, settings)]
+    return words + (
+        ["--distill-steps", str(settings.distill_steps)] if settings.distill_steps else []
+    )
 
 
 def _images(run: Path, settings: StudySettings) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 from yoloprune.documents import read_document
 from yoloprune.engines.agreement import TOLERANCE, largest_difference
 from yoloprune.engines.benchmark import Latency, benchmark
+from yoloprune.engines.onnxruntime import ONNXRUNTIME
 from yoloprune.engines.table import run_in
 from yoloprune.errors import RunError, VerificationError
 from yoloprune.evaluation.average_precision import PrecisionRecall
@@ -20,7 +21,7 @@ from yoloprune.evaluation.protocols import PROTOCOLS
 from yoloprune.exporters.interface import OnnxForm
 from yoloprune.exporters.onnx import ONNX
 from yoloprune.files import write_json, write_text
-from yoloprune.frontends.darknet.document import darknet
+from yoloprune.frontends.darknet.document import DarknetDocument, darknet
 from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.prove import Exactness
@@ -30,6 +31,9 @@ from yoloprune.training.run_folder import write_network
 from yoloprune.workflows.case_study.data import read_study_data
 from yoloprune.workflows.detectors import detector
 from yoloprune.workflows.models import load
+
+EVALUATED = "evaluated"
+"""The stage whose folder has the evaluations."""
 
 RUNS, WARMUP = 30, 3
 """Timed runs of each network, and those before them."""
@@ -93,7 +97,7 @@ class _Report:
 def make_evaluations(
     run: Path, folder: Path, networks: dict[str, tuple[str, str]], device: torch.device
 ) -> None:
-    """Evaluate networks, (stage, file name) by row, on the test images; one JSON file a row.
+    """Evaluate networks, (stage, file) by row, on the test images; one JSON file a row.
 
     Rows that a stopped attempt has finished are not evaluated again.
     """
@@ -102,7 +106,13 @@ def make_evaluations(
         path = folder / evaluation_file(row)
         if path.exists():
             continue
-        judged = detector(load(run / stage / f"{name}.cfg"), device=device)
+        network = load(run / stage / name)
+        # An int8 file is for ONNX Runtime alone.
+        judged = (
+            detector(network, device=device)
+            if _is_darknet(network)
+            else detector(network, engine=ONNXRUNTIME.name, device="cpu")
+        )
         found = {
             protocol: _figures(evaluate(judged, test, protocol, detailed=True))
             for protocol in PROTOCOLS
@@ -166,31 +176,38 @@ def make_export(run: Path, folder: Path, *, decoded: bool = True) -> None:
 
 
 def make_benchmark(run: Path, folder: Path, networks: dict[str, tuple[str, str]]) -> None:
-    """Time networks, (stage, file name) by row, against each other in every installed engine.
+    """Time networks, (stage, file) by row, against each other in every installed engine.
 
     Rows of one architecture, such as the pruned and the fine-tuned network, share one measurement.
+    An int8 file is for ONNX Runtime alone.
     """
-    found = {row: load(run / stage / f"{name}.cfg") for row, (stage, name) in networks.items()}
-    different = {network.document.digest(): network for network in found.values()}
-    timed = list(different.values())
-    results = benchmark(timed, runs=RUNS, warmup=WARMUP)
-    places = list(different)
-    document = {
-        "threads": torch.get_num_threads(),
-        "latency": {
-            row: {
-                result.engine: asdict(result.latencies[places.index(network.document.digest())])
-                for result in results
-            }
-            for row, network in found.items()
-        },
+    found = {row: load(run / stage / name) for row, (stage, name) in networks.items()}
+    different = {
+        network.document.digest(): network for network in found.values() if _is_darknet(network)
     }
+    timed, places = list(different.values()), list(different)
+    results = benchmark(timed, runs=RUNS, warmup=WARMUP)
+    latency = {}
+    for row, network in found.items():
+        if _is_darknet(network):
+            place, own = places.index(network.document.digest()), results
+        else:
+            # Beside the original, as the others were.
+            engines = [ONNXRUNTIME.name]
+            pair = [timed[0], network]
+            place, own = 1, benchmark(pair, engines=engines, runs=RUNS, warmup=WARMUP)
+        latency[row] = {result.engine: asdict(result.latencies[place]) for result in own}
+    document = {"threads": torch.get_num_threads(), "latency": latency}
     write_json(folder / "latency.json", document)
 
 
 def read_latency(path: Path) -> dict[str, dict[str, Latency]]:
     """Latencies by row and engine."""
     return read_document(path, _Latencies, fault=RunError).latency
+
+
+def _is_darknet(network: Model) -> bool:
+    return isinstance(network.document, DarknetDocument)
 
 
 def _figures(evaluation: Evaluation) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The stages that make networks: train, sparsify, prune, fine-tune, and the controls."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from yoloprune.data.inputs import image_input
 from yoloprune.data.names import write_names
 from yoloprune.engines.benchmark import alternating_times, latency_of, sample_image, timer
 from yoloprune.engines.table import run_in
+from yoloprune.errors import VerificationError
 from yoloprune.files import write_folder, write_json
 from yoloprune.frontends.darknet.document import darknet, for_input_size, model, pair
 from yoloprune.frontends.darknet.initialization import training_state, transferred_state
@@ -24,17 +26,28 @@ from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.heads import fit_heads
 from yoloprune.training.run_folder import CHECKPOINT, write_network
-from yoloprune.workflows.case_study.data import StudyData, read_study_data
+from yoloprune.workflows.case_study.data import TRAINING, StudyData, read_study_data
 from yoloprune.workflows.case_study.settings import StudySettings
 from yoloprune.workflows.case_study.subject import Subject
 from yoloprune.workflows.cut import write_cut
+from yoloprune.workflows.distill import distill
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.pruned_folder import read_cut
+from yoloprune.workflows.quantize import quantize
 from yoloprune.workflows.recover import recover
 
 SCORES = "scores.json"
 """What the channels of a pruned network were ranked by: by group, a number a channel."""
+
+INT8 = "best.onnx"
+"""The int8 network."""
+
+INT8_LOSS, ANY_LOSS = 0.01, 0.99
+"""How much mAP int8 may lose on the validation images, and where none loses so little."""
+
+DISTILLING = "distill.pt"
+"""The checkpoint of a distillation that is not done."""
 
 HALF = 0.25
 """Share of the MACs that a network has with half of the channels everywhere."""
@@ -121,6 +134,10 @@ class Workshop:
         """Re-fit the pruned network to the dense one, by training images without their labels."""
         self._refit(folder, "pruned")
 
+    def make_distilled(self, folder: Path) -> None:
+        """Train the re-fitted network to give what the dense one gives, without labels."""
+        self._distill(folder, "refitted")
+
     def make_finetuned(self, folder: Path) -> None:
         """Fine-tune the outcome so far, with the dense network as teacher."""
         self._finetune(folder, self._network(self.recovered, "slim"))
@@ -140,6 +157,10 @@ class Workshop:
     def make_random_refitted(self, folder: Path) -> None:
         """Re-fit what random pruning left, as the pruned network is."""
         self._refit(folder, "random-pruned")
+
+    def make_random_distilled(self, folder: Path) -> None:
+        """Distill what random pruning left, as the pruned network is."""
+        self._distill(folder, "random-refitted")
 
     def make_random(self, folder: Path) -> None:
         """Fine-tune what random pruning left, as the pruned network is."""
@@ -180,6 +201,22 @@ class Workshop:
         config = replace(self.settings.finetuning(), image_size=(height, width))
         self._fit(folder, read_study_data(self.run), network, config)
 
+    def make_int8(self, folder: Path) -> None:
+        """Make the dense network int8: the fastest that loses little on the validation images."""
+        validation = read_study_data(self.run).training(self.settings.hold_out)[1]
+        make = partial(
+            quantize,
+            self._network("dense"),
+            self.run / "data" / TRAINING,
+            folder / INT8,
+            data=validation,
+            seed=self.settings.seed,
+        )
+        try:
+            make(max_loss=INT8_LOSS)
+        except VerificationError:
+            make(max_loss=ANY_LOSS)
+
     @property
     def settings(self) -> StudySettings:
         """Of the study."""
@@ -193,6 +230,8 @@ class Workshop:
     @property
     def recovered(self) -> str:
         """The stage whose network is fine-tuned."""
+        if self.settings.distill_steps:
+            return "distilled"
         return "refitted" if self.settings.refit else "pruned"
 
     def _narrow(self, share: float) -> Model:
@@ -249,6 +288,21 @@ class Workshop:
         found = recover(cut, self._calibration(dense), seed=seed, device=self.device)
         with write_folder(folder) as temporary:
             write_cut(temporary, found)
+
+    def _distill(self, folder: Path, stage: str) -> None:
+        dense, settings = self._network(self.source), self.settings
+        checkpoint = folder / DISTILLING
+        found = distill(
+            read_cut(self.run / stage, dense, device=self.device),
+            self.run / "data" / TRAINING,
+            steps=settings.distill_steps,
+            seed=settings.seed,
+            device=self.device,
+            checkpoint=checkpoint,
+        )
+        with write_folder(folder) as temporary:
+            write_cut(temporary, found)
+        checkpoint.unlink(missing_ok=True)
 
     def _finetune(self, folder: Path, network: Model) -> None:
         data, teacher = read_study_data(self.run), self._network("dense")

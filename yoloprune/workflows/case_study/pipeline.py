@@ -10,17 +10,18 @@ import torch
 
 from yoloprune.files import file_sha256
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
-from yoloprune.report.study import FINE_TUNED, ORIGINAL, PRUNED, REFITTED
+from yoloprune.report.study import DISTILLED, FINE_TUNED, ORIGINAL, PRUNED, REFITTED
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
 from yoloprune.workflows.case_study.data import SUMMARY, TRAINING, prepare_data
 from yoloprune.workflows.case_study.measurements import (
+    EVALUATED,
     evaluation_file,
     make_benchmark,
     make_evaluations,
     make_export,
 )
-from yoloprune.workflows.case_study.networks import SCORES, Workshop
+from yoloprune.workflows.case_study.networks import INT8, SCORES, Workshop
 from yoloprune.workflows.case_study.settings import Control, StudySettings
 from yoloprune.workflows.case_study.subject import Subject, check_same, read_subject, write_subject
 from yoloprune.workflows.stages import Stage, is_finished, read_manifest, run_stage
@@ -35,18 +36,23 @@ CONTROL_ROWS: dict[Control, str] = {
     "half": "Half width",
     "longer": "Original, longer",
     "smaller": "Smaller input",
+    "int8": "int8",
 }
 """Names of the controls' rows."""
 
 
 def rows(settings: StudySettings) -> dict[str, tuple[str, str]]:
-    """Rows of the table: the stage and the file name of each network."""
-    controls = {CONTROL_ROWS[name]: (name, "best") for name in settings.controls}
+    """Rows of the table: the stage and the file of each network."""
+    controls = {
+        CONTROL_ROWS[name]: (name, INT8 if name == "int8" else TRAINED[0])
+        for name in settings.controls
+    }
     return {
-        ORIGINAL: ("dense", "best"),
-        PRUNED: ("pruned", "slim"),
-        **({REFITTED: ("refitted", "slim")} if settings.refit else {}),
-        FINE_TUNED: ("finetuned", "best"),
+        ORIGINAL: ("dense", TRAINED[0]),
+        PRUNED: ("pruned", CUT[0]),
+        **({REFITTED: ("refitted", CUT[0])} if settings.refit else {}),
+        **({DISTILLED: ("distilled", CUT[0])} if settings.distill_steps else {}),
+        FINE_TUNED: ("finetuned", TRAINED[0]),
         **controls,
     }
 
@@ -89,6 +95,8 @@ def _making(workshop: Workshop) -> list[Stage]:
     found.append(_cut(workshop, "pruned", settings.criterion, workshop.make_pruned))
     if settings.refit:
         found.append(_refit(workshop, "refitted", "pruned", workshop.make_refitted))
+    if settings.distill_steps:
+        found.append(_distill(workshop, "distilled", "refitted", workshop.make_distilled))
     needs = ("dense", workshop.recovered)
     found.append(
         _training(settings, "finetuned", needs, workshop.make_finetuned, settings.finetuning())
@@ -138,6 +146,12 @@ def _controls(workshop: Workshop) -> list[Stage]:
         random.append(
             _refit(workshop, "random-refitted", "random-pruned", workshop.make_random_refitted)
         )
+    if settings.distill_steps:
+        random.append(
+            _distill(
+                workshop, "random-distilled", "random-refitted", workshop.make_random_distilled
+            )
+        )
     needs = ("dense", f"random-{workshop.recovered}")
     random.append(training("random", needs, workshop.make_random, finetuning))
     known = {
@@ -157,6 +171,15 @@ def _controls(workshop: Workshop) -> list[Stage]:
                 work=workshop.make_smaller_input,
             ),
             training("smaller", ("smaller-input",), workshop.make_smaller, finetuning),
+        ],
+        "int8": [
+            Stage(
+                name="int8",
+                needs=("data", "dense"),
+                settings={"hold_out": settings.hold_out, "seed": settings.seed},
+                outputs=(INT8,),
+                work=workshop.make_int8,
+            )
         ],
     }
     return [stage for name in settings.controls for stage in known[name]]
@@ -211,6 +234,17 @@ def _refit(workshop: Workshop, name: str, cut: str, work: Callable[[Path], None]
     )
 
 
+def _distill(workshop: Workshop, name: str, cut: str, work: Callable[[Path], None]) -> Stage:
+    settings = workshop.subject.settings
+    return Stage(
+        name=name,
+        needs=("data", workshop.source, cut),
+        settings={"seed": settings.seed, "steps": settings.distill_steps},
+        outputs=("slim.cfg", "slim.weights", "plan.json"),
+        work=work,
+    )
+
+
 def _looks(settings: StudySettings) -> dict[str, Any]:
     """What decides which images are looked at."""
     return {"calibration_images": settings.calibration_images, "hold_out": settings.hold_out}
@@ -233,7 +267,7 @@ def _measuring(run: Path, settings: StudySettings, device: torch.device) -> list
 
     return [
         measuring(
-            "evaluated",
+            EVALUATED,
             ("data", *made),
             tuple(evaluation_file(row) for row in networks),
             lambda folder: make_evaluations(run, folder, networks, device),
@@ -282,5 +316,6 @@ def run_stages(
     for stage in todo:
         if is_finished(stage, run):
             continue
-        with shown(stage):
+        # Others may work on other stages of the same run.
+        with shown(stage), here.locked(run / stage.name):
             run_stage(stage, run, here)

@@ -1,4 +1,9 @@
-"""Studies that differ in their seed alone: what each row comes to, and how far it scatters."""
+"""Studies that differ in their seed alone: what each row comes to, and how far it scatters.
+
+Two things make a difference from the original uncertain, and both are shown: training (the
+deviation over the seeds) and which test images there are (the interval of a paired bootstrap: in
+every draw the same images for all networks of all seeds, of which the mean over seeds counts).
+"""
 
 import statistics
 from collections.abc import Sequence
@@ -6,13 +11,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from yoloprune.counting import counted
 from yoloprune.documents import read_document
 from yoloprune.errors import RunError, UsageError
+from yoloprune.evaluation.average_precision import Floats
+from yoloprune.evaluation.details import CONFIDENCE, interval
 from yoloprune.report.html import REPORTS
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.study import ORIGINAL
 from yoloprune.report.table import amount
 from yoloprune.report.wording import MISSING, duration
+from yoloprune.workflows.case_study.measurements import (
+    EVALUATED,
+    evaluation_file,
+    read_accuracy,
+)
 
 REPORT = next(name for name in REPORTS if name.endswith(".json"))
 
@@ -54,13 +69,16 @@ class Spread:
 class Seeded:
     """A row over the seeds.
 
-    `change` is the difference in `map50` from the original of the same seed.
+    `change` is the difference in `map50` from the original of the same seed, `gain` between which
+    two values its mean is with `CONFIDENCE` in draws of the test images: None where these are not
+    there.
     """
 
     name: str
     macs: Spread | None
     map50: Spread | None
     change: Spread | None
+    gain: tuple[float, float] | None
     map50_coco: Spread | None
     seconds: Spread | None
 
@@ -81,8 +99,8 @@ class Seeds(Result):
             title=f"{self.title}: mean \N{PLUS-MINUS SIGN} deviation of {count} seeds",
             summary=f"{self.title}: {count} seeds, best mAP@0.5 of a row {outcome:.3f}",
             header=(
-                "Network", "MACs", "mAP@0.5 (case-study)", "from the original", "(coco)",
-                "Computing",
+                "Network", "MACs", "mAP@0.5 (case-study)", "from the original", "over images",
+                "(coco)", "Computing",
             ),
             rows=[
                 (
@@ -90,10 +108,20 @@ class Seeds(Result):
                     MISSING if row.macs is None else amount(round(row.macs.mean)),
                     _text(row.map50, ".3f"),
                     MISSING if row.name == ORIGINAL else _text(row.change, "+.3f"),
+                    MISSING if row.gain is None else "[{:+.3f}, {:+.3f}]".format(*row.gain),
                     _text(row.map50_coco, ".3f"),
                     MISSING if row.seconds is None else duration(row.seconds.mean),
                 )
                 for row in self.rows
+            ],
+            lines=[
+                *(
+                    f"{row.name}: of {counted(row.map50.count, 'seed')} alone"
+                    for row in self.rows
+                    if row.map50 is not None and row.map50.count < count
+                ),
+                "over images: where the mean over seeds of the difference from the original is, "
+                f"with {CONFIDENCE:.0%} confidence, by a paired bootstrap over the test images",
             ],
             document=asdict(self),
         )  # fmt: skip
@@ -111,17 +139,41 @@ def read_seeds(runs: Sequence[Path]) -> Seeds:
     if len({*seeds}) < len(seeds):
         raise UsageError(f"{runs[0]} and others: two of the studies have the same seed")
     for run, own in zip(runs, settings, strict=True):
-        if changed := [name for name in own if own[name] != settings[0].get(name)]:
+        # A row that some have is of those.
+        both = own.keys() - {"controls"}
+        if changed := [name for name in both if own[name] != settings[0].get(name)]:
             raise UsageError(f"{run}: differs from {runs[0]} in more than the seed: {changed[0]}")
-    first = {row.name: row for row in reports[0].rows}
+    names = dict.fromkeys(row.name for report in reports for row in report.rows)
     return Seeds(
         title=reports[0].title,
         seeds=tuple(seeds),
-        rows=tuple(_seeded(name, reports) for name in first),
+        rows=tuple(_seeded(name, reports, _gain(name, runs)) for name in names),
     )
 
 
-def _seeded(name: str, reports: Sequence[_Report]) -> Seeded:
+def _gain(name: str, runs: Sequence[Path]) -> tuple[float, float] | None:
+    """Between which values the mean over seeds of a row's difference from the original is."""
+    if name == ORIGINAL:
+        return None
+    changes = []
+    for run in runs:
+        ours, theirs = (_draws(run, row) for row in (name, ORIGINAL))
+        if ours is not None and theirs is not None and len(ours) == len(theirs):
+            changes.append(ours - theirs)
+    if not changes or len({len(change) for change in changes}) > 1:
+        return None
+    return interval(np.mean(changes, axis=0))
+
+
+def _draws(run: Path, row: str) -> Floats | None:
+    path = run / EVALUATED / evaluation_file(row)
+    if not path.exists():
+        return None
+    details = read_accuracy(path)["case-study"].details
+    return None if details is None else details.draws
+
+
+def _seeded(name: str, reports: Sequence[_Report], gain: tuple[float, float] | None) -> Seeded:
     rows = [{row.name: row for row in report.rows} for report in reports]
     pairs = [(own[ORIGINAL], own[name]) for own in rows if {ORIGINAL, name} <= own.keys()]
     return Seeded(
@@ -135,6 +187,7 @@ def _seeded(name: str, reports: Sequence[_Report]) -> Seeded:
                 if row.map50 is not None and before.map50 is not None
             ]
         ),
+        gain=gain,
         map50_coco=_spread([row.map50_coco for _, row in pairs]),
         seconds=_spread([row.seconds for _, row in pairs]),
     )

@@ -1,4 +1,4 @@
-"""What a case study does: sizes, lengths, budgets; three presets."""
+"""What a case study does: sizes, lengths, budgets; presets."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -9,7 +9,7 @@ from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA, criterion_name
 from yoloprune.training.config import FINETUNE, TRAIN, ImageSize, Precision, TrainingConfig
 from yoloprune.workflows.defaults import PRUNING
 
-Control = Literal["scratch", "uniform", "random", "half", "longer", "smaller"]
+Control = Literal["scratch", "uniform", "random", "half", "longer", "smaller", "int8"]
 """What an expert asks for beside the pruned network.
 
 `scratch`: the slim architecture trained from random weights, as long as the dense network and the
@@ -19,6 +19,7 @@ fine-tuning together.
 `half`: a network half as wide, trained so.
 `longer`: the original trained for as many epochs more as the pruned network is fine-tuned.
 `smaller`: the original fine-tuned to a smaller input, with which it takes the slim network's time.
+`int8`: the original in int8 for ONNX Runtime, without training.
 """
 
 CONTROLS: tuple[Control, ...] = get_args(Control)
@@ -41,6 +42,8 @@ class StudySettings:
         refit: whether the pruned network is re-fitted, by training images without their labels,
             before it is fine-tuned.
         calibration_images: how many images criteria and the re-fit look at.
+        distill_steps: of training the re-fitted network to give what the dense one gives, by
+            training images without their labels; 0 leaves that stage out.
         multiple_of: what channel counts are rounded up to; None for what the budget allows.
         batch_size: images per optimizer step.
         accumulate: micro-batches that a step is split into.
@@ -65,6 +68,7 @@ class StudySettings:
     criterion: str = PRUNING.criterion
     refit: bool = True
     calibration_images: int = PRUNING.calibration_images
+    distill_steps: int = 0
     multiple_of: int | None = None
     batch_size: int = TRAIN.batch_size
     accumulate: int = TRAIN.accumulate
@@ -88,6 +92,10 @@ class StudySettings:
             raise UsageError(f"control {unknown[0]!r} is unknown (known: {', '.join(CONTROLS)})")
         if bool(self.sparsity) != bool(self.sparsity_epochs):
             raise UsageError("sparsity and sparsity_epochs must both be given, or neither")
+        if self.distill_steps < 0:
+            raise UsageError(f"`distill_steps` must be 0 or more, not {self.distill_steps}")
+        if self.distill_steps and not self.refit:
+            raise UsageError("`distill_steps` go on from the re-fit: leave that in, or give none")
 
     @property
     def compensation(self) -> Compensation:
@@ -132,16 +140,22 @@ class StudySettings:
 PRESETS: dict[str, StudySettings] = {
     "full": StudySettings(
         width=1.0, image_size=416, epochs=80, finetune_epochs=40, batch_size=64,
-        criterion="reconstruction", precision="bfloat16", evaluate_every=10, workers=8,
+        criterion="reconstruction", distill_steps=1000, precision="bfloat16", evaluate_every=10,
+        workers=8,
+    ),
+    "quarter": StudySettings(
+        width=0.25, image_size=320, epochs=40, finetune_epochs=20, batch_size=64,
+        criterion="reconstruction", calibration_images=128, distill_steps=1000,
+        precision="bfloat16", evaluate_every=10, workers=8,
     ),
     "cpu": StudySettings(
         width=0.25, image_size=320, epochs=30, finetune_epochs=10, criterion="reconstruction",
-        evaluate_every=5,
+        distill_steps=300, evaluate_every=5,
     ),
     "demo": StudySettings(
         width=0.125, image_size=160, epochs=60, finetune_epochs=12, criterion="reconstruction",
         finetune_rate=0.01, calibration_images=128, multiple_of=4, evaluate_every=2,
     ),
 }  # fmt: skip
-"""`full`: the published setting, for a GPU. `cpu`: a narrow YOLOv3, overnight on a laptop. `demo`:
-minutes."""
+"""`full`: the published setting, for a GPU. `quarter`: a narrow YOLOv3, minutes on a GPU. `cpu`: it
+too, overnight on a laptop. `demo`: minutes."""

@@ -62,9 +62,10 @@ def case_study(
     `settings` are those of `StudySettings` that differ from the preset's, or from those that the
     study was begun with. The dense network is trained from nothing, from a `backbone`'s weights or
     from those of the pair `transfer` whose shapes agree, or is the pair `dense`, which with
-    `fit_heads` gets heads for the data. With `stage` only that stage is done. Raises
-    `TimeIsUpError` after a checkpoint once the `minutes` have passed, `InterruptedRunError` on a
-    signal, `UsageError` for what makes no sense, `RunError` for another study's folder.
+    `fit_heads` gets heads for the data. With `stage` only that stage is done, or those with commas
+    between them, beside others that other processes may be doing. Raises `TimeIsUpError` after a
+    checkpoint once the `minutes` have passed, `InterruptedRunError` on a signal, `UsageError` for
+    what makes no sense, `RunError` for another study's folder.
     """
     if sum(start is not None for start in (dense, backbone, transfer)) > 1:
         raise UsageError("give only one of `dense`, `backbone` and `transfer`")
@@ -102,8 +103,9 @@ def case_study(
         trainer = _Trainer(here, told, clock)
         todo = stages(Workshop(run=out, subject=subject, train=trainer, device=here.device))
         names = [one.name for one in todo]
-        if stage is not None and stage not in names:
-            raise UsageError(f"stage {stage!r} is unknown (known: {', '.join(names)})")
+        wanted = names if stage is None else stage.split(",")
+        if unknown := [name for name in wanted if name not in names]:
+            raise UsageError(f"stage {unknown[0]!r} is unknown (known: {', '.join(names)})")
 
         @contextmanager
         def shown(one: Stage) -> Iterator[None]:
@@ -117,9 +119,10 @@ def case_study(
                 for line in read_study_data(out).warnings:
                     told.warn(line)
 
-        with here.locked(out):
+        # Stages that are asked for one by one may be worked on side by side: each folder is held.
+        with here.locked(out) if stage is None else nullcontext():
             here.on_first(lambda: begin(out, subject, todo))
-            run_stages([one for one in todo if stage in (None, one.name)], out, here, shown)
+            run_stages([one for one in todo if one.name in wanted], out, here, shown)
             return report(out) if here.is_first else read_study(out)
 
 

@@ -11,7 +11,7 @@ from yoloprune.workflows.case_study.settings import PRESETS, StudySettings
 
 SUBJECT = "study.json"
 
-EARLIER = {"refit": False}
+EARLIER = {"refit": False, "distill_steps": 0}
 """What versions did that knew no such settings."""
 
 
