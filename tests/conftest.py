@@ -1,6 +1,7 @@
 """How the tests run everywhere."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,10 @@ import torch
 from hypothesis import settings
 
 from yoloprune.data.images import write_image
+from yoloprune.engines.benchmark import default_engines
+from yoloprune.files import write_text
+from yoloprune.pruning.solve import USUAL_MULTIPLE
+from yoloprune.workflows.rounding import quantum_file
 
 # The tests' networks are tiny: threads that wait for each other cost more than they compute.
 torch.set_num_threads(1)
@@ -16,6 +21,16 @@ settings.register_profile("local", deadline=None)
 # The same examples on every run, so that a landing is judged by its change alone.
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _usual_multiple(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache in which all engines want the same channel counts, whatever processor this is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        for name in default_engines():
+            write_text(quantum_file(name), f"{USUAL_MULTIPLE}\n")
+        yield
 
 
 @pytest.fixture

@@ -21,17 +21,17 @@ def size_of_kernels(network: Model) -> float:
     return float(sum(kernel.square().sum() for kernel in kernels))
 
 
-@pytest.mark.parametrize("multiple_of", [1, 8, None])
-def test_each_point_is_the_network_that_prune_gives(multiple_of: int | None) -> None:
+@pytest.mark.parametrize(("multiple_of", "finer"), [(1, False), (8, False), (8, True)])
+def test_each_point_is_the_network_that_prune_gives(multiple_of: int, finer: bool) -> None:
     found = list(
         sweep_points(
             DENSE, criteria=("l2", "random"), shares=(0.8, 0.4), evaluate=size_of_kernels,
-            multiple_of=multiple_of, seed=3,
+            multiple_of=multiple_of, finer=finer, seed=3,
         )
     )  # fmt: skip
     assert [point.criterion for point in found] == ["l2", "l2", "random", "random"]
     for point, share in zip(found, (0.8, 0.4, 0.8, 0.4), strict=True):
-        budget = Budget(limits={"macs": share}, multiple_of=multiple_of or 8)
+        budget = Budget(limits={"macs": share}, multiple_of=multiple_of)
         pruned = prune(
             DENSE.graph, DENSE.parameters, budget=budget, criterion=point.criterion, seed=3
         )

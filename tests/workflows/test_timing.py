@@ -16,6 +16,7 @@ from yoloprune.pruning.clock import timed_layers
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.layer_times import Layer, write_timings
 from yoloprune.workflows import timing
+from yoloprune.workflows.measured import cache_file
 from yoloprune.workflows.prune import prune
 
 NETWORK_MS = 3.0
@@ -104,16 +105,10 @@ def test_an_engine_that_is_not_known_is_refused_before_anything_is_timed(dense: 
         prune(dense, {"ms": 0.9}, engine="abacus")
 
 
-def test_a_version_that_names_a_branch_names_a_file(stopwatch: type[Stopwatch]) -> None:
-    path = timing._cache("openvino", "2026.4.1-e213-releases/2026/4", 2)
-    path.write_text("")
-    assert path.name.startswith("openvino-2026.4.1-e213-releases_2026_4-2-")
-
-
 def test_a_damaged_cache_is_measured_anew(dense: Model, stopwatch: type[Stopwatch]) -> None:
     prune(dense, {"ms": 0.9}, engine="torch", threads=1)
     asked = list(stopwatch.asked)
-    (cache,) = Path(timing._cache("torch", "x", 1)).parent.glob("*.csv")
+    (cache,) = Path(cache_file("torch", "x", 1)).parent.glob("*.csv")
     cache.write_text("nothing of the kind\n")
     prune(dense, {"ms": 0.9}, engine="torch", threads=1)
     assert stopwatch.asked == 2 * asked

@@ -42,14 +42,26 @@ AllowFaulty = Annotated[
     ),
 ]
 
+
+def _multiple(text: str) -> int | None:
+    """A whole number from 1, or None where it is to be found."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"{text!r} is neither a whole number from 1 nor auto")
+    return int(text)
+
+
 MultipleOf = Annotated[
     int | None,
     typer.Option(
         "--multiple-of",
         "--round-to",
-        min=1,
+        parser=_multiple,
+        metavar="N|auto",
         help="Round kept channels up to multiples of this.",
-        show_default="8, or finer where the budget needs it",
+        show_default="auto: what the engines that are installed compute fastest, as measured; "
+        "finer where the budget needs it",
     ),
 ]
 CalibrationImages = Annotated[

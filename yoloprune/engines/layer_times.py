@@ -113,7 +113,7 @@ def copies_of(layer: Layer) -> int:
 
 def sandwich(layer: Layer, copies: int) -> Graph:
     """So many copies of a layer, each with kernels of its own, between 1x1 convolutions."""
-    builder, wide = _expanded(layer.inputs, (layer.height, layer.width))
+    builder, wide = expanded(layer.inputs, (layer.height, layer.width))
     reduced = []
     for number in range(copies):
         name = f"layer{number}"
@@ -136,27 +136,29 @@ def sandwich(layer: Layer, copies: int) -> Graph:
         if layer.activation:
             slope = _SLOPE.get(layer.activation, {})
             value = builder.node(f"{name}.activation", layer.activation, value, **slope)
-        reduced.append(_pointwise(builder, f"reduce{number}", value, layer.outputs, NARROW))
+        reduced.append(pointwise(builder, f"reduce{number}", value, layer.outputs, NARROW))
     return _averaged(builder, reduced)
 
 
 def between(channels: int, room: tuple[int, int], times: int) -> Graph:
     """Expand to so many channels, and reduce, so many times."""
-    builder, value = _expanded(channels, room)
+    builder, value = expanded(channels, room)
     for number in range(times):
         if number:
-            value = _pointwise(builder, f"expand{number}", value, NARROW, channels)
-        value = _pointwise(builder, f"reduce{number}", value, channels, NARROW)
+            value = pointwise(builder, f"expand{number}", value, NARROW, channels)
+        value = pointwise(builder, f"reduce{number}", value, channels, NARROW)
     return _averaged(builder, [value])
 
 
-def _expanded(channels: int, room: tuple[int, int]) -> tuple[GraphBuilder, str]:
+def expanded(channels: int, room: tuple[int, int]) -> tuple[GraphBuilder, str]:
+    """A graph of an image so large, expanded to so many channels, and the name of these."""
     builder = GraphBuilder(opset=13)
     images = builder.input("images", (1, NARROW, *room))
-    return builder, _pointwise(builder, "expand", images, NARROW, channels)
+    return builder, pointwise(builder, "expand", images, NARROW, channels)
 
 
-def _pointwise(builder: GraphBuilder, name: str, value: str, inputs: int, outputs: int) -> str:
+def pointwise(builder: GraphBuilder, name: str, value: str, inputs: int, outputs: int) -> str:
+    """Put a 1x1 convolution behind a value, and name what it gives."""
     kernel = builder.parameter(f"{name}.kernel", (outputs, inputs, 1, 1))
     bias = builder.parameter(f"{name}.bias", (outputs,))
     return builder.node(name, "Conv", value, kernel, bias, kernel_shape=(1, 1))

@@ -43,13 +43,13 @@ class Solver(Protocol):
         """The plan."""
 
 
-ROUNDINGS = (8, 4, 2, 1)
-"""What channel counts are rounded to, coarsest first, where nobody says.
+USUAL_MULTIPLE = 8
+"""What channel counts are rounded to, or finer, where no engine is known that they should suit.
 
 Blocked convolutions (ONNX Runtime, ncnn) are slow with counts that make no multiple of 8.
 """
 
-TIMED_ROUNDINGS = (16, *ROUNDINGS)
+TIMED_ROUNDINGS = (16, 8, 4, 2, 1)
 """What channel counts are rounded to where time is limited, coarsest first: the one that lets the
 most stay is found by its time."""
 
@@ -252,12 +252,19 @@ def _given_back(queue: Queue, removed: int) -> Place:
 
 
 def coarsest(
-    graph: DependencyGraph, budget: Budget, *, compensation: Compensation = Compensation.NONE
+    graph: DependencyGraph,
+    budget: Budget,
+    suited: int = USUAL_MULTIPLE,
+    *,
+    compensation: Compensation = Compensation.NONE,
 ) -> Budget | None:
-    """The budget with the coarsest of `ROUNDINGS` that lets it be met; None if it cannot be."""
+    """The budget in multiples of `suited`, a power of 2, or of the next half that lets it be met.
+
+    None if it cannot be.
+    """
     # How far a budget reaches does not depend on the scores.
     scores = {group.id: np.zeros(group.size) for group in graph.prunable}
-    for multiple_of in ROUNDINGS:
+    for multiple_of in (suited >> half for half in range(suited.bit_length())):
         rounded = replace(budget, multiple_of=multiple_of)
         queue = Queue(graph, scores, rounded, compensation is Compensation.CARRIER)
         if queue.fits(Place(removed=queue.length)):

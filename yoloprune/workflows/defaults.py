@@ -14,7 +14,7 @@ class PruningDefaults:
     """How channels are chosen.
 
     `calibration_images` is how many images are looked at, where any are. Channel counts are rounded
-    to the coarsest usual multiple with which the budget can be met.
+    to what installed engines compute fastest (`rounding`), or finer where the budget needs it.
     """
 
     criterion: str = "l2"

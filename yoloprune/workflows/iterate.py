@@ -30,7 +30,7 @@ from yoloprune.workflows.choices import Schedule, chosen
 from yoloprune.workflows.defaults import ITERATION, PRUNING
 from yoloprune.workflows.judges import ERROR
 from yoloprune.workflows.models import AnyModel, opened
-from yoloprune.workflows.prune import rounded
+from yoloprune.workflows.rounding import rounded
 from yoloprune.workflows.schedule import (
     SCHEDULE,
     Limit,

@@ -25,7 +25,7 @@ from yoloprune.workflows.defaults import ITERATION, ON_IMAGES, PRUNING
 from yoloprune.workflows.iterate import VERSION, Iterated, begin, followed, idle_steps
 from yoloprune.workflows.judges import ERROR, Judge, Request, judge_by_error, judge_of
 from yoloprune.workflows.models import AnyModel, load, opened
-from yoloprune.workflows.prune import rounded
+from yoloprune.workflows.rounding import rounded
 from yoloprune.workflows.schedule import Limit, ScheduledNetwork, follow, step_targets
 from yoloprune.workflows.stages import Stage
 from yoloprune.workflows.steps import ChannelSteps, cut_stage, finished, step_folder

@@ -20,9 +20,7 @@ from yoloprune.devices import AUTO, torch_device
 from yoloprune.errors import UsageError
 from yoloprune.frontends.torch.document import ModuleDocument
 from yoloprune.graph.edits import Reading
-from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
-from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.clock import Clock
 from yoloprune.pruning.groups import analyze
@@ -32,7 +30,7 @@ from yoloprune.pruning.prune import check_budget
 from yoloprune.pruning.prune import prune as prune_graph
 from yoloprune.pruning.score.gradients import Loss
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
-from yoloprune.pruning.solve import ROUNDINGS, TIMED_ROUNDINGS, Solver, coarsest, solve, solve_timed
+from yoloprune.pruning.solve import TIMED_ROUNDINGS, Solver, solve, solve_timed
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.cut import Cut
@@ -41,6 +39,7 @@ from yoloprune.workflows.depth import shorten
 from yoloprune.workflows.models import AnyModel, opened
 from yoloprune.workflows.modules import check_module
 from yoloprune.workflows.recover import recover
+from yoloprune.workflows.rounding import rounded
 from yoloprune.workflows.scores import scores_on_images
 from yoloprune.workflows.task import narrowed, silent_task, task_of
 from yoloprune.workflows.timing import ENGINE, clock_of
@@ -88,8 +87,9 @@ def prune(
     any of the `images`. Then `blocks` go, contributions to sums (by node and input: `block_order`
     finds some), with all that only these need; shares are of the network with them. A group keeps
     at least `min_channels` and loses at most the share
-    `max_layer_cut`; counts are rounded up to a `multiple_of`, by default the coarsest usual one
-    with which the budget can be met. `{"ms": 0.5}` is half of the dense network's time in the
+    `max_layer_cut`; counts are rounded up to a `multiple_of`, by default to what the
+    engines that are installed compute fastest (`rounding.suited_multiple`), or finer where the
+    budget needs it. `{"ms": 0.5}` is half of the dense network's time in the
     `engine` with so many `threads` (torch's own number), by the times of its layers, which are
     measured here or read from the `timings`, a table that was made elsewhere; counts are then
     rounded by what lets the most stay. The proof, before any re-fit, runs in float64 on noise and
@@ -252,37 +252,3 @@ def _warn_of_masks(network: Model, reporter: Reporter) -> None:
             f"{masks} is of the dense network: what is zero in the slim one is trained as any "
             "other weight; zero it again after pruning"
         )
-
-
-def rounded(
-    graph: Graph,
-    keep: Mapping[str, float],
-    min_channels: int,
-    multiple_of: int | None,
-    max_layer_cut: float,
-    compensation: Compensation,
-    reporter: Reporter,
-) -> Budget:
-    """The budget, with the coarsest usual rounding that lets it be met, unless one is asked for.
-
-    Warns of a finer one than usual. Raises `UsageError` for an unknown measure.
-    """
-    if unknown := [name for name in keep if name not in MEASURES]:
-        raise UsageError(f"measure {unknown[0]!r} is unknown (known: {', '.join(MEASURES)})")
-    budget = Budget(
-        limits=dict(keep),
-        min_channels=min_channels,
-        multiple_of=1 if multiple_of is None else multiple_of,
-        max_layer_cut=max_layer_cut,
-    )
-    if multiple_of is not None or UNEVEN & keep.keys():
-        return budget
-    found = coarsest(analyze(graph), budget, compensation=compensation)
-    if found is None:
-        return budget
-    if found.multiple_of != ROUNDINGS[0]:
-        reporter.warn(
-            f"channel counts are rounded to multiples of {found.multiple_of}: with multiples of "
-            f"{ROUNDINGS[0]}, which run faster, the budget cannot be met"
-        )
-    return found

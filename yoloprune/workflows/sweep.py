@@ -43,6 +43,7 @@ from yoloprune.workflows.prediction import (
     knee,
     prediction_errors,
 )
+from yoloprune.workflows.rounding import suited_multiple
 from yoloprune.workflows.scores import scores_on_images
 
 
@@ -252,7 +253,8 @@ def sweep(
         evaluate=judge.judge,
         scope=scope,
         compensation=compensation,
-        multiple_of=multiple_of,
+        multiple_of=multiple_of or suited_multiple(reporter),
+        finer=multiple_of is None,
         seed=seed,
         measured=measured,
         refit_on=None if images is None else calibration,
@@ -294,7 +296,8 @@ def sweep_points(
     evaluate: Callable[[Model], float],
     scope: Scope = Scope.GLOBAL,
     compensation: Compensation = Compensation.NONE,
-    multiple_of: int | None = 1,
+    multiple_of: int = 1,
+    finer: bool = False,
     seed: int = 0,
     measured: Mapping[str, Scores] | None = None,
     refit_on: Calibration | None = None,
@@ -302,8 +305,8 @@ def sweep_points(
 ) -> Iterator[SweepPoint]:
     """A point for each criterion and share, criteria first, shares in the order given.
 
-    `measured` are the scores of criteria that look at images (`score.on_images`), by name. Where
-    `multiple_of` is None channel counts are rounded as each share allows (`solve.coarsest`). Slim
+    `measured` are the scores of criteria that look at images (`score.on_images`), by name. With
+    `finer` channel counts are rounded finer where a share needs it (`solve.coarsest`). Slim
     networks are re-fitted on the images of `refit_on`; `told` foretells the share of mAP that each
     keeps.
 
@@ -321,12 +324,13 @@ def sweep_points(
         )
         for name in criteria
     }
-    budgets = [
-        Budget(limits={"macs": share}, multiple_of=1 if multiple_of is None else multiple_of)
-        for share in shares
-    ]
-    if multiple_of is None:
-        budgets = [coarsest(graph, b, compensation=compensation) or b for b in budgets]
+    budgets = [Budget(limits={"macs": share}, multiple_of=multiple_of) for share in shares]
+    if finer:
+        budgets = [
+            coarsest(graph, budget, multiple_of, compensation=compensation)
+            or replace(budget, multiple_of=1)
+            for budget in budgets
+        ]
     plans = [
         solve(graph, scores[name], budget, criterion=name, compensation=compensation)
         for name in criteria

@@ -1,15 +1,7 @@
-"""Budgets in milliseconds: where the times of layers come from, and what a slim network takes.
+"""Budgets in milliseconds: where the times of layers come from, and what a slim network takes."""
 
-What was measured on this machine is kept in the user's cache folder, by engine, its version,
-threads and processor, so that the next run measures only what is new.
-"""
-
-import hashlib
-import os
-import platform
-import re
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,17 +14,23 @@ from yoloprune.engines.layer_models import write_layer_models
 from yoloprune.engines.layer_times import LayerTimer, network_ms, noise
 from yoloprune.engines.side_by_side import side_by_side
 from yoloprune.engines.table import engine_named
-from yoloprune.errors import GraphError, PlanError
+from yoloprune.errors import GraphError
 from yoloprune.exporters.onnx import require_onnx
-from yoloprune.files import write_folder, write_text
-from yoloprune.graph.graph import Graph
+from yoloprune.files import write_folder
 from yoloprune.graph.model import Model
 from yoloprune.pruning.clock import Clock, listed_layers
 from yoloprune.pruning.cut import removal
 from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.layer_times import Layer, Measure, Timings, read_timings, write_timings
+from yoloprune.pruning.layer_times import Layer, Timings, read_timings, write_timings
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.cut import Cut
+from yoloprune.workflows.measured import (
+    cache_file,
+    known_layers,
+    network_file,
+    remembered,
+    remembering,
+)
 from yoloprune.workflows.models import AnyModel, opened
 
 ENGINE = "onnxruntime"
@@ -72,7 +70,7 @@ def clock_of(
     row.require()
     with cpu_threads(threads) as count:
         source = f"{row.title} {row.version}, {counted(count, 'thread')}"
-        cache = _cache(engine, row.version, count)
+        cache = cache_file(engine, row.version, count)
 
         def dense_ms() -> float:
             return network_ms(model, engine, count)
@@ -84,21 +82,21 @@ def clock_of(
             def slim_ms() -> float:
                 return side_by_side(model, slim, engine, count).share * network
 
-            return _remembered(slim_ms, cache, model.graph, slim.graph)
+            return remembered(slim_ms, network_file(cache, model.graph, slim.graph))
 
         with reporter.stage(f"timing layers in {source}"):
-            network = _remembered(dense_ms, cache, model.graph)
+            network = remembered(dense_ms, network_file(cache, model.graph))
             found = Timings(
                 layers={},
                 network=network,
-                measure=_remembering(LayerTimer(engine, count), cache),
+                measure=remembering(LayerTimer(engine, count), cache),
                 source=source,
             )
             clock = Clock(dependencies, found, whole)
             try:
                 yield clock
             finally:
-                write_timings(cache, _cached(cache) | found.layers)
+                write_timings(cache, known_layers(cache) | found.layers)
 
 
 def list_layers(network: AnyModel, folder: str | Path) -> list[Layer]:
@@ -117,61 +115,6 @@ def list_layers(network: AnyModel, folder: str | Path) -> list[Layer]:
     with write_folder(folder, must_be_new=True) as temporary:
         write_layer_models(temporary, layers, network)
     return layers
-
-
-def _remembering(measure: Measure, cache: Path) -> Measure:
-    """The same, of what is not in the cache.
-
-    A layer's time is asked for as if it was measured now: estimates, and so plans, go by what this
-    network asked for, and not by what others left in the cache.
-    """
-    known = _cached(cache)
-
-    def remembered(layers: Collection[Layer]) -> dict[Layer, float]:
-        new = measure([layer for layer in layers if layer not in known])
-        return {layer: known[layer] if layer in known else new[layer] for layer in layers}
-
-    return remembered
-
-
-def _remembered(measure: Callable[[], float], cache: Path, *graphs: Graph) -> float:
-    """Milliseconds of whole networks, from a file beside the cache if they were timed before."""
-    digests = "-".join(graph.digest()[:16] for graph in graphs)
-    path = cache.parent / "networks" / f"{cache.stem}-{digests}.txt"
-    with suppress(OSError, ValueError):
-        return float(path.read_text(encoding="ascii"))
-    ms = measure()
-    path.parent.mkdir(exist_ok=True)
-    write_text(path, f"{ms:.6g}\n")
-    return ms
-
-
-def _cached(path: Path) -> dict[Layer, float]:
-    """What was measured before; nothing where the file is not there or damaged."""
-    try:
-        return read_timings(path).layers
-    except PlanError:
-        return {}
-
-
-def _cache(engine: str, version: str, threads: int) -> Path:
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = root / "yoloprune" / "timings"
-    folder.mkdir(parents=True, exist_ok=True)
-    # A version may name the branch that it was built of: "2026.4.1-releases/2026/4".
-    said = re.sub(r"[^\w.+-]", "_", version)
-    return folder / f"{engine}-{said}-{threads}-{_processor()}.csv"
-
-
-def _processor() -> str:
-    """What tells this processor from others, kernels being chosen by it."""
-    told = [platform.machine(), platform.processor()]
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        wanted = ("model name", "flags", "Features", "CPU part", "cache size")
-        lines = information.read_text(encoding="utf-8", errors="replace").splitlines()
-        told += sorted({line for line in lines if line.startswith(wanted)})
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
 
 
 def timed(
