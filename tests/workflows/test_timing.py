@@ -8,6 +8,7 @@ from typing import ClassVar
 import pytest
 
 from tests.reporters import Heard
+from tests.workflows.test_depth import residual_network
 from yoloprune.engines.engine import Engine
 from yoloprune.engines.side_by_side import SideBySide
 from yoloprune.errors import GraphError, PlanError, UsageError
@@ -16,6 +17,7 @@ from yoloprune.pruning.clock import timed_layers
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.layer_times import Layer, write_timings
 from yoloprune.workflows import timing
+from yoloprune.workflows.depth import removable, without
 from yoloprune.workflows.measured import cache_file
 from yoloprune.workflows.prune import prune
 
@@ -98,6 +100,21 @@ def test_times_that_were_measured_elsewhere_are_read(dense: Model, tmp_path: Pat
     write_timings(path, dict(list(layers.items())[1:]), NETWORK_MS)
     with pytest.raises(PlanError, match="the timings lack a 3x3 convolution, 3 to 2 channels"):
         prune(dense, {"ms": 0.9}, timings=path)
+
+
+def test_blocks_take_their_part_of_the_time_that_was_measured_elsewhere(tmp_path: Path) -> None:
+    network, path = residual_network(), tmp_path / "t.csv"
+    layers = [layer for _, layer in timed_layers(analyze(network.graph))]
+    total = sum(made_up([layer])[layer] for layer in layers)
+    gone = [removable(network)[0].reading]
+    short, _ = without(network, gone)
+    left = [layer for _, layer in timed_layers(analyze(short.graph))]
+    share = sum(made_up([layer])[layer] for layer in left) / total
+    write_timings(path, made_up(layers), total)
+    assert share < 1
+    cut = prune(network, {"ms": share + 1e-6}, blocks=gone, timings=path)
+    assert cut.slim.cost == short.cost
+    assert cut.settings["dense_ms"] == pytest.approx(share * total, abs=1e-4)
 
 
 def test_an_engine_that_is_not_known_is_refused_before_anything_is_timed(dense: Model) -> None:

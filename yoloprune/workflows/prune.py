@@ -129,7 +129,9 @@ def prune(
         network = short.network
         with ExitStack() as stack:
             clocks = [
-                stack.enter_context(clock_of(each, engine, threads, timings, reporter))
+                stack.enter_context(
+                    clock_of(each, engine, threads, timings, reporter, before=whole)
+                )
                 for each in (whole, network)
                 if UNEVEN & (keep or {}).keys()
             ]
@@ -162,7 +164,9 @@ def prune(
     stated: dict[str, Any] = {} if preprocess is None else {"preprocess": preprocess}
     with ExitStack() as stack:
         if timed:
-            clock = stack.enter_context(clock_of(network, engine, threads, timings, reporter))
+            clock = stack.enter_context(
+                clock_of(network, engine, threads, timings, reporter, before=whole)
+            )
             roundings = TIMED_ROUNDINGS if multiple_of is None else (multiple_of,)
             solver = partial(solve_timed, clock=clock, roundings=roundings)
         else:

@@ -55,16 +55,23 @@ def clock_of(
     threads: int | None,
     timings: str | Path | None,
     reporter: Reporter = SILENT,
+    *,
+    before: Model | None = None,
 ) -> Iterator[Clock]:
     """The clock of a network in an engine: by a table that was read, or by what is measured here.
 
-    What was measured is in the cache when this ends. Raises `UsageError` for an engine that is not
-    known, `MissingDependencyError` for one that is not installed, `GraphError` for one that cannot
-    run the network, `PlanError` for a table that is malformed or lacks a layer.
+    A table is of the network `before` blocks were removed, if any. What was measured is in the
+    cache when this ends. Raises `UsageError` for an engine that is not known,
+    `MissingDependencyError` for one that is not installed, `GraphError` for one that cannot run the
+    network, `PlanError` for a table that is malformed or lacks a layer.
     """
     dependencies = analyze(model.graph)
     if timings is not None:
-        yield Clock(dependencies, read_timings(Path(timings)))
+        table = read_timings(Path(timings))
+        if before is not None and table.network is not None:
+            ms = Clock(analyze(before.graph), table).shortened(dependencies)
+            table = replace(table, network=ms)
+        yield Clock(dependencies, table)
         return
     row = engine_named(engine)
     row.require()
