@@ -146,6 +146,9 @@ def test_blocks_go_in_the_order_of_what_they_do_to_the_outputs() -> None:
     assert [name for name, _ in order] == ["layer_6.sum_0", "layer_9.sum_0"]
     one, two = errors_without(network, [order[:1], order], images)
     assert 0 < one < 0.05 * two
+    # What takes the longest goes first, however much it computes.
+    slow = {node: 1e9 for node in removable(network)[0].nodes}
+    assert block_order(network, images, 1, slow) == (removable(network)[0].reading,)
     plain = parse_cfg(CFG.split("[shortcut]")[0])
     with pytest.raises(PlanError, match="no residual block and no branch that can go"):
         block_order(darknet_model(plain, random_state(plain), title="net"), images, 1)

@@ -104,6 +104,11 @@ class Clock:
             by_layers += off * min(max(way, 0.0), 1.0)
         return max(by_layers, LEAST * self._total)
 
+    @property
+    def each(self) -> dict[str, float]:
+        """Milliseconds of each convolution of the dense network, by node."""
+        return {found.node: self.timings.ms(layer) for found, layer in self._layers}
+
     def shortened(self, dependencies: DependencyGraph) -> float:
         """Milliseconds of a network that is this one without some blocks, no channel removed."""
         layers = timed_layers(dependencies)

@@ -110,11 +110,14 @@ def errors_without(
     return found
 
 
-def block_order(network: Model, images: Tensor, count: int) -> tuple[Reading, ...]:
+def block_order(
+    network: Model, images: Tensor, count: int, ms: Mapping[str, float] | None = None
+) -> tuple[Reading, ...]:
     """The blocks that go first, so many at most: each time the one that costs the least error.
 
-    Errors are those at the outputs for each of the MACs that go, on images (B, C, H, W) and their
-    device. Raises `PlanError` where no block can go.
+    Errors are those at the outputs for each of the MACs that go, or of the milliseconds, where
+    those of nodes are known, on images (B, C, H, W) and their device. Raises `PlanError` where no
+    block can go.
     """
     left = list(removable(network))
     if not left:
@@ -124,6 +127,14 @@ def block_order(network: Model, images: Tensor, count: int) -> tuple[Reading, ..
     gone: list[Reading] = []
     while left and len(gone) < count:
         errors = errors_without(network, [[*gone, block.reading] for block in left], images)
-        cost = [error / block.macs for error, block in zip(errors, left, strict=True)]
+        cost = [error / _saved(block, ms) for error, block in zip(errors, left, strict=True)]
         gone.append(left.pop(cost.index(min(cost))).reading)
     return tuple(gone)
+
+
+def _saved(block: Block, ms: Mapping[str, float] | None) -> float:
+    """What goes with a block: MACs, or milliseconds."""
+    if ms is None:
+        return block.macs
+    # Of a block without a convolution nothing was timed: it saves next to nothing.
+    return max(sum(ms.get(node, 0.0) for node in block.nodes), 1e-9)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from yoloprune.counting import counted
 from yoloprune.data.calibration import Calibration
 from yoloprune.devices import AUTO, torch_device
 from yoloprune.errors import PlanError
+from yoloprune.pruning.measures import UNEVEN
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.defaults import PRUNING
@@ -17,6 +19,7 @@ from yoloprune.workflows.depth import block_order
 from yoloprune.workflows.models import AnyModel, opened
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.recover import recover
+from yoloprune.workflows.timing import ENGINE, clock_of
 
 MOST = 8
 """Blocks that are removed at most."""
@@ -34,6 +37,9 @@ def prune_with_depth(
     calibration: Calibration,
     *,
     most: int = MOST,
+    engine: str = ENGINE,
+    threads: int | None = None,
+    timings: str | Path | None = None,
     seed: int = PRUNING.seed,
     made_by: str | None = None,
     device: str | torch.device = AUTO,
@@ -42,14 +48,19 @@ def prune_with_depth(
 ) -> Cut:
     """Meet a budget with fewer blocks and channels, re-fitted on the images of the calibration.
 
-    None, one, two, ... blocks go, those first that cost the least error at the outputs, and
-    channels as the rest of the budget wants; each such network is re-fitted. The one is given whose
-    outputs are nearest to the dense network's, on images that it was not fitted to where there are
-    some. `settings` are those of `prune`. Raises what `prune` and `block_order` raise.
+    None, one, two, ... blocks go, those first that cost the least error at the outputs for what
+    they save, milliseconds where these are limited, or else MACs, and channels as the rest of the
+    budget wants; each such network is re-fitted. The one is given whose outputs are nearest to the
+    dense network's, on images that it was not fitted to where there are some. `engine`, `threads`,
+    `timings` and `settings` are those of `prune`. Raises what `prune` and `block_order` raise.
     """
     network, images = opened(network), calibration.on(torch_device(device)).images[:LOOKED_AT]
+    ms = None
+    if UNEVEN & keep.keys():
+        with clock_of(network, engine, threads, timings, reporter) as clock:
+            ms = clock.each
     with reporter.stage("weighing blocks"):
-        order = block_order(network, images, most)
+        order = block_order(network, images, most, ms)
     best: Cut | None = None
     problem: PlanError | None = None
     errors: dict[int, float] = {}
@@ -61,6 +72,9 @@ def prune_with_depth(
                 blocks=order[:count],
                 calibration=calibration,
                 refit=False,
+                engine=engine,
+                threads=threads,
+                timings=timings,
                 seed=seed,
                 device=device,
                 reporter=reporter,
