@@ -39,6 +39,9 @@ SHORTEST = 1e-4
 LEAST_RUNS, MOST_RUNS, ENOUGH_MS = 5, 60, 12.0
 """Each graph is run for so many milliseconds, but so often at least and at most."""
 
+SURER = 3
+"""So many times as long run what is around layers: it is taken off many of them."""
+
 NETWORK_RUNS = 20
 """How often the whole network is run at least; ten times as often, and as long, at most."""
 
@@ -75,16 +78,20 @@ class LayerTimer:
     def _room(self, channels: int, room: tuple[int, int]) -> _Between:
         key = (channels, *room)
         if key not in self._between:
-            once, twice = (self._fastest(between(channels, room, n)) for n in (1, 2))
+            once, twice = (self._fastest(between(channels, room, n), SURER) for n in (1, 2))
             # Expanding takes about as long as reducing.
             self._between[key] = _Between(once=once, each=max(twice - once, 0.0) / 2)
         return self._between[key]
 
-    def _fastest(self, graph: Graph) -> float:
+    def _fastest(self, graph: Graph, longer: int = 1) -> float:
         # Engines ask for a document only where a file was read.
         model = Model(graph=graph, parameters=noise(graph), document=cast(Document, None))
         runner = run_in(model, self.engine, device="cpu", threads=self.threads, batch=1)
-        return fastest(undisturbed(runner, sample_image(model), self.threads))
+        return fastest(
+            undisturbed(runner, sample_image(model), self.threads),
+            most=longer * MOST_RUNS,
+            enough=longer * ENOUGH_MS,
+        )
 
 
 def network_ms(model: Model, engine: str, threads: int) -> float:

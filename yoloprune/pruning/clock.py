@@ -75,6 +75,7 @@ class Clock:
         self._time_whole = whole
         self._seen: tuple[float, float] | None = None
         self._layers = timed_layers(dependencies)
+        self._narrower: dict[tuple[Layer, int, int], Layer] = {}
         self._weights = _rest(dependencies, {found.node for found, _ in self._layers})
         dense = np.ones(dependencies.labels.count, np.bool_)
         self._whole = float(self._weights.sum())
@@ -88,7 +89,7 @@ class Clock:
 
     def layers(self, kept: NDArray[np.bool_]) -> list[Layer]:
         """The convolutions that are left, in order."""
-        return [_narrowed(found, layer, kept) for found, layer in self._layers]
+        return [_narrowed(found, layer, kept, self._narrower) for found, layer in self._layers]
 
     def learn(self, kept: NDArray[np.bool_]) -> None:
         """Measure the convolutions that are left, where they can be and are not known."""
@@ -183,7 +184,7 @@ def listed_layers(dependencies: DependencyGraph) -> list[Layer]:
                     for number, group in enumerate(dependencies.prunable)
                 }
             )
-            found |= dict.fromkeys(_narrowed(own, layer, kept) for own, layer in layers)
+            found |= dict.fromkeys(_narrowed(own, layer, kept, {}) for own, layer in layers)
     return list(found)
 
 
@@ -213,13 +214,22 @@ def _layer(node: Node, shapes: Mapping[str, Shape], activation: str) -> Layer:
     )
 
 
-def _narrowed(found: Contraction, layer: Layer, kept: NDArray[np.bool_]) -> Layer:
+def _narrowed(
+    found: Contraction,
+    layer: Layer,
+    kept: NDArray[np.bool_],
+    known: dict[tuple[Layer, int, int], Layer],
+) -> Layer:
+    """What is left of a layer; looked up in what is `known`, for it is asked for time and again."""
     inputs = int(np.count_nonzero(kept[found.read]))
     outputs = int(np.count_nonzero(kept[found.filters]))
     if (inputs, outputs) == (layer.inputs, layer.outputs):
         return layer
-    groups = inputs if found.depthwise else layer.groups
-    return replace(layer, inputs=inputs, outputs=outputs, groups=groups)
+    key = layer, inputs, outputs
+    if key not in known:
+        groups = inputs if found.depthwise else layer.groups
+        known[key] = replace(layer, inputs=inputs, outputs=outputs, groups=groups)
+    return known[key]
 
 
 def _activations(graph: Graph) -> dict[str, str]:
