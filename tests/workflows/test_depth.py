@@ -147,7 +147,7 @@ def test_blocks_go_in_the_order_of_what_they_do_to_the_outputs() -> None:
     one, two = errors_without(network, [order[:1], order], images)
     assert 0 < one < 0.05 * two
     # What takes the longest goes first, however much it computes.
-    slow = {node: 1e9 for node in removable(network)[0].nodes}
+    slow = dict.fromkeys(removable(network)[0].nodes, 1e9)
     assert block_order(network, images, 1, slow) == (removable(network)[0].reading,)
     plain = parse_cfg(CFG.split("[shortcut]")[0])
     with pytest.raises(PlanError, match="no residual block and no branch that can go"):

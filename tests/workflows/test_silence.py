@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
 
 from tests.architectures import yolov2
-from tests.frontends.onnx.models import residual
+from tests.frontends.onnx.models import two_scales
+from tests.workflows.test_task import exported, run
 from yoloprune.detection.decode import decode
 from yoloprune.errors import PlanError, UsageError
 from yoloprune.frontends.darknet.document import darknet
@@ -113,10 +116,43 @@ def test_silence_is_heard_on_images(
         prune(named, silent_below=below, images=photos if images else None)
 
 
-def test_anchors_of_an_onnx_file_are_not_known(tmp_path: Path, photos: Path) -> None:
-    onnx.save_model(residual(), tmp_path / "net.onnx")
-    with pytest.raises(UsageError, match="a Darknet network"):
-        prune(tmp_path / "net.onnx", silent_below=0.1, images=photos)
+def test_a_scale_of_an_onnx_file_goes_with_its_head(tmp_path: Path, photos: Path) -> None:
+    path = tmp_path / "net.onnx"
+    onnx.save_model(two_scales(), path)
+    cut = prune(path, silent_below=0.01, images=photos)
+    out = tmp_path / "slim"
+    cut.save(out)
+    images = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
+    found, wanted = run(out / "slim.onnx", images), run(path, images)
+    np.testing.assert_allclose(found, wanted[:, :, 16:], rtol=1e-5, atol=1e-6)
+    onnx.checker.check_model(onnx.load(out / "slim.onnx"), full_check=True)
+    assert "head0" not in {node.name for node in load(out).graph.nodes}
+    assert load(out).document.names == ("hand", "foot")
+    assert "removed: scale 0 (at most " in cut.shown().lines[0]
+    again = read_cut(out, path)
+    assert again.narrowed is not None and again.narrowed.proof.equal
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"classes": ["hand"]}, "cut it to its `classes` first"),
+        ({"silent_below": 1.0}, "must be a score"),
+        ({"silent_below": 0.999}, "nothing would be left"),
+    ],
+)
+def test_scales_that_cannot_be_told_stay(
+    tmp_path: Path, photos: Path, settings: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "net.onnx"
+    onnx.save_model(two_scales(), path)
+    with pytest.raises(UsageError, match=message):
+        prune(path, images=photos, **({"silent_below": 0.01} | settings))
+
+
+def test_boxes_of_one_scale_show_none(tmp_path: Path, photos: Path) -> None:
+    with pytest.raises(UsageError, match="which of its boxes are of which scale does not show"):
+        prune(exported(tmp_path / "net.onnx"), silent_below=0.1, images=photos, decoder="yolov8")
 
 
 def test_what_is_not_above_the_limit_is_silent_and_said_with_its_loudest() -> None:

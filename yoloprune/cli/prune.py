@@ -62,8 +62,8 @@ def prune(
         typer.Option(
             "--silent-below",
             metavar="SCORE",
-            help="First remove anchors, and scales, of which no box scores more on any of --images "
-            "(Darknet).",
+            help="First remove scales, and anchors (Darknet), of which no box scores more on any "
+            "of --images.",
         ),
     ] = None,
     keep_macs: Annotated[
@@ -181,8 +181,8 @@ def prune(
         )
     if timings is not None and keep_ms is None:
         raise UsageError("--timings goes with --keep-ms")
-    if decoder is not None and classes is None:
-        raise UsageError("--decoder goes with --classes")
+    if decoder is not None and classes is None and silent_below is None:
+        raise UsageError("--decoder goes with --classes or --silent-below")
     if reconstruct is not None and recalibrate is not None:
         raise UsageError("give --reconstruct or --recalibrate, not both: re-fitting does it all")
     seen = reconstruct or images

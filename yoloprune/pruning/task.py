@@ -22,6 +22,7 @@ from yoloprune.pruning.labels.ids import NONE, Ids, Mask
 from yoloprune.pruning.labels.label import label
 from yoloprune.pruning.labels.labels import Labels
 from yoloprune.pruning.prove import compact, outputs
+from yoloprune.pruning.scales import without_scales
 from yoloprune.pruning.verification import TOLERANCE, batches, compare
 
 
@@ -59,6 +60,8 @@ def narrowing(graph: Graph, task: Task) -> Narrowing:
     Raises `PlanError` for a task of another network.
     """
     check_task(graph, task)
+    if (without := without_scales(graph, task)) is not None:
+        return Narrowing(edits=without, whole={}, rows={})
     asked, takers = _asked(graph, task)
     labels = label(asked, entries={name: left.axis for name, left in task.outputs.items()})
     gone, whole = _removable(labels, task)

@@ -83,21 +83,20 @@ def prune(
     Where `classes` are given, by name or number, the heads are cut to these first, which changes
     none of their scores: shares are then of what that leaves, and without `keep` that is all. An
     ONNX network's outputs are read by the `decoder`, where they do not show which. Anchors of a
-    Darknet network, and whole scales, go likewise of which no box scores above `silent_below` on
-    any of the `images`. Then `blocks` go, contributions to sums (by node and input: `block_order`
-    finds some), with all that only these need; shares are of the network with them. A group keeps
-    at least `min_channels` and loses at most the share
-    `max_layer_cut`; counts are rounded up to a `multiple_of`, by default to what the
-    engines that are installed compute fastest (`rounding.suited_multiple`), or finer where the
-    budget needs it. `{"ms": 0.5}` is half of the dense network's time in the
-    `engine` with so many `threads` (torch's own number), by the times of its layers, which are
-    measured here or read from the `timings`, a table that was made elsewhere; counts are then
-    rounded by what lets the most stay. The proof, before any re-fit, runs in float64 on noise and
-    on some of the `images`; criteria that look at images look at the `calibration`, network inputs
-    (B, ...) perhaps, by default `calibration_images` of the same. `taylor` goes by the `loss`,
-    which is given outputs and the numbers of their images and gives a sum over these, or by that of
-    a Darknet network's heads. Images become an ONNX network's inputs by `preprocess`, where the
-    file does not show how. All is computed on the `device`. Raises
+    Darknet network, and whole scales of any, go likewise of which no box scores above
+    `silent_below` on any of the `images`. Then `blocks` go, contributions to sums (by node and
+    input: `block_order` finds some), with all that only these need; shares are of the network with
+    them. A group keeps at least `min_channels` and loses at most the share `max_layer_cut`; counts
+    are rounded up to a `multiple_of`, by default to what the engines that are installed compute
+    fastest (`rounding.suited_multiple`), or finer where the budget needs it. `{"ms": 0.5}` is half
+    of the dense network's time in the `engine` with so many `threads` (torch's own number), by the
+    times of its layers, which are measured here or read from the `timings`, a table that was made
+    elsewhere; counts are then rounded by what lets the most stay. The proof, before any re-fit,
+    runs in float64 on noise and on some of the `images`; criteria that look at images look at the
+    `calibration`, network inputs (B, ...) perhaps, by default `calibration_images` of the same.
+    `taylor` goes by the `loss`, which is given outputs and the numbers of their images and gives a
+    sum over these, or by that of a Darknet network's heads. Images become an ONNX network's inputs
+    by `preprocess`, where the file does not show how. All is computed on the `device`. Raises
     `UsageError` for an unknown measure, device or class and where images are missing,
     `MissingDependencyError` for an engine that is not installed, `PlanError` if the budget cannot
     be met or the timings do not fit, `VerificationError` if the result is not exact.
@@ -114,7 +113,15 @@ def prune(
     if silent_below is not None:
         if source is None:
             raise UsageError("silent_below: `images` must show what is to be found")
-        task, silence = silent_task(network, task, source, silent_below, reporter=reporter)
+        task, silence = silent_task(
+            network,
+            task,
+            source,
+            silent_below,
+            preprocess=preprocess,
+            decoder=decoder,
+            reporter=reporter,
+        )
     if task is not None:
         batch = proof_images(network, source, place, preprocess)
         with reporter.stage("cutting to the task and verifying in float64"):

@@ -1,6 +1,6 @@
-"""Which anchors of a detector never find anything on some images."""
+"""Which anchors and scales of a detector never find anything on some images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,13 @@ from torch import Tensor
 
 from yoloprune.data.calibration import fitted_images
 from yoloprune.data.inputs import image_input
+from yoloprune.data.preprocess import ImageInput
 from yoloprune.data.read import dataset_images
 from yoloprune.detection.decode import decode
+from yoloprune.engines.batches import outputs_of
+from yoloprune.engines.table import run_in
 from yoloprune.errors import DatasetError, UsageError
+from yoloprune.evaluation.decoded import Reading
 from yoloprune.execution.stream import only_input
 from yoloprune.frontends.darknet.document import DarknetDocument, darknet
 from yoloprune.graph.model import Model
@@ -27,12 +31,14 @@ TOGETHER = 8
 class Silence:
     """The highest score that a box of each anchor had on so many images, by the head's layer.
 
-    Scores are those of the classes that are asked for; anchors at most at `below` are silent.
+    Scores are those of the classes that are asked for; anchors at most at `below` are silent. Of an
+    ONNX network the boxes of a whole scale, by its number, stand for one anchor's (`unit`).
     """
 
     below: float
     images: int
     scores: Mapping[int, tuple[float, ...]]
+    unit: str = "layer"
 
     @property
     def heard(self) -> dict[int, tuple[int, ...]]:
@@ -51,7 +57,8 @@ class Silence:
             if gone:
                 most = max(own[number] for number in gone)
                 numbers = ", ".join(map(str, gone))
-                which = f"anchor {numbers} of layer {layer}" if heard[layer] else f"layer {layer}"
+                which = f"{self.unit} {layer}"
+                which = f"anchor {numbers} of {which}" if heard[layer] else which
                 parts.append(f"{which} (at most {most:.2g})")
         return (
             f"never above a score of {self.below:g} on {self.images} images, and removed: "
@@ -64,36 +71,83 @@ def listened(
 ) -> Silence:
     """The silence of a Darknet network's anchors on all images of a folder, list or .data file.
 
-    It is computed in float32, as programs do. Raises `UsageError` for a network of another format,
-    a score that is none, or where all anchors are silent; `DatasetError` if no image can be read.
+    It is computed in float32, as programs do. Raises `UsageError` for a score that is none, or
+    where all anchors are silent; `DatasetError` if no image can be read.
     """
     document = darknet(network)
+    found, count = _heard(
+        image_input(network),
+        lambda images: _loudest(network, document, classes, images),
+        source,
+        below,
+        reporter,
+    )
+    scores = {
+        head.index: tuple(own.tolist())
+        for head, own in zip(document.spec.heads, found, strict=True)
+    }
+    return Silence(below=below, images=count, scores=scores)
+
+
+def listened_scales(
+    network: Model,
+    read: Reading,
+    sizes: Sequence[int],
+    source: Path,
+    below: float,
+    reporter: Reporter,
+) -> Silence:
+    """The silence of an ONNX network's scales, of so many boxes each; raises what `listened` does.
+
+    Raises `UsageError` too where its decoder finds another number of boxes.
+    """
+    run = run_in(network, device=torch.device("cpu"))
+
+    def loudest(images: Tensor) -> list[Tensor]:
+        boxes = read.decode(outputs_of(run, network.graph, images))
+        scores = boxes.objectness * boxes.classes.amax(dim=-1)
+        if scores.shape[1] != sum(sizes):
+            raise UsageError(
+                f"{network.document.title}: its decoder makes {scores.shape[1]} boxes of the "
+                f"{sum(sizes)} that it gives: which scale they are of does not show"
+            )
+        return [part.amax()[None] for part in scores.split(list(sizes), dim=1)]
+
+    found, count = _heard(read.reads, loudest, source, below, reporter)
+    scores = {number: tuple(own.tolist()) for number, own in enumerate(found)}
+    return Silence(below=below, images=count, scores=scores, unit="scale")
+
+
+def _heard(
+    reads: ImageInput,
+    loudest: Callable[[Tensor], list[Tensor]],
+    source: Path,
+    below: float,
+    reporter: Reporter,
+) -> tuple[list[Tensor], int]:
+    """The highest scores of each head's anchors on all images, and how many could be read."""
     if not 0 <= below < 1:
         raise UsageError(f"silent_below={below:g} must be a score, in [0, 1)")
-    reads, paths = image_input(network), dataset_images(source)
+    paths = dataset_images(source)
     starts = range(0, len(paths), TOGETHER)
-    found: list[list[Tensor]] = []
+    parts: list[list[Tensor]] = []
     count = 0
     for start in reporter.track(starts, "listening to the anchors"):
         with suppress(DatasetError):
             part = paths[start : start + TOGETHER]
             images, _, _ = fitted_images(reads, source, part, TOGETHER)
-            found.append(_loudest(network, document, classes, images))
+            parts.append(loudest(images))
             count += len(images)
-    if not found:
+    if not parts:
         raise DatasetError(f"{source}: none of its {len(paths)} images can be read")
-    scores = {
-        head.index: tuple(torch.stack(own).amax(dim=0).tolist())
-        for head, own in zip(document.spec.heads, zip(*found, strict=True), strict=True)
-    }
-    silence = Silence(below=below, images=count, scores=scores)
-    if not any(silence.heard.values()):
-        most = max(max(own) for own in scores.values())
+    found = [torch.stack(own).amax(dim=0) for own in zip(*parts, strict=True)]
+    most = max(float(own.max()) for own in found)
+    if most <= below:
         raise UsageError(
             f"{source}: no box scores above silent_below={below:g} on any of {count} images (at "
             f"most {most:.3g}): nothing would be left"
         )
-    return silence
+    return found, count
 
 
 def _loudest(

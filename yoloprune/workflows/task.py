@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -15,10 +16,12 @@ from yoloprune.frontends.darknet.heads import raw_map
 from yoloprune.frontends.darknet.spec import AnyHead, Region, class_count
 from yoloprune.graph.edits import Entries, Task
 from yoloprune.graph.model import Document, Model
+from yoloprune.graph.shapes import facts
 from yoloprune.pruning.prove import outputs
+from yoloprune.pruning.scales import scale_sizes
 from yoloprune.pruning.task import TaskProof, narrowing, prove_task
 from yoloprune.reporter import Reporter
-from yoloprune.workflows.silence import Silence, listened
+from yoloprune.workflows.silence import Silence, listened, listened_scales
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,16 +78,62 @@ def silent_task(
     source: Path,
     below: float,
     *,
+    preprocess: str | None = None,
+    decoder: str | None = None,
     reporter: Reporter,
 ) -> tuple[Task, Silence]:
     """The task, or that of all classes, at anchors of which a box scores above `below`.
 
-    Scores are those on all images of the source. Raises what `listened` raises.
+    Scores are those on all images of the source. Of an ONNX network whole scales go, whose boxes
+    stand one after the other in its outputs. Raises `UsageError` where they do not, or where
+    classes are to go too, and what `listened` and `reading` raise.
     """
+    if not isinstance(network.document, DarknetDocument):
+        if task is not None:
+            raise UsageError(
+                f"{network.document.title}: cut it to its `classes` first, and then what that "
+                "writes to what is not silent"
+            )
+        return _heard_scales(network, source, below, preprocess, decoder, reporter)
     document = darknet(network)
     classes = tuple(range(class_count(document.spec))) if task is None else task.classes
     silence = listened(network, classes, source, below, reporter)
     return darknet_task(document, classes, silence.heard), silence
+
+
+def _heard_scales(
+    network: Model,
+    source: Path,
+    below: float,
+    preprocess: str | None,
+    decoder: str | None,
+    reporter: Reporter,
+) -> tuple[Task, Silence]:
+    read = reading(network, preprocess, decoder)
+    shapes = facts(network.graph).shapes
+    given = {name: shapes[name] for name in network.graph.outputs}
+    # The boxes are as many as all outputs have entries, along an axis that holds no classes.
+    counts = [
+        {size for axis, size in enumerate(shape) if axis != read.scores.get(name, (None, 0))[0]}
+        for name, shape in given.items()
+    ]
+    for boxes in sorted(set.intersection(*counts), reverse=True):
+        if sizes := scale_sizes(network.graph, boxes):
+            break
+    else:
+        raise UsageError(
+            f"{network.document.title}: which of its boxes are of which scale does not show"
+        )
+    silence = listened_scales(network, read, sizes, source, below, reporter)
+    ends = list(accumulate(sizes))
+    kept = tuple(
+        box
+        for number, (size, end) in enumerate(zip(sizes, ends, strict=True))
+        if silence.heard[number]
+        for box in range(end - size, end)
+    )
+    left = {name: Entries(axis=shape.index(boxes), kept=kept) for name, shape in given.items()}
+    return Task(classes=tuple(range(read.classes)), outputs=left), silence
 
 
 def narrowed(
@@ -123,7 +172,10 @@ def narrowed(
 def _left_names(document: Document, task: Task) -> tuple[str, ...]:
     """Names or numbers of the classes that are left, none where all are."""
     names = document.names
-    if isinstance(document, DarknetDocument) and len(task.classes) == class_count(document.spec):
+    known = (
+        class_count(document.spec) if isinstance(document, DarknetDocument) else len(names or ())
+    )
+    if len(task.classes) == known:
         return ()
     return tuple(str(n) if names is None else names[n] for n in task.classes)
 

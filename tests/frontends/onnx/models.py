@@ -113,6 +113,32 @@ def residual(size: Shape = (1, 3, 16, 16)) -> onnx.ModelProto:
     )
 
 
+def two_scales() -> onnx.ModelProto:
+    """A detector of two classes from cells of 16 and 32 pixels; the finer ones never fire."""
+    nodes = [
+        node("Conv", ["x", "w"], ["f0"], strides=[16, 16], name="stem"),
+        node("MaxPool", ["f0"], ["f1"], kernel_shape=[2, 2], strides=[2, 2], name="pool"),
+    ]
+    arrays = {"w": weights(8, 3, 16, 16), "anchors": weights(1, 4, 20)}
+    arrays |= {"flat": np.array([1, 6, -1]), "parts": np.array([4, 2])}
+    for scale in (0, 1):
+        arrays[f"w{scale}"] = weights(6, 8, 1, 1, seed=scale)
+        arrays[f"b{scale}"] = np.array([0, 0, 0, 0, *2 * [20.0 * (scale - 1)]], np.float32)
+        inputs = [f"f{scale}", f"w{scale}", f"b{scale}"]
+        nodes += [
+            node("Conv", inputs, [f"head{scale}"], name=f"head{scale}"),
+            node("Reshape", [f"head{scale}", "flat"], [f"rows{scale}"], name=f"rows{scale}"),
+        ]
+    nodes += [
+        node("Concat", ["rows0", "rows1"], ["all"], axis=2, name="all"),
+        node("Split", ["all", "parts"], ["box", "class"], axis=1, name="split"),
+        node("Add", ["box", "anchors"], ["placed"], name="placed"),
+        node("Sigmoid", ["class"], ["score"], name="score"),
+        node("Concat", ["placed", "score"], ["y"], axis=1, name="join"),
+    ]
+    return model(nodes, arrays, inputs={"x": (1, 3, 64, 64)}, outputs={"y": (1, 6, 20)})
+
+
 def proto_of(graph: Graph, arrays: Mapping[str, np.ndarray]) -> onnx.ModelProto:
     """Any graph as a model; ONNX's checker would refuse some of them for their dtype."""
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-_STRIDES = ((8, 16, 32), (8, 16, 32, 64), (16, 32), (8, 16), (4, 8, 16, 32), (4, 8, 16))
-"""Of networks with three heads, with four, with two, ..."""
+_STRIDES = ((8, 16, 32), (8, 16, 32, 64), (16, 32), (8, 16), (8, 32), (4, 8, 16, 32), (4, 8, 16))
+"""Of networks with three heads, with four, with two, ..., or with two of three left."""
 
 
 def strides_of(size: tuple[int, int], boxes: int, *, per_cell: int = 1) -> tuple[int, ...] | None:

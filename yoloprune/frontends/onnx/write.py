@@ -328,6 +328,8 @@ def _change(proto: "onnx.NodeProto", before: Node, after: Node) -> None:
                 proto.input[position] = name
             elif position + shift >= len(before.inputs):
                 proto.input.append(name)
+    if len(after.inputs) < len(before.inputs):
+        del proto.input[len(after.inputs) - shift :]
     if after.outputs != before.outputs:
         del proto.output[:]
         proto.output.extend(after.outputs)
