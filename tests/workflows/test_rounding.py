@@ -11,7 +11,7 @@ from yoloprune.graph.model import Model
 from yoloprune.pruning.solve import USUAL_MULTIPLE
 from yoloprune.workflows import rounding
 from yoloprune.workflows.prune import prune
-from yoloprune.workflows.rounding import quantum_file, suited_multiple
+from yoloprune.workflows.rounding import FINEST, quantum_file, suited_multiple, suited_to
 
 ENGINES = ("torch", "onnxruntime", "opencv")
 
@@ -56,6 +56,12 @@ def test_an_engine_that_cannot_run_the_probe_has_no_say(
 
     monkeypatch.setattr(rounding, "channel_quantum", refuse)
     assert suited_multiple() == 4
+
+
+def test_in_one_engine_it_is_that_ones_wish_but_no_finer_than_what_can_be_searched(
+    asked: list[str],
+) -> None:
+    assert [suited_to(name) for name in ENGINES] == [32, 16, FINEST]
 
 
 def test_prune_goes_by_it(dense: Model, asked: list[str]) -> None:

@@ -16,7 +16,7 @@ from yoloprune.graph.model import Model
 from yoloprune.pruning.clock import timed_layers
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.layer_times import Layer, write_timings
-from yoloprune.workflows import timing
+from yoloprune.workflows import rounding, timing
 from yoloprune.workflows.depth import removable, without
 from yoloprune.workflows.measured import cache_file
 from yoloprune.workflows.prune import prune
@@ -71,6 +71,7 @@ class Stopwatch:
 @pytest.fixture
 def stopwatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Stopwatch]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(rounding, "channel_quantum", lambda engine: 8)
     monkeypatch.setattr(timing, "LayerTimer", Stopwatch)
     monkeypatch.setattr(timing, "network_ms", whole_ms)
     monkeypatch.setattr(timing, "side_by_side", beside)
@@ -85,6 +86,7 @@ def test_a_network_is_cut_to_a_share_of_its_time(dense: Model, stopwatch: type[S
     assert cut.settings["predicted_share"] == pytest.approx(share, abs=1e-4)
     assert cut.settings["dense_ms"] == NETWORK_MS
     assert cut.settings["timings"].startswith("torch ")
+    assert cut.plan.budget.multiple_of <= 8
     # What was measured is not measured again, though more may be.
     prune(dense, {"ms": 0.8}, engine="torch", threads=1)
     assert len(stopwatch.asked) == len(set(stopwatch.asked)) > 0

@@ -140,17 +140,21 @@ def solve_timed(
     compensation: Compensation = Compensation.NONE,
     clock: Clock,
     roundings: Sequence[int] = TIMED_ROUNDINGS,
+    suited: int | None = None,
 ) -> PruningPlan:
     """The plan of the rounding with which the most stays, by score; raises what `solve` raises.
 
-    Finer roundings are tried for as long as they let more stay. Where the clock can time whole
+    Finer roundings are tried for as long as they let more stay, but none finer than what is known
+    to be `suited`, if that meets the budget. Where the clock can time whole
     networks, the plan's is timed, and another plan made for as long as the prediction was off; of
     these it is the slowest that is within the limit, as timed, or the last.
     """
     limit = budget.limits["ms"] * clock.ms(graph.kept({}))
     best, most = None, 0.0
     for _ in range(CORRECTIONS):
-        plan = _best_rounded(graph, scores, budget, criterion, compensation, clock, roundings)
+        plan = _best_rounded(
+            graph, scores, budget, criterion, compensation, clock, roundings, suited
+        )
         kept = graph.kept(plan.keep)
         predicted, found = clock.ms(kept), clock.observe(kept)
         if found is None:
@@ -172,6 +176,7 @@ def _best_rounded(
     compensation: Compensation,
     clock: Clock,
     roundings: Sequence[int],
+    suited: int | None,
 ) -> PruningPlan:
     best: PruningPlan | None = None
     problem: PlanError | None = None
@@ -194,6 +199,8 @@ def _best_rounded(
         if stays <= most:
             break
         best, most = plan, stays
+        if multiple_of == suited:
+            break
     if best is None:
         assert problem is not None
         raise problem

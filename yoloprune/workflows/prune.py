@@ -39,7 +39,7 @@ from yoloprune.workflows.depth import shorten
 from yoloprune.workflows.models import AnyModel, opened
 from yoloprune.workflows.modules import check_module
 from yoloprune.workflows.recover import recover
-from yoloprune.workflows.rounding import rounded
+from yoloprune.workflows.rounding import rounded, suited_to
 from yoloprune.workflows.scores import scores_on_images
 from yoloprune.workflows.task import narrowed, silent_task, task_of
 from yoloprune.workflows.timing import ENGINE, clock_of
@@ -174,8 +174,12 @@ def prune(
             clock = stack.enter_context(
                 clock_of(network, engine, threads, timings, reporter, before=whole)
             )
+            suited = multiple_of
+            if multiple_of is None and timings is None:
+                suited = suited_to(engine, reporter)
             roundings = TIMED_ROUNDINGS if multiple_of is None else (multiple_of,)
-            solver = partial(solve_timed, clock=clock, roundings=roundings)
+            roundings = [own for own in roundings if suited is None or own <= suited]
+            solver = partial(solve_timed, clock=clock, roundings=roundings, suited=suited)
         else:
             stack.enter_context(reporter.stage("pruning and verifying in float64"))
         found = prune_graph(

@@ -21,6 +21,9 @@ from yoloprune.pruning.solve import USUAL_MULTIPLE, coarsest
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.measured import cache_file, remembered
 
+FINEST = 4
+"""Steps in which time is looked for, where an engine wants no multiple: finer ones take long."""
+
 
 def suited_multiple(reporter: Reporter = SILENT) -> int:
     """The coarsest multiple that an installed engine wants of channel counts, on this processor.
@@ -28,14 +31,20 @@ def suited_multiple(reporter: Reporter = SILENT) -> int:
     Torch, which is everywhere, is none that networks are cut for; without another engine it is
     `USUAL_MULTIPLE`.
     """
-    found = []
-    for name in default_engines():
-        if name == DEFAULT_ENGINE:
-            continue
-        # An engine that cannot run so little a network has no say.
-        with suppress(GraphError), reporter.stage(_finding(name)):
-            found.append(int(remembered(partial(channel_quantum, name), quantum_file(name))))
-    return max(found, default=USUAL_MULTIPLE)
+    engines = (name for name in default_engines() if name != DEFAULT_ENGINE)
+    return max((_measured(name, reporter) for name in engines), default=USUAL_MULTIPLE)
+
+
+def suited_to(engine: str, reporter: Reporter = SILENT) -> int:
+    """The multiple that one engine wants of channel counts, and no finer than `FINEST`."""
+    return max(_measured(engine, reporter), FINEST)
+
+
+def _measured(engine: str, reporter: Reporter) -> int:
+    """The multiple that an engine wants; 1, which asks for nothing, where it cannot be timed."""
+    with suppress(GraphError), reporter.stage(_finding(engine)):
+        return int(remembered(partial(channel_quantum, engine), quantum_file(engine)))
+    return 1
 
 
 def quantum_file(engine: str) -> Path:
