@@ -177,8 +177,8 @@ def prune(
             suited = multiple_of
             if multiple_of is None and timings is None:
                 suited = suited_to(engine, reporter)
-            roundings = TIMED_ROUNDINGS if multiple_of is None else (multiple_of,)
-            roundings = [own for own in roundings if suited is None or own <= suited]
+            usual = TIMED_ROUNDINGS if multiple_of is None else (multiple_of,)
+            roundings = [own for own in usual if suited is None or own <= suited]
             solver = partial(solve_timed, clock=clock, roundings=roundings, suited=suited)
         else:
             stack.enter_context(reporter.stage("pruning and verifying in float64"))

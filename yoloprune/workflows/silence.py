@@ -111,7 +111,7 @@ def listened_scales(
                 f"{network.document.title}: its decoder makes {scores.shape[1]} boxes of the "
                 f"{sum(sizes)} that it gives: which scale they are of does not show"
             )
-        return [part.amax()[None] for part in scores.split(list(sizes), dim=1)]
+        return [part.amax()[None] for part in torch.split(scores, list(sizes), dim=1)]
 
     found, count = _heard(read.reads, loudest, source, below, reporter)
     scores = {number: tuple(own.tolist()) for number, own in enumerate(found)}
