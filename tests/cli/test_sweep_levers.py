@@ -1,14 +1,14 @@
 from pathlib import Path
 
 from tests.cli.commands import refused, run
+from tests.color_detector import GREEN_OBJECT, paint
 from tests.workflows.detectors import cfg, data  # noqa: F401
 
 
 def test_levers(cfg: Path, data: Path, tmp_path: Path) -> None:  # noqa: F811
     command = ["sweep", cfg, cfg.with_suffix(".weights"), "--data", data, "--levers", "input"]
     assert "--levers needs --images, --data and --out" in refused(*command)
-    (tmp_path / "seen").mkdir()
-    (tmp_path / "seen/a.png").write_bytes((data / "a.png").read_bytes())
+    paint(tmp_path / "seen/a.png", (32, 32), {(0, 1): GREEN_OBJECT})
     out = tmp_path / "levers"
     result = run(*command, "--images", tmp_path / "seen", "--out", out)
     assert "fastest within 0.02 of the dense network's mAP: #0" in result.stdout

@@ -12,7 +12,7 @@ from yoloprune.data.read import dataset_images, read_dataset
 from yoloprune.documents import read_document
 from yoloprune.engines.onnxruntime import ONNXRUNTIME
 from yoloprune.engines.side_by_side import side_by_side
-from yoloprune.errors import CfgError, DatasetError, UsageError, VerificationError
+from yoloprune.errors import CfgError, UsageError, VerificationError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.exporters.interface import form_of
 from yoloprune.exporters.onnx import ONNX
@@ -25,6 +25,7 @@ from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.defaults import ON_IMAGES, PRUNING, QUANTIZATION
 from yoloprune.workflows.detectors import detector
 from yoloprune.workflows.models import AnyModel, load, opened
+from yoloprune.workflows.overlap import without
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.quantize import quantize
 from yoloprune.workflows.recover import recover
@@ -169,15 +170,14 @@ def pull_levers(
         Path(data), classes=detector(dense).classes, known=dense.document.names, split=split,
         limit=limit,
     )  # fmt: skip
-    taken = {image.path.resolve() for image in judged.images}
-    paths = tuple(p for p in dataset_images(Path(images)) if p.resolve() not in taken)
-    if not paths:
-        raise DatasetError(f"{images}: all of its images are judged on: give others to learn from")
+    images = Path(images)
+    measured = [image.path for image in judged.images]
+    paths = without(images, dataset_images(images), measured, reporter)
     trial = _Trial(
         dense=dense,
         data=(Path(data), split, limit),
         judged=judged,
-        images=Path(images),
+        images=images,
         paths=paths,
         out=out,
         count=calibration_images,

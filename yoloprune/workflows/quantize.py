@@ -32,6 +32,7 @@ from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.defaults import QUANTIZATION
 from yoloprune.workflows.int8_forms import Stage, Trial, fits, forms_of
 from yoloprune.workflows.models import AnyModel, load, opened
+from yoloprune.workflows.overlap import without
 
 JUDGED, COMPARED = 64, 8
 """Unlabeled images that networks are judged on, and those of them on which outputs are compared."""
@@ -233,10 +234,8 @@ def _trial(
 ) -> Trial:
     import onnx
 
-    taken = set() if labeled is None else {image.path.resolve() for image in labeled.images}
-    paths = [path for path in dataset_images(source) if path.resolve() not in taken]
-    if not paths:
-        raise DatasetError(f"{source}: all of its images are judged on: give others to learn from")
+    measured = () if labeled is None else [image.path for image in labeled.images]
+    paths = without(source, dataset_images(source), measured, reporter)
     order = np.random.default_rng(seed).permutation(len(paths)).tolist()
     shuffled = [paths[number] for number in order]
     # Some are left to be judged on, where nothing else is.
