@@ -67,7 +67,7 @@ def test_bad_input(cfg: Path, folder: Path) -> None:  # noqa: F811
         pull_levers(dense, judged, seen, out, levers=["color"])
     with pytest.raises(UsageError, match=r"must be in \(0, 1\)"):
         pull_levers(dense, judged, seen, out, shares=[1.5])
-    with pytest.raises(DatasetError, match="all of its .* are measured on"):
+    with pytest.raises(DatasetError, match=r"all of its .* are measured on"):
         pull_levers(dense, judged, judged, out)
     assert not out.exists()
     pull_levers(dense, judged, seen, out, levers=[])
