@@ -12,6 +12,13 @@ def test_levers(cfg: Path, data: Path, tmp_path: Path) -> None:  # noqa: F811
     out = tmp_path / "levers"
     result = run(*command, "--images", tmp_path / "seen", "--out", out)
     assert "fastest within 0.02 of the dense network's mAP: #0" in result.stdout
-    assert {path.name for path in out.iterdir()} >= {"levers.json", "32x32-1.onnx", "32x32-1.json"}
+    assert {path.name for path in out.iterdir()} >= {"sweep.json", "sweep.png", "32x32-1"}
     odd = [*command[:-1], "colour", "--images", tmp_path / "seen", "--out", out]
     assert "lever 'colour' is unknown" in refused(*odd)
+    network = cfg, cfg.with_suffix(".weights")
+    taken = ["prune", *network, "--out", tmp_path / "taken"]
+    run(*taken, "--from", f"{out}/sweep.json#0")
+    assert (tmp_path / "taken/slim.weights").exists()
+    assert "name a file and a number in it" in refused(*taken, "--from", f"{out}/sweep.json")
+    both = refused(*taken, "--from", f"{out}/sweep.json#0", "--keep-macs", 0.5)
+    assert "--from is what the sweep made" in both

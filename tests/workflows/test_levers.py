@@ -4,28 +4,38 @@ from pathlib import Path
 import pytest
 
 from tests.color_detector import BLUE_OBJECT, GREEN_OBJECT, paint, write_labels
+from tests.reporters import Heard
 from tests.workflows.detectors import cfg  # noqa: F401
+from yoloprune.engines.side_by_side import SideBySide
 from yoloprune.errors import DatasetError, UsageError
 from yoloprune.frontends.darknet.document import for_input_size
 from yoloprune.graph.model import Model
 from yoloprune.workflows.evaluate import evaluate
-from yoloprune.workflows.levers import Levers, Point, pull_levers
+from yoloprune.workflows.export import export
+from yoloprune.workflows.lever_points import Point, Setting
+from yoloprune.workflows.levers import Levers, pull_levers
 from yoloprune.workflows.models import load
 
 
 def point(share: float, map50: float) -> Point:
-    return Point(
-        width=64, height=64, keep_macs=1.0, int8=False, map50=map50, ms=share, share=share,
-        file="a.onnx", of="",
-    )  # fmt: skip
+    time = SideBySide(engine="", threads=1, runs=1, dense_ms=4.0, slim_ms=4.0 * share, share=share)
+    setting = Setting(height=64, width=64, blocks=round(10 * (1 - share)))
+    return Point(setting=setting, map50=map50, time=time, file="a.onnx", sha256="", of="")
 
 
-def test_the_front_and_what_is_recommended() -> None:
+def test_the_front_and_what_is_recommended(tmp_path: Path) -> None:
     points = (point(1.0, 0.5), point(0.8, 0.49), point(0.9, 0.45), point(0.4, 0.3), point(0.4, 0.2))
-    found = Levers(title="net", points=points, images=3, threads=1)
+    found = Levers(title="net", points=points, images=3, threads=1, left_out=("int8: no",))
     assert found.front == (0, 1, 3)
     assert found.fastest_near() == 1 and found.fastest_near(0.2) == 3
-    assert "#1, 64x64 (0.80 of the time)" in str(found)
+    assert found.best_at(0.85) == 1 and found.best_at(0.5) == 3 and found.best_at(0.3) is None
+    assert "#1, 64x64, 2 blocks fewer (0.80 of the time, 0.490)" in str(found)
+    assert "best at 2 ms, 0.5 of the dense network's: #3" in str(found)
+    assert "best at 1.4 ms, 0.35 of the dense network's: none is as fast" in str(found)
+    assert "left out: int8: no" in str(found)
+    assert found.save(tmp_path) == ["sweep.json", "sweep.png"]
+    assert json.loads((tmp_path / "sweep.json").read_text())["best_at"]["0.5"] == 3
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.fixture
@@ -43,22 +53,33 @@ def network(cfg: Path) -> Model:  # noqa: F811
     return for_input_size(load(cfg), 64, 64)
 
 
-def test_input_and_int_8_together(cfg: Path, folder: Path) -> None:  # noqa: F811
+def test_levers_together(cfg: Path, folder: Path) -> None:  # noqa: F811
     dense = network(cfg)
     judged, seen, out = folder / "judged", folder / "seen", folder / "out"
-    found = pull_levers(dense, judged, seen, out, levers=["input", "int8"])
-    assert (found.points[0].name, found.points[0].map50) == ("64x64", 1)
-    assert {(p.width, p.int8) for p in found.points} >= {(64, False), (64, True), (32, False)}
+    heard = Heard()
+    found = pull_levers(dense, judged, seen, out, levers=["input", "int8", "depth"], reporter=heard)
+    assert (found.points[0].setting.name, found.points[0].map50) == ("64x64", 1)
+    tried = {(p.setting.width, p.setting.int8) for p in found.points}
+    assert tried >= {(64, False), (64, True), (32, False)}
+    assert [reason for reason in found.left_out if reason.startswith("depth: ")]
+    assert any("depth: " in line for line in heard.warnings)
     for each in found.points:
         assert evaluate(out / each.file, judged, engine="onnxruntime").map50 == each.map50
     # Nothing is made again.
-    (out / "64x64-1.json").write_text(json.dumps({**_entry(found.points[0]), "map50": 0.75}))
+    record = out / "64x64-1/float.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "map50": 0.75}))
     again = pull_levers(dense, judged, seen, out, levers=["input"])
     assert again.points[0].map50 == 0.75
 
 
-def _entry(found: Point) -> dict[str, object]:
-    return {name: getattr(found, name) for name in Point.__dataclass_fields__}
+def test_an_onnx_network_for_one_size_alone(cfg: Path, folder: Path) -> None:  # noqa: F811
+    file = folder / "boxes.onnx"
+    export(network(cfg), file)
+    judged, seen = folder / "judged", folder / "seen"
+    found = pull_levers(file, judged, seen, folder / "out", levers=["input"])
+    assert len(found.points) == 1 and found.points[0].map50 == 1
+    (reason,) = found.left_out
+    assert reason.startswith("input: boxes: it is for images of 64x64, and not of ")
 
 
 def test_bad_input(cfg: Path, folder: Path) -> None:  # noqa: F811
@@ -71,7 +92,7 @@ def test_bad_input(cfg: Path, folder: Path) -> None:  # noqa: F811
         pull_levers(dense, judged, judged, out)
     assert not out.exists()
     pull_levers(dense, judged, seen, out, levers=[])
-    record = out / "64x64-1.json"
+    record = out / "64x64-1/float.json"
     record.write_text(record.read_text().replace('"of": "', '"of": "0'))
     with pytest.raises(UsageError, match="of another network: choose another folder"):
         pull_levers(dense, judged, seen, out, levers=[])

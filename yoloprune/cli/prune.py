@@ -37,6 +37,7 @@ from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
 from yoloprune.pruning.torch_pruning_check import CrossCheck, cross_check
 from yoloprune.report.pruning import cross_check_lines, opinion_line
 from yoloprune.reporter import Reporter
+from yoloprune.workflows.chosen_point import take_point
 from yoloprune.workflows.cut import refuse_to_replace
 from yoloprune.workflows.defaults import ON_IMAGES, PRUNING
 from yoloprune.workflows.prune import prune as prune_network
@@ -48,6 +49,14 @@ from yoloprune.workflows.timing import ENGINE, timed
 def prune(
     words: AnyNetwork,
     out: Annotated[Path, typer.Option("--out", help="Folder for the slim network and report.")],
+    point: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="SWEEP.json#N",
+            help="Write network N of `sweep --levers`, and prune nothing else.",
+        ),
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
@@ -174,6 +183,11 @@ def prune(
         "ms": keep_ms,
     }
     keep = {name: share for name, share in limits.items() if share is not None}
+    if point is not None:
+        if keep or classes is not None or silent_below is not None or images is not None:
+            raise UsageError("--from is what the sweep made: give it --out alone")
+        _take(words, point, out, as_json=as_json, quiet=quiet)
+        return
     if not keep and classes is None and silent_below is None:
         raise UsageError(
             "give at least one of --keep-macs, --keep-params, --keep-channels, --keep-bytes, "
@@ -256,6 +270,21 @@ def prune(
     more = [] if groups is None else cross_check_lines(groups)
     more.append(f"wrote {out}/: {', '.join(names)}")
     print_result(cut.shown(), more, as_json=as_json, quiet=quiet)
+
+
+def _take(words: list[str], point: str, out: Path, *, as_json: bool, quiet: bool) -> None:
+    sweep, mark, number = point.rpartition("#")
+    if not mark or not number.isdecimal():
+        raise UsageError(f"--from {point}: name a file and a number in it: sweep.json#7")
+    found = take_point(
+        only_model(words),
+        sweep,
+        int(number),
+        out,
+        made_by=command_line(),
+        reporter=ConsoleReporter(quiet=quiet or as_json),
+    )
+    print_result(found.shown(), [f"wrote {out}/"], as_json=as_json, quiet=quiet)
 
 
 def _onnx_form(network: Model, decode: bool | None) -> OnnxForm:

@@ -102,6 +102,16 @@ def sweep(
     threads: Annotated[
         int, typer.Option("--threads", min=1, help="For --levers: CPU threads to time with.")
     ] = QUANTIZATION.threads,
+    distill_minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--distill",
+            metavar="MINUTES",
+            min=0.01,
+            help="For --levers: train each pruned network for so long to give what the dense one "
+            "gives.",
+        ),
+    ] = None,
     device: Device = AUTO,
     preprocess: PreprocessText = None,
     decoder: DecoderName = None,
@@ -133,10 +143,16 @@ def sweep(
             limit=limit,
             calibration_images=calibration_images or PRUNING.calibration_images,
             seed=seed,
+            minutes=distill_minutes,
             threads=threads,
+            preprocess=preprocess,
+            decoder=decoder,
             reporter=reporter,
         )
-        written = [f"wrote {out}/: levers.json, and each network as an .onnx"]
+        written = [
+            f"wrote {out}/: sweep.json, sweep.png and a folder for each network; `prune --from "
+            f"{out}/sweep.json#N` writes one"
+        ]
         print_result(pulled.shown(), written, as_json=as_json, quiet=quiet)
         return
     used = images is not None or not set(criterion or ()).isdisjoint(MEASURED_CRITERIA)

@@ -1,0 +1,61 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.workflows.detectors import cfg  # noqa: F401
+from yoloprune.errors import UsageError, VerificationError
+from yoloprune.graph.model import Model
+from yoloprune.workflows.chosen_point import Int8Point, read_point, take_point
+from yoloprune.workflows.cut import Cut
+from yoloprune.workflows.levers import pull_levers
+from yoloprune.workflows.models import load
+from yoloprune.workflows.pruned_folder import read_cut
+
+
+def test_a_point_is_what_the_sweep_made(
+    detector: Model,
+    painted: Path,
+    cfg: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    out, seen = tmp_path / "out", painted / "images" / "train"
+    pulled = pull_levers(
+        detector, painted, seen, out, levers=["width"], shares=[0.5], split="test",
+        calibration_images=4,
+    )  # fmt: skip
+    whole, half = pulled.points
+    assert (whole.setting.keep_macs, half.setting.keep_macs) == (1, 0.5)
+    # As if it had been quantized, which takes its time.
+    file = out / half.setting.folder / "int8.onnx"
+    shutil.copy(out / half.file, file)
+    setting = replace(half.setting, int8=True)
+    small = replace(half, setting=setting, file=f"{setting.folder}/int8.onnx")
+    replace(pulled, points=(whole, half, small)).save(out)
+    sweep = out / "sweep.json"
+    assert read_point(sweep, 1) == half
+    taken = take_point(detector, sweep, 1, tmp_path / "half")
+    assert isinstance(taken, Cut) and taken.latency == half.time
+    slim = load(tmp_path / "half")
+    assert slim.cost.macs <= 0.5 * detector.cost.macs
+    assert read_cut(tmp_path / "half", detector).slim.sha256 == slim.sha256
+    found = take_point(detector, sweep, 2, tmp_path / "int8")
+    assert isinstance(found, Int8Point) and "int8; mAP@0.5" in str(found)
+    assert (tmp_path / "int8" / "slim.onnx").read_bytes() == file.read_bytes()
+    assert json.loads((tmp_path / "int8" / "report.json").read_text())["point"]["setting"]["int8"]
+
+    with pytest.raises(UsageError, match="no point #3: the last is #2"):
+        take_point(detector, sweep, 3, tmp_path / "none")
+    with pytest.raises(UsageError, match="of another network than net"):
+        take_point(cfg, sweep, 1, tmp_path / "none")
+    with pytest.raises(UsageError, match=r"painted.*: cannot read the file|damaged"):
+        read_point(painted, 0)
+    file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(VerificationError, match="not the file that the sweep made"):
+        take_point(detector, sweep, 2, tmp_path / "none")
+    file.unlink()
+    with pytest.raises(UsageError, match="is not beside it: sweep again"):
+        take_point(detector, sweep, 2, tmp_path / "none")
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,201 @@
+"""One network of a sweep of levers: made, written into a folder of its own, judged and timed."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from yoloprune.data.calibration import Calibration, choose_calibration
+from yoloprune.data.dataset import Dataset
+from yoloprune.data.inputs import image_input
+from yoloprune.documents import read_document
+from yoloprune.engines.onnxruntime import ONNXRUNTIME
+from yoloprune.engines.side_by_side import SideBySide, side_by_side
+from yoloprune.errors import UsageError
+from yoloprune.evaluation.evaluator import evaluate
+from yoloprune.exporters.interface import form_of
+from yoloprune.files import file_sha256, write_json, write_text
+from yoloprune.frontends.darknet.document import DarknetDocument
+from yoloprune.frontends.darknet.document import for_input_size as darknet_for_input_size
+from yoloprune.frontends.onnx.resized import for_input_size as onnx_for_input_size
+from yoloprune.frontends.onnx.resized import image_size
+from yoloprune.graph.edits import Reading
+from yoloprune.graph.model import Model
+from yoloprune.reporter import Reporter
+from yoloprune.workflows.cut import Cut
+from yoloprune.workflows.defaults import ON_IMAGES
+from yoloprune.workflows.depth import block_order
+from yoloprune.workflows.detectors import detector
+from yoloprune.workflows.distill import distill
+from yoloprune.workflows.models import load
+from yoloprune.workflows.prune import prune
+from yoloprune.workflows.prune_depth import LOOKED_AT
+from yoloprune.workflows.quantize import quantize
+from yoloprune.workflows.recover import recover
+
+INT8_LOSS = 0.02
+"""How much mAP int8 may lose of a point: whether it pays, the front shows."""
+
+FLOAT, INT8 = "slim.onnx", "int8.onnx"
+"""In a point's folder: what is judged and timed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Where each lever stands: size of images, share of MACs to keep, blocks removed, int8.
+
+    The share is of the network with all its blocks, for images of that size.
+    """
+
+    height: int
+    width: int
+    keep_macs: float = 1.0
+    blocks: int = 0
+    int8: bool = False
+
+    @property
+    def folder(self) -> str:
+        """Of the network, in float and in int8."""
+        blocks = f"-without-{self.blocks}" if self.blocks else ""
+        return f"{self.width}x{self.height}-{self.keep_macs:g}{blocks}"
+
+    @property
+    def name(self) -> str:
+        """The levers in a few words."""
+        words = [f"{self.width}x{self.height}"]
+        words += [f"{self.keep_macs:g} of the MACs"] if self.keep_macs < 1 else []
+        words += [f"{self.blocks} blocks fewer"] if self.blocks else []
+        return ", ".join([*words, *(["int8"] if self.int8 else [])])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A network that was tried: its mAP@0.5 (coco), and its time beside the dense network's.
+
+    `file` is in the sweep's folder, of this `sha256`; `of` is the digest of the dense network's
+    numbers.
+    """
+
+    setting: Setting
+    map50: float
+    time: SideBySide
+    file: str
+    sha256: str
+    of: str
+
+    @property
+    def share(self) -> float:
+        """Of the dense network's time."""
+        return self.time.share
+
+
+def sized(network: Model, height: int, width: int) -> Model:
+    """The same network for images of another size, as it is in no file.
+
+    Raises `CfgError` or `GraphError` where it cannot read them.
+    """
+    if (height, width) == image_size(network):
+        return network
+    if isinstance(network.document, DarknetDocument):
+        network = darknet_for_input_size(network, height, width)
+        return replace(network, document=network.document.unread())
+    return onnx_for_input_size(network, height, width)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Workshop:
+    """The dense network, and what others are made of it and judged with.
+
+    `data` is where the `judged` images were read from, with split and limit; `paths` are those
+    `images` that may be learned from.
+    """
+
+    dense: Model
+    data: tuple[Path, str | None, int | None]
+    judged: Dataset
+    images: Path
+    paths: tuple[Path, ...]
+    out: Path
+    count: int
+    seed: int
+    threads: int
+    minutes: float | None
+    preprocess: str | None
+    decoder: str | None
+    reporter: Reporter
+
+    def block_order(self, most: int) -> tuple[Reading, ...]:
+        """The blocks that go first; raises `PlanError` where none can."""
+        images = self._calibration(self.dense).images[:LOOKED_AT]
+        with self.reporter.stage("weighing blocks"):
+            return block_order(self.dense, images, most)
+
+    def point(self, setting: Setting, order: Sequence[Reading] = ()) -> Point:
+        """The point of these levers, read or made; `order` is that in which blocks go.
+
+        Raises what `prune` raises, and `VerificationError` where int8 loses too much.
+        """
+        folder = self.out / setting.folder
+        record = folder / ("int8.json" if setting.int8 else "float.json")
+        file = folder / (INT8 if setting.int8 else FLOAT)
+        if record.exists() and file.exists():
+            kept = read_document(record, Point, fault=UsageError)
+            if kept.of != self.dense.sha256:
+                raise UsageError(f"{record}: of another network: choose another folder")
+            return kept
+        if setting.int8:
+            data, split, limit = self.data
+            quantize(
+                load(folder / FLOAT), self.images, file, data=data, split=split, limit=limit,
+                max_loss=INT8_LOSS, seed=self.seed, threads=self.threads,
+                preprocess=self.preprocess, decoder=self.decoder,
+            )  # fmt: skip
+        else:
+            cut = self._cut(setting, order)
+            onnx = isinstance(self.dense.document, DarknetDocument)
+            cut.save(folder, onnx=form_of(cut.slim) if onnx else None)
+        found = load(file)
+        height, width = image_size(self.dense)
+        whole = self.out / Setting(height=height, width=width).folder / FLOAT
+        judge = detector(
+            found, engine=ONNXRUNTIME.name, preprocess=self.preprocess, decoder=self.decoder
+        )
+        made = Point(
+            setting=setting,
+            map50=evaluate(judge, self.judged).map50,
+            time=side_by_side(load(whole), found, ONNXRUNTIME.name, self.threads),
+            file=f"{setting.folder}/{file.name}",
+            sha256=file_sha256(file),
+            of=self.dense.sha256,
+        )
+        write_json(record, asdict(made))
+        return made
+
+    def _cut(self, setting: Setting, order: Sequence[Reading]) -> Cut:
+        network = sized(self.dense, setting.height, setting.width)
+        keep = {"macs": setting.keep_macs}
+        if setting.keep_macs == 1 and not setting.blocks:
+            return prune(network, keep)
+        calibration = self._calibration(network)
+        cut = prune(
+            network,
+            keep,
+            blocks=order[: setting.blocks],
+            criterion=ON_IMAGES,
+            calibration=calibration,
+            seed=self.seed,
+        )
+        cut = recover(cut, calibration, seed=self.seed)
+        if self.minutes is None:
+            return cut
+        listed = self.out / "images.txt"
+        write_text(listed, "".join(f"{path.resolve()}\n" for path in self.paths))
+        return distill(
+            cut, listed, minutes=self.minutes, seed=self.seed, preprocess=self.preprocess,
+            reporter=self.reporter,
+        )  # fmt: skip
+
+    def _calibration(self, network: Model) -> Calibration:
+        reads = image_input(network, self.preprocess)
+        return choose_calibration(
+            network, reads, self.images, self.paths, self.count, self.seed, self.reporter
+        )
