@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -10,6 +11,7 @@ from yoloprune.errors import DatasetError, UsageError, VerificationError
 from yoloprune.workflows import int8_forms
 from yoloprune.workflows import quantize as workflow
 from yoloprune.workflows.evaluate import evaluate
+from yoloprune.workflows.models import load
 from yoloprune.workflows.quantize import quantize
 
 
@@ -72,6 +74,18 @@ def test_too_great_a_loss_is_refused(
     with pytest.raises(VerificationError, match=r"no int8 network is within `max_loss` 0.01"):
         quantize(cfg, images, tmp_path / "int8.onnx")
     assert not (tmp_path / "int8.onnx").exists()
+
+
+def test_a_network_that_finds_nothing_is_refused(
+    cfg: Path,  # noqa: F811
+    data: Path,  # noqa: F811
+    images: Path,
+    tmp_path: Path,
+) -> None:
+    blind = load(cfg)
+    nothing = {name: -array.abs() for name, array in blind.parameters.items()}
+    with pytest.raises(VerificationError, match="the float network finds nothing"):
+        quantize(replace(blind, parameters=nothing), images, tmp_path / "int8.onnx", data=data)
 
 
 def test_bad_input(cfg: Path, data: Path, images: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -12,7 +12,7 @@ from yoloprune.data.dataset import Dataset
 from yoloprune.engines.benchmark import alternating_times, undisturbed
 from yoloprune.engines.engine import Runner
 from yoloprune.engines.onnxruntime import ONNXRUNTIME, runner, session
-from yoloprune.errors import GraphError
+from yoloprune.errors import GraphError, VerificationError
 from yoloprune.evaluation.decoded import Reading, decoded_detector
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.graph.model import Model
@@ -97,10 +97,16 @@ class Form:
 def forms_of(trial: Trial, max_loss: float, reporter: Reporter) -> list[Form]:
     """Forms of the network, float first, until one loses little enough.
 
-    Raises `GraphError` for one with nothing that int8 makes faster.
+    Raises `GraphError` for one with nothing that int8 makes faster, `VerificationError` for one
+    that finds nothing.
     """
     model = trial.model
     dense = Stage(name="float", int8=0, map50=trial.map50(model), ms=trial.ms([model])[0])
+    if dense.map50 == 0:
+        raise VerificationError(
+            "what int8 loses cannot be told: the float network finds nothing of what it is judged "
+            "by (mAP@0.5 0)"
+        )
     every = frozenset(node.name for node in model.graph.node)
     forms = [Form(stage=dense, model=model, method="", in_float=every)]
     names = frozenset(contractions(model))
