@@ -143,7 +143,7 @@ def sweep(
             limit=limit,
             calibration_images=calibration_images or PRUNING.calibration_images,
             seed=seed,
-            minutes=distill_minutes,
+            distill_minutes=distill_minutes,
             threads=threads,
             preprocess=preprocess,
             decoder=decoder,

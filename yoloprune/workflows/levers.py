@@ -144,7 +144,7 @@ def pull_levers(
     split: str | None = None,
     limit: int | None = None,
     calibration_images: int = PRUNING.calibration_images,
-    minutes: float | None = None,
+    distill_minutes: float | None = None,
     seed: int = PRUNING.seed,
     threads: int = QUANTIZATION.threads,
     preprocess: str | None = None,
@@ -154,7 +154,7 @@ def pull_levers(
     """Try levers of a network alone and together; write each network into a folder of `out`.
 
     `width`: pruned to these `shares` of the MACs; `depth`: without two or four residual blocks;
-    both re-fitted, and distilled for so many `minutes` each if given. `input`: images of 0.8, 0.7
+    both re-fitted, and distilled for `distill_minutes` each if given. `input`: images of 0.8, 0.7
     and 0.6 of the sides, of what none beats at the full size. `int8`: as `quantize` does, of what
     none beats in float. All are judged on the labeled images of `data`, and learn from `images`
     that are not among them; each is timed beside the dense network in one process. A point that is
@@ -167,8 +167,8 @@ def pull_levers(
         raise UsageError(f"lever {unknown[0]!r} is unknown (known: {', '.join(LEVERS)})")
     if not all(0 < share < 1 for share in shares):
         raise UsageError(f"shares of MACs to keep must be in (0, 1), not {list(shares)}")
-    if minutes is not None and minutes <= 0:
-        raise UsageError(f"`minutes` {minutes:g} must be more than 0")
+    if distill_minutes is not None and distill_minutes <= 0:
+        raise UsageError(f"`distill_minutes` {distill_minutes:g} must be more than 0")
     dense = opened(network)
     out, images = Path(out), Path(images)
     judged = read_dataset(
@@ -186,7 +186,7 @@ def pull_levers(
         count=calibration_images,
         seed=seed,
         threads=threads,
-        minutes=minutes,
+        minutes=distill_minutes,
         preprocess=preprocess,
         decoder=decoder,
         reporter=reporter,

@@ -77,6 +77,8 @@ def test_it_is_the_network_of_that_size(tmp_path: Path) -> None:
     )
     assert np.array_equal(found[0], wanted[0])
     assert for_input_size(old, 32, 48) is old
+    names = [tensor.name for tensor in onnx.load_from_string(onnx_bytes(sized)).graph.initializer]
+    assert "kernel" in names and "flat" not in names
 
 
 @pytest.mark.parametrize(

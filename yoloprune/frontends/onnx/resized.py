@@ -11,6 +11,7 @@ import numpy as np
 
 from yoloprune.errors import GraphError, UsageError
 from yoloprune.frontends.onnx.document import OnnxDocument
+from yoloprune.frontends.onnx.protos import captured
 from yoloprune.frontends.onnx.read import read
 from yoloprune.frontends.onnx.write import written
 from yoloprune.graph.graph import Graph, Node
@@ -157,6 +158,11 @@ def _restated(
             array = np.array(told[node.output[0]], np.int64)
             proto.graph.initializer.append(numpy_helper.from_array(array, said))
             node.input[SAID_AT[node.op_type]] = said
+    wanted = {each for node in proto.graph.node for each in (*node.input, *captured(node))}
+    wanted.update(value.name for value in proto.graph.output)
+    for number in reversed(range(len(proto.graph.initializer))):
+        if proto.graph.initializer[number].name not in wanted:
+            del proto.graph.initializer[number]
     return proto
 
 
