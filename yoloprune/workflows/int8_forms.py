@@ -1,9 +1,9 @@
 """int8 forms of a network, from the fastest on to those that leave more in float."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -12,10 +12,12 @@ from yoloprune.data.dataset import Dataset
 from yoloprune.engines.benchmark import alternating_times, undisturbed
 from yoloprune.engines.engine import Runner
 from yoloprune.engines.onnxruntime import ONNXRUNTIME, runner, session
+from yoloprune.engines.side_by_side import SLOWER
 from yoloprune.errors import GraphError, VerificationError
 from yoloprune.evaluation.decoded import Reading, decoded_detector
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.graph.model import Model
+from yoloprune.quantization.leaky import leaky_as_sums
 from yoloprune.quantization.nodes import (
     beginning,
     contractions,
@@ -40,6 +42,10 @@ ENDINGS = (4, 8, 16)
 
 RUNS = 15
 """Alternating runs of each network that is timed."""
+
+
+Writing: TypeAlias = "Callable[[onnx.ModelProto], onnx.ModelProto]"
+"""How an int8 model is written otherwise, computing the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +124,7 @@ def forms_of(trial: Trial, max_loss: float, reporter: Reporter) -> list[Form]:
         if not names - in_float:
             return False
         with reporter.stage(f"trying {name}"):
-            form = quantized(model, calibrated[method], in_float)
+            form = written(quantized(model, calibrated[method], in_float))
             dense_ms, ms = trial.ms([model, form])
             stage = Stage(
                 name=name,
@@ -132,6 +138,7 @@ def forms_of(trial: Trial, max_loss: float, reporter: Reporter) -> list[Form]:
 
     calibrated = _calibrated(trial, reporter)
     first, *others = calibrated
+    written = _fastest_writing(trial, quantized(model, calibrated[first], decoding(model)))
     attempt("all but decoding", first, decoding(model))
     kept = decoding(model) | heads(model)
     attempt("... and heads in float", first, kept)
@@ -175,6 +182,15 @@ def _calibrated(trial: Trial, reporter: Reporter) -> dict[str, Any]:
         found = ranges(trial.model, trial.calibration, method)
         tried[method] = trial.outputs.error(quantized(trial.model, found, in_float)), found
     return {name: tried[name][1] for name in sorted(tried, key=lambda name: tried[name][0])}
+
+
+def _fastest_writing(trial: Trial, form: "onnx.ModelProto") -> Writing:
+    """How leaky ReLUs are written in int8: as they are, or as sums, where that is faster."""
+    sums = leaky_as_sums(form)
+    if len(sums.graph.node) == len(form.graph.node):
+        return lambda model: model
+    as_it_is, as_sums = trial.ms([form, sums])
+    return leaky_as_sums if as_sums < SLOWER * as_it_is else lambda model: model
 
 
 def _fastest_beginning(trial: Trial, found: Any, kept: frozenset[str], reporter: Reporter) -> int:
