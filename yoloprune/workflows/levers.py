@@ -33,6 +33,9 @@ STRIDE = 32
 NEAR = 0.02
 """How much less mAP than the dense network's a recommended one may have."""
 
+WORTH = 0.5
+"""The share of the dense network's mAP under which no further lever is put to a point."""
+
 BEST_AT = (0.7, 0.5, 0.35)
 """Shares of the dense network's time within which the best is recommended."""
 
@@ -241,14 +244,20 @@ def _pulled(
     settings = [
         replace(points[n].setting, height=rows, width=columns)
         for rows, columns in fitting
-        for n in sorted({0, *front(points)})
+        for n in _followed(points)
     ]
     for setting in shop.reporter.track(settings, "input sizes"):
         add(setting)
-    settings = [replace(points[n].setting, int8=True) for n in sorted({0, *front(points)})]
+    settings = [replace(points[n].setting, int8=True) for n in _followed(points)]
     for setting in shop.reporter.track(settings if "int8" in levers else [], "int8"):
         add(setting)
     return points, left_out
+
+
+def _followed(points: Sequence[Point]) -> list[int]:
+    """Numbers of the points to which a further lever is put: the dense one's, and good ones'."""
+    least = WORTH * points[0].map50
+    return sorted({0, *(n for n in front(points) if points[n].map50 >= least)})
 
 
 def _sizes(dense: Model, note: Callable[[object], None]) -> list[tuple[int, int]]:
