@@ -24,7 +24,7 @@ from yoloprune.workflows.overlap import without
 
 LEVERS = ("width", "input", "depth", "int8")
 
-SHARES, SIZES, BLOCKS = (0.8, 0.6), (0.8, 0.7, 0.6, 0.5), (2, 4)
+SHARES, SIZES, BLOCKS = (0.8, 0.6), (0.9, 0.8, 0.7, 0.6, 0.5), (2, 4)
 """Shares of the MACs, and of the sides of images, and blocks removed, that are tried."""
 
 STRIDE = 32
@@ -157,7 +157,7 @@ def pull_levers(
     """Try levers of a network alone and together; write each network into a folder of `out`.
 
     `width`: pruned to these `shares` of the MACs; `depth`: without two or four residual blocks;
-    both re-fitted, and distilled for `distill_minutes` each if given. `input`: images of 0.8 to
+    both re-fitted, and distilled for `distill_minutes` each if given. `input`: images of 0.9 to
     0.5 of the sides, of what none beats at the full size. `int8`: as `quantize` does, of what
     none beats in float. All are judged on the labeled images of `data`, and learn from `images`
     that are not among them; each is timed beside the dense network in one process. A point that is
