@@ -37,8 +37,8 @@ from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
 from yoloprune.pruning.torch_pruning_check import CrossCheck, cross_check
 from yoloprune.report.pruning import cross_check_lines, opinion_line
 from yoloprune.reporter import Reporter
-from yoloprune.workflows.chosen_point import take_point
-from yoloprune.workflows.cut import refuse_to_replace
+from yoloprune.workflows.chosen_point import point_line, read_point, take_point
+from yoloprune.workflows.cut import Cut, refuse_to_replace
 from yoloprune.workflows.defaults import ON_IMAGES, PRUNING
 from yoloprune.workflows.prune import prune as prune_network
 from yoloprune.workflows.prune_depth import prune_with_depth
@@ -284,7 +284,8 @@ def _take(words: list[str], point: str, out: Path, *, as_json: bool, quiet: bool
         made_by=command_line(),
         reporter=ConsoleReporter(quiet=quiet or as_json),
     )
-    print_result(found.shown(), [f"wrote {out}/"], as_json=as_json, quiet=quiet)
+    told = [point_line(read_point(sweep, int(number)))] if isinstance(found, Cut) else []
+    print_result(found.shown(), [*told, f"wrote {out}/"], as_json=as_json, quiet=quiet)
 
 
 def _onnx_form(network: Model, decode: bool | None) -> OnnxForm:

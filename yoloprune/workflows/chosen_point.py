@@ -31,17 +31,22 @@ class Int8Point(Result):
     point: Point
 
     def shown(self) -> Shown:
-        """Its levers, its mAP and its time, as the sweep found them."""
-        told = (
-            f"{self.title}: {self.point.setting.name}; mAP@0.5 (coco) {self.point.map50:.4f}, "
-            f"{self.point.share:.2f} of the dense network's time"
-        )
+        """One line."""
+        told = f"{self.title}: {point_line(self.point)}"
         return Shown(
             title=f"A point of a sweep of {self.title}",
             summary=told,
             lines=[told],
             document={"point": asdict(self.point)},
         )
+
+
+def point_line(point: Point) -> str:
+    """Its levers, its mAP and its time, as the sweep found them."""
+    return (
+        f"{point.setting.name}; mAP@0.5 (coco) {point.map50:.4f}, {point.share:.2f} of the dense "
+        "network's time"
+    )
 
 
 def read_point(sweep: str | Path, number: int) -> Point:
