@@ -24,7 +24,7 @@ def test_a_point_is_what_the_sweep_made(
     out, seen = tmp_path / "out", painted / "images" / "train"
     pulled = pull_levers(
         detector, painted, seen, out, levers=["width"], shares=[0.5], split="test",
-        calibration_images=4,
+        calibration_images=4, distill_minutes=0.0001,
     )  # fmt: skip
     whole, half = pulled.points
     assert (whole.setting.keep_macs, half.setting.keep_macs) == (1, 0.5)
@@ -38,6 +38,7 @@ def test_a_point_is_what_the_sweep_made(
     assert read_point(sweep, 1) == half
     taken = take_point(detector, sweep, 1, tmp_path / "half")
     assert isinstance(taken, Cut) and taken.latency == half.time
+    assert taken.recovery is not None and taken.recovery["distillation"]["steps"] == 1
     slim = load(tmp_path / "half")
     assert slim.cost.macs <= 0.5 * detector.cost.macs
     assert read_cut(tmp_path / "half", detector).slim.sha256 == slim.sha256
