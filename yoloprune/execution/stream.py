@@ -66,6 +66,10 @@ class Stream:
         """A value that a node still reads."""
         return self._runs[chunk].values[name]
 
+    def known(self, name: str, chunk: int) -> Tensor | None:
+        """A value, if it was computed already and a node still reads it."""
+        return self._runs[chunk].values.get(name)
+
     def run(self, nodes: Sequence[Node], chunk: int) -> Tensor | None:
         """Compute what nodes give; the first output of the last of them."""
         first = None

@@ -104,7 +104,7 @@ def test_a_dead_channel_is_not_blown_up() -> None:
 
 
 def test_a_kernel_that_too_few_samples_determine_stays_closer_to_the_old_one() -> None:
-    spec = parse_cfg(CFG.format(groups=1, activation="leaky"))
+    spec = parse_cfg(CFG.format(groups=1, activation="linear"))
     dependencies, state = network(spec), parameters(random_state(spec))
     images, plan = images_of(dependencies, 1), plan_of(dependencies, {0: (0, 2, 5, 7)})
     slim = slim_of(dependencies, state, plan)

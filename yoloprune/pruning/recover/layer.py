@@ -65,7 +65,7 @@ def fit_kernel(
     (F,) float64 is what batch norm, if there is one, takes off y: compensation has moved constants
     into the arrays' own mean. Filters that are True in `held` (F,) stay as they are.
     """
-    old = _as_matrix(layer, arrays, wanted_mean)
+    old = as_matrix(layer, arrays, wanted_mean)
     damped = moments.gram.clone()
     energies = damped.diagonal(dim1=1, dim2=2)[:, :-1]
     # Where a window reads zeros alone, the old kernel stays.
@@ -103,7 +103,7 @@ def held_out_ridge(
         error = 0.0
         for known, other in (halves, halves[::-1]):
             found = fit_kernel(known, layer, arrays, ridge, wanted_mean, held).arrays
-            weights = _as_matrix(layer, {**arrays, **found}, wanted_mean)
+            weights = as_matrix(layer, {**arrays, **found}, wanted_mean)
             error += float(other.squared_error(weights))
         if error >= least:
             break
@@ -120,7 +120,7 @@ def _relative_error(moments: Moments, weights: Tensor) -> float:
     return float((error / size).sqrt()) if size > 0 else 0.0
 
 
-def _as_matrix(
+def as_matrix(
     layer: Layer, arrays: Arrays, wanted_mean: Tensor | None
 ) -> Tensor:  # -> (g, F / g, d)
     """Kernel and constant: the bias, less with batch norm what its mean lacks of the wanted one."""

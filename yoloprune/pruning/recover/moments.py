@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from yoloprune.errors import WeightsError
@@ -105,18 +104,24 @@ def random_positions(
 def patches(inputs: Tensor, layer: Layer, positions: Positions) -> Tensor:
     """What the filters read at some places: (B, C, ...) -> u (g, B P, d) float64."""
     seen = windows_of(layer)
-    inputs = inputs.movedim(layer.channel_axis, 1)
-    padded = F.pad(inputs, seen.border()) if any(seen.before + seen.after) else inputs
-    rank = len(seen.sizes)
-    index = []
+    rank, map_sizes = len(seen.sizes), inputs.movedim(layer.channel_axis, 1).shape[2:]
+    index, inside = [], torch.ones((), dtype=torch.bool)
     for axis, own in enumerate(positions.axes):
-        reach = torch.arange(seen.kernel[axis]) * seen.dilations[axis]
+        reach = torch.arange(seen.kernel[axis]) * seen.dilations[axis] - seen.before[axis]
         start = own.reshape(*own.shape, *(1,) * rank) * seen.strides[axis]
-        index.append(start + reach.reshape(-1, *(1,) * (rank - axis - 1)))
+        place = start + reach.reshape(-1, *(1,) * (rank - axis - 1))
+        index.append(place.clamp(0, map_sizes[axis] - 1))
+        inside = inside & (place == index[-1])
     image = torch.arange(len(inputs)).reshape(-1, *(1,) * (rank + 1))
-    values = padded.movedim(1, -1)[image, *index].movedim(-1, 2)  # (B, P, C, window ...)
-    flat = values.reshape(positions.places.numel(), layer.groups, -1)
-    return F.pad(flat.double(), (0, 1), value=1.0).transpose(0, 1)
+    values = inputs.movedim(layer.channel_axis, -1)[image, *index]  # (B, P, window ..., C)
+    if not inside.all():
+        # What lies outside is padded: a map need not be copied for a few places of it.
+        values = values * inside[..., None].to(values)
+    values = values.movedim(-1, 2)
+    samples = positions.places.numel()
+    u = values.new_ones(samples, layer.groups, window_values(layer) + 1, dtype=torch.float64)
+    u[..., :-1] = values.reshape(samples, layer.groups, -1)
+    return u.transpose(0, 1)
 
 
 def values_at(outputs: Tensor, layer: Layer, positions: Positions) -> Tensor:
@@ -134,6 +139,15 @@ def joined(parts: Sequence[Moments]) -> Moments:
         energy=torch.stack([part.energy for part in parts]).sum(dim=0),
         count=sum(part.count for part in parts),
     )
+
+
+def toward(moments: Moments, samples: Iterable[tuple[Tensor, Tensor]]) -> Moments:
+    """The moments of the same inputs with other outputs, of all the same samples (u, y)."""
+    cross, energy = torch.zeros_like(moments.cross), torch.zeros_like(moments.energy)
+    for u, y in samples:
+        cross.baddbmm_(y.transpose(1, 2), u)
+        energy += y.square().sum(dim=1)
+    return Moments(gram=moments.gram, cross=cross, energy=energy, count=moments.count)
 
 
 def gather(layer: Layer, samples: Iterable[tuple[Tensor, Tensor]]) -> Moments:

@@ -3,10 +3,12 @@
 Surgery leaves every consumer with the kernels that it had, although a part of what they read is
 gone. Here each layer, in forward order, gets the kernel that comes closest, in least squares, to
 what the dense network's layer gives before batch norm, from the slim network's own input: so later
-layers make up for what earlier ones could not. It takes a few images without labels, and no
-gradients. A ridge draws each kernel towards the one that surgery left; the constant goes into the
-bias, or out of the batch norm's mean. Which layers can be fitted, `layer.can_be_fitted` says:
-convolutions, and products with a kernel; what cannot stays as surgery left it.
+layers make up for what earlier ones could not. Where another branch is added, a layer makes up for
+that one too, and then it is fitted through the activation on its way (`ways`). It takes a few
+images without labels, and no gradients of the network. A ridge draws each kernel towards the one
+that surgery left; the constant goes into the bias, or out of the batch norm's mean. Which layers
+can be fitted, `layer.can_be_fitted` says: convolutions, and products with a kernel; what cannot
+stays as surgery left it.
 
 `Recovery.RECALIBRATE` is the cheap alternative: kernels stay, batch norms get the statistics under
 which each channel has the mean and deviation that it had in the dense network.
@@ -19,8 +21,8 @@ Networks", 2017.
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import torch
@@ -32,10 +34,11 @@ from yoloprune.graph.graph import Graph
 from yoloprune.graph.shapes import facts
 from yoloprune.pruning.compensation import carrier_mask
 from yoloprune.pruning.groups import DependencyGraph, analyze
-from yoloprune.pruning.layers import Arrays, Layer, layers_of
+from yoloprune.pruning.layers import Arrays, Layer, Layers, layers_of
 from yoloprune.pruning.plan import PruningPlan, check_plan, kept_filters
 from yoloprune.pruning.recover.layer import (
     RIDGE,
+    as_matrix,
     can_be_fitted,
     channel_statistics,
     fit_kernel,
@@ -43,20 +46,26 @@ from yoloprune.pruning.recover.layer import (
     recalibrated,
 )
 from yoloprune.pruning.recover.moments import (
+    Positions,
     gather_parts,
     joined,
     patches,
     positions_per_image,
     random_positions,
     sample_bytes,
+    toward,
     values_at,
     window_values,
     windows_of,
 )
+from yoloprune.pruning.recover.ways import Ahead, Way, ways_of
 from yoloprune.reporter import SILENT, Reporter
 
 SCARCE_RIDGE = 10.0
 """How many times larger the ridge is where samples are fewer than unknowns."""
+
+STEPS = 1
+"""Times that a fitted kernel is fitted again through what bends on its way."""
 
 CHUNK = 8
 """Images that run through a layer at once."""
@@ -76,7 +85,8 @@ class LayerFit:
     """How far a layer's output was from the dense one's on the samples it was fitted to.
 
     Root of the sum of squared differences, relative to the dense output's variation. `before`: with
-    the kernel that surgery left, on the input as it was then; `after`: with the fitted one. Fewer
+    the kernel that surgery left, on the input as it was then; `after`: with the fitted one, before
+    it is fitted through what bends on its way. Fewer
     `samples` than `unknowns` (a filter's weights) do not determine a kernel: it stays near the old
     one, and `images_needed` says how many images would do. `ridge` is what held it there.
     """
@@ -141,6 +151,7 @@ def recover(
     # A carrier gives a constant, which its consumers count on, and not what it gave before.
     carriers = carrier_mask(dependencies, plan, layers)
     whole = layers_of(analyze(target[0]))
+    ways = _ways(target[0], slim_graph, whole, slim_layers)
     chunks = chunked(dependencies.graph, images, CHUNK)
     dense = Stream(*target, chunks)
     own = Stream(slim_graph, slim_parameters, chunks)
@@ -154,6 +165,7 @@ def recover(
                 own.run(cut, chunk)
             continue
         name = cut[0].name
+        own_kept = torch.tensor(kept[name])
         side = _Side(
             dense=dense,
             slim=own,
@@ -161,8 +173,15 @@ def recover(
             cut=cut,
             dense_layer=whole[name],
             layer=slim_layers[name],
-            kept=torch.tensor(kept[name]),
+            kept=own_kept,
             held=torch.from_numpy(carriers[layers[name].contraction.filters][list(kept[name])]),
+            ahead=Ahead(
+                way=ways[name],
+                graph=target[0],
+                array=dense.array,
+                layer=whole[name],
+                kept=own_kept,
+            ),
         )
         if recovery is Recovery.RECONSTRUCT:
             new, fits[name] = _fit(side, slim_parameters, ridge, generator)
@@ -198,13 +217,34 @@ def _work(layer: Layer, images: int, at_once: int) -> int:
     # these with what is solved from it.
     fit = 8 * layer.groups * 5 * width**2 + 8 * 6 * layer.filters * width
     fit += samples * sample_bytes(layer)
+    # What the dense layer gives in the places that were sampled, and what another branch lacks.
+    fit += 16 * images * positions_per_image(layer) * layer.filters
     # For recalibration: all that the slim convolution gives, and a chunk of it in float64.
     size = math.prod(layer.after)
     return max(fit, 4 * images * size + 16 * at_once * size)
 
 
+def _ways(dense: Graph, slim: Graph, whole: Layers, layers: Layers) -> dict[str, Way]:
+    """The ways that layers have in both networks; where they differ, none."""
+    known = ways_of(dense, facts(dense).shapes, [whole[name] for name in layers])
+    found = ways_of(slim, facts(slim).shapes, layers.values())
+    return {
+        name: way if way.same(known[name]) else Way(output=way.output, end=way.output)
+        for name, way in found.items()
+    }
+
+
 def _can_calibrate(layer: Layer) -> bool:
     return layer.own and layer.norm is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Taken:
+    """Samples of a chunk: their places, the dense outputs, and what another branch lacks there."""
+
+    positions: Positions
+    wanted: Tensor
+    error: Tensor | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -223,6 +263,32 @@ class _Side:
     layer: Layer
     kept: Tensor
     held: Tensor
+    ahead: Ahead
+
+    def inputs(self, chunk: int, positions: Positions) -> Tensor:
+        """What the slim layer reads at some places."""
+        return patches(self.slim.value(self.layer.source, chunk), self.layer, positions)
+
+    def other_error(self, chunk: int, positions: Positions) -> Tensor | None:
+        """What the slim network's other branch lacks where the layer's output is added to it.
+
+        None without such a sum, or where that branch is computed later.
+        """
+        name = self.ahead.way.other
+        if name is None:
+            return None
+        wanted, given = self.dense.known(name, chunk), self.slim.known(name, chunk)
+        if wanted is None or given is None:
+            return None
+        wanted = wanted.index_select(self.layer.channel_axis, self.kept.to(wanted.device))
+        return values_at(wanted - given, self.layer, positions)
+
+    def again(self, taken: Sequence[_Taken], weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The samples, with what would make up for what weights (g, F / g, d) are off by."""
+        for chunk, own in enumerate(taken):
+            u = self.inputs(chunk, own.positions)
+            error = torch.zeros_like(own.wanted) if own.error is None else own.error
+            yield u, self.ahead.target(own.wanted, error, u @ weights.mT)
 
     def dense_mean(self) -> Tensor | None:
         """The mean that the dense batch norm takes off `wanted`, where there is one."""
@@ -251,13 +317,17 @@ def _fit(
 ) -> tuple[dict[str, Tensor], LayerFit]:
     layer = side.layer
     count = positions_per_image(layer)
+    taken: list[_Taken] = []
 
     def samples() -> Iterator[tuple[Tensor, Tensor]]:
         for chunk, wanted in enumerate(side.wanted()):
             sizes = windows_of(layer).sizes
             positions = random_positions(len(wanted), sizes, count, generator)
-            inputs = side.slim.value(layer.source, chunk)
-            u, y = patches(inputs, layer, positions), values_at(wanted, layer, positions)
+            y, error = values_at(wanted, layer, positions), side.other_error(chunk, positions)
+            u = side.inputs(chunk, positions)
+            taken.append(_Taken(positions=positions, wanted=y, error=error))
+            if error is not None:
+                y = side.ahead.target(y, error)
             # The samples of an image lie together.
             middle = len(wanted) // 2 * count
             if middle:
@@ -274,6 +344,11 @@ def _fit(
     else:
         ridge = (ridge or RIDGE) * (SCARCE_RIDGE if moments.count < unknowns else 1)
     fitted = fit_kernel(moments, layer, arrays, ridge, mean, side.held)
+    for _ in range(STEPS if side.ahead.way.bends else 0):
+        weights = as_matrix(layer, {**arrays, **fitted.arrays}, mean)
+        closer = toward(moments, side.again(taken, weights))
+        found = fit_kernel(closer, layer, arrays, ridge, mean, side.held)
+        fitted = replace(fitted, arrays=found.arrays)
     side.slim.load(fitted.arrays)
     for chunk in range(side.slim.chunks):
         side.slim.run(side.cut, chunk)
