@@ -23,6 +23,7 @@ from yoloprune.report.sweep_plot import SweepPoint
 from yoloprune.workflows.prediction import (
     PREDICTED,
     expected_map,
+    finetuned,
     foretold,
     kept_share,
     knee,
@@ -76,6 +77,11 @@ def test_the_errors_of_predictions_and_the_knee() -> None:
     assert prediction_errors([SweepPoint(criterion="l2", keep_macs=0.5, figure=0.1)]) == {}
 
 
+def test_fine_tuning_is_told_from_what_it_did_elsewhere() -> None:
+    assert finetuned(0.3, 0.5) == pytest.approx((0.42, 0.5))
+    assert finetuned(0.6, 0.5) == (0.6, 0.6)
+
+
 def test_a_sweep_re_fits_and_foretells_on_images_apart(
     detector: Model, painted: Path, tmp_path: Path
 ) -> None:
@@ -89,6 +95,9 @@ def test_a_sweep_re_fits_and_foretells_on_images_apart(
     assert [point["criterion"] for point in document["points"]] == ["reconstruction"] * 2
     assert all(0 <= point["predicted"] <= told.dense for point in document["points"])
     assert document["knee"]["keep_macs"] in {point["keep_macs"] for point in document["points"]}
+    low, high = document["knee"]["finetuned"]
+    assert document["knee"]["figure"] <= low <= high == pytest.approx(told.dense)
+    assert any(f"{low:.4f} and {high:.4f}" in line for line in told.shown().lines)
     assert "mean_error" in document["prediction"]
     assert "sweep.png" in told.save(tmp_path)
 
