@@ -31,7 +31,7 @@ from yoloprune.frontends.darknet.lower import lower, parameters
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.frontends.darknet.zoo import yolov3
-from yoloprune.pruning.choices import Scope
+from yoloprune.pruning.choices import WeightScope
 from yoloprune.pruning.weights.masks import MaskSettings, Pattern, apply_masks, magnitude_masks
 from yoloprune.pruning.weights.storage import pack
 
@@ -39,7 +39,7 @@ RUNS = 7
 
 
 def main() -> None:
-    threads, scope, pattern = int(sys.argv[1]), Scope(sys.argv[2]), Pattern(sys.argv[3])
+    threads, scope, pattern = int(sys.argv[1]), WeightScope(sys.argv[2]), Pattern(sys.argv[3])
     torch.set_num_threads(threads)
     rest = sys.argv[4:]
     if rest and rest[-1].endswith(".weights"):
