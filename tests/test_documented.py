@@ -76,7 +76,7 @@ def commands() -> list[str]:
                 # The README's program is run in a folder of its own (`test_python_example`).
                 found += [block] if page.name != "README.md" else []
             else:
-                found += [line.split("#")[0].strip() for line in lines]
+                found += [line.split(" #")[0].strip() for line in lines]
     return [line for line in dict.fromkeys(found) if not line.startswith(DONE)]
 
 

@@ -13,7 +13,7 @@ from yoloprune.engines.benchmark import alternating_times, undisturbed
 from yoloprune.engines.engine import Runner
 from yoloprune.engines.onnxruntime import ONNXRUNTIME, runner, session
 from yoloprune.engines.side_by_side import SLOWER
-from yoloprune.errors import GraphError, VerificationError
+from yoloprune.errors import GraphError
 from yoloprune.evaluation.decoded import Reading, decoded_detector
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.graph.model import Model
@@ -103,13 +103,13 @@ class Form:
 def forms_of(trial: Trial, max_loss: float, reporter: Reporter) -> list[Form]:
     """Forms of the network, float first, until one loses little enough.
 
-    Raises `GraphError` for one with nothing that int8 makes faster, `VerificationError` for one
-    that finds nothing.
+    Warns of a network that finds nothing. Raises `GraphError` for one with nothing that int8 makes
+    faster.
     """
     model = trial.model
     dense = Stage(name="float", int8=0, map50=trial.map50(model), ms=trial.ms([model])[0])
     if dense.map50 == 0:
-        raise VerificationError(
+        reporter.warn(
             "what int8 loses cannot be told: the float network finds nothing of what it is judged "
             "by (mAP@0.5 0)"
         )
