@@ -26,7 +26,7 @@ def test_rows_of_report_json() -> None:
 def test_protocols_stand_apart() -> None:
     text = report_markdown(studies.filled_study())
     case_study, coco = text.index("### Protocol case-study"), text.index("### Protocol coco")
-    assert case_study < text.index("] (-0.01)", case_study) < coco
+    assert case_study < text.index("| -0.01 [", case_study) < coco
     assert coco < text.index("| 0.74 [") and "| 0.74 [" not in text[:coco]
 
 

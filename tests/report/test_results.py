@@ -2,7 +2,13 @@ import numpy as np
 
 from tests.report import studies
 from tests.report.published import PUBLISHED, study_of
-from yoloprune.report.results import accuracy_tables, latency_table, results_table
+from yoloprune.report.results import (
+    accuracy_tables,
+    cost_table,
+    latency_table,
+    page_table,
+    results_table,
+)
 from yoloprune.report.study import Accuracy, Measurement, PrecisionRecall
 
 
@@ -22,6 +28,23 @@ def test_the_time_in_onnx_runtime_comes_first() -> None:
     assert table.header[5:7] == ("Inference", "In torch")
     assert table.rows[0][5:7] == ("7.5ms", "15.0ms")
     assert "in ONNX Runtime" in table.note
+
+
+def test_changes_have_intervals_of_their_own_and_a_page_begins_with_them() -> None:
+    study = studies.filled_study()
+    table = results_table(study)
+    dense, slim = (study.named(name) for name in ("Original", "Fine-tuned"))
+    assert dense is not None and slim is not None
+    bounds = slim.accuracy["case-study"].gain(dense.accuracy["case-study"])
+    assert bounds is not None
+    row = next(row for row in table.rows if row[0] == "Fine-tuned")
+    changed = row[table.header.index("From the original")]
+    assert changed == f"-0.01 [{bounds[0]:+.2f}, {bounds[1]:+.2f}]"
+    assert "From the original" not in results_table(PUBLISHED).header
+    page, costs = page_table(study), cost_table(study)
+    assert page.header[:3] == ("Network", "mAP@0.5 (case-study)", "From the original")
+    assert costs is not None and {*costs.header} | {*page.header} == {*table.header}
+    assert cost_table(study_of(Measurement(name="Original", params=1))) is None
 
 
 def test_flops_are_twice_the_macs() -> None:

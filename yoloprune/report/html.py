@@ -29,8 +29,9 @@ from yoloprune.report.results import (
     PROTOCOLS_NOTE,
     accuracy_tables,
     checks_table,
+    cost_table,
     latency_table,
-    results_table,
+    page_table,
 )
 from yoloprune.report.study import ORIGINAL, PRUNED, Example, Study
 from yoloprune.report.usage import ONNX_TITLE, snippets
@@ -87,7 +88,8 @@ def report_html(study: Study) -> str:
         missing=MISSING,
         headline=headline(study),
         dataset=dataset_sentence(study),
-        results_table=results_table(study),
+        results_table=page_table(study),
+        cost_table=cost_table(study),
         notes=notes(study),
         accuracy_tables=list(accuracy_tables(study)),
         protocols_note=PROTOCOLS_NOTE if len(accuracy_tables(study)) > 1 else "",

@@ -3,11 +3,13 @@
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from yoloprune.escapes import printable
 from yoloprune.report.pruning import channels_by_layer
 from yoloprune.report.results import (
+    MACS_NOTE,
     PROTOCOLS_NOTE,
     Table,
     accuracy_tables,
@@ -24,7 +26,9 @@ from yoloprune.report.wording import dataset_sentence, flattened, headline, note
 def report_markdown(study: Study) -> str:
     """The content of report.md."""
     parts = [f"# {_cell(study.title)}", headline(study), _cell(dataset_sentence(study))]
-    parts += [_section(results_table(study)), "\n".join(f"- {_cell(n)}" for n in notes(study))]
+    table = results_table(study)
+    parts.append(_section(replace(table, note=f"{table.note} {MACS_NOTE}")))
+    parts.append("\n".join(f"- {_cell(n)}" for n in notes(study)))
     if accuracy := accuracy_tables(study):
         parts += ["## Accuracy by protocol", PROTOCOLS_NOTE if len(accuracy) > 1 else ""]
         parts += [_section(table, level=3) for table in accuracy]

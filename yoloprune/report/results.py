@@ -1,13 +1,14 @@
 """The study's tables as text, the same on every page."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 
 from yoloprune.counting import counted
 from yoloprune.engines.benchmark import what_binds
 from yoloprune.evaluation.average_precision import best_f1
+from yoloprune.evaluation.details import CONFIDENCE
 from yoloprune.report.study import ORIGINAL, Measurement, Study
 from yoloprune.report.table import amount, change, file_size
 from yoloprune.report.wording import (
@@ -20,10 +21,20 @@ from yoloprune.report.wording import (
     timed,
 )
 
+CHANGE = "From the original"
+"""The column of differences in mAP."""
+
+COSTS = ("Network", "Params", "Size", "MACs", "FLOPs")
+SHOWN = ("Params", "MACs")
+"""The costs that a page's first table has."""
+
+CHANGES_NOTE = (
+    "In round brackets: the change from the original. In square ones: between which values it is "
+    f"with {CONFIDENCE:.0%} confidence, by a bootstrap over test images, a paired one of changes."
+)
 MACS_NOTE = (
     "MACs are the multiply-accumulates of convolutions and matrix products for one image (B: "
-    "billions); FLOPs are 2 \N{MULTIPLICATION SIGN} MACs. Size is that of the file's parameters. "
-    "In brackets: the change from the original."
+    "billions); FLOPs are 2 \N{MULTIPLICATION SIGN} MACs. Size is that of the file's parameters."
 )
 TORCH = "torch eager"
 """The engine whose time stands beside that of the results table's."""
@@ -52,6 +63,15 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
 
+    def columns(self, names: Iterable[str]) -> "Table":
+        """The columns of these names that there are, in this order."""
+        places = [self.header.index(name) for name in names if name in self.header]
+        return replace(
+            self,
+            header=tuple(self.header[place] for place in places),
+            rows=tuple(tuple(row[place] for place in places) for row in self.rows),
+        )
+
 
 def results_table(study: Study) -> Table:
     """The table of the case study: cost, latency and mAP of every network."""
@@ -75,10 +95,12 @@ def results_table(study: Study) -> Table:
     ]
     cells = [_column(study, *column[1:]) for column in columns]
     header = [column[0] for column in columns]
+    accuracy: dict[str, list[str]] = {}
     if any(row.map50(study.protocol) is not None for row in study.measurements):
-        header.append(f"mAP@0.5 ({study.protocol})")
-        cells.append(_accuracies(study, study.protocol))
-    note = MACS_NOTE
+        accuracy = _accuracies(study, study.protocol, f"mAP@0.5 ({study.protocol})")
+    header += accuracy
+    cells += accuracy.values()
+    note = CHANGES_NOTE if CHANGE in accuracy else "In brackets: the change from the original."
     if study.engine is not None:
         note += f" Inference is the median of one image in {study.engine}."
     if any(row.seconds is not None for row in study.measurements):
@@ -93,33 +115,48 @@ def results_table(study: Study) -> Table:
     )
 
 
+def page_table(study: Study) -> Table:
+    """The results as a page begins: accuracy first, without what `cost_table` has."""
+    table = results_table(study)
+    accuracy = f"mAP@0.5 ({study.protocol})"
+    first = ("Network", accuracy, CHANGE)
+    others = [name for name in table.header if name not in {*first, *COSTS} or name in SHOWN]
+    return table.columns((*first, *others))
+
+
+def cost_table(study: Study) -> Table | None:
+    """Parameters, file sizes, MACs and FLOPs; None where the first table has all that is known."""
+    found = results_table(study).columns(COSTS)
+    if {*found.header} <= {"Network", *SHOWN}:
+        return None
+    return replace(found, title="Size and operations", note=MACS_NOTE)
+
+
 def accuracy_tables(study: Study) -> list[Table]:
     """One table for each protocol that any network was evaluated by."""
     tables = []
     if any("case-study" in row.accuracy for row in study.measurements):
-        columns = (
-            _accuracies(study, "case-study"),
-            _column(study, lambda row: _best(row, 0), average, None),
-            _column(study, lambda row: _best(row, 1), average, None),
-        )
+        columns = _accuracies(study, "case-study") | {
+            "Precision": _column(study, lambda row: _best(row, 0), average, None),
+            "Recall": _column(study, lambda row: _best(row, 1), average, None),
+        }
         tables.append(
             Table(
                 title="Protocol case-study",
-                header=("Network", "mAP@0.5", "Precision", "Recall"),
-                rows=_named(study, columns),
+                header=("Network", *columns),
+                rows=_named(study, tuple(columns.values())),
                 note=CASE_STUDY_NOTE,
             )
         )
     if any("coco" in row.accuracy for row in study.measurements):
-        averages = (
-            _accuracies(study, "coco"),
-            _column(study, lambda row: row.map50_95, average, difference),
-        )
+        averages = _accuracies(study, "coco") | {
+            "mAP@0.5:0.95": _column(study, lambda row: row.map50_95, average, difference)
+        }
         tables.append(
             Table(
                 title="Protocol coco",
-                header=("Network", "mAP@0.5", "mAP@0.5:0.95"),
-                rows=_named(study, averages),
+                header=("Network", *averages),
+                rows=_named(study, tuple(averages.values())),
                 note=COCO_NOTE,
             )
         )
@@ -193,21 +230,31 @@ def _column(study: Study, read: _Read, show: _Show, compare: _Change | None) -> 
     return cells
 
 
-def _accuracies(study: Study, protocol: str) -> list[str]:
-    """The column of mAP@0.5: where images were drawn again, with intervals."""
+def _accuracies(study: Study, protocol: str, name: str = "mAP@0.5") -> dict[str, list[str]]:
+    """The column of mAP@0.5, where images were drawn again with intervals, and that of changes.
+
+    Changes have intervals, and a column, where the same images were drawn for both networks.
+    """
     plain = _column(study, lambda row: row.map50(protocol), average, difference)
     first = None if study.original is None else study.original.accuracy.get(protocol)
-    cells = []
+    cells, changes = [], []
     for row, cell in zip(study.measurements, plain, strict=True):
         found = row.accuracy.get(protocol)
-        if found is None or found.interval is None:
-            cells.append(cell)
-        elif first is None or row.name == ORIGINAL:
-            cells.append(bounded(found.map50, found.interval))
-        else:
+        bounds = None if found is None else found.interval
+        gain = None if found is None or first is None else found.gain(first)
+        changed = MISSING
+        if found is not None and bounds is not None:
+            cell = bounded(found.map50, bounds)
+        if found is not None and first is not None and row.name != ORIGINAL:
             change_of = signed(found.map50 - first.map50)
-            cells.append(f"{bounded(found.map50, found.interval)} ({change_of})")
-    return cells
+            if gain is not None:
+                changed = "{} [{}, {}]".format(change_of, *map(signed, gain))
+            elif bounds is not None:
+                cell += f" ({change_of})"
+        cells.append(cell)
+        changes.append(changed)
+    shown = any(change_of != MISSING for change_of in changes)
+    return {name: cells, **({CHANGE: changes} if shown else {})}
 
 
 def _named(study: Study, columns: tuple[list[str], ...]) -> tuple[tuple[str, ...], ...]:

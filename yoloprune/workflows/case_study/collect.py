@@ -39,7 +39,7 @@ from yoloprune.workflows.case_study.measurements import (
     read_accuracy,
     read_latency,
 )
-from yoloprune.workflows.case_study.networks import SCORES
+from yoloprune.workflows.case_study.networks import INT8, SCORES
 from yoloprune.workflows.case_study.pipeline import CONTROL_ROWS, rows
 from yoloprune.workflows.case_study.settings import StudySettings
 from yoloprune.workflows.case_study.subject import SUBJECT, Subject, read_subject
@@ -49,6 +49,9 @@ from yoloprune.workflows.models import load
 from yoloprune.workflows.stages import finished_stages, read_manifest
 
 SPARSE = "Sparsity training"
+
+ORIGINAL_CFG = Path("dense", "best.cfg")
+"""In a run: what the int8 network computes."""
 
 BEFORE = {
     "random": ("random-pruned", "random-refitted", "random-distilled"),
@@ -189,8 +192,7 @@ def _measurements(run: Path, subject: Subject, finished: Set[str]) -> list[Measu
     for row, (stage, name) in rows(subject.settings).items():
         if stage not in finished:
             continue
-        path = run / stage / name
-        total = cost(read_cfg(path)) if path.suffix == ".cfg" else load(path).cost
+        total = cost(read_cfg(run / (ORIGINAL_CFG if name == INT8 else Path(stage, name))))
         accuracy = run / EVALUATED / evaluation_file(row)
         evaluated = EVALUATED in finished and accuracy.exists()
         found.append(
@@ -198,7 +200,10 @@ def _measurements(run: Path, subject: Subject, finished: Set[str]) -> list[Measu
                 name=row,
                 params=total.params,
                 macs=total.macs,
-                weight_bytes=total.weight_bytes,
+                # An int8 file holds the numbers of the original in a byte each, and its graph.
+                weight_bytes=(
+                    (run / stage / name).stat().st_size if name == INT8 else total.weight_bytes
+                ),
                 latency=latencies.get(row, {}),
                 accuracy=read_accuracy(accuracy) if evaluated else {},
                 seconds=_seconds(run, stage),

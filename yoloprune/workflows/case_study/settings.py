@@ -144,9 +144,9 @@ PRESETS: dict[str, StudySettings] = {
         workers=8,
     ),
     "quarter": StudySettings(
-        width=0.25, image_size=320, epochs=40, finetune_epochs=20, batch_size=64,
-        criterion="reconstruction", calibration_images=128, distill_steps=1000,
-        precision="bfloat16", evaluate_every=10, workers=8,
+        width=0.25, image_size=320, epochs=40, finetune_epochs=20, batch_size=32,
+        learning_rate=0.06, finetune_rate=0.03, criterion="reconstruction", distill_steps=1000,
+        calibration_images=128, precision="bfloat16", evaluate_every=10, workers=8,
     ),
     "cpu": StudySettings(
         width=0.25, image_size=320, epochs=30, finetune_epochs=10, criterion="reconstruction",
