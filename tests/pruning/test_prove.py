@@ -109,3 +109,27 @@ def test_what_is_no_number_in_both_is_equal_inside(tmp_path: Path) -> None:
 def test_what_is_no_number_at_the_end_proves_nothing(tmp_path: Path) -> None:
     found = undefined(tmp_path, [node("Log", ["a"], ["b"])])
     assert not found.passed and found.worst == "y"
+
+
+def test_places_that_are_worked_out_in_real_numbers_stay_places(tmp_path: Path) -> None:
+    """As the best of classes by place: an index, over their count, rounded down."""
+    middle = [
+        node("Relu", ["a"], ["b"], name="relu"),
+        node("ReduceMax", ["a"], ["best"], name="best", axes=[1], keepdims=1),
+        node("Flatten", ["best"], ["flat"], name="flat"),
+        node("TopK", ["flat", "three"], ["", "index"], name="top"),
+        node("Cast", ["index"], ["real"], name="real", to=onnx.TensorProto.FLOAT),
+        node("Div", ["real", "two"], ["part"], name="part"),
+        node("Floor", ["part"], ["whole"], name="whole"),
+        node("Cast", ["whole"], ["place"], name="place", to=onnx.TensorProto.INT64),
+        node("GatherElements", ["flat", "place"], ["found"], name="found", axis=1),
+    ]
+    arrays = {"three": np.array([3]), "two": np.float32(2)}
+    network = loaded(two_convs(middle, arrays=arrays), tmp_path)
+    dependencies = analyze(network.graph)
+    kept = dependencies.kept(random_plan(dependencies, 3).keep)
+    slim = edit(network.graph, network.parameters, removal(dependencies, kept))
+    found = exactness(
+        dependencies, network.parameters, kept, slim, random_images(network.graph)
+    )
+    assert found.passed, found

@@ -21,7 +21,8 @@ from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.operators.operator import Family
 from yoloprune.graph.operators.table import OPERATORS
 from yoloprune.pruning.groups import DependencyGraph
-from yoloprune.pruning.labels.ids import Ids, Mask, compacted, cut_axis, lean
+from yoloprune.pruning.labels.ids import NONE, Ids, Mask, compacted, cut_axis, lean
+from yoloprune.pruning.labels.labels import Labels
 from yoloprune.pruning.masked import silenced
 from yoloprune.pruning.verification import TOLERANCE
 
@@ -244,6 +245,12 @@ def _activates(node: Node) -> bool:
     return len(node.inputs) == 1 or node.operator in ("Clip", "PRelu")
 
 
+def _holds_channels(labels: Labels, value: str) -> bool:
+    """Whether there are channels to be told apart: what has none may count places, as an index."""
+    ids = labels.values.get(value)
+    return ids is not None and bool((ids != NONE).any())
+
+
 class _Shake:
     """Adds a number of its own to each channel of what contractions and activations give.
 
@@ -265,7 +272,7 @@ class _Shake:
         self.shaken = {
             node.name: node.outputs[0]
             for node in dependencies.graph.nodes
-            if node.name in born or (_activates(node) and node.outputs[0] in labels.values)
+            if node.name in born or (_activates(node) and _holds_channels(labels, node.outputs[0]))
         }
         self.kept = kept
         self.natural = natural or {}
