@@ -129,7 +129,5 @@ def test_places_that_are_worked_out_in_real_numbers_stay_places(tmp_path: Path) 
     dependencies = analyze(network.graph)
     kept = dependencies.kept(random_plan(dependencies, 3).keep)
     slim = edit(network.graph, network.parameters, removal(dependencies, kept))
-    found = exactness(
-        dependencies, network.parameters, kept, slim, random_images(network.graph)
-    )
+    found = exactness(dependencies, network.parameters, kept, slim, random_images(network.graph))
     assert found.passed, found

@@ -1,11 +1,13 @@
 """What a module's graph is, and where its arrays come from."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tests.modules import Block
+from tests.modules import Block, noisy
+from yoloprune.execution.module import Network
 from yoloprune.frontends.torch.document import ModuleDocument
-from yoloprune.frontends.torch.read import read
+from yoloprune.frontends.torch.read import _whole, read
 from yoloprune.pruning.groups import analyze
 
 
@@ -52,3 +54,32 @@ def test_arrays_are_the_modules_own_and_what_is_read_twice_is_cut_once() -> None
     assert len(conv.inputs) == 2
     assert document.scopes[conv.name] == "block.conv"
     assert [group.size for group in analyze(network.graph).prunable] == [6]
+
+
+class _Numbers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, eps=1e-3)
+        self.leaky = nn.LeakyReLU(0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.hardsigmoid(self.leaky(self.norm(self.conv(x))))
+
+
+def test_attributes_are_what_torch_computes_with_not_their_float32() -> None:
+    """By torch in float64."""
+    module = noisy(_Numbers())
+    image = torch.rand(1, 3, 4, 4)
+    network = read(module, image)
+    told = {node.operator: node.attributes for node in network.graph.nodes}
+    assert told["HardSigmoid"]["alpha"] == 1 / 6
+    assert told["BatchNormalization"]["epsilon"] == 1e-3
+    assert told["LeakyRelu"]["alpha"] == 0.01
+    (found,) = Network(network.graph, network.parameters, dtype=torch.float64)(image.double())
+    assert (found - module.double()(image.double())).abs().max() <= 1e-15
+    values = (0.1, 2.5, 1e-12, 1e20, float("inf"), 0.0, -1 / 3, 0.7071067690849304)
+    for value in values:
+        single = float(np.float32(value))
+        assert np.float32(_whole(single)) == np.float32(value)
+        assert _whole(single) == (value if value != values[-1] else 0.70710677)
+    assert _whole(3) == 3

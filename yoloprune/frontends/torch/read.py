@@ -1,10 +1,14 @@
 """Reading torch modules."""
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from torch import nn
 
 from yoloprune.errors import GraphError, UsageError
@@ -17,6 +21,9 @@ from yoloprune.frontends.torch.origins import Origin, origins
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
 from yoloprune.graph.operators.tensors import tensor_of
+
+_DENOMINATOR = 100
+"""Of fractions that are taken for what a float32 stands for: of chance ones there are too few."""
 
 
 def read(
@@ -56,7 +63,7 @@ def read(
         given = sizes_given(shapes, tensors_in(inputs))
         model, whole = understood(model, Path(), given)
         found = origins(model, whole, own)
-        whole, found = _one_of_alike(_without_zeros(whole, found), found)
+        whole, found = _one_of_alike(_without_zeros(_as_computed(whole), found), found)
         graph = with_parameters(whole)
     except GraphError as error:
         raise GraphError(f"{title}: {error}") from error
@@ -72,6 +79,29 @@ def read(
         chosen=outputs,
     )
     return Model(graph=graph, parameters=parameters, document=document)
+
+
+def _as_computed(graph: Graph) -> Graph:
+    """A graph whose nodes have the numbers that torch computes with.
+
+    ONNX keeps attributes in float32: an epsilon of 1e-5 and the sixth of a hard logistic are other
+    numbers there.
+    """
+    nodes = (
+        replace(node, attributes={name: _whole(own) for name, own in node.attributes.items()})
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _whole(value: Any) -> Any:
+    """The fraction of small numbers, or else the shortest decimal, that a float32 stands for."""
+    if not isinstance(value, float) or not math.isfinite(value):
+        return value
+    fraction = Fraction(value).limit_denominator(_DENOMINATOR)
+    if fraction.denominator > 1 and np.float32(float(fraction)) == value:
+        return float(fraction)
+    return float(str(np.float32(value)))
 
 
 def _without_zeros(graph: Graph, found: dict[str, Origin]) -> Graph:
