@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
@@ -5,6 +7,7 @@ from torch import Tensor
 from tests.execution.gates import gated
 from yoloprune.execution.run import Run, array_like, freed, reads
 from yoloprune.graph.builder import GraphBuilder
+from yoloprune.graph.graph import Node
 
 
 def test_values_live_until_their_last_reader() -> None:
@@ -53,8 +56,11 @@ def test_everything_real_is_computed_in_the_dtype_of_the_inputs(dtype: torch.dty
 def test_what_a_node_gives_may_be_replaced() -> None:
     graph = gated()
 
-    def change(name: str, value: Tensor) -> Tensor:
-        return torch.zeros_like(value) if name == "sigmoid" else value
+    def change(
+        node: Node, read: Sequence[Tensor | None], given: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        assert len(read) == len(node.inputs)
+        return [torch.zeros_like(own) for own in given] if node.name == "sigmoid" else given
 
     run = Run(graph, lambda name: pytest.fail(name), {"x": torch.ones(3)}, keep=["silu"])
     for node in graph.nodes:

@@ -1,5 +1,6 @@
 """Law 2 and its neighbors: what surgery leaves computes what the masked network computed."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.graph.edits import edit
+from yoloprune.graph.graph import Node
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import DependencyGraph, analyze
 from yoloprune.pruning.masked import masked
@@ -37,8 +39,8 @@ def masked_by_transform(
     kept = graph.kept(plan.keep)
     ids = {node.name: graph.labels.values[node.outputs[0]] for node in graph.graph.nodes}
 
-    def mask(node: str, output: Tensor) -> Tensor:
-        return output * torch.from_numpy(kept[ids[node]])
+    def mask(node: Node, _: object, given: Sequence[Tensor]) -> Sequence[Tensor]:
+        return (given[0] * torch.from_numpy(kept[ids[node.name]]), *given[1:])
 
     found = dict(computed(graph.graph, tensors, images, mask))
     return tuple(found[name] for name in graph.graph.outputs)

@@ -131,3 +131,27 @@ def test_places_that_are_worked_out_in_real_numbers_stay_places(tmp_path: Path) 
     slim = edit(network.graph, network.parameters, removal(dependencies, kept))
     found = exactness(dependencies, network.parameters, kept, slim, random_images(network.graph))
     assert found.passed, found
+
+
+def test_what_rounding_decides_is_decided_alike(tmp_path: Path) -> None:
+    """Of nearly equal numbers either network may find another one the largest."""
+    middle = [
+        node("Relu", ["a"], ["b"], name="relu"),
+        node("TopK", ["a", "three"], ["best", "index"], name="top"),
+        node("Cast", ["index"], ["real"], name="real", to=onnx.TensorProto.FLOAT),
+    ]
+    network = loaded(two_convs(middle, arrays={"three": np.array([3])}), tmp_path)
+    dependencies = analyze(network.graph)
+    kept = dependencies.kept(random_plan(dependencies, 3).keep)
+    top, real = (own for own in network.graph.nodes if own.name in ("top", "real"))
+    shake = _Shake(dependencies, kept, 0)
+    values = torch.rand(1, 8, 16, 3, dtype=torch.float64)
+    places = torch.arange(values.numel()).reshape(values.shape)
+    shake.dense(top, (values,), (values, places))
+    left = torch.zeros_like(places)
+    best, index = shake.slim(top, (values,), (values, left))
+    assert best is values
+    assert torch.equal(index, places)
+    # What was whole before is worked out by each for itself.
+    shake.dense(real, (places,), (places,))
+    assert shake.slim(real, (left,), (left,))[0] is left

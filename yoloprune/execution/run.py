@@ -13,8 +13,8 @@ from yoloprune.graph.operators.dtypes import code_of, dtype_of
 from yoloprune.graph.operators.table import computed
 from yoloprune.graph.operators.tensors import tensor_of
 
-Change: TypeAlias = Callable[[str, Tensor], Tensor]
-"""From a node's name and its first output to what stands in for that."""
+Change: TypeAlias = Callable[[Node, Sequence[Tensor | None], Sequence[Tensor]], Sequence[Tensor]]
+"""From a node, what it reads and what it gives to what stands in for that."""
 
 
 class Run:
@@ -45,7 +45,7 @@ class Run:
         outputs = computed(_in(self.dtype, node), read, self.opset)
         outputs = tuple(o.to(self.dtype) if o.is_floating_point() else o for o in outputs)
         if change is not None:
-            outputs = (change(node.name, outputs[0]), *outputs[1:])
+            outputs = tuple(change(node, read, outputs))
         self.values.update(
             (name, value) for name, value in zip(node.outputs, outputs, strict=False) if name
         )

@@ -6,8 +6,9 @@ by a number of its own, wherever it is made or may fall silent.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -127,10 +128,10 @@ def _sizes(
     """The largest number that each node gives first, by node, in a network that is not shaken."""
     sizes: dict[str, float] = {}
 
-    def watch(node: str, value: Tensor) -> Tensor:
-        if value.is_floating_point():
-            sizes[node] = _size(value)
-        return value
+    def watch(node: Node, _: Sequence[Tensor | None], given: Sequence[Tensor]) -> Sequence[Tensor]:
+        if given[0].is_floating_point():
+            sizes[node.name] = _size(given[0])
+        return given
 
     for _ in computed(*network, inputs, watch):
         pass
@@ -158,10 +159,9 @@ def computed(
 ) -> Iterator[tuple[str, Tensor]]:
     """Every value that a graph computes, in order, in the inputs' dtype and on their device.
 
-    `change(node, value)` gives what stands in for a node's first output, where that is wanted. What
-    an operator gives that is not known is noise, the same each time: it reads no channel that may
-    go.
-    Parameters are converted as they are read; a value is let go after its last reader.
+    `change(node, read, outputs)` gives what stands in for a node's outputs, where that is wanted.
+    What an operator gives that is not known is noise, the same each time: it reads no channel that
+    may go. Parameters are converted as they are read; a value is let go after its last reader.
     """
     real = (value for value in inputs.values() if value.is_floating_point())
     like = next(real, next(iter(inputs.values())).double())
@@ -213,11 +213,12 @@ def dense_outputs(
     """
     beyond = ""
 
-    def watch(node: str, value: Tensor) -> Tensor:
+    def watch(node: Node, _: Sequence[Tensor | None], given: Sequence[Tensor]) -> Sequence[Tensor]:
         nonlocal beyond
+        value = given[0]
         if not beyond and value.is_floating_point() and not value.sum().isfinite():
-            beyond = "" if value.isfinite().all() else node
-        return value
+            beyond = "" if value.isfinite().all() else node.name
+        return given
 
     dense = outputs(graph, parameters, single(inputs), watch)
     # What is not finite inside may still be finite at the outputs, behind a logistic, say.
@@ -254,7 +255,9 @@ def _holds_channels(labels: Labels, value: str) -> bool:
 class _Shake:
     """Adds a number of its own to each channel of what contractions and activations give.
 
-    Both networks are shaken alike. The numbers are 0.5 to 1 times the largest value that the masked
+    Both networks are shaken alike, and decide alike: what is the largest of nearly equal numbers,
+    or which whole number they become, rounding says, so the slim network is told what the masked
+    one found. The numbers are 0.5 to 1 times the largest value that the masked
     network has there. Where `natural` sizes are given, by node, values are halved until with their
     numbers they are no larger, so that nothing grows from layer to layer.
     """
@@ -278,26 +281,55 @@ class _Shake:
         self.natural = natural or {}
         self.sizes: dict[str, float] = {}
         self.halved: dict[str, float] = {}
+        self.decided: dict[str, Tensor] = {}
 
-    def dense(self, node: str, value: Tensor) -> Tensor:
-        """A value of the masked network, shaken."""
-        if node not in self.shaken or not value.is_floating_point():
-            return value
+    def dense(
+        self, node: Node, read: Sequence[Tensor | None], given: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        """What a node of the masked network gives, shaken."""
+        self.decided = self._decisions(node, read, given)
+        value, *others = given
+        if node.name not in self.shaken or not value.is_floating_point():
+            return given
         size = _size(value) or 1.0
         # By a power of two, which rounds nothing.
-        most = (self.natural[node] or 1.0) / 2 if node in self.natural else size
+        most = (self.natural[node.name] or 1.0) / 2 if node.name in self.natural else size
         times = math.ceil(math.log2(size / most)) if most < size < math.inf else 0
-        self.halved[node], self.sizes[node] = 0.5**times, min(size, most)
-        return value * self.halved[node] + self._offset(node).to(value)
+        self.halved[node.name], self.sizes[node.name] = 0.5**times, min(size, most)
+        return (value * self.halved[node.name] + self._offset(node.name).to(value), *others)
 
-    def slim(self, node: str, value: Tensor) -> Tensor:
+    def slim(
+        self, node: Node, read: Sequence[Tensor | None], given: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
         """The same of the slim one, after it."""
-        if node not in self.shaken or not value.is_floating_point():
-            return value
-        name = self.shaken[node]
-        mask = self.kept[self.labels.values[name]]
-        offset = compact(self._offset(node), mask, self.labels.lines.get(name)).to(value)
-        return value * self.halved[node] + offset
+        told = self._decisions(node, read, given)
+        for name, value in told.items():
+            left = self._left(self.decided.get(name, value), name)
+            told[name] = left if left.shape == value.shape else value
+        named = zip_longest(node.outputs[: len(given)], given, fillvalue="")
+        value, *others = [told.get(name, own) for name, own in named]
+        if node.name not in self.shaken or not value.is_floating_point():
+            return (value, *others)
+        offset = self._left(self._offset(node.name), self.shaken[node.name]).to(value)
+        return (value * self.halved[node.name] + offset, *others)
+
+    def _decisions(
+        self, node: Node, read: Sequence[Tensor | None], given: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
+        """What is no longer real, of what a node makes of real numbers."""
+        if not (read and read[0] is not None and read[0].is_floating_point()):
+            return {}
+        return {
+            name: value
+            for name, value in zip(node.outputs, given, strict=False)
+            if not value.is_floating_point()
+            and name in self.labels.values
+            and name not in self.labels.facts.known
+        }
+
+    def _left(self, value: Tensor, name: str) -> Tensor:
+        """What the slim network has of a value."""
+        return compact(value, self.kept[self.labels.values[name]], self.labels.lines.get(name))
 
     def _offset(self, node: str) -> Tensor:
         ids = self.labels.values[self.shaken[node]]

@@ -5,10 +5,10 @@ of every group are removed, and the module runs. What it does not run without st
 pairs where it is read in equal runs.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,9 +19,14 @@ from torch.utils import _pytree as pytree
 from yoloprune.errors import GraphError
 from yoloprune.execution.stream import arrays_like, computed
 from yoloprune.frontends.onnx.protos import first_line
-from yoloprune.frontends.torch.document import ModuleDocument, converted, in_dtype, shared
+from yoloprune.frontends.torch.document import (
+    ModuleDocument,
+    converted,
+    in_dtype,
+    unchanged,
+)
 from yoloprune.frontends.torch.export import tensors_in
-from yoloprune.frontends.torch.surgery import operate
+from yoloprune.frontends.torch.surgery import Surgery, operate
 from yoloprune.graph.edits import edit
 from yoloprune.graph.graph import Graph, Held, Node
 from yoloprune.graph.model import Model
@@ -109,54 +114,49 @@ class _Trial:
 
     def allowed(self) -> Model:
         """The network whose graph asks for what its module's code counts on."""
+        # Most of what does not go does not run: that shows sooner than other numbers do.
+        self.settle(self.breaks)
+        self.settle(self.fails)
+        return self.network
+
+    def settle(self, fails: "_Fails") -> None:
+        """Ask for what makes nothing fail."""
         graph = self.graph()
-        if self.fails(graph, graph.prunable):
+        if fails(graph, graph.prunable):
             self.ask_for(
                 parts={
                     run.value: (run.axis, run.parts)
                     for run in _runs_read(graph)
-                    if self.fails(graph, run.groups)
+                    if fails(graph, run.groups)
                 }
             )
             graph = self.graph()
-            if self.fails(graph, graph.prunable):
+            if fails(graph, graph.prunable):
                 for run in _runs_read(graph):
-                    self.listen(graph, run)
-        while self.fails(graph := self.graph(), graph.prunable):
-            self.hold(graph)
-        return self.network
+                    self.listen(graph, run, fails)
+        while fails(graph := self.graph(), graph.prunable):
+            self.hold(graph, fails)
 
     def graph(self) -> DependencyGraph:
         """The groups, with what is asked for so far."""
         return analyze(self.network.graph)
 
-    def listen(self, graph: DependencyGraph, run: "_Run") -> None:
+    def listen(self, graph: DependencyGraph, run: "_Run", fails: "_Fails") -> None:
         """Note of a node whether the sizes that a module keeps are those that it is told."""
-        if self.fails(graph, run.groups):
+        if fails(graph, run.groups):
             before = self.document
             self.document = replace(before, unheard=before.unheard | {run.node})
-            if self.fails(graph, run.groups):
+            if fails(graph, run.groups):
                 self.document = before
             self.network = replace(self.network, document=self.document)
 
-    def hold(self, graph: DependencyGraph) -> None:
+    def hold(self, graph: DependencyGraph, fails: "_Fails") -> None:
         """Let groups stay of which the module cannot do without some channels."""
         told = [group for group in graph.prunable if self.told(graph, group)]
         others = [group for group in graph.prunable if group not in told]
         # Who is told nothing new mostly goes well: the others are tried first.
-        failed = self.culprits(graph, told) or self.culprits(graph, others) or graph.prunable
+        failed = culprits(graph, told, fails) or culprits(graph, others, fails) or graph.prunable
         self.ask_for(held=[own for group in failed for own in self.held(graph, group)])
-
-    def culprits(
-        self, graph: DependencyGraph, groups: Sequence[ChannelGroup]
-    ) -> Sequence[ChannelGroup]:
-        """The fewest of these groups without some of whose channels the module does not run."""
-        if not groups or not self.fails(graph, groups):
-            return ()
-        half = len(groups) // 2
-        parts = (groups[:half], groups[half:]) if half else ()
-        # Where either part goes well alone, together they do not.
-        return [own for part in parts for own in self.culprits(graph, part)] or groups
 
     def ask_for(
         self, parts: Mapping[str, tuple[int, int]] = MappingProxyType({}), held: Sequence[Held] = ()
@@ -167,13 +167,32 @@ class _Trial:
         self.document = replace(self.document, graph=graph)
         self.network = replace(self.network, graph=graph, document=self.document)
 
+    def breaks(self, graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> bool:
+        """Whether the module does not run without some of the channels."""
+        *_, surgery = self.without_some(graph, groups)
+        with unchanged(self.document.module) as module, torch.no_grad():
+            operate(module, surgery)
+            try:
+                module(*self.document.inputs)
+            except Exception:
+                # A module's code raises anything where sizes do not fit.
+                return True
+        return False
+
     def fails(self, graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> bool:
         """Whether the module does not compute what its graph does without some of the channels."""
+        slim, parameters, surgery = self.without_some(graph, groups)
+        with unchanged(self.bench.module) as module:
+            operate(module, surgery)
+            return self.bench.difference(module, slim, parameters) is not None
+
+    def without_some(
+        self, graph: DependencyGraph, groups: Sequence[ChannelGroup]
+    ) -> tuple[Graph, Mapping[str, Tensor], Surgery]:
+        """The slim graph, its parameters, and what is done to the module."""
         edits = removal(graph, _without_some(graph, groups))
         slim, parameters = edit(self.network.graph, self.network.parameters, edits)
-        module = shared(self.bench.module)
-        operate(module, self.document.surgery(edits, slim))
-        return self.bench.difference(module, slim, parameters) is not None
+        return slim, parameters, self.document.surgery(edits, slim)
 
     def told(self, graph: DependencyGraph, group: ChannelGroup) -> list[str]:
         """Nodes that are told other numbers, or become others, without some channels of a group."""
@@ -196,6 +215,22 @@ class _Trial:
                 filters=tuple(member.positions),
                 reason=f"how many is in the code of {where}",
             )
+
+
+_Fails: TypeAlias = Callable[[DependencyGraph, Sequence[ChannelGroup]], bool]
+"""Whether a module does not go without some channels of each of these groups."""
+
+
+def culprits(
+    graph: DependencyGraph, groups: Sequence[ChannelGroup], fails: _Fails
+) -> Sequence[ChannelGroup]:
+    """The fewest of these groups without some of whose channels a module does not go."""
+    if not groups or not fails(graph, groups):
+        return ()
+    half = len(groups) // 2
+    parts = (groups[:half], groups[half:]) if half else ()
+    # Where either part goes well alone, together they do not.
+    return [own for part in parts for own in culprits(graph, part, fails)] or groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

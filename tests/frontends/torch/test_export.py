@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from yoloprune.errors import GraphError, UsageError
-from yoloprune.frontends.torch.export import as_inputs, exported, sizes_given, tensors_in
+from yoloprune.frontends.torch.export import _path, as_inputs, exported, sizes_given, tensors_in
 
 
 class _Looks(nn.Module):
@@ -29,3 +29,13 @@ def test_a_tensor_or_several_are_an_example() -> None:
 def test_open_sizes_are_those_of_the_example() -> None:
     shapes = {"x": ["batch", 3, "side"], "y": ["batch"]}
     assert sizes_given(shapes, [torch.ones(2, 3, 5), torch.ones(2)]) == {"batch": 2, "side": 5}
+
+
+def test_modules_of_a_part_of_a_list_have_the_place_in_the_whole() -> None:
+    inner = nn.ModuleList(nn.Sequential(nn.ReLU()) for _ in range(5))
+    module = nn.Sequential(nn.Identity(), inner)
+    assert _path("1.slice(None, -1, None).3.0", module) == "1.3.0"
+    assert _path("1.slice(1, None, 2).1", module) == "1.3"
+    assert _path("slice(1, None, None).0.slice(-2, None, None).1", module) == "1.4"
+    assert _path("1.slice(None, 2, None).3", module) == ""
+    assert _path("1.3", module) == "1.3"

@@ -1,6 +1,7 @@
 """A torch module as a document: its tensors, its sizes, and how to cut them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -179,12 +180,30 @@ def shared(module: nn.Module) -> nn.Module:
     return deepcopy(module, {id(own): own for own in named_tensors(module).values()})
 
 
+@contextmanager
+def unchanged(module: nn.Module) -> Iterator[nn.Module]:
+    """A module that is afterwards what it was, whatever is set in it meanwhile."""
+    before = [
+        (own, {name: v.copy() if isinstance(v, _CONTAINERS) else v for name, v in vars(own).items()})
+        for own in module.modules()
+    ]
+    try:
+        yield module
+    finally:
+        for own, held in before:
+            vars(own).clear()
+            vars(own).update(held)
+
+
+_CONTAINERS = (dict, list, set)
+
+
 def in_dtype(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A copy of a module whose real tensors are in a dtype, those that are not registered too."""
-    copy = deepcopy(module).to(dtype)
-    for own in copy.modules():
+    found = deepcopy(module).to(dtype)
+    for own in found.modules():
         vars(own).update({name: converted(value, dtype) for name, value in vars(own).items()})
-    return copy
+    return found
 
 
 def converted(value: Any, dtype: torch.dtype) -> Any:

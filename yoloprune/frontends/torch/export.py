@@ -86,9 +86,25 @@ def scopes(model: "onnx.ModelProto", module: nn.Module) -> dict[str, str]:
     for name, node in zip(node_names(model.graph.node), model.graph.node, strict=True):
         said = next((e.value for e in node.metadata_props if e.key == SCOPES), "[]")
         # The last is what the exporter calls the call itself; of several calls some are numbered.
-        names = [re.sub(r"@\d+", "", own) for own in ast.literal_eval(said)[:-1]]
+        names = [_path(re.sub(r"@\d+", "", own), module) for own in ast.literal_eval(said)[:-1]]
         found[name] = next((own for own in reversed(names) if own in known), "")
     return found
+
+
+def _path(name: str, module: nn.Module) -> str:
+    """The path of a module that may have been reached through a part of a list, as `list[:-1]`."""
+    while (part := _PART.search(name)) is not None:
+        path, bounds, number = part.groups()
+        try:
+            own: Any = module.get_submodule(path)
+            found = range(len(own))[slice(*map(ast.literal_eval, bounds.split(", ")))][int(number)]
+        except (AttributeError, IndexError, TypeError):
+            return ""
+        name = f"{path}.{found}".removeprefix(".") + name[part.end() :]
+    return name
+
+
+_PART = re.compile(r"^(.*?)\.?slice\((.*?)\)\.(\d+)")
 
 
 def tensors_in(values: object) -> tuple[Tensor, ...]:
