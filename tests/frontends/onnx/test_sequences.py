@@ -23,6 +23,17 @@ def test_sequences_of_parts_are_splits(tmp_path: Path) -> None:
     check(network, tmp_path, "first")
 
 
+def test_parts_of_what_a_network_gives_are_splits(tmp_path: Path) -> None:
+    """Its shape is told with the outputs."""
+    arrays = {"two": np.array(2), "zero": np.array(0)}
+    proto = two_convs(arrays=arrays)
+    proto.graph.node.append(node("SplitToSequence", ["y", "two"], ["parts"], axis=1))
+    proto.graph.node.append(node("SequenceAt", ["parts", "zero"], ["part"]))
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("part", 1, None))
+    proto = onnx.shape_inference.infer_shapes(proto)
+    assert [n.operator for n in loaded(proto, tmp_path).graph.nodes][-2:] == ["Split", "Identity"]
+
+
 def test_sequences_of_more_parts_than_anyone_wants_stay_sequences(tmp_path: Path) -> None:
     middle = [
         node("SplitToSequence", ["x", "one"], ["parts"], name="parts", axis=2),

@@ -1,6 +1,7 @@
 """Sequences that only hold the parts of a value: as the parts themselves."""
 
 from collections import defaultdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,7 +101,8 @@ def _sizes(
     told = numbers.get(node.input[1]) if len(node.input) > 1 else [1]
     if told is None or len(told) > 1:
         return told
-    for value in (*model.graph.value_info, *model.graph.input):
+    told_of = (model.graph.value_info, model.graph.input, model.graph.output)
+    for value in chain(*told_of):
         if value.name == node.input[0]:
             sizes = value.type.tensor_type.shape.dim
             size = sizes[axis].dim_value if -len(sizes) <= axis < len(sizes) else 0
