@@ -49,6 +49,39 @@ def test_heads_are_thinned_and_numbers_in_the_code_freeze_by_name() -> None:
     assert slim.scale == 6**-0.5
 
 
+class _Heads(nn.Module):
+    """A second head, for training alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.hidden = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 6, 1)
+        self.head, self.second = nn.Conv2d(6, 2, 1), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        x = self.stem(x).relu()
+        found, more = self.head(self.hidden(x).relu()), self.second(x)
+        return (found, more) if self.training or self.both else found
+
+    both = False
+
+
+def test_what_a_head_reads_that_gives_nothing_stays_unless_its_outputs_are_chosen() -> None:
+    module, image = _Heads(), torch.rand(2, 3, 4, 4)
+    network = load_module(module, image)
+    reasons = {own.node: own.reason for own in network.graph.held}
+    (reason,) = reasons.values()
+    assert "or of second (Conv2d), which runs and gives nothing that counts: `outputs`" in reason
+    module.both = True
+    network = load_module(module, image)
+    assert not network.graph.held
+    slim = prune(network, {"macs": 0.5}, multiple_of=1).apply(module).train()
+    assert slim.second.in_channels == slim.stem.out_channels < 8
+    sum(own.sum() for own in slim(image)).backward()
+    assert all(own.grad is not None for own in slim.parameters())
+    slim.both = False
+    assert isinstance(slim.eval()(image), Tensor)
+
+
 class _Other(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return images * 2 if torch.compiler.is_compiling() else images

@@ -156,7 +156,8 @@ class _Trial:
         others = [group for group in graph.prunable if group not in told]
         # Who is told nothing new mostly goes well: the others are tried first.
         failed = culprits(graph, told, fails) or culprits(graph, others, fails) or graph.prunable
-        self.ask_for(held=[own for group in failed for own in self.held(graph, group)])
+        unheard = unheard_of(self.document)
+        self.ask_for(held=[own for group in failed for own in self.held(graph, group, unheard)])
 
     def ask_for(
         self, parts: Mapping[str, tuple[int, int]] = MappingProxyType({}), held: Sequence[Held] = ()
@@ -200,8 +201,10 @@ class _Trial:
         nodes = {node for node, _ in edits.constants} | edits.attributes.keys() | edits.nodes.keys()
         return sorted(nodes)
 
-    def held(self, graph: DependencyGraph, group: ChannelGroup) -> Iterator[Held]:
-        """What keeps a group whole, and why."""
+    def held(
+        self, graph: DependencyGraph, group: ChannelGroup, unheard: str | None
+    ) -> Iterator[Held]:
+        """What keeps a group whole, and why; of what runs `unheard`, there may be a reader."""
         module = self.document.module
         places = sorted({self.document.scopes.get(node, "") for node in self.told(graph, group)})
         names = [
@@ -209,6 +212,11 @@ class _Trial:
             for place in places
         ]
         where = " or ".join(names) or f"the module ({type(module).__name__})"
+        if unheard is not None:
+            where += (
+                f" or of {unheard} ({type(module.get_submodule(unheard)).__name__}), which runs "
+                "and gives nothing that counts: `outputs` may choose what it gives, too"
+            )
         for member in group.producers:
             yield Held(
                 node=member.node,
@@ -231,6 +239,26 @@ def culprits(
     parts = (groups[:half], groups[half:]) if half else ()
     # Where either part goes well alone, together they do not.
     return [own for part in parts for own in culprits(graph, part, fails)] or groups
+
+
+def unheard_of(document: ModuleDocument) -> str | None:
+    """The first module with parameters that runs while none of them is in the graph, if any."""
+    known = {
+        own.tensor.rpartition(".")[0]
+        for name, own in document.origins.items()
+        if name in document.graph.parameters or name in document.graph.constants
+    }
+    others = {
+        path: own
+        for path, own in document.module.named_modules()
+        if path not in known and next(own.parameters(recurse=False), None) is not None
+    }
+    called: list[str] = []
+    with unchanged(document.module) as module, torch.no_grad():
+        for path, own in others.items():
+            own.register_forward_pre_hook(lambda *_, path=path: called.append(path))
+        module(*document.inputs)
+    return next(iter(called), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -184,7 +184,10 @@ def shared(module: nn.Module) -> nn.Module:
 def unchanged(module: nn.Module) -> Iterator[nn.Module]:
     """A module that is afterwards what it was, whatever is set in it meanwhile."""
     before = [
-        (own, {name: v.copy() if isinstance(v, _CONTAINERS) else v for name, v in vars(own).items()})
+        (
+            own,
+            {name: v.copy() if isinstance(v, _CONTAINERS) else v for name, v in vars(own).items()},
+        )
         for own in module.modules()
     ]
     try:
