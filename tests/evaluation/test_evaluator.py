@@ -75,6 +75,23 @@ def test_every_number_is_the_one_by_hand(
         assert blue.ap50_95 == pytest.approx(blue.ap50)
 
 
+def test_what_is_shown_counts_as_where_nothing_else_is_kept(
+    detector: Detector, dataset: Dataset
+) -> None:
+    """Objects painted fainter and fainter: some are above the threshold."""
+
+    def predict(images: torch.Tensor) -> Predictions:
+        found = detector.predict(images)
+        fainter = torch.linspace(0.1, 0.6, found.objectness.shape[1])
+        return replace(found, objectness=found.objectness * fainter)
+
+    faint = replace(detector, predict=predict)
+    found = evaluate(faint, dataset)
+    assert 0 < found.map50_shown < found.map50
+    assert found.map50_shown == evaluate(faint, dataset, coco(threshold=0.25)).map50
+    assert evaluate(detector, dataset).map50_shown == evaluate(detector, dataset).map50
+
+
 @pytest.mark.parametrize(
     ("protocol", "option", "shapes"),
     [

@@ -30,7 +30,8 @@ def test_paths_and_what_is_read_already_are_the_same(cfg: Path, data: Path) -> N
 def test_it_shows_itself(cfg: Path, data: Path) -> None:  # noqa: F811
     shown = evaluate(cfg, data).shown()
     assert shown.summary == (
-        "coco: mAP@0.5 0.7525, mAP@0.5:0.95 0.7525, precision 1.0000, recall 0.7500"
+        "coco: mAP@0.5 0.7525, mAP@0.5:0.95 0.7525, precision 1.0000, recall 0.7500, "
+        "mAP@0.5 above 0.25 0.7525"
     )
     assert shown.rows[1] == ("class 1", 2, "0.5050", "0.5050")
     assert "curve" not in shown.document

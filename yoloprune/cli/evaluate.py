@@ -14,7 +14,7 @@ from yoloprune.data.read import read_dataset
 from yoloprune.devices import AUTO
 from yoloprune.engines.table import DEFAULT_ENGINE
 from yoloprune.errors import UsageError
-from yoloprune.evaluation.evaluator import Evaluation, decimal
+from yoloprune.evaluation.evaluator import SHOWN, Evaluation, decimal
 from yoloprune.evaluation.protocols import (
     DEFAULT_PROTOCOL,
     NMS_THRESHOLD,
@@ -128,11 +128,13 @@ def _print(dataset: Dataset, evaluations: list[Evaluation]) -> None:
         if len(dataset.names) > 1:
             print_table(shown.title, shown.header, shown.rows)
     summary = [
-        (e.protocol, *map(decimal, (e.map50, e.map50_95, e.precision, e.recall)))
+        (e.protocol, *map(decimal, (e.map50, e.map50_shown, e.map50_95, e.precision, e.recall)))
         for e in evaluations
     ]
     title = (
         f"{counted(len(dataset.images), 'image')}, {counted(dataset.object_count, 'object')} of "
         f"split {dataset.split} (precision and recall where F1 is highest)"
     )
-    print_table(title, ("protocol", "mAP@0.5", "mAP@0.5:0.95", "precision", "recall"), summary)
+    print_table(
+        title, ("protocol", "mAP@0.5", SHOWN, "mAP@0.5:0.95", "precision", "recall"), summary
+    )

@@ -6,7 +6,7 @@ M ways to tell which detections are correct (IoU thresholds, mostly).
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from yoloprune.detection.boxes import box_iou
 from yoloprune.detection.decode import Detections
+from yoloprune.detection.nms import SCORE_THRESHOLD
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -50,12 +51,18 @@ class Ranking:
     """All detections of a data set, highest score first, and the number of objects they look for.
 
     `labels` (T,) of the detections; `objects` (K,) in each class. `packed` (T, M / 8 rounded up)
-    uint8 has a bit for each way to match, for there may be millions of detections.
+    uint8 has a bit for each way to match, for there may be millions of detections. The first
+    `shown` score above `SCORE_THRESHOLD`.
     """
 
     labels: NDArray[np.int32]
     packed: NDArray[np.uint8]
     objects: NDArray[np.int64]
+    shown: int = 0
+
+    def only_shown(self) -> "Ranking":
+        """The same without the detections that score too little to be shown."""
+        return replace(self, labels=self.labels[: self.shown], packed=self.packed[: self.shown])
 
     def correct(self, way: int = 0) -> Flags:
         """Which detections (T,) find an object, in one of the ways."""
@@ -160,9 +167,13 @@ def rank(images: Iterable[Matched], classes: int) -> Ranking:
         labels.append(image.labels.astype(np.int32))
         packed.append(np.packbits(image.correct, axis=1, bitorder="little"))
         objects += np.bincount(image.objects, minlength=classes)
-    ranks = np.argsort(-np.concatenate(scores), kind="stable")
+    together = np.concatenate(scores)
+    ranks = np.argsort(-together, kind="stable")
     return Ranking(
-        labels=np.concatenate(labels)[ranks], packed=np.concatenate(packed)[ranks], objects=objects
+        labels=np.concatenate(labels)[ranks],
+        packed=np.concatenate(packed)[ranks],
+        objects=objects,
+        shown=int((together > SCORE_THRESHOLD).sum()),
     )
 
 

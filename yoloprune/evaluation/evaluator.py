@@ -12,6 +12,7 @@ from yoloprune.data.dataset import Dataset, LabeledImage
 from yoloprune.data.images import read_image
 from yoloprune.data.preprocess import ImageInput
 from yoloprune.detection.decode import Predictions
+from yoloprune.detection.nms import SCORE_THRESHOLD
 from yoloprune.errors import ClassesError, DatasetError
 from yoloprune.evaluation.average_precision import (
     GroundTruth,
@@ -28,6 +29,9 @@ from yoloprune.evaluation.protocols import DEFAULT_PROTOCOL, Protocol, Sample, p
 from yoloprune.evaluation.streams import in_streams
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
+
+SHOWN = f"mAP@0.5 above {SCORE_THRESHOLD}"
+"""What `Evaluation.map50_shown` is called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +50,16 @@ class Evaluation(Result):
     """How well a network detects, by one protocol; all numbers in [0, 1].
 
     `map50` is the mean AP at IoU 0.5 over the classes with objects, `map50_95` that over IoU 0.5 to
-    0.95 (None in `case-study`). `precision` and `recall` at IoU 0.5, over all classes together, are
-    those at the score threshold with the best F1; `curve` has them at every threshold where recall
-    rises. `details` are there where they were asked for.
+    0.95 (None in `case-study`), `map50_shown` that at 0.5 of what scores above `SCORE_THRESHOLD`
+    alone: what is left where users drop the rest. `precision` and `recall` at IoU 0.5, over all
+    classes together, are those at the score threshold with the best F1; `curve` has them at every
+    threshold where recall rises. `details` are there where they were asked for.
     """
 
     protocol: str
     map50: float
     map50_95: float | None
+    map50_shown: float
     per_class: tuple[ClassEvaluation, ...]
     precision: float
     recall: float
@@ -84,6 +90,7 @@ class Evaluation(Result):
             "mAP@0.5:0.95": self.map50_95,
             "precision": self.precision,
             "recall": self.recall,
+            SHOWN: self.map50_shown,
         }
         return [(name, value) for name, value in named.items() if value is not None]
 
@@ -182,6 +189,7 @@ def _evaluation(protocol: Protocol, names: Sequence[str], ranking: Ranking) -> E
         protocol=protocol.name,
         map50=float(np.nanmean(ap50)),
         map50_95=None if ap50_95 is None else float(np.nanmean(ap50_95)),
+        map50_shown=float(np.nanmean(protocol.ap50(ranking.only_shown()))),
         per_class=tuple(
             ClassEvaluation(
                 label=label,
