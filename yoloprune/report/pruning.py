@@ -166,7 +166,22 @@ def recovery_lines(recovery: Mapping[str, Any]) -> list[str]:
         f"{recovery['method']} with {counted(recovery['images'], 'image')}{read_as}, after the "
         "proof: the weights are no longer the dense network's",
         output_line(which, heads["before"], heads["after"]),
+        *confidence_lines(recovery.get("confidence")),
         *distillation_lines(recovery.get("distillation")),
+    ]
+
+
+def confidence_lines(confidence: Mapping[str, Any] | None) -> list[str]:
+    """Whether scores mean what the dense network's mean, one statement a line."""
+    if confidence is None:
+        return []
+    if not confidence["lines"]:
+        return ["scores are as recovery left them: nothing tells which outputs hold them"]
+    images = counted(confidence["images"], "image")
+    return [
+        f"scores are distributed as the dense network's: on {images}, {confidence['after']} "
+        f"detections score above {confidence['threshold']}, where the dense network has "
+        f"{confidence['dense']} ({confidence['before']} before)"
     ]
 
 

@@ -19,6 +19,7 @@ from yoloprune.pruning.cut import cut as surgery
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import read_before, read_plan
 from yoloprune.pruning.prune import prove
+from yoloprune.pruning.recover.confidence import Line
 from yoloprune.pruning.recover.network import LayerFit
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.cut import Cut
@@ -37,6 +38,16 @@ class _Heads:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Confidence:
+    lines: dict[str, list[Line]]
+    threshold: float = 0.0
+    images: int = 0
+    dense: int = 0
+    before: int = 0
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Recovery:
     """What is read of the entry that `recover` makes."""
 
@@ -44,6 +55,7 @@ class _Recovery:
     images: int
     heads: _Heads
     layers: dict[str, LayerFit]
+    confidence: _Confidence | None = None
     weights_sha256: str
     dense_sha256: str
 

@@ -19,8 +19,12 @@ from yoloprune.pruning.recover.network import recover as recover_graph
 from yoloprune.report.table import file_size
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
+from yoloprune.workflows.confidence import confident
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.defaults import PRUNING
+
+SHOWN = 16
+"""Images on which detections are counted, at most."""
 
 
 def recover(
@@ -37,6 +41,7 @@ def recover(
 ) -> Cut:
     """Re-fit the weights that surgery left, in closed form, on images without labels.
 
+    Where a decoder is known, scores are then as high as the dense network's on the same images.
     `images` are network inputs (B, ...), or a folder, list or .data file, of which
     `calibration_images` are chosen by the `seed` and become an ONNX network's inputs by
     `preprocess`, where the file does not show how; all is computed on the `device`. What was
@@ -70,11 +75,16 @@ def recover(
     _warn_of_scarcity(recovered, count, reporter)
     unseen = len(images.unseen) > 0
     measured_on = images.unseen if unseen else images.images
+    parameters, confidence = _on_cpu(recovered.parameters), None
+    # Batch norms alone cannot give scores back what they meant.
+    if method is Recovery.RECONSTRUCT:
+        fitted = replace(cut, slim=replace(exact, parameters=parameters))
+        with reporter.stage("giving scores their meaning back"):
+            parameters, confidence = confident(
+                fitted, images.reads, images.images, measured_on[:SHOWN]
+            )
     before, after = output_errors(
-        cut.target,
-        exact.graph,
-        [exact.parameters, recovered.parameters],
-        measured_on,
+        cut.target, exact.graph, [exact.parameters, parameters], measured_on
     )
     entry: Mapping[str, Any] = {
         "method": method.value,
@@ -93,12 +103,16 @@ def recover(
             "before": before,
             "after": after,
         },
+        "confidence": confidence,
         "layers": {node: asdict(fit) for node, fit in recovered.fits.items()},
     }
-    parameters = {name: array.cpu() for name, array in recovered.parameters.items()}
     slim = replace(exact, parameters=parameters)
     learned_from = {**cut.learned_from, **images.learned_from}
     return replace(cut, slim=slim, recovery=entry, learned_from=learned_from)
+
+
+def _on_cpu(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: array.cpu() for name, array in parameters.items()}
 
 
 def _warn_of_scarcity(recovered: Recovered, images: int, reporter: Reporter) -> None:

@@ -173,3 +173,15 @@ def test_a_decoder_that_is_not_evident_can_be_named() -> None:
     assert decoding(odd, "yolov8")[1].classes == CLASSES
     with pytest.raises(UsageError, match="`decoder` 'yolov9' is unknown"):
         decoding(odd, "yolov9")
+
+
+@pytest.mark.parametrize("name", ["yolov5", "yolox", "fastestdet", "yunet"])
+def test_objectness_stands_where_a_row_says(name: str) -> None:
+    """Without it, nothing is found."""
+    read = decoding(surface_of(name, names=names_of(name)), name)[1]
+    outputs = {k: torch.from_numpy(v) for k, v in outputs_of(name, TRUTH).items()}
+    assert float(read.decode(outputs).objectness.max()) > 0.5
+    for output, (axis, entry) in read.objectness.items():
+        outputs[output].select(axis, entry).zero_()
+    found = read.decode(outputs)
+    assert float((found.objectness[..., None] * found.classes).max()) == 0

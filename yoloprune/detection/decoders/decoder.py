@@ -60,11 +60,14 @@ class Decoding:
         scores: outputs with an entry a class: their axis, and how many entries stand before the
             first class; none where what a class scores cannot be read without the others.
         beside: what else the score of a class depends on there, in words.
+        objectness: outputs with an entry that says whether there is an object, whatever its class:
+            their axis, and the entry's number.
     """
 
     classes: int | None
     decode: Decode
     scores: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    objectness: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     beside: str = ""
 
 

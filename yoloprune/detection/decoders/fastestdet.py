@@ -42,6 +42,7 @@ def _read(surface: Surface) -> Decoding | None:
         classes=shape[1] - 5,
         decode=decode,
         scores={name: (1, 5)},
+        objectness={name: (1, 0)},
         beside="of each box the likeliest class alone counts: without the others, more boxes count",
     )
 

@@ -31,7 +31,9 @@ def objectness_and_classes(surface: Surface) -> Decoding | None:
             classes=rows[..., 5:],
         )
 
-    return Decoding(classes=shape[2] - 5, decode=decode, scores={name: (2, 5)})
+    return Decoding(
+        classes=shape[2] - 5, decode=decode, scores={name: (2, 5)}, objectness={name: (2, 4)}
+    )
 
 
 def _classes(surface: Surface) -> Decoding | None:

@@ -33,7 +33,9 @@ def _raw(surface: Surface) -> Decoding | None:
             classes=rows[..., 5:],
         )
 
-    return Decoding(classes=shape[2] - 5, decode=decode, scores={name: (2, 5)})
+    return Decoding(
+        classes=shape[2] - 5, decode=decode, scores={name: (2, 5)}, objectness={name: (2, 4)}
+    )
 
 
 def _is_decoded(surface: Surface) -> bool:

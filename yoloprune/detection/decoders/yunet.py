@@ -35,7 +35,9 @@ def _read(surface: Surface) -> Decoding | None:
             classes=classes.clamp(0, 1).sqrt(),
         )
 
-    return Decoding(classes=1, decode=decode)
+    # There is one class, which both kinds of scores are of.
+    sure = {f"{kind}_{stride}": (2, 0) for kind in ("cls", "obj") for stride in _STRIDES}
+    return Decoding(classes=1, decode=decode, objectness=sure)
 
 
 YUNET = Decoder(
