@@ -37,6 +37,18 @@ def test_a_recovered_cut_is_distilled_and_its_folder_says_so(
     assert read_cut(tmp_path / "cut", dense).recovery == report["recovery"]
 
 
+def test_what_is_judged_on_was_not_fitted_on(dense: Model, photos: Path) -> None:
+    cut = prune(dense, {"macs": 0.7})
+    count = sum(1 for _ in photos.glob("*.png"))
+    for fitted, warned in ((4, 0), (count, 1)):
+        heard = Heard()
+        before = recover(cut, photos, calibration_images=fitted)
+        assert len(before.learned_from) == min(fitted, count - 1)
+        after = distill(before, photos, steps=1, batch_size=1, device="cpu", reporter=heard)
+        assert sum("to judge by were fitted on" in line for line in heard.warnings) == warned
+        assert after.recovery is not None and after.recovery["distillation"]["left"] <= 1
+
+
 def test_minutes_become_steps_and_a_killed_run_keeps_them(
     dense: Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

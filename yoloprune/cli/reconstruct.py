@@ -9,11 +9,12 @@ from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.engine_options import Device, PreprocessText
 from yoloprune.cli.networks import command_line, network_and_folder
 from yoloprune.cli.options import CalibrationImages, DenseAndPruned, Json, Quiet, Seed
+from yoloprune.data.read import dataset_images
 from yoloprune.devices import AUTO
 from yoloprune.exporters.onnx import read_form
 from yoloprune.pruning.recover.network import Recovery
 from yoloprune.workflows.defaults import PRUNING
-from yoloprune.workflows.distill import distill
+from yoloprune.workflows.distill import distill, held_out_of
 from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
 
@@ -54,18 +55,24 @@ def reconstruct(
     onnx = folder / "slim.onnx"
     # Of a Darknet network it is a copy.
     form = read_form(onnx) if onnx.exists() and onnx.suffix != dense.document.suffix else None
+    count = calibration_images or PRUNING.calibration_images
+    distills = distill_minutes is not None or distill_steps is not None
+    if distills:
+        # What is judged on is not fitted on.
+        readable = len(dataset_images(images))
+        count = max(1, min(count, readable - held_out_of(readable)))
     cut = recover(
         read_cut(folder, dense, device=device, reporter=reporter),
         images,
         method=Recovery.RECALIBRATE if recalibrate else Recovery.RECONSTRUCT,
-        calibration_images=calibration_images or PRUNING.calibration_images,
+        calibration_images=count,
         seed=seed,
         preprocess=preprocess,
         made_by=command_line(),
         device=device,
         reporter=reporter,
     )
-    if distill_minutes is not None or distill_steps is not None:
+    if distills:
         checkpoint = folder / CHECKPOINT
         cut = distill(
             cut,

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,8 @@ from yoloprune.frontends.darknet.document import DarknetDocument
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.recover.matching import Matching
 from yoloprune.reporter import SILENT, Reporter
-from yoloprune.training.imitation import Imitated, ImitationConfig, gradients, imitate, steps_of
+from yoloprune.training.imitation import ImitationConfig, gradients, imitate, steps_of
+from yoloprune.workflows.confidence import confident
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.defaults import PRUNING
 
@@ -40,6 +41,9 @@ HELD_OUT, MOST_HELD_OUT = 0.125, 64
 
 AUGMENTED, MOSAIC = 0.5, 0.25
 """Shares of the samples: augmented at all, and mosaics among these."""
+
+SHOWN = PRUNING.calibration_images
+"""Images, of those learned from, on which scores are made to mean what the dense network's mean."""
 
 TRIALS = 2
 """Steps that are timed, after one more, to see how many fit into the minutes."""
@@ -76,13 +80,15 @@ def distill(
     paths = dataset_images(Path(images))
     order = np.random.default_rng(seed).permutation(len(paths)).tolist()
     found = _readable([paths[number] for number in order], reads, reporter)
-    count = min(MOST_HELD_OUT, max(1, round(HELD_OUT * len(found))))
+    count = held_out_of(len(found))
     if len(found) <= count:
         raise DatasetError(
             f"{images}: {counted(len(found), 'image')} can be read: at least two are needed"
         )
-    paths = tuple(found)
-    judged = np.stack([reads.fit(_image(path, found, reads))[0] for path in paths[:count]])
+    digests = {path.as_posix(): file_sha256(path) for path in found}
+    own, others = _divided(found, count, digests, cut.learned_from, reporter)
+    source = _Source(paths=own, images=found, reads=reads, seed=seed, batch_size=batch_size)
+    judged = np.stack([source.plain(path) for path in others])
     config = ImitationConfig(
         steps=1 if steps is None else steps,
         batch_size=batch_size,
@@ -95,9 +101,6 @@ def distill(
     document = cut.dense.document
     known = divergences(document.spec) if isinstance(document, DarknetDocument) else {}
     matching = Matching(analyze(cut.dense.graph), cut.plan, (dense, slim), held_out, known)
-    source = _Source(
-        paths=paths[count:], images=found, reads=reads, seed=seed, batch_size=batch_size
-    )
     kept = None if checkpoint is None else Path(checkpoint)
     if minutes is not None and kept is not None and kept.exists():
         steps = steps_of(kept, slim)
@@ -119,13 +122,54 @@ def distill(
         inputs=" ".join((cut.dense.sha256, cut.slim.sha256, source.digest())),
         reporter=reporter,
     )
-    parameters = {name: array.cpu() for name, array in outcome.parameters.items()}
+    trained = {name: array.cpu() for name, array in outcome.parameters.items()}
+    distilled = replace(cut, slim=replace(cut.slim, parameters=trained))
+    shown = torch.from_numpy(np.stack([source.plain(path) for path in own[:SHOWN]])).to(place)
+    confidence: Mapping[str, Any] | None
+    parameters, confidence = confident(distilled, reads, shown, torch.cat(held_out))
+    slim.load({name: array.to(place) for name, array in parameters.items()})
+    left, closest = matching.share_left(slim, held_out), min(share for _, share in outcome.curve)
+    if left > 1:
+        # Never further than before, whatever scores mean.
+        parameters, confidence, left = trained, None, min(1.0, closest)
+    entry = asdict(config) | {
+        "images": len(own),
+        "held_out": count,
+        "curve": [list(point) for point in outcome.curve],
+        "left": left,
+    }
+    recovery = {**(cut.recovery or {}), "distillation": entry, "confidence": confidence}
     return replace(
         cut,
         slim=replace(cut.slim, parameters=parameters),
-        recovery={**(cut.recovery or {}), "distillation": _entry(config, outcome, source, count)},
-        learned_from={**cut.learned_from, **{p.as_posix(): file_sha256(p) for p in paths}},
+        recovery=recovery,
+        learned_from={**cut.learned_from, **digests},
     )
+
+
+def held_out_of(images: int) -> int:
+    """How many of so many images a run is judged on."""
+    return min(MOST_HELD_OUT, max(1, round(HELD_OUT * images)))
+
+
+def _divided(
+    paths: Iterable[Path],
+    count: int,
+    digests: Mapping[str, str],
+    fitted: Mapping[str, str],
+    reporter: Reporter,
+) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Images to learn from, and `count` to judge by, which the re-fit has not seen."""
+    seen = set(fitted.values())
+    # It is closer to the dense network on those: they would say that training makes it worse.
+    ordered = sorted(paths, key=lambda path: digests[path.as_posix()] not in seen)
+    own, others = tuple(ordered[:-count]), tuple(ordered[-count:])
+    if again := sum(digests[path.as_posix()] in seen for path in others):
+        reporter.warn(
+            f"{again} of {counted(count, 'image')} to judge by were fitted on: give more images, "
+            "or fit on fewer (`calibration_images`)"
+        )
+    return own, others
 
 
 def _readable(
@@ -172,6 +216,10 @@ class _Source:
         generator = np.random.default_rng((self.seed, step))
         numbers = generator.integers(0, len(self.paths), self.batch_size).tolist()
         return np.stack([self._input(number, step, n) for n, number in enumerate(numbers)])
+
+    def plain(self, path: Path) -> NDArray[np.float32]:
+        """The input of an image as it is."""
+        return self.reads.fit(_image(path, self.images, self.reads))[0]
 
     def _input(self, number: int, step: int, place: int) -> NDArray[np.float32]:
         seed = (self.seed, step, place)
@@ -221,15 +269,3 @@ def _steps(
         float(next(p.grad.sum() for p in matching.slim.parameters() if p.grad is not None))
         matching.slim.zero_grad(set_to_none=True)
     return max(1, int(0.9 * seconds * TRIALS / max(1e-9, time.monotonic() - begun)))
-
-
-def _entry(
-    config: ImitationConfig, found: Imitated, source: _Source, held_out: int
-) -> Mapping[str, Any]:
-    """What the report says of it."""
-    return asdict(config) | {
-        "images": len(source.paths),
-        "held_out": held_out,
-        "curve": [list(point) for point in found.curve],
-        "left": min(share for _, share in found.curve),
-    }

@@ -79,6 +79,11 @@ class Matching:
         with torch.no_grad():
             return self._named(self.dense(images))
 
+    def share_left(self, network: Network, batches: Sequence[Tensor]) -> float:
+        """How far a network of the slim one's form is at the outputs: the mean over batches."""
+        found = [self.outputs_alone(network, images, self.wanted(images)) for images in batches]
+        return float(torch.stack(found).mean())
+
     def outputs_alone(self, network: Network, images: Tensor, wanted: Values) -> Tensor:
         """How far another network of the slim one's form is at the outputs from those `wanted`."""
         with torch.no_grad():
