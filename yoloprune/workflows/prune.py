@@ -30,6 +30,7 @@ from yoloprune.pruning.prune import check_budget
 from yoloprune.pruning.prune import prune as prune_graph
 from yoloprune.pruning.score.gradients import Loss
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
+from yoloprune.pruning.shape import shaped
 from yoloprune.pruning.solve import TIMED_ROUNDINGS, Solver, solve, solve_timed
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
@@ -144,9 +145,10 @@ def prune(
             ]
             keep = shares_left(keep or {}, (whole, network), clocks)
     graph = network.graph
-    refit = refit and source is not None and bool(keep)
     if criterion is None:
         criterion = ON_IMAGES if source is not None and keep else PRUNING.criterion
+    shape = refit and criterion == ON_IMAGES and scope is Scope.GLOBAL
+    refit = refit and source is not None and bool(keep)
     budget = rounded(
         graph, keep or {}, min_channels, multiple_of, max_layer_cut, compensation, reporter
     )
@@ -166,6 +168,18 @@ def prune(
     measured = scores_on_images(
         criterion, network, calibration, loss=loss, seed=seed, reporter=reporter
     )
+    if measured is not None and calibration is not None and shape and not timed:
+        measured = shaped(
+            analyze(graph),
+            network.parameters,
+            measured,
+            partial(
+                solve, analyze(graph), budget=budget, criterion=criterion, compensation=compensation
+            ),
+            calibration.images,
+            seed=seed,
+            reporter=reporter,
+        )
     batch = proof_images(network, source, place, preprocess)
     solver: Solver = solve
     stated: dict[str, Any] = {} if preprocess is None else {"preprocess": preprocess}

@@ -108,6 +108,8 @@ class ChannelSteps:
             scope=self.scope,
             multiple_of=self.multiple_of,
             calibration=self.calibration,
+            # Steps are small: their shape matters little.
+            refit=False,
             seed=seed,
             device=self.device,
             reporter=reporter,

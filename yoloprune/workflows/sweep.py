@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from yoloprune.pruning.prune import check_budget, rankable_scores
 from yoloprune.pruning.queue import Scores
 from yoloprune.pruning.recover.network import recover
 from yoloprune.pruning.score.on_weights import CRITERIA, MEASURED_CRITERIA
+from yoloprune.pruning.shape import shaped
 from yoloprune.pruning.solve import coarsest, solve
 from yoloprune.report.shown import Result, Shown
 from yoloprune.report.sweep_plot import SweepPoint, write_sweep_picture
@@ -341,11 +343,19 @@ def sweep_points(
             or replace(budget, multiple_of=1)
             for budget in budgets
         ]
-    plans = [
-        solve(graph, scores[name], budget, criterion=name, compensation=compensation)
-        for name in criteria
-        for budget in budgets
-    ]
+    plans = []
+    for name in criteria:
+        for budget in budgets:
+            plan_of = partial(
+                solve, graph, budget=budget, criterion=name, compensation=compensation
+            )
+            ranking: Scores = scores[name]
+            if refit_on is not None and name == ON_IMAGES and scope is Scope.GLOBAL:
+                # As `prune` does.
+                ranking = shaped(
+                    graph, network.parameters, ranking, plan_of, refit_on.images, seed=seed
+                )
+            plans.append(plan_of(ranking))
 
     def point(plan: PruningPlan) -> SweepPoint:
         slim = _slim(network, plan, refit_on, seed)
