@@ -8,7 +8,6 @@ by a number of its own, wherever it is made or may fall silent.
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -306,8 +305,8 @@ class _Shake:
         for name, value in told.items():
             left = self._left(self.decided.get(name, value), name)
             told[name] = left if left.shape == value.shape else value
-        named = zip_longest(node.outputs[: len(given)], given, fillvalue="")
-        value, *others = [told.get(name, own) for name, own in named]
+        names = (*node.outputs, *("" for _ in given))
+        value, *others = (told.get(name, own) for name, own in zip(names, given, strict=False))
         if node.name not in self.shaken or not value.is_floating_point():
             return (value, *others)
         offset = self._left(self._offset(node.name), self.shaken[node.name]).to(value)

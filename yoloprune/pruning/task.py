@@ -5,7 +5,7 @@ lost. Where other scores are read inside the network too (a soft-max over all cl
 stay, and the kept ones are taken from what the network gave.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -249,16 +249,16 @@ def _compared(
     sums: dict[str, Tensor] = {}
     rounding = [0.0]
 
-    def keep(node: str, value: Tensor) -> Tensor:
-        if node in rows:
-            sums[node] = compact(value, rows[node], None)
-        return value
+    def keep(node: Node, _: Sequence[Tensor | None], given: Sequence[Tensor]) -> Sequence[Tensor]:
+        if node.name in rows:
+            sums[node.name] = compact(given[0], rows[node.name], None)
+        return given
 
-    def put(node: str, value: Tensor) -> Tensor:
-        if node not in rows:
-            return value
-        rounding.append(compare((value,), (sums[node],)).relative_error)
-        return sums[node]
+    def put(node: Node, _: Sequence[Tensor | None], given: Sequence[Tensor]) -> Sequence[Tensor]:
+        if node.name not in rows:
+            return given
+        rounding.append(compare((given[0],), (sums[node.name],)).relative_error)
+        return (sums[node.name], *given[1:])
 
     wanted = [
         _asked_of(task.outputs.get(name), value)
