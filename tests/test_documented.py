@@ -55,6 +55,7 @@ SMALLER = {
     r"--distill \d+": "--distill 0.01",
     r"--silent-below [\d.]+": "--silent-below 0.001",
     r"(benchmark .*)": r"\1 --runs 1 --warmup 0",
+    r"report study/0 study/1 study/2": "report study/",
     r"(compare .*)": r"\1 --tools ours,uniform --runs 1",
 }
 """What makes a command quick."""
