@@ -49,3 +49,16 @@ def test_inputs_of_few_axes_hold_no_channels(rank: int) -> None:
     shape = (2, 3, 4, 4, 4)[:rank]
     labels = label(graph.build({graph.node("y", "Relu", graph.input("x", shape)): shape}))
     assert labels.values["x"].any() == (rank >= 3)
+
+
+@pytest.mark.parametrize("convolved", [False, True])
+def test_words_hold_no_channels_along_their_number(convolved: bool) -> None:
+    graph = GraphBuilder(opset=17)
+    x = graph.input("words", (2, 3, 4))
+    if convolved:
+        x = graph.node("conv", "Conv", x, graph.parameter("kernel", (3, 3, 1)))
+    hidden = graph.node("first", "MatMul", x, graph.parameter("a", (4, 6)))
+    y = graph.node("second", "MatMul", hidden, graph.parameter("b", (6, 5)))
+    labels = label(graph.build({y: (2, 3, 5)}))
+    assert labels.values["words"].any() == convolved
+    assert labels.values["first"].shape == ((1, 3, 1) if convolved else (1, 1, 6))

@@ -21,6 +21,8 @@ from yoloprune.frontends.onnx.protos import (
 )
 from yoloprune.graph.graph import Graph, Node, ValueType
 from yoloprune.graph.operators.dtypes import DTYPES
+from yoloprune.graph.operators.operator import Family
+from yoloprune.graph.operators.table import OPERATORS
 from yoloprune.graph.shapes import shapes_of, worked_out
 
 if TYPE_CHECKING:
@@ -52,6 +54,13 @@ def opset_of(model: "onnx.ModelProto") -> int:
         if entry.domain in OWN_DOMAINS:
             return int(entry.version)
     raise GraphError("it does not say which version of ONNX's operators it means")
+
+
+def _keeps(operator: str) -> bool:
+    """Whether what an operator gives first is surely of the dtype of what it reads first."""
+    row = OPERATORS.get(operator)
+    moves = row is not None and row.family in (Family.MOVE, Family.NORMALIZER)
+    return moves or operator in ("Add", "Div", "InstanceNormalization", "Mul", "Sub")
 
 
 class _Reader:
@@ -99,6 +108,8 @@ class _Reader:
                 inputs=(value, *proto.input),
                 outputs=tuple(proto.output),
             )
+        if (code := self.codes.get(proto.input[0] if proto.input else "")) and _keeps(operator):
+            self.codes.setdefault(proto.output[0], code)
         like = proto.input[1] if len(proto.input) == 2 else ""
         if operator == "CastLike" and (code := self.codes.get(like)) is not None:
             # Of its second input it reads no numbers.

@@ -85,8 +85,14 @@ def label(
 
 
 def _read_input(walk: Walk, name: str, rank: int) -> None:
-    """Images (B, C, ...) hold channels that nothing here gives; other inputs hold none."""
-    if rank < 3:
+    """Images (B, C, ...) hold channels that nothing here gives; other inputs hold none.
+
+    What is (B, N, C), as words are, has none along N: a network that takes products of matrices
+    reads it so, unless a convolution reads it.
+    """
+    readers = {node.operator for node in walk.graph.nodes if name in node.inputs}
+    words = any(node.operator == "MatMul" for node in walk.graph.nodes)
+    if rank < 3 or (rank == 3 and words and not readers & {"Conv", "ConvTranspose"}):
         walk.values[name] = no_channels(rank)
         return
     ids = walk.born(walk.facts.shapes[name][1])
