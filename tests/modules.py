@@ -116,6 +116,30 @@ class Many(nn.Module):
         return {"boxes": [self.head["box"](level) for level in levels], "scores": scores}
 
 
+class Words(nn.Module):
+    """Attention over words, by torch's own function, behind a map that is normalized in groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = 2
+        self.into = nn.Linear(5, 12)
+        self.q, self.k, self.v = (nn.Linear(12, 12) for _ in range(3))
+        self.out = nn.Linear(12, 3)
+        self.patch, self.norm = nn.Conv2d(3, 16, 3), nn.GroupNorm(4, 16)
+        self.last = nn.Conv2d(16, 2, 1)
+
+    def forward(self, words: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        words = self.into(words)
+        batch, count, _ = words.shape
+        q, k, v = (
+            own(words).view(batch, count, self.heads, -1).transpose(1, 2)
+            for own in (self.q, self.k, self.v)
+        )
+        found = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        maps = self.last(self.norm(self.patch(images)).relu())
+        return self.out(found.reshape(batch, count, -1)), maps
+
+
 class _Bottleneck(nn.Module):
     def __init__(self, into: int, width: int, stride: int) -> None:
         super().__init__()
@@ -220,6 +244,8 @@ def example(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
             return noisy(Attention()), (image[..., :6, :8],)
         case "many":
             return noisy(Many()), (image[..., :8, :8], image[:, :2, :8, :8])
+        case "words":
+            return noisy(Words()), (image[0, :2, :4, :5], image[..., :6, :6])
         case "detector":
             return noisy(Detector()), (image,)
         case "resnet":

@@ -49,6 +49,17 @@ def test_heads_are_thinned_and_numbers_in_the_code_freeze_by_name() -> None:
     assert slim.scale == 6**-0.5
 
 
+def test_words_and_what_is_normalized_in_groups_are_thinned() -> None:
+    _, _, network = loaded("words")
+    sizes = {member.node: group.size for group in analyze(network.graph).prunable
+             for member in group.producers}  # fmt: skip
+    assert sorted(sizes.values()) == [4, 12, 12]
+    slim = slim_sizes("words")
+    assert slim.into.out_features == slim.q.in_features < 12
+    assert slim.norm.num_channels == slim.patch.out_channels == 4 * slim.norm.num_groups < 16
+    assert slim.norm.weight.shape == (slim.patch.out_channels,)
+
+
 class _Heads(nn.Module):
     """A second head, for training alone."""
 

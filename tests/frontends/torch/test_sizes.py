@@ -52,7 +52,7 @@ def test_attributes_that_held_what_became_another_number_become_it() -> None:
         (nn.Linear(3, 8), {"out_features": 6}),
         (nn.BatchNorm2d(8), {"num_features": 6}),
         (nn.PReLU(8), {"num_parameters": 6}),
-        (nn.GroupNorm(2, 8), {"num_channels": 6}),
+        (nn.GroupNorm(4, 8), {"num_channels": 6, "num_groups": 3}),
     ],
 )
 def test_layers_of_torchs_own_say_what_their_tensors_do(

@@ -102,7 +102,12 @@ def origins(model: "onnx.ModelProto", graph: Graph, module: nn.Module) -> dict[s
         own = names.get(name)
         if own is not None and tuple(proto.dims) == tuple(tensors[own].shape):
             found[name] = Origin(tensor=own)
+    first_read = {*found}
     _follow(model, graph, found, {name: tuple(t.shape) for name, t in tensors.items()})
+    for name in found.keys() & graph.constants.keys() - first_read:
+        # Converted, it is no copy.
+        if graph.constants[name].dtype.name != str(tensors[found[name].tensor].dtype)[6:]:
+            del found[name]
     plain = dict(_plain(module))
     for name, array in graph.constants.items():
         # What is not registered the exporter gives a name of its own.
@@ -135,15 +140,16 @@ def _follow(
         operator = operator_name(proto)
         if operator == "Constant":
             known[proto.output[0]] = constant_of(proto, Path())
-        row = OPERATORS.get(operator)
-        if row is None or row.family is not Family.MOVE or kept.intersection(proto.output):
+        if not proto.input or kept.intersection(proto.output):
             continue
-        source, *others = proto.input
-        if source not in found or any(name and name not in known for name in others):
+        source = proto.input[0]
+        if operator in _SAME and source in found:
+            found[proto.output[0]] = found[source]
+            if source in places:
+                places[proto.output[0]] = places[source]
             continue
-        origin = found[source]
-        if source not in places:
-            shape = shapes[origin.tensor]
+        if source in found and source not in places:
+            shape = shapes[found[source].tensor]
             places[source] = np.arange(int(np.prod(shape))).reshape(shape)
         node = Node(
             name=proto.name or proto.output[0],
@@ -152,15 +158,33 @@ def _follow(
             outputs=tuple(proto.output),
             attributes=attributes_of(proto),
         )
-        read = [places[source], *(known.get(name) for name in others)]
-        try:
-            sizes = shapes_of(
-                node, [None if a is None else a.shape for a in read], read, graph.opset
-            )
-        except GraphError:
-            continue
-        moved = worked_out(node, sizes, read, graph.opset, places[source].size)
-        for name, own in moved.items():
-            if own.size == places[source].size == len(np.unique(own)):
-                places[name] = own
-                found[name] = Origin(tensor=origin.tensor, places=own)
+        made = _made(node, {**known, source: places.get(source, known.get(source))}, graph.opset)
+        if source not in found:
+            known |= made
+        elif (row := OPERATORS.get(operator)) is not None and row.family is Family.MOVE:
+            for name, own in made.items():
+                if own.size == places[source].size == len(np.unique(own)):
+                    places[name] = own
+                    found[name] = Origin(tensor=found[source].tensor, places=own)
+
+
+def _made(
+    node: Node, known: Mapping[str, NDArray[Any] | None], opset: int
+) -> dict[str, NDArray[Any]]:
+    """The arrays that a node makes of known ones, none larger than all that it reads."""
+    read = [known.get(name) for name in node.inputs]
+    if any(own is None for name, own in zip(node.inputs, read, strict=True) if name):
+        return {}
+    try:
+        sizes = shapes_of(node, [None if a is None else a.shape for a in read], read, opset)
+    except GraphError:
+        return {}
+    most = max(_SMALL, sum(own.size for own in read if own is not None))
+    return worked_out(node, sizes, read, opset, most)
+
+
+_SAME = frozenset({"Cast", "CastLike", "Identity"})
+"""Operators that leave numbers where they are."""
+
+_SMALL = 64
+"""Entries of sizes and axes that may be worked out."""

@@ -22,7 +22,6 @@ _Became = dict[int, set[int]]
 
 _VECTORS: Mapping[type[nn.Module], str] = {
     nn.modules.batchnorm._NormBase: "num_features",
-    nn.GroupNorm: "num_channels",
     nn.PReLU: "num_parameters",
 }
 """Layers with a number a channel, and how they call the count."""
@@ -131,6 +130,13 @@ def _of_layer(
         if weight is None:
             return {}
         sizes = {"embedding_dim": weight.array.shape(weight.before)[1]}
+    elif isinstance(module, nn.GroupNorm):
+        if weight is None:
+            return {}
+        (left,) = weight.array.shape(weight.before)
+        # Whole groups go, or none: a part of one would have another mean.
+        each = module.num_channels // module.num_groups
+        sizes = {"num_channels": left, "num_groups": left // each}
     else:
         for kind, name in _VECTORS.items():
             if isinstance(module, kind):
