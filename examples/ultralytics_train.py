@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
@@ -25,12 +25,23 @@ def prepared(detector: nn.Module) -> nn.Module:
     return detector.eval()
 
 
+def both(found: Any) -> tuple[Tensor, ...]:
+    """Boxes and scores of a detector with a second head for training, and both heads' maps."""
+    result, maps = found
+    heads = [maps[name] for name in ("one2many", "one2one")]
+    return (result, *(head[kind] for head in heads for kind in ("boxes", "scores")))
+
+
 def main(weights: str, data: str, epochs: int) -> None:
     """Prune, train, save the slim detector without pickle, export."""
     yolo = YOLO(weights)
     yolo.model.float()
     image = torch.rand(1, 3, SIDE, SIDE)
-    dense = yoloprune.load_module(prepared(yolo.model), image)
+    detector = prepared(yolo.model)
+    # YOLOv10 and YOLO26: a head that gives nothing when it is exported.
+    second = getattr(detector.model[-1], "one2one_cv2", None) is not None
+    detector.model[-1].export = not second
+    dense = yoloprune.load_module(detector, image, outputs=both if second else None)
     cut = yoloprune.prune(dense, {"macs": KEEP})
     print(cut)
     slim = cut.apply(yolo.model)

@@ -3,8 +3,9 @@
 A name is one of the definitions of the tests, or one of Ultralytics' (yolov8n, yolo11n, rtdetr-l),
 where that package (AGPL-3.0, not needed otherwise) is installed. Weights are random. Each module is
 cut to a share of its MACs and then run in eager mode, by torch.compile and through torch.export;
-`--torch-pruning` cuts a copy by Torch-Pruning to the same share. Seconds are those of one core.
-Usage: python -m tests.benchmarks.modules [--torch-pruning] [--side 640] [--keep 0.6] NAME ...
+`--torch-pruning` cuts a copy by Torch-Pruning to the same share; `--file` cuts the module's ONNX
+file, too. Seconds are those of one core.
+Usage: python -m tests.benchmarks.modules [--torch-pruning] [--file] [--side 640] NAME ...
 """
 
 import argparse
@@ -12,6 +13,8 @@ import copy
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +29,7 @@ from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.masked import masked
 from yoloprune.report.table import amount, markdown_table
 from yoloprune.workflows.cut import Cut
+from yoloprune.workflows.models import load
 from yoloprune.workflows.modules import load_module, module_of
 from yoloprune.workflows.prune import prune
 
@@ -156,6 +160,34 @@ def torch_pruning(name: str, side: int, keep: float) -> str:
     )
 
 
+def through_file(name: str, side: int, keep: float) -> str:
+    """Whether the module's ONNX file has its groups and plan, and how far slim outputs differ."""
+    module = OWN[name](side) if name in OWN else ultralytics(name)
+    image = torch.rand(1, 3, side, side)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "net.onnx"
+        torch.onnx.export(
+            copy.deepcopy(module), (image,), path, dynamo=True, optimize=False, verbose=False
+        )
+        of_file = load(path)
+    held = load_module(module, image)
+    networks = (held, of_file)
+    groups = [
+        {own.producers: own.frozen_because for own in analyze(model.graph).groups}
+        for model in networks
+    ]
+    cuts = [prune(model, {"macs": keep}, multiple_of=1) for model in networks]
+    slim = outputs(cuts[0].apply(copy.deepcopy(module)).double(), image.double())
+    own = cuts[1].slim
+    with torch.no_grad():
+        wanted = list(Network(own.graph, own.parameters, dtype=torch.float64)(image.double()))
+    same = cuts[0].plan.keep == cuts[1].plan.keep
+    return (
+        f"{name}: through its file groups {'alike' if groups[0] == groups[1] else 'differ'}, plan "
+        f"{'alike' if same else 'differs'}, slim outputs within {error(slim, wanted):.1e}"
+    )
+
+
 def main() -> None:
     """Print a row a module."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -163,11 +195,14 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--keep", type=float, default=0.6)
     parser.add_argument("--torch-pruning", action="store_true")
+    parser.add_argument("--file", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     for name in options.names:
         found = row(name, options.side, options.keep)
         print(markdown_table(HEADER, [found]), flush=True)
+        if options.file:
+            print(through_file(name, options.side, options.keep), flush=True)
         if options.torch_pruning:
             print(torch_pruning(name, options.side, options.keep), flush=True)
 

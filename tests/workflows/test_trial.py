@@ -93,6 +93,20 @@ def test_what_a_head_reads_that_gives_nothing_stays_unless_its_outputs_are_chose
     assert isinstance(slim.eval()(image), Tensor)
 
 
+def test_what_is_parametrized_is_named() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 2, 1))
+    nn.utils.parametrizations.weight_norm(module[0])
+    (held,) = load_module(module, torch.rand(1, 3, 4, 4)).graph.held
+    assert "0 (ParametrizedConv2d), which is parametrized: take that away before" in held.reason
+
+
+def test_a_module_that_gives_no_finite_numbers_is_refused() -> None:
+    module = nn.Conv2d(3, 8, 1)
+    nn.init.constant_(module.weight, float("nan"))
+    with pytest.raises(GraphError, match="not finite: its weights are damaged"):
+        load_module(module, torch.rand(1, 3, 4, 4))
+
+
 class _Other(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return images * 2 if torch.compiler.is_compiling() else images

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 from torch.utils import _pytree as pytree
 
 from yoloprune.errors import GraphError
@@ -40,6 +41,10 @@ PRECISIONS = ((torch.float64, 1e-6), (torch.float32, 1e-4))
 
 torch exports numbers that are in a module's code in float32.
 """
+
+
+NOT_FINITE = "it gives numbers that are not finite"
+"""Of a module whose outputs cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,6 +75,8 @@ class Bench:
         wanted = tuple(values[name] for name in graph.outputs)
         if len(found) != len(wanted):
             return f"{len(found)} outputs instead of {len(wanted)}"
+        if not all(own.isfinite().all() for own in found if own.is_floating_point()):
+            return NOT_FINITE
         check = compare(found, wanted, tolerance=self.tolerance)
         return None if check.passed else f"outputs differ by {check.relative_error:.3g}"
 
@@ -87,7 +94,12 @@ def bench(network: Model, document: ModuleDocument, module: nn.Module) -> Bench:
         reason = found.difference(found.module, network.graph, network.parameters)
         if reason is None:
             return found
-    raise GraphError(f"the module and the graph that torch exports of it differ: {reason}")
+    if reason == NOT_FINITE:
+        raise GraphError(f"{reason}: its weights are damaged, or its training diverged")
+    raise GraphError(
+        f"the module and the graph that torch exports of it differ: {reason}; what is random, or "
+        "kept from one call to the next, cannot be exported"
+    )
 
 
 def allowed(network: Model, document: ModuleDocument) -> Model:
@@ -98,10 +110,7 @@ def allowed(network: Model, document: ModuleDocument) -> Model:
     try:
         trial = _Trial(network, document)
     except GraphError as error:
-        raise GraphError(
-            f"{document.title}: {error}; what is random, or kept from one call to the next, cannot "
-            "be exported"
-        ) from None
+        raise GraphError(f"{document.title}: {error}") from None
     return trial.allowed()
 
 
@@ -156,8 +165,8 @@ class _Trial:
         others = [group for group in graph.prunable if group not in told]
         # Who is told nothing new mostly goes well: the others are tried first.
         failed = culprits(graph, told, fails) or culprits(graph, others, fails) or graph.prunable
-        unheard = unheard_of(self.document)
-        self.ask_for(held=[own for group in failed for own in self.held(graph, group, unheard)])
+        also = suspected(self.document)
+        self.ask_for(held=[own for group in failed for own in self.held(graph, group, also)])
 
     def ask_for(
         self, parts: Mapping[str, tuple[int, int]] = MappingProxyType({}), held: Sequence[Held] = ()
@@ -201,10 +210,8 @@ class _Trial:
         nodes = {node for node, _ in edits.constants} | edits.attributes.keys() | edits.nodes.keys()
         return sorted(nodes)
 
-    def held(
-        self, graph: DependencyGraph, group: ChannelGroup, unheard: str | None
-    ) -> Iterator[Held]:
-        """What keeps a group whole, and why; of what runs `unheard`, there may be a reader."""
+    def held(self, graph: DependencyGraph, group: ChannelGroup, also: str) -> Iterator[Held]:
+        """What keeps a group whole, and why; `also` is whose code that may be, too."""
         module = self.document.module
         places = sorted({self.document.scopes.get(node, "") for node in self.told(graph, group)})
         names = [
@@ -212,16 +219,11 @@ class _Trial:
             for place in places
         ]
         where = " or ".join(names) or f"the module ({type(module).__name__})"
-        if unheard is not None:
-            where += (
-                f" or of {unheard} ({type(module.get_submodule(unheard)).__name__}), which runs "
-                "and gives nothing that counts: `outputs` may choose what it gives, too"
-            )
         for member in group.producers:
             yield Held(
                 node=member.node,
                 filters=tuple(member.positions),
-                reason=f"how many is in the code of {where}",
+                reason=f"how many is in the code of {where}{also}",
             )
 
 
@@ -239,6 +241,22 @@ def culprits(
     parts = (groups[:half], groups[half:]) if half else ()
     # Where either part goes well alone, together they do not.
     return [own for part in parts for own in culprits(graph, part, fails)] or groups
+
+
+def suspected(document: ModuleDocument) -> str:
+    """Whose code may count on channels though no node says so, in words; "" where none is."""
+    for path, own in document.module.named_modules():
+        if is_parametrized(own):
+            return (
+                f" or of {path} ({type(own).__name__}), which is parametrized: take that away "
+                "before, by `remove_parametrizations`"
+            )
+    if (found := unheard_of(document)) is None:
+        return ""
+    return (
+        f" or of {found} ({type(document.module.get_submodule(found)).__name__}), which runs and "
+        "gives nothing that counts: `outputs` may choose what it gives, too"
+    )
 
 
 def unheard_of(document: ModuleDocument) -> str | None:

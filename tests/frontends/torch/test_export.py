@@ -26,6 +26,16 @@ def test_a_tensor_or_several_are_an_example() -> None:
     assert tensors_in({"a": [tensor], "b": None}) == (tensor,)
 
 
+class _Keyed(nn.Module):
+    def forward(self, given: dict[str, Tensor]) -> Tensor:
+        return given["x"] + given["y"]
+
+
+def test_a_dictionary_is_an_input_like_another() -> None:
+    inputs = as_inputs(({"x": torch.ones(2), "y": torch.ones(2)},))
+    assert len(exported(_Keyed(), inputs).graph.input) == 2
+
+
 def test_open_sizes_are_those_of_the_example() -> None:
     shapes = {"x": ["batch", 3, "side"], "y": ["batch"]}
     assert sizes_given(shapes, [torch.ones(2, 3, 5), torch.ones(2)]) == {"batch": 2, "side": 5}

@@ -1,10 +1,12 @@
 """What a module's graph is, and where its arrays come from."""
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
 from tests.modules import Block, noisy
+from yoloprune.errors import UsageError
 from yoloprune.execution.module import Network
 from yoloprune.frontends.torch.document import ModuleDocument
 from yoloprune.frontends.torch.read import _whole, read
@@ -83,3 +85,8 @@ def test_attributes_are_what_torch_computes_with_not_their_float32() -> None:
         assert np.float32(_whole(single)) == np.float32(value)
         assert _whole(single) == (value if value != values[-1] else 0.70710677)
     assert _whole(3) == 3
+
+
+def test_a_module_without_shapes_yet_is_refused() -> None:
+    with pytest.raises(UsageError, match="call the module once before"):
+        read(nn.Sequential(nn.LazyLinear(2)), torch.rand(1, 3))

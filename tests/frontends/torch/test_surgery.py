@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -48,3 +50,39 @@ def test_another_module_is_refused_unchanged() -> None:
     with pytest.raises(UsageError, match=r"it has no 0\.heads, which the plan sets"):
         operate(module, Surgery(tensors=SURGERY.tensors, sizes={"0": {"heads": 2}}))
     assert module[0].weight.shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "keys"),
+    [
+        (lambda own: torch.optim.SGD(own, 0.1, momentum=0.9, foreach=True), {"momentum_buffer"}),
+        (lambda own: torch.optim.AdamW(own, 0.1, fused=True), {"exp_avg", "exp_avg_sq"}),
+        (lambda own: torch.optim.RMSprop(own, 0.1), {"square_avg"}),
+    ],
+)
+def test_what_optimizers_gather_is_sliced(
+    make: Callable[[list[nn.Parameter]], torch.optim.Optimizer], keys: set[str]
+) -> None:
+    module = nn.Sequential(nn.Linear(2, 3, bias=False))
+    (before,) = module.parameters()
+    optimizer = make([before])
+    module(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    gathered = dict(optimizer.state[before])
+    operate(module, SURGERY, optimizer)
+    (after,) = module.parameters()
+    for key in keys:
+        assert torch.equal(optimizer.state[after][key], gathered[key][[0, 2]])
+    module(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+
+
+def test_an_optimizer_whose_state_does_not_go_by_entries_is_refused_unchanged() -> None:
+    module = nn.Sequential(nn.Linear(2, 3, bias=False))
+    (before,) = module.parameters()
+    optimizer = torch.optim.Adafactor(module.parameters())
+    module(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    with pytest.raises(UsageError, match=r"Adafactor keeps a row_var of \(3, 1\) of 0\.weight"):
+        operate(module, SURGERY, optimizer)
+    assert optimizer.param_groups[0]["params"] == [before] == [*module.parameters()]

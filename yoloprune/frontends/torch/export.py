@@ -48,7 +48,8 @@ def exported(
         try:
             program = torch.onnx.export(
                 module,
-                tuple(inputs),
+                # A dictionary at the end is one: by itself it would be taken for keywords.
+                (*inputs, {}) if isinstance(inputs[-1], dict) else tuple(inputs),
                 dynamo=True,
                 optimize=False,
                 verbose=False,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from yoloprune.errors import GraphError, UsageError
 from yoloprune.frontends.onnx.arrays import with_parameters
@@ -42,6 +43,8 @@ def read(
     understood, `UsageError` where there is no tensor in the example.
     """
     title = title or type(module).__name__
+    if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
+        raise UsageError(f"{title}: some parameters have no shape yet: call the module once before")
     try:
         own = deepcopy(module).cpu().eval()
         inputs = tuple(

@@ -55,6 +55,8 @@ def operate(
     """
     tensors = named_tensors(module)
     _check(module, tensors, surgery)
+    if optimizer is not None:
+        _check_state(optimizer, tensors, surgery)
     replaced = {
         id(tensors[name]): (tensors[name], _sliced(tensors[name], own.array))
         for name, own in surgery.tensors.items()
@@ -122,8 +124,23 @@ def _operate_on(
         cut = surgery.tensors[name].array
         state: dict[str, Any] = optimizer.state.pop(tensor)
         optimizer.state[replaced[id(tensor)][1]] = {
-            key: cut.tensor(value)
-            if isinstance(value, Tensor) and value.shape == tensor.shape
-            else value
+            key: cut.tensor(value) if _alike(value, tensor) else value
             for key, value in state.items()
         }
+
+
+def _alike(value: object, tensor: Tensor) -> bool:
+    return isinstance(value, Tensor) and value.shape == tensor.shape
+
+
+def _check_state(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], surgery: Surgery
+) -> None:
+    """Raise `UsageError` for an optimizer that keeps what cannot be sliced with a parameter."""
+    for name in surgery.tensors:
+        for key, value in optimizer.state.get(tensors[name], {}).items():
+            if isinstance(value, Tensor) and value.numel() > 1 and not _alike(value, tensors[name]):
+                raise UsageError(
+                    f"{type(optimizer).__name__} keeps a {key} of {tuple(value.shape)} of {name}, "
+                    "which does not go by its entries: make the optimizer anew of the slim module"
+                )
