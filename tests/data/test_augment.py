@@ -202,8 +202,8 @@ def test_boxes_lie_on_the_pixels_of_flipped_and_recolored_samples(
 
 
 def test_motion_blur_moves_nothing_to_one_side() -> None:
-    pipeline = augment._pipeline(is_gray=False)
-    (blur,) = (t for t in pipeline.transforms[1].transforms if type(t).__name__ == "MotionBlur")
+    (either,) = augment._blur().transforms
+    (blur,) = (t for t in either.transforms if type(t).__name__ == "MotionBlur")
     image = np.zeros((21, 21, 3), np.uint8)
     image[10, 10] = 255
     blur.p = 1.0
@@ -213,6 +213,25 @@ def test_motion_blur_moves_nothing_to_one_side() -> None:
         weight = blur(image=image)["image"][:, :, 0].astype(float)
         assert (weight * rows).sum() / weight.sum() == pytest.approx(10, abs=0.05)
         assert (weight * columns).sum() / weight.sum() == pytest.approx(10, abs=0.05)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colors_are_shifted_as_albumentations_does(channels: int) -> None:
+    import albumentations
+
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, channels), dtype=np.uint8)
+    image[:20] = image[:20, :, :1]
+    for shifts in ((8.0, 0.0, 0.0), (-7.3, 20.4, -3.6), (0.0, -60.0, 45.0), (2.5, 59.6, 0.0)):
+        own = shifts if channels == 3 else (0.0, 0.0, shifts[2])
+        transform = albumentations.HueSaturationValue(
+            **{
+                f"{name}_shift_limit": (shift, shift)
+                for name, shift in zip(("hue", "sat", "val"), own, strict=True)
+            },
+            p=1.0,
+        )
+        truth = transform(image=image)["image"]
+        assert np.array_equal(augment.shifted(image, *own), truth)
 
 
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])

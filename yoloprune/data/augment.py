@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.data.images import Image, with_channel_axis
+from yoloprune.data.levels import nearest_levels, shrunk
 from yoloprune.data.recipes import cut, drawn, fitted, moved, uniforms
 
 GRAY = 128
@@ -29,14 +30,21 @@ HUE, SATURATION, VALUE = 8, 60, 45
 RECOLORED = 0.8
 """Share of the samples whose colors are shifted."""
 
+WORSENED = 0.1
+"""Share of the samples that are blurred, and of those that go through JPEG."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sample:
-    """An image with N boxes (N, 4) float32 xyxy in pixels and labels (N,) int64."""
+    """An image with N boxes (N, 4) float32 xyxy in pixels and labels (N,) int64.
+
+    `smaller` are copies of the image, as `levels` has them, where they are at hand.
+    """
 
     image: Image
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
+    smaller: tuple[Image, ...] = ()
 
 
 Fetch: TypeAlias = Callable[[int], Sample]
@@ -96,13 +104,10 @@ def _joined(tiles: Sequence[Sample]) -> Sample:
 def _placed(sample: Sample, matrix: NDArray[np.float64], span: Sequence[int]) -> Sample:
     """The sample moved by a matrix (2, 3) onto gray, of which the part xyxy is seen, then cut."""
     left, top, right, bottom = span
-    image, linear = sample.image, matrix[:, :2]
-    # Area-like results when shrinking need a blur first; INTER_AREA does not exist for warps.
-    if (scale := float(np.sqrt(abs(np.linalg.det(linear))))) < 0.75:
-        before = np.array([image.shape[1], image.shape[0]])
-        smaller = np.maximum(1, np.rint(before * scale).astype(int))
-        image = with_channel_axis(cv2.resize(image, smaller.tolist(), interpolation=cv2.INTER_AREA))
-        linear = linear * (before / smaller)
+    image = _near(sample, matrix)
+    # Of an image that is as large as the sample's own.
+    ratio = np.array(sample.image.shape[1::-1]) / image.shape[1::-1]
+    linear = matrix[:, :2] * ratio
     # Boxes count from the edge of the first pixel, the warp from its center.
     offset = matrix[:, 2] - [left, top] + linear @ [0.5, 0.5] - 0.5
     warped = cv2.warpAffine(
@@ -116,27 +121,52 @@ def _placed(sample: Sample, matrix: NDArray[np.float64], span: Sequence[int]) ->
     return Sample(image=with_channel_axis(warped), boxes=boxes, labels=sample.labels[kept])
 
 
+def _near(sample: Sample, matrix: NDArray[np.float64]) -> Image:
+    """The sample's image about as large as a matrix makes it, or larger than it was by nothing."""
+    if sample.smaller:
+        return (sample.image, *sample.smaller)[nearest_levels(matrix)]
+    # Area-like results when shrinking need a blur first; INTER_AREA does not exist for warps.
+    if (scale := float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))) >= 0.75:
+        return sample.image
+    return shrunk(sample.image, max(1, round(scale * max(sample.image.shape[:2]))))
+
+
 def _recolored(sample: Sample, seed: int) -> Sample:
-    """The sample after albumentations: hue, saturation and value, blur, JPEG."""
-    pipeline = _pipeline(is_gray=sample.image.shape[2] == 1)
-    pipeline.set_random_seed(seed)
-    return replace(sample, image=np.asarray(pipeline(image=sample.image)["image"], np.uint8))
+    """The sample with other colors, and a few blurred or as JPEG leaves them."""
+    generator = np.random.default_rng(seed)
+    chance, *draws = generator.random(4).tolist()
+    image = sample.image
+    if chance < RECOLORED:
+        hue, saturation, value = (2 * draw - 1 for draw in draws)
+        image = shifted(image, HUE * hue, SATURATION * saturation, VALUE * value)
+    for pipeline, other in zip((_blur, _compression), generator.random(2).tolist(), strict=True):
+        if other < WORSENED:
+            transform = pipeline()
+            transform.set_random_seed(int(generator.integers(2**31)))
+            image = transform(image=image)["image"]
+    return replace(sample, image=np.asarray(image, np.uint8))
+
+
+def shifted(image: Image, hue: float, saturation: float, value: float) -> Image:
+    """The image with its hues shifted, in 180, and its saturation and value, in 255.
+
+    What is gray stays gray. Just what albumentations' HueSaturationValue does, by one look-up.
+    """
+    levels = np.arange(256)
+    lighter = (levels + int(value)).clip(0, 255)
+    if image.shape[2] == 1:
+        return with_channel_axis(cv2.LUT(image, lighter.astype(np.uint8)))
+    stronger = np.where(levels > 0, (levels + int(saturation)).clip(0, 255), 0)
+    table = np.stack((np.mod(levels + hue, 180), stronger, lighter), axis=-1).astype(np.uint8)
+    changed = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), table[None])
+    return np.asarray(cv2.cvtColor(changed, cv2.COLOR_HSV2RGB), np.uint8)
 
 
 @cache
-def _pipeline(*, is_gray: bool) -> Any:
-    # albumentations asks the network for its newest version at import, and takes seconds to import.
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    import albumentations
-
+def _blur() -> Any:
+    albumentations = _albumentations()
     return albumentations.Compose(
         [
-            albumentations.HueSaturationValue(
-                hue_shift_limit=0 if is_gray else HUE,
-                sat_shift_limit=0 if is_gray else SATURATION,
-                val_shift_limit=VALUE,
-                p=RECOLORED,
-            ),
             albumentations.OneOf(
                 [
                     albumentations.Blur(blur_limit=3),
@@ -145,8 +175,21 @@ def _pipeline(*, is_gray: bool) -> Any:
                         blur_limit=5, allow_shifted=False, direction_range=(0.0, 0.0)
                     ),
                 ],
-                p=0.1,
-            ),
-            albumentations.ImageCompression(quality_range=(40, 90), p=0.1),
-        ],
+                p=1.0,
+            )
+        ]
     )
+
+
+@cache
+def _compression() -> Any:
+    albumentations = _albumentations()
+    return albumentations.Compose([albumentations.ImageCompression(quality_range=(40, 90), p=1.0)])
+
+
+def _albumentations() -> Any:
+    # It asks the network for its newest version at import, and takes seconds to import.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+
+    return albumentations

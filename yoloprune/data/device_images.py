@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,14 +18,11 @@ from torch import Tensor
 from yoloprune.cores import available_cores
 from yoloprune.data.augment import GRAY, HUE, RECOLORED, SATURATION, VALUE
 from yoloprune.data.dataset import Dataset
-from yoloprune.data.images import read_image, with_channel_axis
+from yoloprune.data.images import Image, read_image
+from yoloprune.data.levels import LEVELS, levels_of, nearest_levels, shrunk
 from yoloprune.data.loader import Batch, batch_places, epoch_order
 from yoloprune.data.recipes import TILES, Recipes, cut, drawn, fitted, moved, uniforms
 from yoloprune.devices import to_device
-
-LEVELS = 4
-"""Every image is kept at its own size, a half, a quarter and an eighth: what is shrunk is sampled
-from the level that it shrinks by less than 1.5 times."""
 
 BORDER = 3
 """Gray pixels in each row and column of what is kept: one before the image and two after it, so
@@ -163,7 +159,7 @@ class DeviceImages:
     def _rendered(self, recipes: Recipes) -> Tensor:
         """uint8 (B, C, H, W), its channels last in memory."""
         height, width = recipes.size
-        levels = _levels(recipes.matrices)
+        levels = nearest_levels(recipes.matrices)
         shapes = self.shapes[recipes.images, levels]
         ratio = shapes / self.shapes[recipes.images, 0]
         inverse = _inverse(recipes.matrices) * ratio[..., ::-1, None]
@@ -204,27 +200,9 @@ class DeviceImages:
         return torch.lerp(upper, lower, down)
 
 
-def _levels_of(path: Path, *, channels: int, longest: int) -> list[NDArray[np.uint8]]:
+def _levels_of(path: Path, *, channels: int, longest: int) -> tuple[Image, ...]:
     """An image and its smaller copies."""
-    image = _shrunk(read_image(path, channels), longest)
-    side = max(image.shape[:2])
-    return [_shrunk(image, max(1, round(side / 2**level))) for level in range(LEVELS)]
-
-
-def _shrunk(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
-    """The image with a longer side of at most `longest` pixels."""
-    height, width = image.shape[:2]
-    if (scale := longest / max(height, width)) >= 1:
-        return image
-    size = [max(1, round(side * scale)) for side in (width, height)]
-    return with_channel_axis(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-
-
-def _levels(matrices: NDArray[np.float64]) -> NDArray[np.int64]:  # (..., 2, 3) -> (...)
-    """Which level of an image is the last that is not enlarged by more than the root of 2."""
-    scale = np.sqrt(np.abs(np.linalg.det(matrices[..., :2])))
-    levels: NDArray[np.int64] = np.floor(0.5 - np.log2(np.maximum(scale, 1e-6))).astype(np.int64)
-    return levels.clip(0, LEVELS - 1)
+    return levels_of(shrunk(read_image(path, channels), longest))
 
 
 def _inverse(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -263,7 +241,8 @@ def _recolored(images: Tensor, shifts: Tensor) -> Tensor:
     )
     around = torch.where(spread > 0, around, 0.0) + hue / 30
     share = 255 * spread / brightest.clamp(min=1e-6)
-    share = (share + saturation).clamp(0, 255) / 255
+    # What is gray has no hue that could become stronger.
+    share = torch.where(share > 0, share + saturation, share).clamp(0, 255) / 255
     light = (brightest + value).clamp(0, 255)
     planes = []
     for offset in (5, 3, 1):
