@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo/run
 
+# Threads that wait for each other asleep: on a busy machine, waiting awake takes all the time there is.
+demo: export OMP_WAIT_POLICY = passive
+
 .PHONY: demo test coverage docs clean
 
 # The stamp is as new as the last install, so a changed dependency installs again.
