@@ -119,6 +119,9 @@ def test_what_depends_on_a_seed_runs_with_several(
     ours, exact = found.shown().rows[1], [row[-1] for row in found.shown().rows[1:]]
     values = [row.error for row in found.rows[:2] if row.error is not None]
     assert ours[4] == f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+    shares = [(row.accuracy, row.shown) for row in (found.dense, *found.rows)]
+    assert all(0 <= own <= 1 for both in shares for own in both if own is not None)
+    assert None not in shares[0]
     assert exact == [
         "yes, then re-fitted", "yes", "yes", "yes, then recalibrated", "yes"
     ]  # fmt: skip

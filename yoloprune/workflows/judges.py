@@ -17,7 +17,7 @@ from yoloprune.data.read import dataset_images, read_dataset
 from yoloprune.data.split import hold_out
 from yoloprune.detection.decoders.table import recognized
 from yoloprune.errors import DatasetError, UsageError
-from yoloprune.evaluation.evaluator import evaluate
+from yoloprune.evaluation.evaluator import Evaluation, evaluate
 from yoloprune.frontends.darknet.document import DarknetDocument
 from yoloprune.graph.model import Model
 from yoloprune.pruning.recover.errors import output_errors
@@ -56,6 +56,7 @@ class Judge:
         others: images to learn from, which are not among them.
         reads: how images are shown to the network.
         decoder: what makes boxes of its outputs, if anything does.
+        evaluate: what the figure is from, where it is mAP.
     """
 
     measure: str
@@ -66,6 +67,7 @@ class Judge:
     others: Callable[[], tuple[Path, ...]]
     reads: ImageInput
     decoder: str | None
+    evaluate: Callable[[Model], Evaluation] | None = None
 
     def calibration(
         self, network: Model, source: Path, count: int, seed: int, reporter: Reporter
@@ -116,15 +118,19 @@ def _by_accuracy(network: Model, request: Request, reporter: Reporter) -> Judge:
         paths = (image.path for image in read(split="train").images)
         return tuple(path for path in paths if path not in judged)
 
+    def evaluated(candidate: Model) -> Evaluation:
+        return evaluate(made(candidate, read_as=network), dataset, "coco")
+
     return Judge(
         measure=ACCURACY,
-        judge=lambda candidate: evaluate(made(candidate, read_as=network), dataset, "coco").map50,
+        judge=lambda candidate: evaluated(candidate).map50,
         images=len(dataset.images),
         paths=tuple(image.path for image in dataset.images),
         split=request.split or "validation",
         others=others,
         reads=dense.reads,
         decoder=dense.decoder,
+        evaluate=evaluated,
     )
 
 
