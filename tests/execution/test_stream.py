@@ -37,11 +37,13 @@ def test_it_computes_what_the_network_gives(spec: NetworkSpec, seed: int) -> Non
     stream, parts = Stream(graph, arrays, [images[:2], images[2:]]), stretches(graph, stops)
     assert [node for part in parts for node in part] == list(graph.nodes)
     before = images[0].numel()
+    assert stream.known(next(iter(graph.outputs)), 0) is None
     for part, limit in zip(parts, held(graph, facts(graph).shapes, parts), strict=True):
         for node in part[:1]:
             for name in node.inputs:
                 if name in whole:
                     found = torch.cat([stream.value(name, n) for n in range(2)])
+                    assert all(stream.known(name, n) is stream.value(name, n) for n in range(2))
                     assert torch.allclose(found, whole[name], atol=1e-12)
         for chunk in range(2):
             most = 0

@@ -12,6 +12,7 @@ from yoloprune.pruning.recover.moments import (
     positions_per_image,
     random_positions,
     sample_bytes,
+    toward,
     values_at,
     window_values,
     windows_of,
@@ -63,6 +64,10 @@ def test_chunks_add_up_to_the_sums_of_all_samples() -> None:
     torch.testing.assert_close(found.cross, y.mT @ u)
     torch.testing.assert_close(found.variation(), 49 * y.var(dim=1))
     assert found.count == 50
+    other = toward(found, [(u[:, :20], 2 * y[:, :20]), (u[:, 20:], 2 * y[:, 20:])])
+    torch.testing.assert_close(other.cross, 2 * found.cross)
+    torch.testing.assert_close(other.energy, 4 * found.energy)
+    assert other.gram is found.gram and other.count == 50
     with pytest.raises(WeightsError, match=r"layer_1\.conv: what it reads or gives"):
         gather(layer, [(u * float("inf"), y)])
 

@@ -104,6 +104,22 @@ def test_targets_by_hand(
     assert ahead.target(wanted, off, start).flatten().tolist() == list(target)
 
 
+def test_what_no_number_can_hold_is_left_as_it_is_wanted() -> None:
+    graph = GraphBuilder(opset=17)
+    x = graph.input("images", ("batch", 3, 6, 6))
+    x = graph.node("conv", "Conv", x, graph.parameter("kernel", (1, 3, 1, 1)))
+    built = graph.build({graph.node("size", "Exp", x): ("batch", 1, 6, 6)})
+    ahead = Ahead(
+        way=all_ways(built)["conv"],
+        graph=built,
+        array={}.__getitem__,
+        layer=layers_of(analyze(built))["conv"],
+        kept=torch.tensor([0]),
+    )
+    wanted = torch.tensor([[[1.0], [2.0]]], dtype=torch.float64)
+    assert torch.equal(ahead.target(wanted, torch.zeros_like(wanted), wanted + 1000), wanted)
+
+
 def test_a_residual_sum_is_as_right_as_its_last_layer_can_make_it() -> None:
     spec = parse_cfg(RESIDUAL)
     dependencies, state = network(spec), parameters(random_state(spec))

@@ -136,8 +136,8 @@ class Ahead:
         steepest = slope.square().amax(dim=1, keepdim=True)
         most = FARTHEST * wanted.std(dim=1, keepdim=True, correction=0)
         change = torch.clamp(slope * error / steepest, -most, most)
-        # What nothing is let through of is best left alone.
-        return torch.where(steepest > 0, start + change, wanted)
+        # Where nothing is let through, or no number says how much, what is wanted stays.
+        return torch.where((steepest > 0) & change.isfinite(), start + change, wanted)
 
     def _end(self, given: Tensor) -> Tensor:
         return self._narrow(self._passed(self._wide(given)), given)
