@@ -5,14 +5,15 @@ import os
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations
+import matplotlib.backends.backend_agg
 import onnxruntime
-import torch
+import torch._dynamo  # Which optimizers import.
 
 import yoloprune.cli.case_study
 import yoloprune.cli.main
 import yoloprune.cli.train
 import yoloprune.training.engine
 
-__all__ = ["albumentations", "onnxruntime", "torch", "yoloprune"]
+__all__ = ["albumentations", "matplotlib", "onnxruntime", "torch", "yoloprune"]
 
 torch.set_num_threads(1)

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from functools import cache
 from pathlib import Path
 
 from yoloprune import errors
@@ -14,6 +15,7 @@ LIBRARY = [
 SPOKEN = re.compile(r"(Error|^warn|^say)$")
 
 
+@cache
 def spoken(path: Path) -> list[str]:
     """Texts in the calls that make errors and warnings."""
     found = []

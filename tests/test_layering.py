@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,7 @@ NO_TORCH = (
 )
 
 
+@cache
 def modules() -> list[str]:
     paths = sorted(PACKAGE.rglob("*.py"))
     names = [".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in paths]
@@ -89,6 +91,7 @@ def level(module: str) -> int:
     return LEVELS[max(known, key=len)]
 
 
+@cache
 def imported(module: str) -> set[str]:
     path = PACKAGE / Path(*module.split("."))
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

@@ -6,17 +6,28 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+
 from tests.report import studies
 from yoloprune.report.html import REPORTS, report_html, write_report
 from yoloprune.report.study import Check, Command, ExportedFiles, Measurement, Study
 
-STUDY = studies.filled_study()
-PAGE = report_html(STUDY)
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 SECTIONS = [
     *("Accuracy against cost", "What was lost", "What was cut"),
     *("How it was measured", "Repeat it"),
 ]
+
+
+@pytest.fixture(scope="module")
+def filled() -> Study:
+    return studies.filled_study()
+
+
+@pytest.fixture(scope="module")
+def text(filled: Study) -> str:
+    """The page of the filled study."""
+    return report_html(filled)
 
 
 class Page(HTMLParser):
@@ -49,16 +60,16 @@ class Page(HTMLParser):
             self.headings.append(data)
 
 
-def test_every_section_is_there() -> None:
-    assert Page(PAGE).headings == SECTIONS
-    assert PAGE.count("<svg") == 9
-    assert PAGE.count("<img") == 2 * (len(STUDY.pair) + len(STUDY.examples))
-    folded = re.findall(r"<summary>(.*?)</summary>", PAGE)
+def test_every_section_is_there(filled: Study, text: str) -> None:
+    assert Page(text).headings == SECTIONS
+    assert text.count("<svg") == 9
+    assert text.count("<img") == 2 * (len(filled.pair) + len(filled.examples))
+    folded = re.findall(r"<summary>(.*?)</summary>", text)
     assert {"What was verified", "Run the exported files", "Latency in every engine"} <= {*folded}
 
 
-def test_the_first_screen_is_the_claim_the_table_and_a_pair_of_pictures() -> None:
-    first = PAGE[PAGE.index("<header>") : PAGE.index("</header>")]
+def test_the_first_screen_is_the_claim_the_table_and_a_pair_of_pictures(text: str) -> None:
+    first = text[text.index("<header>") : text.index("</header>")]
     claim, table = first.index("with 95% confidence"), first.index("<table>")
     agree, differ = (first.index(name, table) for name in ("2 of 2 found", "1 of 2 found"))
     assert claim < table < first.index("Both see the same") < agree
@@ -67,25 +78,25 @@ def test_the_first_screen_is_the_claim_the_table_and_a_pair_of_pictures() -> Non
     assert "coco" not in first and first.count("mAP@0.5 (case-study)") == 1
 
 
-def test_settings_are_in_words() -> None:
-    dictionary = re.findall(r"<dt>(.*?)</dt>", PAGE)
+def test_settings_are_in_words(text: str) -> None:
+    dictionary = re.findall(r"<dt>(.*?)</dt>", text)
     assert "Budget: kept MACs" in dictionary
     assert not any("_" in key for key in dictionary)
 
 
-def test_the_page_loads_nothing_and_runs_nothing() -> None:
-    page = Page(PAGE)
+def test_the_page_loads_nothing_and_runs_nothing(text: str) -> None:
+    page = Page(text)
     assert not page.tags & {"script", "link", "iframe", "object", "embed", "base", "form"}
     for tag, name, value in page.attributes:
         assert not name.startswith("on")
         if name in ("src", "href", "srcset", "data", "poster", "xlink:href"):
             assert value.startswith(("#", "data:image/jpeg;base64,")), (tag, name, value)
-    assert "@import" not in PAGE and not re.search(r"url\((?!#)", PAGE)
-    assert "default-src 'none'" in PAGE
+    assert "@import" not in text and not re.search(r"url\((?!#)", text)
+    assert "default-src 'none'" in text
 
 
-def test_links_lead_to_sections() -> None:
-    attributes = Page(PAGE).attributes
+def test_links_lead_to_sections(text: str) -> None:
+    attributes = Page(text).attributes
     ids = [value for _, name, value in attributes if name == "id"]
     assert len(ids) == len(set(ids))
     links = {
@@ -94,17 +105,17 @@ def test_links_lead_to_sections() -> None:
     assert len(links) == len(SECTIONS) and links <= set(ids)
 
 
-def test_text_from_outside_stays_text() -> None:
+def test_text_from_outside_stays_text(filled: Study) -> None:
     evil = "<script>alert(1)</script>\"'&"
     study = replace(
-        STUDY,
+        filled,
         title=evil,
-        dataset=replace(STUDY.dataset, name=evil, images={evil: 1}, classes=(evil,)),
+        dataset=replace(filled.dataset, name=evil, images={evil: 1}, classes=(evil,)),
         measurements=[
-            *STUDY.measurements,
-            replace(STUDY.measurements[0], name=evil, note=evil),
+            *filled.measurements,
+            replace(filled.measurements[0], name=evil, note=evil),
         ],
-        training={evil: STUDY.training["Original"]},
+        training={evil: filled.training["Original"]},
         checks=[Check(statement=evil, basis=evil)],
         commands=[Command(stage=evil, line=evil)],
         settings={evil: evil},
@@ -116,10 +127,10 @@ def test_text_from_outside_stays_text() -> None:
     assert text.count("&lt;script&gt;alert(1)") >= 12
 
 
-def test_sections_without_data_are_left_out() -> None:
+def test_sections_without_data_are_left_out(filled: Study) -> None:
     bare = Study(
         title="Begun",
-        dataset=STUDY.dataset,
+        dataset=filled.dataset,
         measurements=[Measurement(name="Original", params=1000)],
     )
     page = report_html(bare)
@@ -127,8 +138,8 @@ def test_sections_without_data_are_left_out() -> None:
     assert "<svg" not in page and "<img" not in page and "<details" not in page
 
 
-def test_the_reports_are_written_and_the_same_each_time(tmp_path: Path) -> None:
-    small = replace(STUDY, dense=None, slim=None, selection=None)
+def test_the_reports_are_written_and_the_same_each_time(filled: Study, tmp_path: Path) -> None:
+    small = replace(filled, dense=None, slim=None, selection=None)
     write_report(tmp_path, small)
     first = {name: (tmp_path / name).read_bytes() for name in REPORTS}
     assert {path.name for path in tmp_path.iterdir()} == set(REPORTS)
@@ -137,6 +148,6 @@ def test_the_reports_are_written_and_the_same_each_time(tmp_path: Path) -> None:
     assert first == {name: (tmp_path / name).read_bytes() for name in REPORTS}
 
 
-def test_changes_have_a_minus_sign() -> None:
-    cells = re.findall(r'<span class="change">\((.*?)\)</span>', PAGE)
+def test_changes_have_a_minus_sign(text: str) -> None:
+    cells = re.findall(r'<span class="change">\((.*?)\)</span>', text)
     assert cells and all(re.fullmatch(r"(&minus;|\+)[\d.]+%?", cell) for cell in cells)

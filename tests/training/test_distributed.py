@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.processes import in_ranks
+from tests.processes import in_ranks, program
 from tests.training.runs import ALONE, trained
 from yoloprune.errors import DatasetError
 from yoloprune.training import engine
@@ -89,18 +89,18 @@ def test_two_processes_have_the_loss_curve_of_one(data: Path, tmp_path: Path) ->
         assert two["zero_channels"] == pytest.approx(one["zero_channels"], abs=0.02)
 
 
-@pytest.mark.parametrize(
-    ("who", "line"),
-    [("first", "the disk of the first process is full"), ("second", "second: found by 1")],
-)
-def test_an_error_is_told_once(tmp_path: Path, who: str, line: str) -> None:
+def test_an_error_is_told_once(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(FIRST)
-    found = torchrun(script, who)
+    found = torchrun(script, "first")
     assert found.returncode != 0
     told = [x for x in found.stderr.splitlines() if x.startswith("error: ")]
-    assert told == [f"error: {line}"]
+    assert told == ["error: the disk of the first process is full"]
     assert found.stderr.count("Traceback") == 1  # torchrun's own.
+
+    ranks = in_ranks(2, program, script, "second")
+    assert all(rank.returncode for rank in ranks)
+    assert [rank.stderr for rank in ranks] == ["", "error: second: found by 1\n"]
 
 
 def test_alone_the_first_is_the_only_one() -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.training.run_folder import (
+    drawn_lately,
     read_log,
     write_batch_picture,
     write_curves,
@@ -87,9 +89,13 @@ def test_a_picture_shows_the_first_samples_with_their_boxes(tmp_path: Path) -> N
 
 
 def test_curves_are_a_picture(tmp_path: Path) -> None:
+    assert not drawn_lately(tmp_path)
     write_curves(tmp_path, [line(1), line(2, 0.5), line(3, 0.75)], "coco")
     picture = cv2.imread(str(tmp_path / "curves.png"))
     assert picture is not None and picture.shape == (420, 1080, 3)
     # Two curves of the loss and one of the accuracy are colored.
     saturation = picture.max(axis=2).astype(int) - picture.min(axis=2)
     assert (saturation[:, :540] > 60).any() and (saturation[:, 540:] > 60).any()
+    assert drawn_lately(tmp_path)
+    os.utime(tmp_path / "curves.png", (0, 0))
+    assert not drawn_lately(tmp_path)

@@ -1,10 +1,7 @@
 """Iterative pruning: its steps, and the runs that are resumed."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.processes import in_ranks, program
 from tests.reporters import Heard
 from yoloprune.errors import RunError, YoloPruneError
 from yoloprune.frontends.darknet.cost import cost
@@ -328,14 +326,11 @@ def test_two_processes_prune_and_stop_as_one_does(
     command = ["iterate", *source, "--data", painted, "--out", tmp_path / "two", "--step", 0.3,
                "--keep-macs", 0.5, "--epochs-per-step", 1, "--batch-size", 4, "--workers", 0,
                "--hold-out", 0.25, "--accumulate", 2, "--quiet"]  # fmt: skip
-    found = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         "-m", "yoloprune", *map(str, command)],
-        capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert found.returncode == 0, found.stderr
+    first, second = in_ranks(2, program, "yoloprune", *map(str, command))
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
     # Only the first process prints.
-    assert found.stdout.count("the last good network, of step 2") == 1
+    assert first.stdout.count("the last good network, of step 2") == 1
+    assert second.stdout == ""
     for step in ("step-01", "step-02"):
         plans = [(tmp_path / name / step / "plan.json").read_bytes() for name in ("one", "two")]
         assert plans[0] == plans[1], step

@@ -39,6 +39,7 @@ from yoloprune.training.loss import trainable_heads
 from yoloprune.training.regularize import zero_share
 from yoloprune.training.run_folder import (
     CHECKPOINT,
+    drawn_lately,
     write_batch_picture,
     write_curves,
     write_log,
@@ -365,7 +366,8 @@ def _write_epoch(loop: Loop, run: Path, better: bool) -> None:
         network = replace(loop.model, parameters=arrays)
         for name in ["best"] * better + ["last"] * finished:
             write_network(run, name, network, seen)
-    if finished or loop.log[-1]["map50"] is not None:
+    evaluated = loop.log[-1]["map50"] is not None
+    if finished or (evaluated and len(loop.log) > 1 and not drawn_lately(run)):
         write_curves(run, loop.log, loop.config.protocol)
     # The log first: a finished run would not write it again.
     write_log(run, loop.log)

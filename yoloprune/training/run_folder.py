@@ -2,6 +2,7 @@
 
 import json
 import platform
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -22,6 +23,9 @@ from yoloprune.graph.model import Model
 from yoloprune.training.config import TrainingConfig
 
 CHECKPOINT, LOG = "last.pt", "log.jsonl"
+
+CURVES_SECONDS = 10.0
+"""Before curves are drawn anew, unless a run ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +122,12 @@ def write_batch_picture(run: Path, batch: Batch, limit: int = 16) -> None:
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
     write_image(run / "batch.jpg", np.vstack(rows))
+
+
+def drawn_lately(run: Path) -> bool:
+    """Whether curves.png is only seconds old: where epochs are short, drawing takes longer."""
+    path = run / "curves.png"
+    return path.exists() and time.time() - path.stat().st_mtime < CURVES_SECONDS
 
 
 def write_curves(run: Path, log: list[dict[str, Any]], protocol: str) -> None:
