@@ -16,7 +16,7 @@ from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.recover.matching import Matching
 from yoloprune.training.engine import InterruptedRunError
-from yoloprune.training.imitation import Imitated, ImitationConfig, imitate, steps_of
+from yoloprune.training.imitation import AWAY, Imitated, ImitationConfig, imitate, steps_of
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.prune import prune
 
@@ -66,11 +66,18 @@ def test_the_network_comes_closer_and_batch_norms_keep_their_statistics(cut: Cut
 
 
 def test_what_only_goes_away_ends_where_it_began(cut: Cut) -> None:
-    wild = ImitationConfig(steps=6, batch_size=2, learning_rate=1.0, ema_decay=0.0)
+    wild = ImitationConfig(steps=6, batch_size=2, learning_rate=1e4, ema_decay=0.0)
     found = imitate(matching(cut), samples, HELD_OUT, wild)
     assert min(found.curve, key=lambda point: point[1]) == found.curve[0]
     for name, array in found.parameters.items():
         assert torch.equal(array, cut.slim.parameters[name])
+
+
+def test_a_rate_that_is_too_high_is_halved_from_the_closest_on(cut: Cut) -> None:
+    config = ImitationConfig(steps=40, batch_size=2, learning_rate=0.1)
+    shares = [share for _, share in imitate(matching(cut), samples, HELD_OUT, config).curve]
+    # It goes away at first, and in the end comes closer than it began.
+    assert max(shares[:4]) > AWAY and shares[-1] < 1
 
 
 def test_a_stopped_run_ends_with_the_same_bytes(cut: Cut, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 Only how far it is from the dense network is minimized (`pruning.recover.matching`), on augmented
 images of which nobody knows what they show. Batch norms keep their statistics: batches are small.
 What counts is a moving average of the weights, judged on images that are held out; the network that
-the run began with is one of the candidates, so that none ends further away than it began. A run is
-a function of its settings and samples: one that was killed and resumed ends with the same bytes.
+the run began with is one of the candidates, so that none ends further away than it began. A re-fit
+is an optimum that large steps leave at once: a run that is judged to have gone away begins again at
+the closest it was, at half the rate, so that the rate needs no tuning. A run is a function of its
+settings and samples: one that was killed and resumed ends with the same bytes.
 """
 
 import copy
@@ -34,6 +36,12 @@ Samples = Callable[[int], Generator[Tensor, None, None]]
 JUDGED = 20
 """How many times a run is judged."""
 
+AWAY = 1.05
+"""How many times the least distance it may be at without going back."""
+
+SPAN = 0.1
+"""Share of a run that its moving average spans at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImitationConfig:
@@ -44,7 +52,7 @@ class ImitationConfig:
         batch_size: images a step.
         learning_rate: peak of AdamW's, after a twentieth of the run; then cosine to a fiftieth.
         features: what the layers within count, beside the outputs.
-        ema_decay: of the moving average.
+        ema_decay: of the moving average, in long runs.
         seed: of the samples.
     """
 
@@ -143,31 +151,42 @@ class _Run:
         self.steps = 0
         self.curve: list[tuple[int, float]] = []
         self.best = self.average.state()
+        self.halved = 0
 
     def step(self, images: Tensor) -> None:
         """Learn from a batch."""
         for group in self.optimizer.param_groups:
-            group["lr"] = _rate(self.config, self.steps)
+            group["lr"] = _rate(self.config, self.steps) / 2**self.halved
         self.optimizer.zero_grad(set_to_none=True)
         gradients(self.matching, images, self.config)
         nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimizer.step()
         self.steps += 1
         # A young average follows closely.
-        decay = min(self.config.ema_decay, (1 + self.steps) / (10 + self.steps))
+        longest = max(0.0, 1 - 1 / (SPAN * self.config.steps))
+        decay = min(self.config.ema_decay, longest, (1 + self.steps) / (10 + self.steps))
         follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         follow(list(self.average.parameters()), list(self.network.parameters()), self.steps)
 
     def judge(self) -> None:
-        """See how far the average is on the held-out images, and keep it if none was closer."""
+        """See how far the average is on the held-out images, and keep it if none was closer.
+
+        Go back to the closest where it is much further.
+        """
         shares = [
             float(self.matching.outputs_alone(self.average, images, wanted))
             for images, wanted in self.held_out
         ]
         share = sum(shares) / len(shares)
-        if not self.curve or share < min(value for _, value in self.curve):
-            self.best = self.average.state()
+        least = min((value for _, value in self.curve), default=math.inf)
         self.curve.append((self.steps, share))
+        if share < least:
+            self.best = self.average.state()
+        elif share > AWAY * least or math.isnan(share):
+            self.network.load(self.best)
+            self.average.load(self.best)
+            self.optimizer.state.clear()
+            self.halved += 1
 
     def text(self) -> str:
         """The closest so far."""
@@ -191,6 +210,7 @@ class _Run:
             groups = self.optimizer.state_dict()["param_groups"]
             self.optimizer.load_state_dict({"state": found["optimizer"], "param_groups": groups})
             self.steps, self.best = int(found["steps"]), dict(found["best"])
+            self.halved = int(found["halved"])
             self.curve = [(int(step), float(share)) for step, share in found["curve"]]
         except CheckpointError:
             raise
@@ -206,6 +226,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict()["state"],
             "steps": self.steps,
             "best": self.best,
+            "halved": self.halved,
             "curve": self.curve,
         }
 
