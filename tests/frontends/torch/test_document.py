@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from tests.frontends.torch.test_read import _Net
 from tests.modules import noisy
@@ -9,6 +10,7 @@ from yoloprune.frontends.torch.document import (
     converted,
     in_dtype,
     shared,
+    unchanged,
     write_numbers,
 )  # fmt: skip
 from yoloprune.frontends.torch.read import read
@@ -43,6 +45,19 @@ def test_a_document_of_edits_has_the_sliced_module_and_reads_and_writes_its_numb
     task = Edits(arrays={}, constants={}, attributes={}, task=Task(classes=(0,), outputs={}))
     with pytest.raises(UsageError, match="the classes of a module are in its own code"):
         document.applied(task)
+
+
+def test_what_is_set_meanwhile_is_gone_afterwards() -> None:
+    module = _Net()
+    module.seen = [1]
+    kernel = module.row.weight
+    with pytest.raises(ZeroDivisionError), unchanged(module) as own:
+        own.row.weight = nn.Parameter(torch.zeros(1))
+        own.row.in_features, own.other = 1, torch.zeros(2)
+        own.seen.append(2)
+        raise ZeroDivisionError
+    assert module.row.weight is kernel and module.row.in_features == 6
+    assert module.seen == [1] and not hasattr(module, "other")
 
 
 def test_copies_share_tensors_or_hold_them_in_another_dtype() -> None:
