@@ -14,7 +14,7 @@ from yoloprune.devices import AUTO
 from yoloprune.exporters.onnx import read_form
 from yoloprune.pruning.recover.network import Recovery
 from yoloprune.workflows.defaults import PRUNING
-from yoloprune.workflows.distill import distill, held_out_of
+from yoloprune.workflows.distill import distill, fitted_on
 from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
 
@@ -58,9 +58,7 @@ def reconstruct(
     count = calibration_images or PRUNING.calibration_images
     distills = distill_minutes is not None or distill_steps is not None
     if distills:
-        # What is judged on is not fitted on.
-        readable = len(dataset_images(images))
-        count = max(1, min(count, readable - held_out_of(readable)))
+        count = fitted_on(len(dataset_images(images)), count)
     cut = recover(
         read_cut(folder, dense, device=device, reporter=reporter),
         images,

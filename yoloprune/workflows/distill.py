@@ -152,6 +152,11 @@ def held_out_of(images: int) -> int:
     return min(MOST_HELD_OUT, max(1, round(HELD_OUT * images)))
 
 
+def fitted_on(images: int, wanted: int) -> int:
+    """How many of so many images a re-fit may see, so that a run has others to be judged on."""
+    return max(1, min(wanted, images - held_out_of(images)))
+
+
 def _divided(
     paths: Iterable[Path],
     count: int,

@@ -185,7 +185,8 @@ def test_the_commands_of_the_report_repeat_the_study(
         assert result.exit_code == 0, (words, result.output, result.exception)
     for name in ("dense/best.weights", "pruned/plan.json", "finetuned/best.weights",
                  "random/best.weights", "uniform/best.weights"):  # fmt: skip
-        assert (tmp_path / "repeat" / name).read_bytes() == (finished / name).read_bytes(), name
+        same = (tmp_path / "repeat" / name).read_bytes() == (finished / name).read_bytes()
+        assert same, name
 
 
 def test_killed_it_ends_with_the_same(original: Path, finished: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from yoloprune.workflows.case_study.data import TRAINING, StudyData, read_study_
 from yoloprune.workflows.case_study.settings import StudySettings
 from yoloprune.workflows.case_study.subject import Subject
 from yoloprune.workflows.cut import write_cut
-from yoloprune.workflows.distill import distill
+from yoloprune.workflows.distill import distill, fitted_on
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.pruned_folder import read_cut
@@ -251,12 +251,14 @@ class Workshop:
                 found[f"{side}x{other}"] = side, other
         return found or {f"{height}x{width}": (height, width)}
 
-    def _calibration(self, network: Model) -> Calibration:
-        """Training images, without their labels."""
+    def _calibration(self, network: Model, *, spares: bool = False) -> Calibration:
+        """Training images, without their labels; with `spares` some are left for distillation."""
         data, settings = read_study_data(self.run), self.settings
         paths = [image.path for image in data.training(settings.hold_out)[0].images]
         reads = image_input(network)
         count, seed = settings.calibration_images, settings.seed
+        if spares:
+            count = fitted_on(len(paths), count)
         return choose_calibration(network, reads, data.path, paths, count, seed)
 
     def _network(self, stage: str, name: str = "best") -> Model:
@@ -284,8 +286,9 @@ class Workshop:
     def _refit(self, folder: Path, stage: str) -> None:
         dense = self._network(self.source)
         cut = read_cut(self.run / stage, dense, device=self.device)
-        seed = self.settings.seed
-        found = recover(cut, self._calibration(dense), seed=seed, device=self.device)
+        seed, spares = self.settings.seed, bool(self.settings.distill_steps)
+        seen = self._calibration(dense, spares=spares)
+        found = recover(cut, seen, seed=seed, device=self.device)
         with write_folder(folder) as temporary:
             write_cut(temporary, found)
 
