@@ -92,15 +92,20 @@ def test_two_processes_have_the_loss_curve_of_one(data: Path, tmp_path: Path) ->
 def test_an_error_is_told_once(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(FIRST)
-    found = torchrun(script, "first")
+    first, second = in_ranks(2, program, script, "first")
+    assert first.returncode and second.returncode
+    assert first.stderr == "error: the disk of the first process is full\n"
+    assert second.stderr == ""
+
+
+def test_an_error_of_one_process_is_told_once_by_torchrun(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(FIRST)
+    found = torchrun(script, "second")
     assert found.returncode != 0
     told = [x for x in found.stderr.splitlines() if x.startswith("error: ")]
-    assert told == ["error: the disk of the first process is full"]
+    assert told == ["error: second: found by 1"]
     assert found.stderr.count("Traceback") == 1  # torchrun's own.
-
-    ranks = in_ranks(2, program, script, "second")
-    assert all(rank.returncode for rank in ranks)
-    assert [rank.stderr for rank in ranks] == ["", "error: second: found by 1\n"]
 
 
 def test_alone_the_first_is_the_only_one() -> None:
