@@ -97,5 +97,7 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_it_stays(
     (line,) = found.stderr.splitlines()
     assert line == f"error: {out / 'last.pt'}: {os.strerror(errno.EFBIG)}"
     assert (out / "last.pt").read_bytes() == before
-    assert {path.name for path in out.iterdir()} <= names | {"last.cfg", "last.weights"}
+    # The curves are drawn in a thread of their own, and those of the first run after it stopped.
+    kept = {path.name for path in out.iterdir()} - {"curves.png"}
+    assert kept <= names | {"last.cfg", "last.weights"}
     assert len(run(data, out, config, resume=True)) == 2
