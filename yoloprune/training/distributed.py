@@ -40,11 +40,12 @@ class World:
         return self.rank == 0
 
     def total(self, values: list[float]) -> list[float]:
-        """Sums over all processes."""
+        """Sums over all processes; where another one has ended, end quietly with code 2."""
         if self.size == 1:
             return values
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
-        dist.all_reduce(tensor)
+        with _together():
+            dist.all_reduce(tensor)
         return tensor.tolist()
 
     def average_buffers(self, network: nn.Module) -> None:
@@ -65,7 +66,8 @@ class World:
     def on_first(self, work: Callable[[], _Found]) -> _Found:
         """What `work` returns in the first process, which does it alone, in all processes.
 
-        If it raises, the first process does, and the others end quietly with code 2.
+        If it raises, the first process does, and the others end quietly with code 2, as all do
+        where another process has ended.
         """
         if self.size == 1:
             return work()
@@ -74,7 +76,8 @@ class World:
             if self.is_first:
                 outcome = [True, work()]
         finally:
-            dist.broadcast_object_list(outcome, device=self.device)
+            with _together():
+                dist.broadcast_object_list(outcome, device=self.device)
         done, found = outcome
         if not done:
             raise SystemExit(2)
@@ -87,10 +90,14 @@ class World:
             self.on_first(lambda: stack.enter_context(locked(folder)))
             yield
 
-    def wait(self) -> None:
-        """Wait until all processes are here."""
-        if self.size > 1:
-            dist.barrier()
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Work of all processes: a lost connection means that another one ended, and told why."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise SystemExit(2) from error
 
 
 @contextmanager
