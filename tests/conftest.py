@@ -29,6 +29,7 @@ def _usual_multiple(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         for name in default_engines():
+            quantum_file(name).parent.mkdir(parents=True, exist_ok=True)
             write_text(quantum_file(name), f"{USUAL_MULTIPLE}\n")
         yield
 

@@ -1,5 +1,6 @@
 """Times of layers: what is read, what is estimated, and what is refused."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +103,10 @@ def test_no_cause_takes_time_back() -> None:
         ("{header}\n{row}\n", "line 2: it was not measured"),
         ("{header}\n{row}0\n", "line 2: ms is 0"),
         ("{header}\n{row}nan\n", "line 2: ms is nan"),
+        ("{header}\n{row}1e-300\n", "line 2: ms is 1e-300"),
+        ("{header}\n3x3,1x1,1x1,1x1x1x1,1,8,8,4,99999999999,,1\n", "outputs is '99999999999'"),
+        ("{header}\n3x99999999999,1x1,1x1,1x1x1x1,1,8,8,4,4,,1\n", "kernel is"),
+        ("{header}\n" + "8" * 200_000, "cannot be read: field larger"),
         ("{header}\n3,1x1,1x1,1x1x1x1,1,8,8,4,4,,1\n", "kernel is '3'"),
         ("{header}\n3x3,0x1,1x1,1x1x1x1,1,8,8,4,4,,1\n", "strides is '0x1'"),
         ("{header}\n3x3,1x1,1x1,1x1x1x1,1,8,8,4,-4,,1\n", "outputs is '-4'"),
@@ -118,6 +123,15 @@ def test_a_damaged_table_is_refused_by_line(tmp_path: Path, text: str, words: st
     assert str(path) in str(caught.value)
 
 
+def test_a_table_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
+    write_timings(tmp_path / "t.csv", {LAYER: 0.5})
+    (tmp_path / "t.csv").write_text((tmp_path / "t.csv").read_text(), encoding="utf-8-sig")
+    assert read_timings(tmp_path / "t.csv").layers == {LAYER: 0.5}
+
+
 def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="cannot be read"):
         read_timings(tmp_path / "no.csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(PlanError, match="not a plain file"):
+        read_timings(tmp_path / "pipe.csv")

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import onnx
 import pytest
+import torch
 
 from tests.color_detector import BLUE_OBJECT, GREEN_OBJECT, paint
 from tests.reporters import Heard
 from tests.workflows.detectors import cfg, data  # noqa: F401
-from yoloprune.errors import DatasetError, UsageError, VerificationError
+from yoloprune.errors import DatasetError, UsageError, VerificationError, WeightsError
 from yoloprune.workflows import int8_forms
 from yoloprune.workflows import quantize as workflow
 from yoloprune.workflows.evaluate import evaluate
+from yoloprune.workflows.export import export
 from yoloprune.workflows.models import load
 from yoloprune.workflows.quantize import quantize
 
@@ -88,6 +90,15 @@ def test_a_network_that_finds_nothing_is_told(
     heard, blind = Heard(), replace(blind, parameters=nothing)
     quantize(blind, images, tmp_path / "int8.onnx", data=data, reporter=heard)
     assert any("the float network finds nothing" in line for line in heard.warnings)
+
+
+def test_a_damaged_network_is_refused(cfg: Path, images: Path, tmp_path: Path) -> None:  # noqa: F811
+    export(cfg, tmp_path / "net.onnx")
+    sound = load(tmp_path / "net.onnx")
+    beyond = {name: torch.full_like(array, torch.nan) for name, array in sound.parameters.items()}
+    with pytest.raises(WeightsError, match="not finite"):
+        quantize(replace(sound, parameters=beyond), images, tmp_path / "int8.onnx")
+    assert not (tmp_path / "int8.onnx").exists()
 
 
 def test_bad_input(cfg: Path, data: Path, images: Path, tmp_path: Path) -> None:  # noqa: F811

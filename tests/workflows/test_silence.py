@@ -1,6 +1,7 @@
 """Anchors and scales that find nothing: which they are, and what is left without them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.architectures import yolov2
 from tests.frontends.onnx.models import two_scales
 from tests.workflows.test_task import exported, run
 from yoloprune.detection.decode import decode
-from yoloprune.errors import PlanError, UsageError
+from yoloprune.errors import PlanError, UsageError, WeightsError
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.frontends.darknet.document import model as darknet_model
 from yoloprune.frontends.darknet.initialization import random_state
@@ -114,6 +115,12 @@ def test_silence_is_heard_on_images(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         prune(named, silent_below=below, images=photos if images else None)
+
+
+def test_a_damaged_network_is_refused(named: Model, photos: Path) -> None:
+    beyond = {name: torch.full_like(array, torch.nan) for name, array in named.parameters.items()}
+    with pytest.raises(WeightsError, match="not finite"):
+        prune(replace(named, parameters=beyond), silent_below=0.01, images=photos)
 
 
 def test_a_scale_of_an_onnx_file_goes_with_its_head(tmp_path: Path, photos: Path) -> None:

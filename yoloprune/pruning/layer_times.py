@@ -16,10 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloprune.errors import PlanError
-from yoloprune.files import write_text
+from yoloprune.files import read_file, write_text
 
 BLOCK = 16
 """Channels of the largest block whose effect is told apart."""
+
+SHORTEST = 1e-6
+"""Milliseconds below which nothing was measured: a nanosecond."""
+
+MOST, LARGEST = 2**31 - 1, 2**26
+"""What no size or count of a layer exceeds, and bytes of a table that make sense."""
 
 NETWORK = "network"
 """What stands for a layer in the row of a whole network."""
@@ -219,10 +225,11 @@ def read_timings(path: Path) -> Timings:
     Raises `PlanError`, by line, for what is malformed or was not measured.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        # Spreadsheets begin their files with a byte-order mark.
+        lines = read_file(path, LARGEST).decode("utf-8-sig").splitlines()
+        rows = list(csv.reader(lines))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PlanError(f"{path}: cannot be read: {error}") from error
-    rows = list(csv.reader(lines))
     if not rows or tuple(rows[0]) != COLUMNS:
         raise PlanError(f"{path}: no timings: its first line must be {','.join(COLUMNS)}")
     layers: dict[Layer, float] = {}
@@ -250,8 +257,11 @@ def _layer(row: list[str]) -> tuple[Layer, float]:
     counts = {name: int(cells[name]) for name in _NUMBERS}
     lists = {name: tuple(map(int, cells[name].split("x"))) for name in _LISTS}
     wrong = [name for name, count in _LISTS.items() if len(lists[name]) != count]
-    wrong += [name for name, count in counts.items() if count < 1]
+    wrong += [name for name, count in counts.items() if not 1 <= count <= MOST]
     wrong += [n for n in ("kernel", "strides", "dilations") if n not in wrong and min(lists[n]) < 1]
+    wrong += [
+        n for n in _LISTS if n not in wrong and not -MOST <= min(lists[n]) <= max(lists[n]) <= MOST
+    ]
     if wrong:
         raise ValueError(f"{wrong[0]} is {cells[wrong[0]]!r}, which no layer has")
     layer = Layer(**counts, **lists, activation=cells["activation"])  # type: ignore[arg-type]
@@ -264,6 +274,6 @@ def _ms(text: str) -> float:
     if not text:
         raise ValueError("it was not measured: run the list through the script first")
     ms = float(text)
-    if not 0 < ms < math.inf:
+    if not SHORTEST < ms < math.inf:
         raise ValueError(f"ms is {text}, which nothing takes")
     return ms

@@ -5,17 +5,21 @@ new.
 """
 
 import hashlib
+import math
 import os
 import platform
 import re
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from yoloprune.errors import PlanError
-from yoloprune.files import write_text
+from yoloprune.files import read_file, write_text
 from yoloprune.graph.graph import Graph
-from yoloprune.pruning.layer_times import Layer, Measure, read_timings
+from yoloprune.pruning.layer_times import SHORTEST, Layer, Measure, read_timings
+
+LONGEST_NUMBER = 64
+"""Bytes of a file that holds one."""
 
 
 def remembering(measure: Measure, cache: Path) -> Measure:
@@ -33,14 +37,27 @@ def remembering(measure: Measure, cache: Path) -> Measure:
     return remembered
 
 
-def remembered(measure: Callable[[], float], path: Path) -> float:
-    """A measured number, from this file if it was measured before."""
+def remembered(
+    measure: Callable[[], float], path: Path, known: Collection[float] | None = None
+) -> float:
+    """A measured number, from this file if it was measured before.
+
+    It is measured anew where the file says what nothing takes, or none of those that are `known`.
+    """
     with suppress(OSError, ValueError):
-        return float(path.read_text(encoding="ascii"))
+        found = float(read_file(path, LONGEST_NUMBER))
+        if found in known if known is not None else SHORTEST < found < math.inf:
+            return found
     found = measure()
-    path.parent.mkdir(exist_ok=True)
-    write_text(path, f"{found:.6g}\n")
+    with writing():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, f"{found:.6g}\n")
     return found
+
+
+def writing() -> AbstractContextManager[None]:
+    """Around what is written to the cache: where it cannot be, the next run measures anew."""
+    return suppress(OSError)
 
 
 def network_file(cache: Path, *graphs: Graph) -> Path:
@@ -58,10 +75,11 @@ def known_layers(path: Path) -> dict[Layer, float]:
 
 
 def cache_file(engine: str, version: str, threads: int) -> Path:
-    """Where the times of layers in an engine stand; its folder is there then."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    """Where the times of layers in an engine stand."""
+    # Its specification says that a relative path is to be ignored.
+    told = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    root = told if told.is_absolute() else Path.home() / ".cache"
     folder = root / "yoloprune" / "timings"
-    folder.mkdir(parents=True, exist_ok=True)
     # A version may name the branch that it was built of: "2026.4.1-releases/2026/4".
     said = re.sub(r"[^\w.+-]", "_", version)
     return folder / f"{engine}-{said}-{threads}-{_processor()}.csv"

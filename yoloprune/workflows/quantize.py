@@ -18,11 +18,13 @@ from yoloprune.engines.side_by_side import SLOWER
 from yoloprune.errors import DatasetError, UsageError, VerificationError
 from yoloprune.evaluation.decoded import Reading, decoded_detector, reading
 from yoloprune.evaluation.own_detections import own_detections
+from yoloprune.execution.stream import only_input
 from yoloprune.exporters.interface import form_of
 from yoloprune.exporters.onnx import ONNX
 from yoloprune.files import write_atomically
 from yoloprune.frontends.darknet.document import DarknetDocument
 from yoloprune.graph.model import Model
+from yoloprune.pruning.prove import dense_outputs
 from yoloprune.quantization.equalize import equalized
 from yoloprune.quantization.nodes import contractions
 from yoloprune.quantization.prepare import prepared
@@ -147,9 +149,10 @@ def quantize(
     Decoding stays in float, then the heads, the first convolutions where that is faster, and the
     most sensitive ones, as many as needed. A Darknet network is written with boxes and scores, as
     `export` does. `preprocess` and `decoder` are those of `detector`. Raises `UsageError` for
-    settings that make no sense, `DatasetError` for too few images, `GraphError` for a network that
-    ONNX Runtime cannot make int8, `VerificationError`, and writes nothing, where none loses so
-    little, `MissingDependencyError` without ONNX Runtime.
+    settings that make no sense, `DatasetError` for too few images, `WeightsError` for outputs that
+    are not finite, `GraphError` for a network that ONNX Runtime cannot make int8,
+    `VerificationError`, and writes nothing, where none loses so little, `MissingDependencyError`
+    without ONNX Runtime.
     """
     path = Path(path)
     if not 0 <= max_loss < 1:
@@ -248,6 +251,7 @@ def _trial(
     batch, samples, _ = fitted_images(read.reads, source, shuffled, most + COMPARED)
     kind = onnx.helper.tensor_dtype_to_np_dtype(proto.graph.input[0].type.tensor_type.elem_type)
     inputs = [image[None].astype(kind) for image in batch.numpy()]
+    dense_outputs(model.graph, model.parameters, {only_input(model.graph): batch[:1]})
     calibration, compared = inputs[:most], inputs[most:] or inputs[:1]
     used = {path for path, _, _ in samples[:most]}
     dataset = labeled

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from yoloprune.engines.benchmark import default_engines
-from yoloprune.engines.quantum import channel_quantum
+from yoloprune.engines.quantum import QUANTA, channel_quantum
 from yoloprune.engines.table import DEFAULT_ENGINE, engine_named
 from yoloprune.errors import GraphError, UsageError
 from yoloprune.graph.graph import Graph
@@ -43,7 +43,8 @@ def suited_to(engine: str, reporter: Reporter = SILENT) -> int:
 def _measured(engine: str, reporter: Reporter) -> int:
     """The multiple that an engine wants; 1, which asks for nothing, where it cannot be timed."""
     with suppress(GraphError), reporter.stage(_finding(engine)):
-        return int(remembered(partial(channel_quantum, engine), quantum_file(engine)))
+        file = quantum_file(engine)
+        return int(remembered(partial(channel_quantum, engine), file, known=(*QUANTA, 1)))
     return 1
 
 

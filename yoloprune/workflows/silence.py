@@ -15,7 +15,7 @@ from yoloprune.data.read import dataset_images
 from yoloprune.detection.decode import decode
 from yoloprune.engines.batches import outputs_of
 from yoloprune.engines.table import run_in
-from yoloprune.errors import DatasetError, UsageError
+from yoloprune.errors import DatasetError, UsageError, WeightsError
 from yoloprune.evaluation.decoded import Reading
 from yoloprune.execution.stream import only_input
 from yoloprune.frontends.darknet.document import DarknetDocument, darknet
@@ -72,7 +72,8 @@ def listened(
     """The silence of a Darknet network's anchors on all images of a folder, list or .data file.
 
     It is computed in float32, as programs do. Raises `UsageError` for a score that is none, or
-    where all anchors are silent; `DatasetError` if no image can be read.
+    where all anchors are silent; `DatasetError` if no image can be read, `WeightsError` for scores
+    that are not finite.
     """
     document = darknet(network)
     found, count = _heard(
@@ -141,6 +142,11 @@ def _heard(
     if not parts:
         raise DatasetError(f"{source}: none of its {len(paths)} images can be read")
     found = [torch.stack(own).amax(dim=0) for own in zip(*parts, strict=True)]
+    if not all(own.isfinite().all() for own in found):
+        raise WeightsError(
+            f"{source}: the network gives scores that are not finite: its weights are damaged, or "
+            "its training diverged"
+        )
     most = max(float(own.max()) for own in found)
     if most <= below:
         raise UsageError(

@@ -30,6 +30,7 @@ from yoloprune.workflows.measured import (
     network_file,
     remembered,
     remembering,
+    writing,
 )
 from yoloprune.workflows.models import AnyModel, opened
 
@@ -103,7 +104,9 @@ def clock_of(
             try:
                 yield clock
             finally:
-                write_timings(cache, known_layers(cache) | found.layers)
+                with writing():
+                    cache.parent.mkdir(parents=True, exist_ok=True)
+                    write_timings(cache, known_layers(cache) | found.layers)
 
 
 def list_layers(network: AnyModel, folder: str | Path) -> list[Layer]:
