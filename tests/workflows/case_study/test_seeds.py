@@ -1,4 +1,5 @@
 import json
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,23 @@ def test_studies_of_something_else_are_refused(tmp_path: Path) -> None:
     longer = written(tmp_path / "1", {"Original": 0.5}, seed=1, width=2)
     with pytest.raises(UsageError, match="in more than the seed: width"):
         read_seeds([first, longer])
+    with pytest.raises(UsageError, match="in more than the seed: width"):
+        read_seeds([longer, first])
     with pytest.raises(UsageError, match="the same seed"):
         read_seeds([first, first])
+    seeds: list[Any] = [[1], math.nan, None, True]
+    for number, seed in enumerate(seeds):
+        odd = written(tmp_path / f"odd{number}", {"Original": 0.5}, seed=seed)
+        with pytest.raises(RunError, match="no whole number"):
+            read_seeds([first, odd])
+    data = {"name": "hands", "images": {"test": 7}, "objects": {"test": 9}, "classes": ["hand"]}
+    both = [written(tmp_path / f"data{seed}", {"Original": 0.5}, seed=seed) for seed in (5, 6)]
+    for run, name in zip(both, ("hands", "feet"), strict=True):
+        document = json.loads((run / "report.json").read_text())
+        (run / "report.json").write_text(
+            json.dumps({**document, "dataset": {**data, "name": name}})
+        )
+    with pytest.raises(UsageError, match="in more than the seed: test images"):
+        read_seeds(both)
     with pytest.raises(RunError, match=r"report\.json"):
         read_seeds([first, tmp_path])

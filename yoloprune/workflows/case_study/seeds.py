@@ -44,10 +44,37 @@ class _Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Data:
+    name: str
+    images: dict[str, int]
+    objects: dict[str, int]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Report:
     title: str
     settings: dict[str, Any]
     rows: tuple[_Row, ...]
+    dataset: _Data | None = None
+
+    @property
+    def seed(self) -> Any:
+        return self.settings.get("seed")
+
+    def compared(self) -> dict[str, Any]:
+        """What studies have in common that differ in their seed alone."""
+        # A row that some have is of those.
+        found = {
+            name: value for name, value in self.settings.items() if name not in ("seed", "controls")
+        }
+        found["title"] = self.title
+        found["MACs of the original"] = [row.macs for row in self.rows if row.name == ORIGINAL]
+        if (data := self.dataset) is not None:
+            # The seed says which of the others are held out.
+            found["test images"] = data.name, data.images.get("test"), data.objects.get("test")
+            found["classes"] = data.classes
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,14 +161,17 @@ def read_seeds(runs: Sequence[Path]) -> Seeds:
     their seed, or not in that.
     """
     reports = [read_document(run / REPORT, _Report, fault=RunError) for run in runs]
-    settings = [{**report.settings} for report in reports]
-    seeds = [own.pop("seed", None) for own in settings]
+    seeds = [report.seed for report in reports]
+    for run, seed in zip(runs, seeds, strict=True):
+        if type(seed) is not int:
+            raise RunError(f"{run / REPORT}: its seed is {seed!r}, no whole number")
     if len({*seeds}) < len(seeds):
         raise UsageError(f"{runs[0]} and others: two of the studies have the same seed")
-    for run, own in zip(runs, settings, strict=True):
-        # A row that some have is of those.
-        both = own.keys() - {"controls"}
-        if changed := [name for name in both if own[name] != settings[0].get(name)]:
+    first = reports[0].compared()
+    for run, report in zip(runs, reports, strict=True):
+        own = report.compared()
+        changed = [name for name in (*first, *own) if own.get(name) != first.get(name)]
+        if changed:
             raise UsageError(f"{run}: differs from {runs[0]} in more than the seed: {changed[0]}")
     names = dict.fromkeys(row.name for report in reports for row in report.rows)
     return Seeds(
