@@ -68,7 +68,7 @@ def test_what_a_folder_means_must_be_clear(folders: Path, pair: Pair) -> None:
         ([], "name a network"),
         ([pair.cfg], "its .weights must follow"),
         ([pair.cfg, folders], "its .weights must follow"),
-        ([folders / "gone"], "cannot read the cfg"),
+        ([folders / "gone"], "cannot read a cfg or a folder: No such file"),
     ):
         with pytest.raises(YoloPruneError, match=problem):
             first_network([str(word) for word in words])

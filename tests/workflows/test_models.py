@@ -33,6 +33,8 @@ def test_a_folder_stands_for_its_network(tmp_path: Path) -> None:
         load(tmp_path / "run")
     with pytest.raises(YoloPruneError, match="no network in this folder"):
         load(tmp_path)
+    with pytest.raises(YoloPruneError, match="cannot read a cfg or a folder"):
+        load(tmp_path / "nowhere")
 
 
 def test_a_cfg_alone_needs_its_weights_beside_it(tmp_path: Path) -> None:

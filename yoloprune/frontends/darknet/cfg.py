@@ -52,7 +52,9 @@ def read_cfg_text(path: Path) -> str:
             with path.open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise CfgError(f"{path}: cannot read the cfg: {error.strerror}") from error
+        # What is not there may have been meant to be a folder.
+        what = "the cfg" if path.suffix or path.exists() else "a cfg or a folder"
+        raise CfgError(f"{path}: cannot read {what}: {error.strerror}") from error
     if len(data) > MAX_BYTES:
         raise CfgError(f"{path}: more than {MAX_BYTES >> 20} MiB: not a cfg")
     if not data.strip():
