@@ -9,7 +9,7 @@ from tests.cli.commands import refused, run
 from tests.cli.conftest import Pair
 from tests.training.painted import paint
 from yoloprune.cli.console import print_result
-from yoloprune.cli.flags import RUNNING, with_flags
+from yoloprune.cli.flags import RUNNING, given, with_flags
 from yoloprune.cli.main import app
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.spec import class_count
@@ -67,3 +67,14 @@ def test_a_result_names_options_too(capsys: pytest.CaptureFixture[str]) -> None:
         RUNNING.reset(token)
     said = capsys.readouterr().out
     assert said == "what would help: counts in multiples of 8 (--multiple-of)\nsee --keep-ms\n"
+
+
+def test_an_option_is_given_where_it_stands_on_the_command_line() -> None:
+    command = COMMANDS["sweep"].load()
+    words = ["net.cfg", "0.5", "--seed", "0", "-q", "--round-to", "8"]
+    with command.make_context("sweep", words) as context:
+        assert given(context) == {
+            "seed": "--seed",
+            "quiet": "--quiet",
+            "multiple_of": "--multiple-of",
+        }

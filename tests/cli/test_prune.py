@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from tests.cli.commands import refused, run
+from yoloprune.engines.engine import Engine
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.weights import read_weights, write_weights
 
@@ -151,3 +152,15 @@ def test_weights_of_another_network_are_refused(pair: "Pair", tmp_path: Path) ->
 def test_out_that_is_a_file_is_one_line(pair: "Pair", tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     refused("prune", pair.cfg, pair.weights, "--out", tmp_path / "file", "--keep-macs", 0.5)
+
+
+def test_an_engine_that_was_asked_for_and_is_not_there_is_told(
+    pair: "Pair", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "missing", ("openvino",))
+    command = ("prune", pair.cfg, pair.weights, "--keep-macs", 0.9, "--round-to", 1)
+    said = refused(*command, "--out", tmp_path / "slim", "--engine", "openvino")
+    assert said.startswith("OpenVINO needs openvino: pip install")
+    assert not (tmp_path / "slim").exists()
+    # Nobody asked for the usual one.
+    prune(pair, tmp_path / "slim", *command[3:])

@@ -20,5 +20,12 @@ def test_levers(cfg: Path, data: Path, tmp_path: Path) -> None:  # noqa: F811
     run(*taken, "--from", f"{out}/sweep.json#0")
     assert (tmp_path / "taken/slim.weights").exists()
     assert "name a file and a number in it" in refused(*taken, "--from", f"{out}/sweep.json")
-    both = refused(*taken, "--from", f"{out}/sweep.json#0", "--keep-macs", 0.5)
-    assert "--from is what the sweep made" in both
+    both = refused(*taken, "--from", f"{out}/sweep.json#0", "--keep-macs", 0.5, "--seed", 0)
+    assert both == (
+        "--from writes what the sweep made, without --keep-macs, --seed: it goes with --out, "
+        "--json and --quiet alone"
+    )
+    assert refused(*command, "--criterion", "l1", "--round-to", 8, "--images", tmp_path) == (
+        "--levers has no use for --criterion, --multiple-of"
+    )
+    assert "--levers is what goes with --threads" in refused(*command[:-2], "--threads", 2)

@@ -29,6 +29,12 @@ def test_whether_slim_is_faster_is_said_first_and_what_would_help() -> None:
     assert not dataclasses.replace(FOUND, share=0.99).faster
 
 
+@pytest.mark.parametrize("share", [0.0, -1.0, float("nan"), float("inf")])
+def test_times_that_cannot_be_are_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="times must be above 0"):
+        dataclasses.replace(FOUND, share=share)
+
+
 def test_the_share_is_the_median_of_neighboring_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     dense, slim = (cast(Model, object()) for _ in range(2))
     # A machine that slows down from run to run slows both down.

@@ -1,12 +1,14 @@
 import json
+import math
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from tests.workflows.detectors import cfg  # noqa: F401
 from yoloprune.errors import UsageError, VerificationError
+from yoloprune.files import write_json
 from yoloprune.graph.model import Model
 from yoloprune.workflows.chosen_point import Int8Point, read_point, take_point
 from yoloprune.workflows.cut import Cut
@@ -32,7 +34,8 @@ def test_a_point_is_what_the_sweep_made(
     file = out / half.setting.folder / "int8.onnx"
     shutil.copy(out / half.file, file)
     setting = replace(half.setting, int8=True)
-    small = replace(half, setting=setting, file=f"{setting.folder}/int8.onnx")
+    small = replace(half, setting=setting, file=setting.file)
+    write_json(out / setting.record, asdict(small))
     replace(pulled, points=(whole, half, small)).save(out)
     sweep = out / "sweep.json"
     assert read_point(sweep, 1) == half
@@ -53,6 +56,20 @@ def test_a_point_is_what_the_sweep_made(
         take_point(cfg, sweep, 1, tmp_path / "none")
     with pytest.raises(UsageError, match=r"painted.*: cannot read the file|damaged"):
         read_point(painted, 0)
+    edited = json.loads(sweep.read_text())
+    for name, value, told in (
+        ("map50", math.inf, r"mAP@0.5 must be in \[0, 1\], not inf"),
+        ("map50", math.nan, r"mAP@0.5 must be in \[0, 1\], not nan"),
+        ("time", edited["points"][2]["time"] | {"share": math.inf}, "times must be above 0, not"),
+        ("file", str(file), "its file must be .*-0.5/int8.onnx, not"),
+        ("file", "../int8.onnx", "its file must be .*-0.5/int8.onnx, not"),
+        ("sha256", "0" * 64, "its point #2 is not the one in .*int8.json: sweep again"),
+    ):
+        points = [*edited["points"][:2], edited["points"][2] | {name: value}]
+        other = out / "edited.json"
+        other.write_text(json.dumps(edited | {"points": points}))
+        with pytest.raises(UsageError, match=told):
+            take_point(detector, other, 2, tmp_path / "none")
     file.write_bytes(file.read_bytes() + b" ")
     with pytest.raises(VerificationError, match="not the file that the sweep made"):
         take_point(detector, sweep, 2, tmp_path / "none")

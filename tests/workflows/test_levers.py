@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from yoloprune.workflows.models import load
 def point(share: float, map50: float) -> Point:
     time = SideBySide(engine="", threads=1, runs=1, dense_ms=4.0, slim_ms=4.0 * share, share=share)
     setting = Setting(height=64, width=64, blocks=round(10 * (1 - share)))
-    return Point(setting=setting, map50=map50, time=time, file="a.onnx", sha256="", of="")
+    return Point(setting=setting, map50=map50, time=time, file=setting.file, sha256="", of="")
 
 
 def test_the_front_and_what_is_recommended(tmp_path: Path) -> None:
@@ -70,6 +71,10 @@ def test_levers_together(cfg: Path, folder: Path) -> None:  # noqa: F811
     record.write_text(json.dumps({**json.loads(record.read_text()), "map50": 0.75}))
     again = pull_levers(dense, judged, seen, out, levers=["input"])
     assert again.points[0].map50 == 0.75
+    # What cannot have been measured is measured anew.
+    record.write_text(json.dumps({**json.loads(record.read_text()), "map50": math.nan}))
+    again = pull_levers(dense, judged, seen, out, levers=["input"])
+    assert again.points[0].map50 == json.loads(record.read_text())["map50"] == 1
 
 
 def test_an_onnx_network_for_one_size_alone(cfg: Path, folder: Path) -> None:  # noqa: F811

@@ -4,6 +4,8 @@ import re
 from contextvars import ContextVar
 from typing import Any
 
+import typer
+
 RUNNING: ContextVar[Any] = ContextVar("RUNNING", default=None)
 """The command that was asked for, once it begins."""
 
@@ -28,3 +30,14 @@ def said(message: str) -> str:
     """A message as the command that is running says it."""
     command = RUNNING.get()
     return message if command is None else with_flags(message, command)
+
+
+def given(context: typer.Context) -> dict[str, str]:
+    """By parameter, the longest flag of each option that stands on the command line."""
+    return {
+        parameter.name: max(parameter.opts, key=len)
+        for parameter in context.command.params
+        if parameter.param_type_name == "option"
+        and parameter.name is not None
+        and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
+    }

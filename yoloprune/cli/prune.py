@@ -15,6 +15,7 @@ from yoloprune.cli.engine_options import (
     Threads,
 )
 from yoloprune.cli.export import Decode
+from yoloprune.cli.flags import given
 from yoloprune.cli.networks import command_line, count_or_warn, only_model
 from yoloprune.cli.options import (
     AnyNetwork,
@@ -26,6 +27,7 @@ from yoloprune.cli.options import (
 )
 from yoloprune.data.calibration import read_calibration
 from yoloprune.devices import AUTO
+from yoloprune.engines.table import engine_named
 from yoloprune.errors import UsageError
 from yoloprune.exporters.interface import OnnxForm, form_of
 from yoloprune.exporters.onnx import require_onnx
@@ -45,8 +47,12 @@ from yoloprune.workflows.prune_depth import prune_with_depth
 from yoloprune.workflows.recover import recover
 from yoloprune.workflows.timing import ENGINE, timed
 
+WITH_FROM = ("point", "out", "as_json", "quiet")
+"""The options that go with --from, by parameter."""
+
 
 def prune(
+    context: typer.Context,
     words: AnyNetwork,
     out: Annotated[Path, typer.Option("--out", help="Folder for the slim network and report.")],
     point: Annotated[
@@ -175,6 +181,7 @@ def prune(
     quiet: Quiet = False,
 ) -> None:
     """Remove channels to meet a budget; prove, write and report the slim network."""
+    asked = given(context)
     limits = {
         "macs": keep_macs,
         "params": keep_params,
@@ -184,8 +191,12 @@ def prune(
     }
     keep = {name: share for name, share in limits.items() if share is not None}
     if point is not None:
-        if keep or classes is not None or silent_below is not None or images is not None:
-            raise UsageError("--from is what the sweep made: give it --out alone")
+        others = [flag for name, flag in asked.items() if name not in WITH_FROM]
+        if others:
+            raise UsageError(
+                f"--from writes what the sweep made, without {', '.join(others)}: it goes with "
+                "--out, --json and --quiet alone"
+            )
         _take(words, point, out, as_json=as_json, quiet=quiet)
         return
     if not keep and classes is None and silent_below is None:
@@ -205,6 +216,9 @@ def prune(
             "--depth goes with --images and a limit, and without --classes and --silent-below: cut "
             "to those first"
         )
+    if "engine" in asked:
+        # It was wanted: what cannot be timed in it is not written as if it had been.
+        engine_named(engine).require()
     reporter = ConsoleReporter(quiet=quiet or as_json)
     network = only_model(words)
     refuse_to_replace(out, network)

@@ -7,6 +7,7 @@ import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.engine_options import DecoderName, Device, PreprocessText
+from yoloprune.cli.flags import given
 from yoloprune.cli.networks import count_or_warn, first_model
 from yoloprune.cli.options import (
     AllowFaulty,
@@ -24,8 +25,13 @@ from yoloprune.workflows.defaults import ON_IMAGES, PRUNING, QUANTIZATION, SWEEP
 from yoloprune.workflows.levers import LEVERS, SHARES, pull_levers
 from yoloprune.workflows.sweep import sweep as sweep_network
 
+NOT_WITH_LEVERS = ("criterion", "scope", "compensation", "multiple_of", "device", "allow_faulty")
+ONLY_WITH_LEVERS = ("threads", "distill_minutes")
+"""Options by parameter: those that --levers has no use for, and those that nothing else has."""
+
 
 def sweep(
+    context: typer.Context,
     words: Annotated[
         list[str],
         typer.Argument(
@@ -124,6 +130,10 @@ def sweep(
     An ONNX network whose outputs no decoder knows is judged by the error at these. With --images,
     networks are re-fitted first, and their mAP is foretold before it is measured.
     """
+    useless = NOT_WITH_LEVERS if levers is not None else ONLY_WITH_LEVERS
+    if flags := [flag for name, flag in given(context).items() if name in useless]:
+        which = "has no use for" if levers is not None else "is what goes with"
+        raise UsageError(f"--levers {which} {', '.join(flags)}")
     reporter = ConsoleReporter(quiet=quiet or as_json)
     network, more = first_model(words)
     if out is not None and out.exists() and not out.is_dir():

@@ -1,5 +1,6 @@
 """A slim network beside its dense origin: whether it is faster, where it runs."""
 
+import math
 import statistics
 from dataclasses import dataclass
 
@@ -26,7 +27,10 @@ SLOWER = 0.98
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideBySide:
-    """Milliseconds of dense and slim, medians of alternating runs, and slim's share of dense's."""
+    """Milliseconds of dense and slim, medians of alternating runs, and slim's share of dense's.
+
+    Raises `ValueError` for times that cannot be.
+    """
 
     engine: str
     threads: int
@@ -34,6 +38,11 @@ class SideBySide:
     dense_ms: float
     slim_ms: float
     share: float
+
+    def __post_init__(self) -> None:
+        times = self.dense_ms, self.slim_ms, self.share
+        if not all(0 < time < math.inf for time in times):
+            raise ValueError(f"times must be above 0, not {', '.join(f'{t:g}' for t in times)}")
 
     @property
     def faster(self) -> bool:

@@ -80,6 +80,9 @@ def take_point(
     refuse_to_replace(out, network)
     if point.of != network.sha256:
         raise UsageError(f"{sweep}: of another network than {network.document.title}")
+    record = folder / point.setting.record
+    if read_document(record, Point, fault=UsageError) != point:
+        raise UsageError(f"{sweep}: its point #{number} is not the one in {record}: sweep again")
     file = folder / point.file
     if not file.exists():
         raise UsageError(f"{sweep}: {point.file} is not beside it: sweep again")

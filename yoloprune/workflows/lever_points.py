@@ -1,6 +1,7 @@
 """One network of a sweep of levers: made, written into a folder of its own, judged and timed."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -59,6 +60,16 @@ class Setting:
         return f"{self.width}x{self.height}-{self.keep_macs:g}{blocks}"
 
     @property
+    def file(self) -> str:
+        """What is judged and timed, in the sweep's folder."""
+        return f"{self.folder}/{INT8 if self.int8 else FLOAT}"
+
+    @property
+    def record(self) -> str:
+        """What stands there of it, beside the file."""
+        return f"{self.folder}/{'int8' if self.int8 else 'float'}.json"
+
+    @property
     def name(self) -> str:
         """The levers in a few words."""
         words = [f"{self.width}x{self.height}"]
@@ -72,7 +83,7 @@ class Point:
     """A network that was tried: its mAP@0.5 (coco), and its time beside the dense network's.
 
     `file` is in the sweep's folder, of this `sha256`; `of` is the digest of the dense network's
-    numbers.
+    numbers. Raises `ValueError` for what no sweep finds.
     """
 
     setting: Setting
@@ -81,6 +92,12 @@ class Point:
     file: str
     sha256: str
     of: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.map50 <= 1:
+            raise ValueError(f"mAP@0.5 must be in [0, 1], not {self.map50:g}")
+        if self.file != self.setting.file:
+            raise ValueError(f"its file must be {self.setting.file}, not {self.file[:80]!r}")
 
     @property
     def share(self) -> float:
@@ -134,11 +151,13 @@ class Workshop:
 
         Raises what `prune` raises, and `VerificationError` where int8 loses too much.
         """
-        folder = self.out / setting.folder
-        record = folder / ("int8.json" if setting.int8 else "float.json")
-        file = folder / (INT8 if setting.int8 else FLOAT)
-        if record.exists() and file.exists():
+        folder, file = self.out / setting.folder, self.out / setting.file
+        record = self.out / setting.record
+        kept = None
+        # What is missing or damaged is made anew.
+        with suppress(UsageError):
             kept = read_document(record, Point, fault=UsageError)
+        if kept is not None and file.exists():
             if kept.of != self.dense.sha256:
                 raise UsageError(f"{record}: of another network: choose another folder")
             return kept
@@ -163,7 +182,7 @@ class Workshop:
             setting=setting,
             map50=evaluate(judge, self.judged).map50,
             time=side_by_side(load(whole), found, ONNXRUNTIME.name, self.threads),
-            file=f"{setting.folder}/{file.name}",
+            file=setting.file,
             sha256=file_sha256(file),
             of=self.dense.sha256,
         )
