@@ -1,14 +1,22 @@
 """What modules' code lets go."""
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.modules import loaded
+from tests.modules import loaded, noisy
 from yoloprune.errors import GraphError
+from yoloprune.execution.module import Network
+from yoloprune.graph.edits import Edits
+from yoloprune.graph.edits import edit as graph_edit
+from yoloprune.graph.graph import Graph
 from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.masked import masked
+from yoloprune.workflows import trial
 from yoloprune.workflows.modules import load_module
 from yoloprune.workflows.prune import prune
 
@@ -58,6 +66,47 @@ def test_words_and_what_is_normalized_in_groups_are_thinned() -> None:
     assert slim.into.out_features == slim.q.in_features < 12
     assert slim.norm.num_channels == slim.patch.out_channels == 4 * slim.norm.num_groups < 16
     assert slim.norm.weight.shape == (slim.patch.out_channels,)
+
+
+class _Encoder(nn.Module):
+    """torch's own layer on the cells of an image, with as many heads as each has channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 4, stride=4)
+        self.layer = nn.TransformerEncoderLayer(16, 4, 64)
+        self.out = nn.Linear(16, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        words = self.layer(self.stem(images).flatten(2).permute(2, 0, 1))
+        return self.out(words.mean(0))
+
+
+def test_layers_of_attention_of_torchs_own_are_thinned_where_their_code_lets_them() -> None:
+    module, images = noisy(_Encoder()), torch.rand(2, 3, 16, 16)
+    network = load_module(module, images)
+    assert {own.reason for own in network.graph.held} == {
+        "how many is in the code of layer.self_attn (MultiheadAttention)"
+    }
+    cut = prune(network, {"macs": 0.6}, multiple_of=1)
+    slim = cut.apply(copy.deepcopy(module))
+    assert slim.layer.linear1.out_features == slim.layer.linear2.in_features < 64
+    graph, parameters = masked(analyze(network.graph), network.parameters, cut.plan)
+    wanted = Network(graph, parameters, dtype=torch.float64)(images.double())
+    assert torch.allclose(slim.double()(images.double()), wanted[0], rtol=0, atol=1e-7)
+
+
+def test_what_cannot_be_cut_in_the_graph_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def edit(graph: Graph, parameters: Mapping[str, Any], edits: Edits) -> Any:
+        found = graph_edit(graph, parameters, edits)
+        if found[1]["1.weight"].shape[0] < 8:
+            raise GraphError("no shape")
+        return found
+
+    monkeypatch.setattr(trial, "edit", edit)
+    module = nn.Sequential(nn.Conv2d(3, 6, 1), nn.Conv2d(6, 8, 1), nn.Conv2d(8, 2, 1))
+    (held,) = load_module(module, torch.rand(1, 3, 4, 4)).graph.held
+    assert held.filters == tuple(range(8))
 
 
 class _Heads(nn.Module):

@@ -102,7 +102,7 @@ def load_slim(definition: nn.Module, path: str | Path) -> nn.Module:
 
     `path` is the .safetensors, whose plan lies beside it as .json, or a folder that pruning wrote.
     Nothing is unpickled. Raises `PlanError` or `WeightsError` for files that are damaged, or of
-    another module.
+    another module; the definition is then as it was.
     """
     path = Path(path)
     read_module(definition, path / SLIM if path.is_dir() else path)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils import _pytree as pytree
 
-from yoloprune.errors import GraphError
+from yoloprune.errors import GraphError, YoloPruneError
 from yoloprune.execution.stream import arrays_like, computed
 from yoloprune.frontends.onnx.protos import first_line
 from yoloprune.frontends.torch.document import (
@@ -179,10 +179,10 @@ class _Trial:
 
     def breaks(self, graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> bool:
         """Whether the module does not run without some of the channels."""
-        *_, surgery = self.without_some(graph, groups)
         with unchanged(self.document.module) as module, torch.no_grad():
-            operate(module, surgery)
             try:
+                *_, surgery = self.without_some(graph, groups)
+                operate(module, surgery)
                 module(*self.document.inputs)
             except Exception:
                 # A module's code raises anything where sizes do not fit.
@@ -191,10 +191,14 @@ class _Trial:
 
     def fails(self, graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> bool:
         """Whether the module does not compute what its graph does without some of the channels."""
-        slim, parameters, surgery = self.without_some(graph, groups)
         with unchanged(self.bench.module) as module:
-            operate(module, surgery)
-            return self.bench.difference(module, slim, parameters) is not None
+            try:
+                slim, parameters, surgery = self.without_some(graph, groups)
+                operate(module, surgery)
+                return self.bench.difference(module, slim, parameters) is not None
+            except YoloPruneError:
+                # What cannot be cut in the graph is not cut: the rest of the module can be.
+                return True
 
     def without_some(
         self, graph: DependencyGraph, groups: Sequence[ChannelGroup]

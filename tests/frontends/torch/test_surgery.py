@@ -47,9 +47,47 @@ def test_another_module_is_refused_unchanged() -> None:
         with pytest.raises(UsageError, match=what):
             operate(module, SURGERY)
     module = nn.Sequential(nn.Linear(2, 3))
-    with pytest.raises(UsageError, match=r"it has no 0\.heads, which the plan sets"):
+    with pytest.raises(UsageError, match=r"it has no size 0\.heads, which the plan sets to 2"):
         operate(module, Surgery(tensors=SURGERY.tensors, sizes={"0": {"heads": 2}}))
     assert module[0].weight.shape == (3, 2)
+
+
+class _Sized(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(2, 3)
+        self.widths, self.wide = [3, 3], True
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "size"),
+    [
+        ("", "__class__", 2), ("", "wide", 2), ("", "widths", 2), ("", "widths", (2,)),
+        ("", "out_features", (2,)), ("", "out_features", -2), ("", "forward", 2),
+        ("", "weight", 2), ("..", "out_features", 2), ("__dict__", "out_features", 2),
+    ],
+)  # fmt: skip
+def test_nothing_but_sizes_is_set(path: str, name: str, size: int | tuple[int, ...]) -> None:
+    module = _Sized()
+    with pytest.raises(UsageError, match="it has no size"):
+        operate(module, Surgery(sizes={path: {name: size}}))
+    operate(module, Surgery(sizes={"": {"out_features": 2, "widths": (2, 1)}}))
+    assert (module.out_features, module.widths) == (2, [2, 1])
+
+
+@pytest.mark.parametrize(
+    ("before", "blocks"),
+    [
+        ((3, 2), ({0: (0, 3)},)), ((3, 2), ({0: (-1, 0)},)), ((3, 2), ({2: (0,)},)),
+        ((3, 2), ({-1: (0,)},)), ((3, 2), ({0: (1, 0)},)), ((3, 2), ({0: (1, 1)},)),
+        ((3, 2), ()), ((), ({0: (0,)},)), ((3, 2), ({0: (0,)}, {0: (0,)})),
+        ((4, 2), ({0: (0,)}, {0: (2,)})), ((4, 2), ({1: (0,)}, {1: (0, 1)})),
+    ],
+)  # fmt: skip
+def test_what_is_no_cut_is_none(
+    before: tuple[int, ...], blocks: tuple[dict[int, tuple[int, ...]], ...]
+) -> None:
+    with pytest.raises(UsageError, match="no tensor of the shape"):
+        TensorCut(before=before, blocks=blocks)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,28 @@ def vit(batch: int | str = 1) -> Graph:
     )
 
 
+def words() -> Graph:
+    """Packed q, k and v as torch lays them, (N, B, 3, heads * d): more heads than d; B is 2."""
+    g = GraphBuilder(opset=17, dtype="float64")
+    x = conv(g, "stem", g.input("images", (1, 3, 2, 6)), 3, 8)
+    x = g.node("tokens", "Transpose", g.reshape("rows", x, (8, 12)), perm=(1, 0))
+    packed = g.node("qkv", "MatMul", g.reshape("batch", x, (6, 2, 8)), g.parameter("w", (8, 48)))
+    packed = g.node("turned", "Transpose", g.reshape("three", packed, (6, 2, 3, 16)),
+                    perm=(2, 0, 1, 3))  # fmt: skip
+    heads = []
+    for n, name in enumerate("qkv"):
+        own = g.node(f"{name}.own", "Gather", packed, g.constant(f"{name}.n", n), axis=0)
+        own = g.node(f"{name}.turned", "Transpose", g.reshape(f"{name}.rows", own, (6, 16, 2)),
+                     perm=(1, 0, 2))  # fmt: skip
+        heads.append(g.reshape(name, own, (2, 8, 6, 2)))
+    q, k, v = heads
+    scores = g.node("qk", "MatMul", q, g.node("k.back", "Transpose", k, perm=(0, 1, 3, 2)))
+    mixed = g.node("mixed", "MatMul", g.node("weights", "Softmax", scores, axis=-1), v)
+    mixed = g.node("mixed.turned", "Transpose", mixed, perm=(2, 0, 1, 3))
+    mixed = g.reshape("flat", mixed, (12, 16))
+    return g.build({g.node("head", "MatMul", mixed, g.parameter("weight_head", (16, 2))): (12, 2)})
+
+
 def check(graph: Graph, seed: int, batch: int = 1) -> list[str]:
     """Surgery by a random plan is exact; the operators that are left."""
     dependencies = analyze(graph)
@@ -109,7 +131,7 @@ NETWORKS = [shufflenet, psa, vit]
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("build", NETWORKS)
+@pytest.mark.parametrize("build", [*NETWORKS, words])
 def test_chains_are_cut_exactly(build: Callable[[], Graph], seed: int) -> None:
     check(build(), seed)
 
@@ -140,6 +162,8 @@ def test_heads_are_equal_parts() -> None:
         ("out",): [(6, 1)],
     }
     assert sizes(vit()) == {("stem", "out"): [(12, 1)], ("qkv",): [(12, 3), (12, 3)]}
+    # A product of matrices, one a head, takes some of the channels of each, not some of the heads.
+    assert sizes(words()) == {("stem",): [(8, 1)], ("qkv",): [(2, 1), (2, 1)]}
 
 
 def test_a_shuffle_becomes_one_gather() -> None:

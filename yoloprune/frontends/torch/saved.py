@@ -5,6 +5,7 @@ module's state.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 
 from yoloprune.documents import read_document
 from yoloprune.errors import MissingDependencyError, PlanError, UsageError, WeightsError
-from yoloprune.files import write_atomically, write_json
+from yoloprune.escapes import printable
+from yoloprune.files import plain_size, write_atomically, write_json
 from yoloprune.frontends.onnx.protos import first_line
 from yoloprune.frontends.torch.surgery import Surgery, operate
 
@@ -55,16 +57,16 @@ def read_module(definition: nn.Module, path: Path) -> tuple[Surgery, ...]:
     """Make of a dense module, in place, the slim one that was written as `path`.
 
     Gives what was done to it. Raises `PlanError` or `WeightsError` for files that are damaged or
-    of another module.
+    of another module, which stays as it was.
     """
     surgeries, state = read_saved(path)
-    plan = path.with_suffix(".json")
-    for surgery in surgeries:
-        try:
-            operate(definition, surgery)
-        except (UsageError, ValueError, IndexError) as error:
-            raise PlanError(f"{plan}: {error}") from error
-    load_state(definition, state, path)
+    for module in (deepcopy(definition), definition):
+        for surgery in surgeries:
+            try:
+                operate(module, surgery)
+            except UsageError as error:
+                raise PlanError(f"{path.with_suffix('.json')}: {_line(error)}") from error
+        load_state(module, state, path)
     return surgeries
 
 
@@ -83,12 +85,13 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> No
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsError(f"{path}: not the state of this module: {_lines(error)}") from error
+        raise WeightsError(f"{path}: not the state of this module: {_line(error)}") from error
 
 
 def _state(path: Path) -> Mapping[str, Tensor]:
     load = _safetensors().load
     try:
+        plain_size(path)
         found: dict[str, Tensor] = load(path.read_bytes())
     except OSError as error:
         raise WeightsError(f"{path}: {error.strerror}") from error
@@ -108,8 +111,8 @@ def _safetensors() -> Any:
     return safetensors.torch
 
 
-def _lines(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+def _line(error: Exception) -> str:
+    return printable(" ".join(str(error).split()))[:300]
 
 
 def _check(path: Path) -> None:

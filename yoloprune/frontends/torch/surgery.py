@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +23,26 @@ class TensorCut:
 
     before: tuple[int, ...]
     blocks: tuple[dict[int, tuple[int, ...]], ...]
+
+    def __post_init__(self) -> None:
+        # It may come from a file.
+        if not self._fits():
+            raise UsageError(f"no tensor of the shape {self.before} can be cut like this")
+
+    def _fits(self) -> bool:
+        if not self.before or not self.blocks or self.before[0] % len(self.blocks):
+            return False
+        sizes = (self.before[0] // len(self.blocks), *self.before[1:])
+        lengths = set()
+        for block in self.blocks:
+            lengths.add(tuple(sorted((axis, len(kept)) for axis, kept in block.items() if axis)))
+            for axis, kept in block.items():
+                if not 0 <= axis < len(sizes) or any(a >= b for a, b in pairwise(kept)):
+                    return False
+                if kept and not 0 <= kept[0] <= kept[-1] < sizes[axis]:
+                    return False
+        # Blocks are joined again along the first axis.
+        return len(lengths) == 1
 
     @property
     def array(self) -> ArrayCut:
@@ -82,12 +103,24 @@ def _check(module: nn.Module, tensors: Mapping[str, Tensor], surgery: Surgery) -
             )
     modules = dict(module.named_modules())
     for path, sizes in surgery.sizes.items():
-        for size in sizes:
-            if not hasattr(modules.get(path), size):
+        held = vars(modules[path]) if path in modules else {}
+        for name, size in sizes.items():
+            if not _is_size(held.get(name), size):
                 raise UsageError(
-                    f"{type(module).__name__}: it has no {path}.{size}, which the plan sets: give "
-                    "the module that was pruned, or a copy of it"
+                    f"{type(module).__name__}: it has no size {path}.{name}, which the plan sets "
+                    f"to {size}: give the module that was pruned, or a copy of it"
                 )
+
+
+def _is_size(value: object, size: Size) -> bool:
+    """Whether a value is what this size may stand in place of."""
+    several, new = isinstance(value, list | tuple), isinstance(size, tuple)
+    if several != new:
+        return False
+    before, after = (own if isinstance(own, list | tuple) else (own,) for own in (value, size))
+    return len(before) == len(after) and all(
+        isinstance(own, int) and not isinstance(own, bool) and own >= 0 for own in (*before, *after)
+    )
 
 
 def _sliced(tensor: Tensor, cut: ArrayCut) -> Tensor:

@@ -56,6 +56,7 @@ class Chains:
                 self.readers[name].append((node, position))
         self.spread: dict[str, Ids] = {}
         self.within: frozenset[str] = frozenset()
+        self.asked: dict[str, int] = {}
         self.lines: dict[str, int] = {}
         self.chains: dict[str, Chain] = {}
 
@@ -65,6 +66,7 @@ class Chains:
         own = ((n, canonical[ids]) for n, ids in walk.values.items() if len(varying(ids)) > 1)
         self.spread = {n: ids for n, ids in ((n, lean(i)) for n, i in own) if len(varying(ids)) > 1}
         self.within = frozenset(filter(self._may_be_none, self.spread))
+        self.asked = self._lines()
         self.lines = self._equal_lines()
         self.chains = {}
         free = self.within | self.lines.keys()
@@ -97,22 +99,26 @@ class Chains:
             and all(self._is_link(node) for node in (made, *(node for node, _ in readers)))
         )
 
-    def _equal_lines(self) -> dict[str, int]:
-        """Values that products read and give, or that are computed from those element by element.
+    def _lines(self) -> dict[str, int]:
+        """Values that products read and give, or that follow from those in place or by moves.
 
         With the axis along which all lines keep equally many: that over which products sum, or
         that they leave as it is. The heads of attention lie along another.
         """
         lines = {n: axis for n, axis in self.walk.lines.items() if n in self.spread}
-        if not lines:
-            return {}
-        nodes = self.walk.graph.nodes
-        alike = {node.name: self._alike(node) for node in nodes}
-        moved = {node.name: self._axes_moved(node) for node in nodes}
-        for node in (*reversed(nodes), *nodes):
-            for axes in (*alike[node.name], *moved[node.name]):
-                if any(lines.get(name) == axis for name, axis in axes.items()):
-                    lines = axes | lines
+        if lines:
+            nodes = self.walk.graph.nodes
+            found = {own.name: (*self._alike(own), *self._axes_moved(own)) for own in nodes}
+            for node in (*reversed(nodes), *nodes):
+                for axes in found[node.name]:
+                    if any(lines.get(name) == axis for name, axis in axes.items()):
+                        lines = axes | lines
+        return lines
+
+    def _equal_lines(self) -> dict[str, int]:
+        """Those of the values in lines whose lines need not lose the same channels."""
+        lines = self.asked
+        alike = {node.name: self._alike(node) for node in self.walk.graph.nodes if lines}
         split = {
             name
             for found in alike.values()
@@ -182,10 +188,10 @@ class Chains:
         return found
 
     def _tied(self, name: str) -> list[tuple[Ids, Ids]]:
-        """Make channels that do not lie along the longest axis one."""
+        """Make channels that do not lie along one axis one: the longest, unless products ask."""
         ids = self.spread[name]
         longest = max(range(ids.ndim), key=lambda axis: ids.shape[axis])
-        table = by_lines(ids, longest)
+        table = by_lines(ids, self.asked.get(name, longest))
         first, others = np.broadcast_arrays(table[:1], table[1:])
         return [(first.reshape(-1), others.reshape(-1))]
 
