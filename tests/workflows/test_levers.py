@@ -21,7 +21,9 @@ from yoloprune.workflows.models import load
 def point(share: float, map50: float) -> Point:
     time = SideBySide(engine="", threads=1, runs=1, dense_ms=4.0, slim_ms=4.0 * share, share=share)
     setting = Setting(height=64, width=64, blocks=round(10 * (1 - share)))
-    return Point(setting=setting, map50=map50, time=time, file=setting.file, sha256="", of="")
+    return Point(
+        setting=setting, map50=map50, time=time, file=setting.file, sha256="", of="", by=""
+    )
 
 
 def test_the_front_and_what_is_recommended(tmp_path: Path) -> None:
@@ -99,6 +101,16 @@ def test_bad_input(cfg: Path, folder: Path) -> None:  # noqa: F811
         pull_levers(dense, judged, judged, out)
     assert not out.exists()
     pull_levers(dense, judged, seen, out, levers=[])
+    with pytest.raises(UsageError, match="other images, or with other settings: choose another"):
+        pull_levers(dense, judged, seen, out, levers=[], seed=1)
+    with pytest.raises(UsageError, match="other images, or with other settings: choose another"):
+        pull_levers(dense, seen, judged, out, levers=[])
+    file = out / "64x64-1/slim.onnx"
+    made = file.read_bytes()
+    file.write_bytes(made + b"0")
+    with pytest.raises(UsageError, match="not the file that the sweep made"):
+        pull_levers(dense, judged, seen, out, levers=[])
+    file.write_bytes(made)
     record = out / "64x64-1/float.json"
     record.write_text(record.read_text().replace('"of": "', '"of": "0'))
     with pytest.raises(UsageError, match="of another network: choose another folder"):

@@ -1,12 +1,16 @@
 """One network of a sweep of levers: made, written into a folder of its own, judged and timed."""
 
+import hashlib
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from yoloprune.data.calibration import Calibration, choose_calibration
 from yoloprune.data.dataset import Dataset
+from yoloprune.data.fingerprint import fingerprint
 from yoloprune.data.inputs import image_input
 from yoloprune.documents import read_document
 from yoloprune.engines.onnxruntime import ONNXRUNTIME
@@ -83,7 +87,8 @@ class Point:
     """A network that was tried: its mAP@0.5 (coco), and its time beside the dense network's.
 
     `file` is in the sweep's folder, of this `sha256`; `of` is the digest of the dense network's
-    numbers. Raises `ValueError` for what no sweep finds.
+    numbers, `by` that of what it was made and judged with. Raises `ValueError` for what no sweep
+    finds.
     """
 
     setting: Setting
@@ -92,6 +97,7 @@ class Point:
     file: str
     sha256: str
     of: str
+    by: str
 
     def __post_init__(self) -> None:
         if not 0 <= self.map50 <= 1:
@@ -118,7 +124,7 @@ def sized(network: Model, height: int, width: int) -> Model:
     return onnx_for_input_size(network, height, width)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Workshop:
     """The dense network, and what others are made of it and judged with.
 
@@ -140,6 +146,16 @@ class Workshop:
     decoder: str | None
     reporter: Reporter
 
+    @cached_property
+    def by(self) -> str:
+        """A digest of the images, by name and size, and of the settings."""
+        digest = hashlib.sha256(fingerprint(self.judged).encode())
+        for path in self.paths:
+            digest.update(os.fsencode(path.name) + f" {path.stat().st_size}\n".encode())
+        settings = self.count, self.seed, self.threads, self.minutes, self.preprocess, self.decoder
+        digest.update(repr(settings).encode())
+        return digest.hexdigest()
+
     def block_order(self, most: int) -> tuple[Reading, ...]:
         """The blocks that go first; raises `PlanError` where none can."""
         images = self._calibration(self.dense).images[:LOOKED_AT]
@@ -160,6 +176,13 @@ class Workshop:
         if kept is not None and file.exists():
             if kept.of != self.dense.sha256:
                 raise UsageError(f"{record}: of another network: choose another folder")
+            if kept.by != self.by:
+                raise UsageError(
+                    f"{record}: made from or judged by other images, or with other settings: "
+                    "choose another folder"
+                )
+            if kept.sha256 != file_sha256(file):
+                raise UsageError(f"{file}: not the file that the sweep made: remove it")
             return kept
         if setting.int8:
             data, split, limit = self.data
@@ -185,6 +208,7 @@ class Workshop:
             file=setting.file,
             sha256=file_sha256(file),
             of=self.dense.sha256,
+            by=self.by,
         )
         write_json(record, asdict(made))
         return made
