@@ -19,7 +19,10 @@ def test_levers(cfg: Path, data: Path, tmp_path: Path) -> None:  # noqa: F811
     taken = ["prune", *network, "--out", tmp_path / "taken"]
     run(*taken, "--from", f"{out}/sweep.json#0")
     assert (tmp_path / "taken/slim.weights").exists()
-    assert "name a file and a number in it" in refused(*taken, "--from", f"{out}/sweep.json")
+    for point in ("", "#", "#-1", "#\N{SUPERSCRIPT TWO}", "#" + "9" * 5000):
+        assert "name a file and a number in it" in refused(
+            *taken, "--from", f"{out}/sweep.json{point}"
+        )
     both = refused(*taken, "--from", f"{out}/sweep.json#0", "--keep-macs", 0.5, "--seed", 0)
     assert both == (
         "--from writes what the sweep made, without --keep-macs, --seed: it goes with --out, "

@@ -1,5 +1,6 @@
 """`yoloprune prune`: the main job."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -288,7 +289,7 @@ def prune(
 
 def _take(words: list[str], point: str, out: Path, *, as_json: bool, quiet: bool) -> None:
     sweep, mark, number = point.rpartition("#")
-    if not mark or not number.isdecimal():
+    if not mark or not re.fullmatch("[0-9]{1,9}", number):
         raise UsageError(f"--from {point}: name a file and a number in it: sweep.json#7")
     found = take_point(
         only_model(words),
