@@ -143,7 +143,7 @@ def test_of_many_outputs_the_least_and_the_largest_error_are_named() -> None:
     assert line.endswith(": 0.1 to 0.5 pruned, 0.1 to 0.1 recovered")
 
 
-def test_what_a_plan_in_time_was_met_by_is_said_and_the_rounding() -> None:
+def test_what_a_plan_in_time_was_met_by_is_said() -> None:
     settings = {
         "timings": "ONNX Runtime 1.20, 1 thread",
         "dense_ms": 10.0,
@@ -156,7 +156,17 @@ def test_what_a_plan_in_time_was_met_by_is_said_and_the_rounding() -> None:
         "1 thread; slim is bound by memory"
     ]
     assert prediction_lines({"criterion": "l2"}) == []
-    (line,) = rounding_lines(Budget(limits={"macs": 0.5}, multiple_of=8))
-    assert line == "channel counts of pruned layers are multiples of 8"
-    assert rounding_lines(Budget(limits={"macs": 0.5})) == []
-    assert rounding_lines(Budget(limits={}, multiple_of=8)) == []
+
+
+def test_what_rounding_costs_is_said_where_it_costs_something() -> None:
+    budget = Budget(limits={"macs": 0.5, "params": 0.9}, multiple_of=8)
+    whole = "channel counts of pruned layers are multiples of 8"
+    assert rounding_lines(budget, {"macs": 0.49, "params": 0.4}) == [whole]
+    assert rounding_lines(budget, {"macs": 0.4, "params": 0.4}) == [
+        f"{whole}: with steps that large 0.40 of the MACs are kept, where 0.50 was allowed; a "
+        "smaller `multiple_of` keeps closer"
+    ]
+    # In time nothing can be counted.
+    assert rounding_lines(Budget(limits={"ms": 0.5}, multiple_of=8), {}) == [whole]
+    assert rounding_lines(Budget(limits={"macs": 0.5}), {"macs": 0.4}) == []
+    assert rounding_lines(Budget(limits={}, multiple_of=8), {}) == []

@@ -9,6 +9,7 @@ import torch
 
 import yoloprune
 from tests.frontends.onnx.models import residual
+from tests.workflows.test_depth import residual_network
 from yoloprune.errors import (
     UsageError,
 )
@@ -47,6 +48,14 @@ def test_a_cut_shows_itself(dense: Model) -> None:
     assert repr(cut).startswith("<Cut dense: ") and "\n" not in repr(cut)
     assert "<table>" in cut._repr_html_()
     assert json.loads(json.dumps(cut.shown().document))["slim"]["macs"] > 0
+
+
+def test_a_cut_says_what_rounding_costs() -> None:
+    dense = residual_network()
+    coarse, fine = (yoloprune.prune(dense, {"macs": 0.7}, multiple_of=n) for n in (8, 1))
+    share = coarse.slim.cost.macs / dense.cost.macs
+    assert share < 0.6 and f"{share:.2f} of the MACs are kept, where 0.70 was" in str(coarse)
+    assert "multiple_of" not in str(fine)
 
 
 def test_a_network_that_is_in_no_file_is_pruned(tmp_path: Path) -> None:

@@ -1,14 +1,18 @@
 """Distillation as a user calls it: on a folder of images, with what it did in the report."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.reporters import Heard
+from tests.workflows.test_depth import residual_network
 from yoloprune.errors import DatasetError, UsageError
 from yoloprune.graph.model import Model
+from yoloprune.pruning.recover.errors import errors_of, outputs_on
+from yoloprune.workflows.depth import removable
 from yoloprune.workflows.distill import distill
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.pruned_folder import read_cut
@@ -60,6 +64,20 @@ def test_minutes_become_steps_and_a_killed_run_keeps_them(
     monkeypatch.setattr("yoloprune.workflows.distill._steps", lambda *arguments: 9)
     again = distill(cut, photos, minutes=1, batch_size=2, device="cpu", checkpoint=path)
     assert again.recovery == found.recovery
+
+
+def test_a_network_without_blocks_learns_from_the_one_that_has_them(photos: Path) -> None:
+    network = residual_network()
+    network = replace(network, parameters={n: a.float() for n, a in network.parameters.items()})
+    cut = prune(network, {"macs": 1.0}, blocks=[removable(network)[0].reading])
+    found = distill(cut, photos, steps=20, batch_size=2, learning_rate=3e-3, device="cpu")
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    whole = outputs_on(images, (network.graph, network.parameters))
+    before, after = (
+        errors_of(outputs_on(images, (each.graph, each.parameters)), whole)
+        for each in (cut.slim, found.slim)
+    )
+    assert max(after) < max(before)
 
 
 def test_what_makes_no_sense_is_refused(dense: Model, photos: Path, tmp_path: Path) -> None:

@@ -23,6 +23,12 @@ FEW = 4
 SUITED = 8
 """What channel counts should be multiples of, so that engines compute them fast."""
 
+MISSED = 0.02
+"""Share of the dense network by which rounding must miss a limit for that to be told."""
+
+NAMES = {"macs": "MACs", "params": "parameters", "channels": "channels", "bytes": "bytes"}
+"""What a budget limits, in words."""
+
 HEADER = ("Network", "Params", "Size", "MACs", "FLOPs", "Channels")
 
 
@@ -142,11 +148,22 @@ def prediction_lines(settings: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def rounding_lines(budget: Budget) -> list[str]:
-    """What the channel counts of pruned layers were rounded up to, where they were."""
+def rounding_lines(budget: Budget, kept: Mapping[str, float]) -> list[str]:
+    """What the channel counts of pruned layers were rounded up to, where they were, and its price.
+
+    `kept` are the shares of the dense network that are left, by measures that are limited: large
+    steps let less stay than was allowed.
+    """
     if not budget.limits or budget.multiple_of == 1:
         return []
-    return [f"channel counts of pruned layers are multiples of {budget.multiple_of}"]
+    line = f"channel counts of pruned layers are multiples of {budget.multiple_of}"
+    name = min(kept, key=lambda each: budget.limits[each] - kept[each], default=None)
+    if name is None or budget.limits[name] - kept[name] < MISSED:
+        return [line]
+    return [
+        f"{line}: with steps that large {kept[name]:.2f} of the {NAMES[name]} are kept, where "
+        f"{budget.limits[name]:.2f} was allowed; a smaller `multiple_of` keeps closer"
+    ]
 
 
 def latency_markdown(lines: Sequence[str]) -> str:

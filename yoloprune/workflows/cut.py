@@ -22,6 +22,7 @@ from yoloprune.files import file_sha256, refuse_file, write_folder, write_json, 
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.measures import MEASURES, UNEVEN, Meter
 from yoloprune.pruning.plan import PruningPlan, write_plan
 from yoloprune.pruning.prune import Proof
 from yoloprune.pruning.queue import Scores
@@ -179,7 +180,7 @@ class Cut(Result):
             rows=cost_rows(self.origin, self.slim, narrow),
             lines=[
                 *times(self),
-                *rounding_lines(self.plan.budget),
+                *rounding_lines(self.plan.budget, _kept(self)),
                 *_first(self),
                 *proof_lines(self.proof),
                 *recovered,
@@ -236,6 +237,15 @@ def _first(cut: Cut) -> list[str]:
     if cut.shortened is not None:
         lines.append(depth_line(cut.shortened.gone, cut.shortened.proof))
     return lines
+
+
+def _kept(cut: Cut) -> dict[str, float]:
+    """The share of each measure that the plan leaves, of those that it limits by counting."""
+    dependencies = analyze(cut.dense.graph)
+    meter = Meter(dependencies)
+    before, after = (meter.remaining(dependencies.kept(keep)) for keep in ({}, cut.plan.keep))
+    names = cut.plan.budget.limits.keys() - UNEVEN
+    return {name: MEASURES[name](after) / MEASURES[name](before) for name in names}
 
 
 def times(cut: Cut) -> list[str]:

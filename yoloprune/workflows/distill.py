@@ -96,7 +96,7 @@ def distill(
         seed=seed,
     )
     held_out = chunked(cut.slim.graph, torch.from_numpy(judged).to(place), batch_size)
-    dense = Network(cut.dense.graph, cut.dense.parameters, device=place).requires_grad_(False)
+    dense = Network(*cut.target, device=place).requires_grad_(False)
     slim = Network(cut.slim.graph, cut.slim.parameters, device=place)
     document = cut.dense.document
     known = divergences(document.spec) if isinstance(document, DarknetDocument) else {}
