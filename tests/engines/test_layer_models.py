@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from tests.engines.test_layer_times import LAYER
+from tests.engines.test_layer_times import LAYER, SAME
 from tests.random_networks import random_state
 from yoloprune.engines.layer_models import NUMBERS, write_layer_models
 from yoloprune.frontends.darknet.document import model
@@ -19,7 +19,7 @@ NETWORK = model(SPEC, random_state(SPEC), title="tiny")
 
 
 def test_models_hold_the_layers_and_share_their_numbers(tmp_path: Path) -> None:
-    layers = [LAYER, replace(LAYER, groups=24, outputs=24, activation="")]
+    layers = [LAYER, replace(SAME, groups=24, outputs=24, activation="")]
     write_layer_models(tmp_path, layers, NETWORK)
     rows = list(csv.DictReader((tmp_path / "layers.csv").read_text().splitlines()))
     assert [tuple(row[name] for name in COLUMNS) for row in rows] == [

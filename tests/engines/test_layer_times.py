@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from yoloprune.engines import layer_times
-from yoloprune.engines.layer_times import LayerTimer, between, fastest, sandwich
+from yoloprune.engines.layer_times import LayerTimer, between, copies_of, fastest, sandwich
 from yoloprune.graph.cost import cost
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.shapes import facts
@@ -24,16 +24,19 @@ LAYER = Layer(
     activation="LeakyRelu",
 )
 
+SAME = replace(LAYER, strides=(1, 1))
+"""As large after it as before it, so that it can follow itself."""
+
 
 def macs(graph: Graph) -> int:
     return cost(graph, facts(graph).shapes).macs
 
 
-@pytest.mark.parametrize("layer", [LAYER, replace(LAYER, groups=24, outputs=24)])
+@pytest.mark.parametrize("layer", [SAME, replace(SAME, groups=24, outputs=24)])
 def test_a_sandwich_holds_the_layer_and_what_is_around_it(layer: Layer) -> None:
     once, twice = (macs(sandwich(layer, n)) for n in (1, 2))
     narrow = layer_times.NARROW
-    assert twice - once == layer.macs + 12 * layer.outputs * narrow
+    assert once == twice - once == layer.macs + 48 * (24 + layer.outputs) * narrow
     assert macs(between(24, (8, 6), 2)) == 2 * macs(between(24, (8, 6), 1))
     assert macs(between(24, (8, 6), 1)) == 2 * 48 * 24 * narrow
 
@@ -48,10 +51,13 @@ def test_what_is_around_a_layer_is_taken_off(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(LayerTimer, "_fastest", told)
     depthwise = replace(LAYER, groups=24, outputs=24)
-    found = LayerTimer("onnxruntime", 1)([LAYER, depthwise])
-    assert found == pytest.approx({k: 1e-6 * k.macs for k in (LAYER, depthwise)})
-    # Two layers, what is around each once and twice, and before both the same.
-    assert len(asked) == 2 + 2 * 3
+    layers = [LAYER, depthwise, SAME]
+    found = LayerTimer("onnxruntime", 1)(layers)
+    assert found == pytest.approx({k: 1e-6 * k.macs for k in layers})
+    # Three layers, what is around each once and twice, and before all the same.
+    assert len(asked) == 3 + 2 * 4
+    assert [copies_of(layer) for layer in layers] == [1, 1, layer_times.COPIES]
+    assert copies_of(replace(SAME, height=800, width=600, outputs=160)) == 1
 
 
 def test_the_fastest_run_counts_and_the_first_do_not() -> None:

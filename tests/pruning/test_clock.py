@@ -136,7 +136,9 @@ def test_what_the_layers_leave_of_the_network_counts_too() -> None:
     assert clock.ms(everything) == 12
 
 
-def test_a_narrower_network_that_was_timed_tells_how_the_rest_falls() -> None:
+def test_a_narrower_network_that_was_timed_tells_how_the_rest_falls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     spec = parse_cfg(
         "[net]\nheight=8\nwidth=8\nchannels=3\n"
         "[convolutional]\nfilters=32\nsize=3\npad=1\nactivation=leaky\n"
@@ -162,6 +164,11 @@ def test_a_narrower_network_that_was_timed_tells_how_the_rest_falls() -> None:
     assert clock.observe(quarter) == whole(quarter)
     assert clock.ms(quarter) == pytest.approx(whole(quarter))
     assert clock.ms(half) == pytest.approx(whole(half))
+    # Each network that was timed counts, and only its neighbors beside it.
+    monkeypatch.setattr(clock, "_time_whole", lambda kept: 2 * whole(kept))
+    clock.observe(half)
+    assert clock.ms(half) == pytest.approx(2 * whole(half))
+    assert clock.observe(quarter) == clock.ms(quarter) == pytest.approx(whole(quarter))
     # So the plan that is made last is timed and within the limit.
     clock = Clock(graph, Timings(layers={}, network=whole(graph.kept({})), measure=measure), whole)
     budget = Budget(limits={"ms": 0.8})
@@ -170,6 +177,15 @@ def test_a_narrower_network_that_was_timed_tells_how_the_rest_falls() -> None:
     assert whole(graph.kept(plan.keep)) <= limit
     wider = {group.id: tuple(range(len(plan.keep[group.id]) + plan.budget.multiple_of))}
     assert whole(graph.kept(wider)) > limit
+    # Where even the narrowest takes longer, no layer is measured in search of another.
+    clock = Clock(graph, Timings(layers={}, network=whole(graph.kept({})), measure=measure), whole)
+    known = len(clock.timings.layers)
+    with pytest.raises(PlanError, match=r"the smallest reachable is 0\.4.* \(3\.35\)"):
+        solve_timed(
+            graph, {group.id: np.arange(32.0)}, Budget(limits={"ms": 0.3}), criterion="x",
+            clock=clock, roundings=(1,),
+        )  # fmt: skip
+    assert len(clock.timings.layers) == known + 2
 
 
 def test_layers_are_listed_in_the_kinds_that_a_search_asks_for() -> None:

@@ -1,11 +1,14 @@
 """How long convolutions take in an engine on this machine.
 
 A layer alone would be charged for bringing its input into the engine's own layout and its output
-back, which a network does not do at each layer. So copies of it are timed side by side between
-1x1 convolutions, expand and reduce, whose time is known and taken off:
+back, which a network does not do at each layer. So copies of it are timed one after the other, each
+between 1x1 convolutions, expand and reduce, whose time is known and taken off:
 
-    x (16) - expand - layer - reduce - sum - mean          expand - reduce
-                    - layer - reduce -           less      and expand - reduce - expand - reduce
+    x (16) - expand - layer - reduce - expand - layer - reduce - ... - mean
+
+    less what these take in x - expand - reduce - mean, and with both twice
+
+Not side by side: what engines compute breadth first has left the caches before it is read.
 
 Of all runs the fastest counts: what else goes on in a machine only ever slows a run down.
 """
@@ -28,7 +31,8 @@ NARROW = 16
 """Channels outside of expand and reduce."""
 
 COPIES = 3
-"""How often a layer is there, at most; of one that computes long enough, one will do."""
+"""How often a layer is there, at most; of one that computes long enough, one will do, and one is
+all that can be where its output has another room than its input."""
 
 LONG = 100_000_000
 """Multiply-accumulates of a layer that computes long enough."""
@@ -50,10 +54,10 @@ _SLOPE = {"LeakyRelu": {"alpha": 0.1}}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Between:
-    """Milliseconds of expand and reduce around so many channels in this room, and one of them."""
+    """Milliseconds of expand or reduce around so many channels in this room, and of all else."""
 
-    once: float
     each: float
+    beside: float
 
 
 class LayerTimer:
@@ -72,7 +76,7 @@ class LayerTimer:
         after = self._room(layer.outputs, layer.room)
         copies = copies_of(layer)
         whole = self._fastest(sandwich(layer, copies))
-        each = (whole - before.once + before.each) / copies - after.each
+        each = (whole - before.beside) / copies - before.each - after.each
         return max(each, SHORTEST)
 
     def _room(self, channels: int, room: tuple[int, int]) -> _Between:
@@ -80,7 +84,8 @@ class LayerTimer:
         if key not in self._between:
             once, twice = (self._fastest(between(channels, room, n), SURER) for n in (1, 2))
             # Expanding takes about as long as reducing.
-            self._between[key] = _Between(once=once, each=max(twice - once, 0.0) / 2)
+            each = max(twice - once, 0.0) / 2
+            self._between[key] = _Between(each=each, beside=once - 2 * each)
         return self._between[key]
 
     def _fastest(self, graph: Graph, longer: int = 1) -> float:
@@ -114,15 +119,16 @@ def fastest(
 
 
 def copies_of(layer: Layer) -> int:
-    """How often a layer is timed side by side."""
-    return 1 if layer.macs > LONG else COPIES
+    """How often a layer is timed in a row."""
+    return COPIES if layer.macs <= LONG and layer.room == (layer.height, layer.width) else 1
 
 
 def sandwich(layer: Layer, copies: int) -> Graph:
     """So many copies of a layer, each with kernels of its own, between 1x1 convolutions."""
-    builder, wide = expanded(layer.inputs, (layer.height, layer.width))
-    reduced = []
+    builder, value = expanded(layer.inputs, (layer.height, layer.width))
     for number in range(copies):
+        if number:
+            value = pointwise(builder, f"expand{number}", value, NARROW, layer.inputs)
         name = f"layer{number}"
         kernel = builder.parameter(
             f"{name}.kernel", (layer.outputs, layer.inputs // layer.groups, *layer.kernel)
@@ -131,7 +137,7 @@ def sandwich(layer: Layer, copies: int) -> Graph:
         value = builder.node(
             name,
             "Conv",
-            wide,
+            value,
             kernel,
             bias,
             strides=layer.strides,
@@ -143,8 +149,8 @@ def sandwich(layer: Layer, copies: int) -> Graph:
         if layer.activation:
             slope = _SLOPE.get(layer.activation, {})
             value = builder.node(f"{name}.activation", layer.activation, value, **slope)
-        reduced.append(pointwise(builder, f"reduce{number}", value, layer.outputs, NARROW))
-    return _averaged(builder, reduced)
+        value = pointwise(builder, f"reduce{number}", value, layer.outputs, NARROW)
+    return _averaged(builder, value)
 
 
 def between(channels: int, room: tuple[int, int], times: int) -> Graph:
@@ -154,7 +160,7 @@ def between(channels: int, room: tuple[int, int], times: int) -> Graph:
         if number:
             value = pointwise(builder, f"expand{number}", value, NARROW, channels)
         value = pointwise(builder, f"reduce{number}", value, channels, NARROW)
-    return _averaged(builder, [value])
+    return _averaged(builder, value)
 
 
 def expanded(channels: int, room: tuple[int, int]) -> tuple[GraphBuilder, str]:
@@ -171,11 +177,8 @@ def pointwise(builder: GraphBuilder, name: str, value: str, inputs: int, outputs
     return builder.node(name, "Conv", value, kernel, bias, kernel_shape=(1, 1))
 
 
-def _averaged(builder: GraphBuilder, values: list[str]) -> Graph:
-    total, *others = values
-    for number, value in enumerate(others):
-        total = builder.node(f"sum{number}", "Add", total, value)
-    mean = builder.node("mean", "GlobalAveragePool", total)
+def _averaged(builder: GraphBuilder, value: str) -> Graph:
+    mean = builder.node("mean", "GlobalAveragePool", value)
     return builder.build({mean: (1, NARROW, 1, 1)})
 
 

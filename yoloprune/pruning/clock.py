@@ -2,9 +2,9 @@
 
 Its convolutions take what a table says that theirs take. The rest (pools, sums, moves, matrix
 products, bringing maps into another layout) takes what they leave of the whole dense network's
-time, and falls with what it reads and writes. How far it falls is known better once a narrower
-network was timed as a whole: a constant a node does not fall at all, and counts that fit blocks
-badly add to it.
+time, and falls with what it reads and writes. How far it falls is known better once narrower
+networks were timed as a whole: a constant a node does not fall at all, and counts that fit blocks
+badly add to it. What the prediction was off by there changes evenly from one to the next.
 """
 
 import math
@@ -33,9 +33,6 @@ LISTED_SHARES = (
 )
 """Of what is listed to be timed elsewhere: counts make these multiples, and groups keep these
 shares in turn."""
-
-NEARLY = 0.98
-"""A share of the time from which on two networks are too alike to tell one from the other."""
 
 LEAST = 0.01
 """The share of the dense network's time that any slim one is taken to need."""
@@ -73,7 +70,8 @@ class Clock:
         self.dependencies = dependencies
         self.timings = timings
         self._time_whole = whole
-        self._seen: tuple[float, float] | None = None
+        # By network, what it takes by its layers, and how much more it took as a whole.
+        self._seen: dict[bytes, tuple[float, float]] = {}
         self._layers = timed_layers(dependencies)
         self._narrower: dict[tuple[Layer, int, int], Layer] = {}
         self._weights = _rest(dependencies, {found.node for found, _ in self._layers})
@@ -98,12 +96,10 @@ class Clock:
     def ms(self, kept: NDArray[np.bool_]) -> float:
         """Milliseconds of what is left."""
         by_layers = self._by_layers(kept)
-        if self._seen is not None:
-            at, off = self._seen
-            # What a prediction is off by grows from the dense network to the one that was timed.
-            way = (self._total - by_layers) / (self._total - at) if at < NEARLY * self._total else 1
-            by_layers += off * min(max(way, 0.0), 1.0)
-        return max(by_layers, LEAST * self._total)
+        places, off = zip((self._total, 0.0), *self._seen.values(), strict=True)
+        order = np.argsort(places)
+        more = np.interp(by_layers, np.array(places)[order], np.array(off)[order])
+        return max(by_layers + float(more), LEAST * self._total)
 
     @property
     def each(self) -> dict[str, float]:
@@ -121,9 +117,11 @@ class Clock:
         """Time what is left as a whole, and predict by that from now on; None if it cannot be."""
         if self._time_whole is None:
             return None
-        found, by_layers = self._time_whole(kept), self._by_layers(kept)
-        self._seen = by_layers, found - by_layers
-        return found
+        key = kept.tobytes()
+        if key not in self._seen:
+            found, by_layers = self._time_whole(kept), self._by_layers(kept)
+            self._seen[key] = by_layers, found - by_layers
+        return sum(self._seen[key])
 
     def _by_layers(self, kept: NDArray[np.bool_]) -> float:
         """Milliseconds of what is left, before any narrower network was timed."""

@@ -119,6 +119,11 @@ class Queue:
         if self.meter.clock is not None:
             self.meter.clock.learn(self.graph.kept(self.keep(at)[0]))
 
+    def observe(self, at: Place) -> bool:
+        """Time what is left there as a whole; whether that can be done."""
+        clock = self.meter.clock
+        return clock is not None and clock.observe(self.graph.kept(self.keep(at)[0])) is not None
+
     def shortest(self, held: Mapping[int, int] = NOTHING) -> Place:
         """The first place at which all limits hold, none of which rises along the queue."""
         low, high = 0, self.length

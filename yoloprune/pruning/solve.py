@@ -145,12 +145,12 @@ def solve_timed(
     """The plan of the rounding with which the most stays, by score; raises what `solve` raises.
 
     Finer roundings are tried for as long as they let more stay, but none finer than what is known
-    to be `suited`, if that meets the budget. Where the clock can time whole
-    networks, the plan's is timed, and another plan made for as long as the prediction was off; of
-    these it is the slowest that is within the limit, as timed, or the last.
+    to be `suited`, if that meets the budget. Where the clock can time whole networks, the plan's is
+    timed, and another plan made for as long as the prediction was off or the limit is not met; of
+    these it is the one that is nearest to the limit, within it if any is.
     """
     limit = budget.limits["ms"] * clock.ms(graph.kept({}))
-    best, most = None, 0.0
+    tried: list[tuple[bool, float, PruningPlan]] = []
     for _ in range(CORRECTIONS):
         plan = _best_rounded(
             graph, scores, budget, criterion, compensation, clock, roundings, suited
@@ -159,13 +159,10 @@ def solve_timed(
         predicted, found = clock.ms(kept), clock.observe(kept)
         if found is None:
             return plan
-        if most < found <= limit * (1 + CLOSE):
-            best, most = plan, found
-        if abs(found - predicted) <= CLOSE * predicted:
+        tried.append((found > limit, abs(found - limit), plan))
+        if found <= limit and abs(found - predicted) <= CLOSE * predicted:
             break
-    plan = best or plan
-    clock.observe(graph.kept(plan.keep))
-    return plan
+    return min(tried, key=lambda each: each[:2])[2]
 
 
 def _best_rounded(
@@ -226,10 +223,15 @@ def _evenly(queue: Queue) -> Place | None:
 def _timed(queue: Queue) -> Place | None:
     """The first place, of `STATES`, that meets the limits, with what groups get back there.
 
-    Layers are estimated from those that were measured here and there along the queue, and measured
-    where the budget seems to be met.
+    Where whole networks can be timed, the narrowest is: where even that is beyond the limits, there
+    is none. Layers are estimated from those that were measured here and there along the queue, and
+    measured where the budget seems to be met.
     """
-    for number in range(LEARNED + 1):
+    end = Place(removed=queue.length)
+    queue.learn(end)
+    if queue.observe(end) and not queue.fits(end):
+        return None
+    for number in range(LEARNED):
         queue.learn(Place(removed=queue.length * number // LEARNED))
     for removed in queue.states:
         if queue.surely_fits(Place(removed=removed)):
@@ -288,8 +290,11 @@ def _why_none(graph: DependencyGraph) -> str:
 
 def _unreachable(queue: Queue) -> str:
     budget, dense = queue.budget, queue.dense
-    ends = [queue.length] if queue.meter.clock is None else queue.states
-    costs = [queue.cost(Place(removed=end)) for end in ends]
+    clock, end = queue.meter.clock, Place(removed=queue.length)
+    # The end is the narrowest, but by times of layers alone not surely the fastest.
+    known = clock is None or queue.observe(end)
+    places = [end] if known else [Place(removed=removed) for removed in queue.states]
+    costs = [queue.cost(place) for place in places]
     parts = []
     for name, share in budget.limits.items():
         least = min(map(MEASURES[name], costs))
