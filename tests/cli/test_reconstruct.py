@@ -28,6 +28,11 @@ def test_a_folder_is_distilled_and_a_damaged_checkpoint_refused(
     prune(pair, tmp_path / "cut")
     words = ["reconstruct", pair.cfg, pair.weights, tmp_path / "cut", "--images", photos,
              "--calibration-images", 4, "--distill", 0.1]  # fmt: skip
+    for more in (["--distill", "nan"], ["--distill", "inf"], ["--distill-steps", 3]):
+        # Before anything is re-fitted.
+        with patch("yoloprune.cli.reconstruct.recover", lambda *arguments, **named: 1 / 0):
+            result = run(*words, *more)
+        assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1, result.stderr
     checkpoint = tmp_path / "cut" / "distill.pt"
     checkpoint.write_bytes(b"PK")
     before = (tmp_path / "cut" / "slim.weights").read_bytes()

@@ -107,5 +107,5 @@ def test_checkpoints_that_do_not_fit_are_refused(cut: Cut, tmp_path: Path) -> No
     )):  # fmt: skip
         with pytest.raises(CheckpointError, match="damaged"):
             read()
-    with pytest.raises(UsageError, match="at least one step"):
+    with pytest.raises(UsageError, match="steps must be at least 1, not 0"):
         ImitationConfig(steps=0)

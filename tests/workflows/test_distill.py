@@ -56,7 +56,7 @@ def test_what_is_judged_on_was_not_fitted_on(dense: Model, photos: Path) -> None
 def test_minutes_become_steps_and_a_killed_run_keeps_them(
     dense: Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut = prune(dense, {"macs": 0.7})
+    cut = recover(prune(dense, {"macs": 0.7}), photos, calibration_images=4)
     monkeypatch.setattr("yoloprune.workflows.distill._steps", lambda *arguments: 3)
     path = tmp_path / "run.pt"
     found = distill(cut, photos, minutes=1, batch_size=2, device="cpu", checkpoint=path)
@@ -82,9 +82,19 @@ def test_a_network_without_blocks_learns_from_the_one_that_has_them(photos: Path
 
 def test_what_makes_no_sense_is_refused(dense: Model, photos: Path, tmp_path: Path) -> None:
     cut = prune(dense, {"macs": 0.7})
-    for chosen in ({}, {"minutes": 0.0}, {"minutes": 1.0, "steps": 3}):
-        with pytest.raises(UsageError, match="`minutes`"):
+    odd = (0.0, -1.0, float("nan"), float("inf"))
+    for chosen in ({}, {"minutes": 1.0, "steps": 3}, *({"minutes": minutes} for minutes in odd)):
+        with pytest.raises(UsageError, match="give `minutes`, a number above 0, or `steps`"):
             distill(cut, photos, **chosen)  # type: ignore[arg-type]
+    for name, value in (
+        ("steps", 0), ("batch_size", 0), ("learning_rate", 0.0), ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")), ("seed", -1),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=f"distillation: {name} must be"):
+            distill(cut, photos, **{"steps": 1, name: value})  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"was recovered: give it what `recover\(cut, images\)`"):
+        distill(cut, photos, steps=1)
+    cut = recover(cut, photos, calibration_images=4)
     one = tmp_path / "one"
     one.mkdir()
     (one / "a.png").write_bytes(next(photos.glob("*.png")).read_bytes())

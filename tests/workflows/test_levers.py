@@ -95,8 +95,9 @@ def test_bad_input(cfg: Path, folder: Path) -> None:  # noqa: F811
         pull_levers(dense, judged, seen, out, levers=["color"])
     with pytest.raises(UsageError, match=r"must be in \(0, 1\)"):
         pull_levers(dense, judged, seen, out, shares=[1.5])
-    with pytest.raises(UsageError, match="`distill_minutes` 0 must be more than 0"):
-        pull_levers(dense, judged, seen, out, distill_minutes=0)
+    for minutes in (0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match=f"`distill_minutes` {minutes} must be a number above"):
+            pull_levers(dense, judged, seen, out, distill_minutes=minutes)
     with pytest.raises(DatasetError, match=r"all of its .* are measured on"):
         pull_levers(dense, judged, judged, out)
     assert not out.exists()

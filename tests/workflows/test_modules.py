@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from tests.modules import Many, Plain, loaded, quiet
+from tests.modules import Many, Plain, loaded, noisy, quiet
 from yoloprune.data.calibration import given_calibration
 from yoloprune.errors import PlanError, UsageError, VerificationError, WeightsError
 from yoloprune.execution.module import Network
@@ -174,12 +174,16 @@ def test_a_training_that_was_killed_and_resumed_ends_with_the_same(tmp_path: Pat
     module, inputs, _ = loaded("plain")
     inputs = (inputs[0].repeat(2, 1, 1, 1),)
     cut = cut_of("plain")
-    whole, half = (cut.apply(copy.deepcopy(module)) for _ in range(2))
-    steps(whole, adam(whole), inputs, 4)
-    optimizer = adam(half)
-    steps(half, optimizer, inputs, 2)
+    dense = copy.deepcopy(module)
+    # Pruned in the middle: what is gathered of the dense module goes on.
+    begun = (dense, trained(dense, inputs))
+    (whole, optimizer), (half, own) = (copy.deepcopy(begun) for _ in range(2))
+    cut.apply(whole, optimizer=optimizer)
+    steps(whole, optimizer, inputs, 4)
+    cut.apply(half, optimizer=own)
+    steps(half, own, inputs, 2)
     cut.save_module(half, tmp_path / "half.safetensors")
-    torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
+    torch.save(own.state_dict(), tmp_path / "optimizer.pt")
     resumed = load_slim(Plain(), tmp_path / "half.safetensors")
     optimizer = adam(resumed)
     optimizer.load_state_dict(torch.load(tmp_path / "optimizer.pt", weights_only=True))
@@ -252,6 +256,33 @@ def test_the_users_own_loss_scores_and_recovery_goes_by_inputs_that_are_given() 
     with torch.no_grad():
         dense = module(images[14:])
         errors = [float((own(images[14:]) - dense).square().mean()) for own in (slim, refitted)]
+    assert errors[1] < errors[0]
+
+
+class _Beside(Plain):
+    """Gives its scores twice, and what follows from no image beside them."""
+
+    names: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("names", torch.rand(4))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        scores = super().forward(images)
+        return scores, scores, self.names, self.names * 2 + torch.arange(4), torch.ones(2)
+
+
+def test_what_is_given_twice_or_always_stands_beside_the_rest() -> None:
+    module, images = noisy(_Beside()), torch.rand(16, 3, 16, 16)
+    cut = prune(load_module(module, images[:1]), {"macs": 0.6}, multiple_of=1)
+    assert len(cut.dense.graph.outputs) == 4
+    slim, again = (own.apply(copy.deepcopy(module)) for own in (cut, recover(cut, images)))
+    with torch.no_grad():
+        found, wanted, refitted = (own(images) for own in (slim, module, again))
+    assert found[0] is found[1] and not torch.equal(found[0], wanted[0])
+    assert all(torch.equal(a, b) for a, b in zip(found[2:], wanted[2:], strict=True))
+    errors = [float((own[0] - wanted[0]).square().mean()) for own in (found, refitted)]
     assert errors[1] < errors[0]
 
 

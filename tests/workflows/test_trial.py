@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.modules import loaded, noisy
+from tests.modules import Block, loaded, noisy
 from yoloprune.errors import GraphError
 from yoloprune.execution.module import Network
 from yoloprune.graph.edits import Edits
@@ -140,6 +140,55 @@ def test_what_a_head_reads_that_gives_nothing_stays_unless_its_outputs_are_chose
     assert all(own.grad is not None for own in slim.parameters())
     slim.both = False
     assert isinstance(slim.eval()(image), Tensor)
+
+
+class _Aided(nn.Module):
+    """Two heads that run in training alone, as GoogLeNet's; the second with a loss for others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner = Block(3, 8), Block(8, 10)
+        self.last, self.drop = Block(10, 6), nn.Dropout(0.5)
+        self.head = nn.Linear(6, 2)
+        self.aid, self.more = nn.Conv2d(8, 2, 1), nn.ModuleDict({"aid": nn.Conv2d(6, 2, 1)})
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
+        stem = self.stem(x)
+        last = self.last(self.inner(stem))
+        found = self.head(self.drop(last.mean((2, 3))))
+        return (found, self.aid(stem), self.more["aid"](last)) if self.training else found
+
+
+def test_what_is_read_in_training_alone_stays() -> None:
+    module, image = noisy(_Aided()).train(), torch.rand(1, 3, 4, 4)
+    before = copy.deepcopy(module.state_dict())
+    torch.manual_seed(1)
+    network = load_module(module, image)
+    assert torch.equal(torch.rand(2), torch.rand(2, generator=torch.Generator().manual_seed(1)))
+    assert {own.reason.partition(" in training alone: ")[0] for own in network.graph.held} == {
+        "read by aid (Conv2d)", "read by more.aid (Conv2d)"
+    }  # fmt: skip
+    slim = prune(network, {"macs": 0.7}, multiple_of=1).apply(module)
+    assert all(torch.equal(a, b) for a, b in zip(
+        network.document.module.state_dict().values(), before.values(), strict=True
+    ))  # fmt: skip
+    assert slim.inner.conv.out_channels < 10
+    sum(own.square().sum() for own in slim(torch.rand(2, 3, 4, 4))).backward()
+    assert all(own.grad is not None for own in slim.parameters())
+
+
+class _Labeled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = Block(3, 8), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        found = self.head(self.stem(x)).mean((2, 3))
+        return nn.functional.cross_entropy(found, labels) if self.training else found
+
+
+def test_what_trains_with_labels_alone_is_not_tried_so() -> None:
+    assert not load_module(noisy(_Labeled()), torch.rand(1, 3, 4, 4)).graph.held
 
 
 def test_what_is_parametrized_is_named() -> None:

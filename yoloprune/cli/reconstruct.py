@@ -14,7 +14,7 @@ from yoloprune.devices import AUTO
 from yoloprune.exporters.onnx import read_form
 from yoloprune.pruning.recover.network import Recovery
 from yoloprune.workflows.defaults import PRUNING
-from yoloprune.workflows.distill import distill, fitted_on
+from yoloprune.workflows.distill import check_length, distill, fitted_on
 from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
 
@@ -58,6 +58,7 @@ def reconstruct(
     count = calibration_images or PRUNING.calibration_images
     distills = distill_minutes is not None or distill_steps is not None
     if distills:
+        check_length(distill_minutes, distill_steps)
         count = fitted_on(len(dataset_images(images)), count)
     cut = recover(
         read_cut(folder, dense, device=device, reporter=reporter),

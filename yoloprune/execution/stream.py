@@ -88,11 +88,11 @@ def arrays_like(graph: Graph, parameters: Mapping[str, Tensor], like: Tensor) ->
 def computed(
     graph: Graph, arrays: Mapping[str, Tensor], inputs: Mapping[str, Tensor], names: Collection[str]
 ) -> dict[str, Tensor]:
-    """The values of these names, with gradients."""
+    """The values or arrays of these names, with gradients."""
     run = Run(graph, arrays.__getitem__, inputs, keep=names)
     for node in graph.nodes:
         run.step(node)
-    return {name: run.values[name] for name in names}
+    return {name: run.values[name] if name in run.values else arrays[name] for name in names}
 
 
 def chunked(graph: Graph, images: Tensor, most: int) -> tuple[Tensor, ...]:

@@ -28,6 +28,7 @@ from yoloprune.interrupts import stop_flag
 from yoloprune.pruning.recover.matching import Matching
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.training.checkpoint import read_stored, write_stored
+from yoloprune.training.config import LARGEST_SEED
 from yoloprune.training.engine import InterruptedRunError
 
 Samples = Callable[[int], Generator[Tensor, None, None]]
@@ -64,8 +65,17 @@ class ImitationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise UsageError(f"a run has at least one step, not {self.steps}")
+        rules = (
+            ("steps", "at least 1", self.steps >= 1),
+            ("batch_size", "at least 1", self.batch_size >= 1),
+            ("learning_rate", "a number above 0", 0 < self.learning_rate < math.inf),
+            ("features", "0 or a number above it", 0 <= self.features < math.inf),
+            ("ema_decay", "from 0 to less than 1", 0 <= self.ema_decay < 1),
+            ("seed", f"from 0 to {LARGEST_SEED}", 0 <= self.seed <= LARGEST_SEED),
+        )
+        for name, rule, kept in rules:
+            if not kept:
+                raise UsageError(f"distillation: {name} must be {rule}, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

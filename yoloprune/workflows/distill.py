@@ -1,6 +1,7 @@
 """Distillation without labels: a recovered cut trained further towards the dense network."""
 
 import hashlib
+import math
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -70,11 +71,21 @@ def distill(
     used: an eighth of them to judge by, the others to learn from. What comes closest to the dense
     network on those held out is the outcome: the cut as it was, where nothing comes closer. A run
     that was stopped (`InterruptedRunError`) or killed goes on from its `checkpoint`, a file. Raises
-    `UsageError` unless minutes or steps are given, `DatasetError` where fewer than two images can
-    be read.
+    `UsageError` unless minutes or steps are given and the cut was recovered, `DatasetError` where
+    fewer than two images can be read.
     """
-    if (minutes is None) == (steps is None) or (minutes is not None and minutes <= 0):
-        raise UsageError("give `minutes`, more than 0, or `steps`")
+    check_length(minutes, steps)
+    config = ImitationConfig(
+        steps=1 if steps is None else steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    if cut.recovery is None:
+        raise UsageError(
+            "distillation goes on from a network that was recovered: give it what "
+            "`recover(cut, images)` gives"
+        )
     place = torch_device(device)
     reads = image_input(cut.dense, preprocess)
     paths = dataset_images(Path(images))
@@ -89,12 +100,6 @@ def distill(
     own, others = _divided(found, count, digests, cut.learned_from, reporter)
     source = _Source(paths=own, images=found, reads=reads, seed=seed, batch_size=batch_size)
     judged = np.stack([source.plain(path) for path in others])
-    config = ImitationConfig(
-        steps=1 if steps is None else steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-    )
     held_out = chunked(cut.slim.graph, torch.from_numpy(judged).to(place), batch_size)
     dense = Network(*cut.target, device=place).requires_grad_(False)
     slim = Network(cut.slim.graph, cut.slim.parameters, device=place)
@@ -138,13 +143,20 @@ def distill(
         "curve": [list(point) for point in outcome.curve],
         "left": left,
     }
-    recovery = {**(cut.recovery or {}), "distillation": entry, "confidence": confidence}
+    recovery = {**cut.recovery, "distillation": entry, "confidence": confidence}
     return replace(
         cut,
         slim=replace(cut.slim, parameters=parameters),
         recovery=recovery,
         learned_from={**cut.learned_from, **digests},
     )
+
+
+def check_length(minutes: float | None, steps: int | None) -> None:
+    """Raise `UsageError` unless a run is given minutes or steps."""
+    fits = minutes is None or 0 < minutes < math.inf
+    if (minutes is None) == (steps is None) or not fits:
+        raise UsageError("give `minutes`, a number above 0, or `steps`")
 
 
 def held_out_of(images: int) -> int:

@@ -1,5 +1,6 @@
 """Input size, width, depth and int8 together: which of them buy accuracy cheapest."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -170,8 +171,8 @@ def pull_levers(
         raise UsageError(f"lever {unknown[0]!r} is unknown (known: {', '.join(LEVERS)})")
     if not all(0 < share < 1 for share in shares):
         raise UsageError(f"shares of MACs to keep must be in (0, 1), not {list(shares)}")
-    if distill_minutes is not None and distill_minutes <= 0:
-        raise UsageError(f"`distill_minutes` {distill_minutes:g} must be more than 0")
+    if distill_minutes is not None and not 0 < distill_minutes < math.inf:
+        raise UsageError(f"`distill_minutes` {distill_minutes:g} must be a number above 0")
     dense = opened(network)
     out, images = Path(out), Path(images)
     judged = read_dataset(

@@ -2,10 +2,12 @@
 
 A module's code may say sizes that no attribute holds, or halve what it is given. So some channels
 of every group are removed, and the module runs. What it does not run without stays, or goes in
-pairs where it is read in equal runs.
+pairs where it is read in equal runs. What runs in training alone is in no graph: what it reads
+stays.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -126,6 +128,8 @@ class _Trial:
         # Most of what does not go does not run: that shows sooner than other numbers do.
         self.settle(self.breaks)
         self.settle(self.fails)
+        if (training := in_training(self.document)) is not None:
+            self.settle_training(training)
         return self.network
 
     def settle(self, fails: "_Fails") -> None:
@@ -145,6 +149,24 @@ class _Trial:
                     self.listen(graph, run, fails)
         while fails(graph := self.graph(), graph.prunable):
             self.hold(graph, fails)
+
+    def settle_training(self, module: nn.Module) -> None:
+        """Let groups stay without some of whose channels a copy that trains does not run."""
+
+        def fails(graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> bool:
+            return self.stuck(module, graph, groups) is not None
+
+        while fails(graph := self.graph(), graph.prunable):
+            failed = culprits(graph, graph.prunable, fails) or graph.prunable
+            held: list[Held] = []
+            for group in failed:
+                path = self.stuck(module, graph, [group]) or ""
+                reason = (
+                    f"read by {_title(module, path)} in training alone: give what that gives in "
+                    "evaluation mode, too, and it is thinned"
+                )
+                held += _held(group, reason)
+            self.ask_for(held=held)
 
     def graph(self) -> DependencyGraph:
         """The groups, with what is asked for so far."""
@@ -179,15 +201,29 @@ class _Trial:
 
     def breaks(self, graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> bool:
         """Whether the module does not run without some of the channels."""
-        with unchanged(self.document.module) as module, torch.no_grad():
+        return self.stuck(self.document.module, graph, groups) is not None
+
+    def stuck(
+        self, module: nn.Module, graph: DependencyGraph, groups: Sequence[ChannelGroup]
+    ) -> str | None:
+        """In which of its modules a module does not run without some channels; None if it does."""
+        entered: list[str] = []
+
+        def leave(*_: object) -> None:
+            entered.pop()
+
+        with unchanged(module), torch.no_grad(), torch.random.fork_rng([]):
             try:
                 *_, surgery = self.without_some(graph, groups)
                 operate(module, surgery)
+                for path, own in module.named_modules():
+                    own.register_forward_pre_hook(lambda *_, path=path: entered.append(path))
+                    own.register_forward_hook(leave)
                 module(*self.document.inputs)
             except Exception:
                 # A module's code raises anything where sizes do not fit.
-                return True
-        return False
+                return entered[-1] if entered else ""
+        return None
 
     def fails(self, graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> bool:
         """Whether the module does not compute what its graph does without some of the channels."""
@@ -216,19 +252,32 @@ class _Trial:
 
     def held(self, graph: DependencyGraph, group: ChannelGroup, also: str) -> Iterator[Held]:
         """What keeps a group whole, and why; `also` is whose code that may be, too."""
-        module = self.document.module
-        places = sorted({self.document.scopes.get(node, "") for node in self.told(graph, group)})
-        names = [
-            f"{place or 'the module'} ({type(module.get_submodule(place)).__name__})"
-            for place in places
-        ]
-        where = " or ".join(names) or f"the module ({type(module).__name__})"
-        for member in group.producers:
-            yield Held(
-                node=member.node,
-                filters=tuple(member.positions),
-                reason=f"how many is in the code of {where}{also}",
-            )
+        places = {self.document.scopes.get(node, "") for node in self.told(graph, group)}
+        where = " or ".join(_title(self.document.module, own) for own in sorted(places or {""}))
+        return _held(group, f"how many is in the code of {where}{also}")
+
+
+def _held(group: ChannelGroup, reason: str) -> Iterator[Held]:
+    for member in group.producers:
+        yield Held(node=member.node, filters=tuple(member.positions), reason=reason)
+
+
+def _title(module: nn.Module, path: str) -> str:
+    return f"{path or 'the module'} ({type(module.get_submodule(path)).__name__})"
+
+
+def in_training(document: ModuleDocument) -> nn.Module | None:
+    """A copy of the module as it trains; None where it does not run so, without labels perhaps."""
+    module = deepcopy(document.module)
+    for own in module.modules():
+        # Statistics of a batch of one are none.
+        own.training = not isinstance(own, nn.modules.batchnorm._NormBase)
+    with unchanged(module), torch.no_grad(), torch.random.fork_rng([]):
+        try:
+            module(*document.inputs)
+        except Exception:
+            return None
+    return module
 
 
 _Fails: TypeAlias = Callable[[DependencyGraph, Sequence[ChannelGroup]], bool]
@@ -252,13 +301,13 @@ def suspected(document: ModuleDocument) -> str:
     for path, own in document.module.named_modules():
         if is_parametrized(own):
             return (
-                f" or of {path} ({type(own).__name__}), which is parametrized: take that away "
+                f" or of {_title(document.module, path)}, which is parametrized: take that away "
                 "before, by `remove_parametrizations`"
             )
     if (found := unheard_of(document)) is None:
         return ""
     return (
-        f" or of {found} ({type(document.module.get_submodule(found)).__name__}), which runs and "
+        f" or of {_title(document.module, found)}, which runs and "
         "gives nothing that counts: `outputs` may choose what it gives, too"
     )
 

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,6 +18,25 @@ def test_what_torch_cannot_follow_is_refused_in_a_line() -> None:
     with pytest.raises(GraphError, match=r"_Looks: torch\.export cannot follow it: \S") as found:
         exported(_Looks(), [torch.ones(2)])
     assert "\n" not in str(found.value)
+
+
+_PROGRAM = """
+import torch
+from tests.frontends.torch.test_export import _Looks
+from yoloprune.errors import GraphError
+from yoloprune.frontends.torch.export import exported
+try:
+    exported(_Looks(), [torch.ones(2)])
+except GraphError as error:
+    print(error)
+"""
+
+
+def test_nothing_but_our_line_is_said() -> None:
+    said = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True)
+    assert said.stderr == ""
+    (line,) = said.stdout.splitlines()
+    assert line.startswith("_Looks: torch.export cannot follow it: ")
 
 
 def test_a_tensor_or_several_are_an_example() -> None:

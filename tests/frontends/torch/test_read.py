@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.modules import Block, noisy
-from yoloprune.errors import UsageError
+from yoloprune.errors import GraphError, UsageError
 from yoloprune.execution.module import Network
 from yoloprune.frontends.torch.document import ModuleDocument
 from yoloprune.frontends.torch.read import _whole, read
@@ -85,6 +85,21 @@ def test_attributes_are_what_torch_computes_with_not_their_float32() -> None:
         assert np.float32(_whole(single)) == np.float32(value)
         assert _whole(single) == (value if value != values[-1] else 0.70710677)
     assert _whole(3) == 3
+
+
+class _Fixed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.row = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        self.row(x)
+        return torch.ones(2), self.row.weight + 1
+
+
+def test_a_module_whose_outputs_are_fixed_is_refused() -> None:
+    with pytest.raises(GraphError, match="_Fixed: nothing that it gives depends on what it is"):
+        read(_Fixed(), torch.rand(1, 3))
 
 
 def test_a_module_without_shapes_yet_is_refused() -> None:

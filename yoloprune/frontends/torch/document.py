@@ -128,8 +128,9 @@ class ModuleDocument:
         }
 
     def outputs_of(self, given: object) -> tuple[Tensor, ...]:
-        """The tensors that count in what the module gives, in order."""
-        return tensors_in(given if self.chosen is None else self.chosen(given))
+        """The tensors that count in what the module gives, in order, each once."""
+        found = tensors_in(given if self.chosen is None else self.chosen(given))
+        return tuple({id(own): own for own in found}.values())
 
     def unread(self) -> "ModuleDocument":
         """The same document of other parameters."""

@@ -5,7 +5,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +22,8 @@ if TYPE_CHECKING:
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Where the exporter notes which modules a node was called in."""
 
-LOGGERS = (
-    "torch.onnx",
-    "torch.onnx._internal.exporter._registration",
-    "torch.export",
-    "onnxscript",
-)
-"""Who tells of packages that are not installed, and of what is tried."""
+LOGGERS = ("torch", "onnxscript")
+"""Whose loggers tell of packages that are not installed, and of what is tried and fails."""
 
 
 def exported(
@@ -67,17 +62,25 @@ def exported(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What torch warns of and prints while it exports is of its own versions."""
-    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    """What torch warns of and prints while it exports is of its own versions, and of what it tries.
+
+    Where it fails, it prints pages of its graph.
+    """
+    below = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in LOGGERS]
+    levels = {own: own.level for own in map(logging.getLogger, {*LOGGERS, *below})}
     try:
-        for name in LOGGERS:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+        for own in levels:
+            own.setLevel(logging.CRITICAL + 1)
+        with (
+            warnings.catch_warnings(),
+            redirect_stdout(StringIO()) as pages,
+            redirect_stderr(pages),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        for own, level in levels.items():
+            own.setLevel(level)
 
 
 def scopes(model: "onnx.ModelProto", module: nn.Module) -> dict[str, str]:

@@ -68,6 +68,8 @@ def read(
         found = origins(model, whole, own)
         whole, found = _one_of_alike(_without_zeros(_as_computed(whole), found), found)
         graph = with_parameters(whole)
+        if not _follows(graph):
+            raise GraphError("nothing that it gives depends on what it is called with")
     except GraphError as error:
         raise GraphError(f"{title}: {error}") from error
     graph = replace(graph, alike=_read_often(graph, found))
@@ -82,6 +84,15 @@ def read(
         chosen=outputs,
     )
     return Model(graph=graph, parameters=parameters, document=document)
+
+
+def _follows(graph: Graph) -> bool:
+    """Whether any output follows from the inputs."""
+    reached = {*graph.inputs}
+    for node in graph.nodes:
+        if reached.intersection(node.inputs):
+            reached.update(node.outputs)
+    return bool(reached & graph.outputs.keys())
 
 
 def _as_computed(graph: Graph) -> Graph:
