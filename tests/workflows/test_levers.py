@@ -62,6 +62,7 @@ def test_levers_together(cfg: Path, folder: Path) -> None:  # noqa: F811
     heard = Heard()
     found = pull_levers(dense, judged, seen, out, levers=["input", "int8", "depth"], reporter=heard)
     assert (found.points[0].setting.name, found.points[0].map50) == ("64x64", 1)
+    assert found.points[0].share == 1
     tried = {(p.setting.width, p.setting.int8) for p in found.points}
     assert tried >= {(64, False), (64, True), (32, False)}
     assert [reason for reason in found.left_out if reason.startswith("depth: ")]

@@ -197,14 +197,18 @@ class Workshop:
             cut.save(folder, onnx=form_of(cut.slim) if onnx else None)
         found = load(file)
         height, width = image_size(self.dense)
-        whole = self.out / Setting(height=height, width=width).folder / FLOAT
+        whole = self.out / Setting(height=height, width=width).file
         judge = detector(
             found, engine=ONNXRUNTIME.name, preprocess=self.preprocess, decoder=self.decoder
         )
+        time = side_by_side(load(whole), found, ONNXRUNTIME.name, self.threads)
+        if file == whole:
+            # It takes all of its own time, whatever noise makes of that.
+            time = replace(time, slim_ms=time.dense_ms, share=1.0)
         made = Point(
             setting=setting,
             map50=evaluate(judge, self.judged).map50,
-            time=side_by_side(load(whole), found, ONNXRUNTIME.name, self.threads),
+            time=time,
             file=setting.file,
             sha256=file_sha256(file),
             of=self.dense.sha256,

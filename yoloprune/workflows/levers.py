@@ -86,7 +86,7 @@ class Levers(Result):
                 f"ONNX Runtime, {counted(self.threads, 'thread')}"
             ),
             summary=advice[0],
-            header=("#", "Network", "mAP@0.5", "ms", "of dense", "front"),
+            header=("#", "Network", "mAP@0.5", "ms", "of dense", "unbeaten"),
             rows=[
                 (
                     number,
