@@ -67,27 +67,36 @@ class _Trial:
         modules = self.document.module.named_modules(remove_duplicate=False)
         known = {path for path, own in modules if isinstance(own, nn.MultiheadAttention)}
         graph, scopes = self.graph(), self.document.scopes
+        given = [
+            graph.labels.values[name].reshape(-1)
+            for node in graph.graph.nodes
+            if node.operator == "Reshape" and scopes.get(node.name) in known
+            for name in node.outputs
+            if name in graph.labels.values
+        ]
+        counted = np.unique(np.concatenate(given)) if given else ()
         held: list[Held] = []
-        for group in graph.prunable if known else ():
-            if any(scopes.get(node) in known for node in self.told(graph, group)):
+        for group in graph.prunable:
+            if np.isin(group.channels, counted).any():
                 held += self.held(graph, group, "")
         self.ask_for(held=held)
 
     def settle(self, fails: "_Fails") -> None:
         """Ask for what makes nothing fail."""
         graph = self.graph()
+        if not fails(graph, graph.prunable):
+            return
+        self.ask_for(
+            parts={
+                run.value: (run.axis, run.parts)
+                for run in _runs_read(graph)
+                if fails(graph, run.groups)
+            }
+        )
+        graph = self.graph()
         if fails(graph, graph.prunable):
-            self.ask_for(
-                parts={
-                    run.value: (run.axis, run.parts)
-                    for run in _runs_read(graph)
-                    if fails(graph, run.groups)
-                }
-            )
-            graph = self.graph()
-            if fails(graph, graph.prunable):
-                for run in _runs_read(graph):
-                    self.listen(graph, run, fails)
+            for run in _runs_read(graph):
+                self.listen(graph, run, fails)
         while fails(graph := self.graph(), graph.prunable):
             self.hold(graph, fails)
 
