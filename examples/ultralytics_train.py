@@ -1,4 +1,4 @@
-"""Prune an Ultralytics detector, train it on in its own trainer, export it.
+"""Prune an Ultralytics detector, recover it, train it on in its own trainer, export it.
 
 ultralytics_train.py WEIGHTS DATA [EPOCHS], as yolov8n.pt coco128.yaml 10. Needs
 `pip install 'yoloprune[modules]' ultralytics`. Ultralytics is under AGPL-3.0: what is made with it
@@ -11,11 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from ultralytics import YOLO
+from ultralytics.cfg import get_cfg
+from ultralytics.data import build_yolo_dataset
+from ultralytics.data.utils import check_det_dataset
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 import yoloprune
 
-SIDE, KEEP = 640, 0.7
+SIDE, KEEP, IMAGES = 640, 0.7, 64
 
 
 def prepared(detector: nn.Module) -> nn.Module:
@@ -23,6 +26,16 @@ def prepared(detector: nn.Module) -> nn.Module:
     head = detector.model[-1]
     head.export, head.format = True, "onnx"
     return detector.eval()
+
+
+def images_of(data: str) -> Tensor:
+    """Some of the training images, as the detector reads them: (N, 3, SIDE, SIDE) in [0, 1]."""
+    known = check_det_dataset(data)
+    settings = get_cfg(overrides={"imgsz": SIDE})
+    # Not augmented.
+    dataset = build_yolo_dataset(settings, known["train"], IMAGES, known, mode="val")
+    count = min(IMAGES, len(dataset))
+    return torch.stack([dataset[number]["img"] for number in range(count)]).float() / 255
 
 
 def both(found: Any) -> tuple[Tensor, ...]:
@@ -33,7 +46,7 @@ def both(found: Any) -> tuple[Tensor, ...]:
 
 
 def main(weights: str, data: str, epochs: int) -> None:
-    """Prune, train, save the slim detector without pickle, export."""
+    """Prune, recover, train, save the slim detector without pickle, export."""
     yolo = YOLO(weights)
     yolo.model.float()
     image = torch.rand(1, 3, SIDE, SIDE)
@@ -42,7 +55,7 @@ def main(weights: str, data: str, epochs: int) -> None:
     second = getattr(detector.model[-1], "one2one_cv2", None) is not None
     detector.model[-1].export = not second
     dense = yoloprune.load_module(detector, image, outputs=both if second else None)
-    cut = yoloprune.prune(dense, {"macs": KEEP})
+    cut = yoloprune.recover(yoloprune.prune(dense, {"macs": KEEP}), images_of(data))
     print(cut)
     slim = cut.apply(yolo.model)
     slim.model[-1].export = False

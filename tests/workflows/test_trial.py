@@ -88,6 +88,7 @@ def test_layers_of_attention_of_torchs_own_are_thinned_where_their_code_lets_the
     assert {own.reason for own in network.graph.held} == {
         "how many is in the code of layer.self_attn (MultiheadAttention)"
     }
+    assert len(network.graph.held) == 2
     cut = prune(network, {"macs": 0.6}, multiple_of=1)
     slim = cut.apply(copy.deepcopy(module))
     assert slim.layer.linear1.out_features == slim.layer.linear2.in_features < 64
@@ -196,20 +197,3 @@ def test_what_is_parametrized_is_named() -> None:
     nn.utils.parametrizations.weight_norm(module[0])
     (held,) = load_module(module, torch.rand(1, 3, 4, 4)).graph.held
     assert "0 (ParametrizedConv2d), which is parametrized: take that away before" in held.reason
-
-
-def test_a_module_that_gives_no_finite_numbers_is_refused() -> None:
-    module = nn.Conv2d(3, 8, 1)
-    nn.init.constant_(module.weight, float("nan"))
-    with pytest.raises(GraphError, match="not finite: its weights are damaged"):
-        load_module(module, torch.rand(1, 3, 4, 4))
-
-
-class _Other(nn.Module):
-    def forward(self, images: Tensor) -> Tensor:
-        return images * 2 if torch.compiler.is_compiling() else images
-
-
-def test_what_computes_something_else_than_its_export_is_refused() -> None:
-    with pytest.raises(GraphError, match=r"_Other: the module and the graph .* differ by"):
-        load_module(_Other(), torch.rand(1, 3, 16, 16))

@@ -21,7 +21,8 @@ from yoloprune.frontends.torch.saved import (
 from yoloprune.frontends.torch.surgery import Surgery, operate
 from yoloprune.graph.model import Model
 from yoloprune.reporter import SILENT, Reporter
-from yoloprune.workflows.trial import allowed, bench
+from yoloprune.workflows.bench import bench
+from yoloprune.workflows.trial import allowed
 
 SLIM = f"slim{SUFFIX}"
 """A slim module's tensors in the folder of a pruning."""

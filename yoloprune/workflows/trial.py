@@ -10,25 +10,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
-from torch.utils import _pytree as pytree
 
 from yoloprune.errors import GraphError, YoloPruneError
-from yoloprune.execution.stream import arrays_like, computed
-from yoloprune.frontends.onnx.protos import first_line
-from yoloprune.frontends.torch.document import (
-    ModuleDocument,
-    converted,
-    in_dtype,
-    unchanged,
-)
-from yoloprune.frontends.torch.export import tensors_in
+from yoloprune.frontends.torch.document import ModuleDocument, unchanged
 from yoloprune.frontends.torch.surgery import Surgery, operate
 from yoloprune.graph.edits import edit
 from yoloprune.graph.graph import Graph, Held, Node
@@ -36,72 +27,7 @@ from yoloprune.graph.model import Model
 from yoloprune.pruning.cut import removal
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, analyze
 from yoloprune.pruning.labels.ids import varying
-from yoloprune.pruning.verification import compare
-
-PRECISIONS = ((torch.float64, 1e-6), (torch.float32, 1e-4))
-"""Dtypes, and the largest relative error in each: the second where a module knows no other.
-
-torch exports numbers that are in a module's code in float32.
-"""
-
-
-NOT_FINITE = "it gives numbers that are not finite"
-"""Of a module whose outputs cannot be compared."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Bench:
-    """A module in the dtype in which it is compared with graphs, and what it is called with."""
-
-    document: ModuleDocument
-    module: nn.Module
-    inputs: tuple[Any, ...]
-    tolerance: float
-
-    def difference(
-        self, module: nn.Module, graph: Graph, parameters: Mapping[str, Tensor]
-    ) -> str | None:
-        """Why a module does not compute what a graph does; None where it does."""
-        given = tensors_in(self.inputs)
-        with torch.no_grad():
-            try:
-                found = self.document.outputs_of(module(*self.inputs))
-            except Exception as error:
-                # A module's code raises anything where sizes do not fit.
-                return first_line(error)
-            like = torch.empty(0, dtype=found[0].dtype if found else torch.float64)
-            arrays = arrays_like(graph, parameters, like)
-            values = computed(
-                graph, arrays, dict(zip(graph.inputs, given, strict=True)), graph.outputs
-            )
-        wanted = tuple(values[name] for name in graph.outputs)
-        if len(found) != len(wanted):
-            return f"{len(found)} outputs instead of {len(wanted)}"
-        if not all(own.isfinite().all() for own in found if own.is_floating_point()):
-            return NOT_FINITE
-        check = compare(found, wanted, tolerance=self.tolerance)
-        return None if check.passed else f"outputs differ by {check.relative_error:.3g}"
-
-
-def bench(network: Model, document: ModuleDocument, module: nn.Module) -> Bench:
-    """Where a module is compared; raises `GraphError` where it is not what its graph computes."""
-    reason: str | None = None
-    for dtype, tolerance in PRECISIONS:
-        found = Bench(
-            document=document,
-            module=in_dtype(module, dtype),
-            inputs=pytree.tree_map(lambda own, kind=dtype: converted(own, kind), document.inputs),
-            tolerance=tolerance,
-        )
-        reason = found.difference(found.module, network.graph, network.parameters)
-        if reason is None:
-            return found
-    if reason == NOT_FINITE:
-        raise GraphError(f"{reason}: its weights are damaged, or its training diverged")
-    raise GraphError(
-        f"the module and the graph that torch exports of it differ: {reason}; what is random, or "
-        "kept from one call to the next, cannot be exported"
-    )
+from yoloprune.workflows.bench import bench
 
 
 def allowed(network: Model, document: ModuleDocument) -> Model:
@@ -125,6 +51,7 @@ class _Trial:
 
     def allowed(self) -> Model:
         """The network whose graph asks for what its module's code counts on."""
+        self.hold_attention()
         # Most of what does not go does not run: that shows sooner than other numbers do.
         self.settle(self.breaks)
         self.settle(self.fails)
@@ -132,21 +59,44 @@ class _Trial:
             self.settle_training(training)
         return self.network
 
+    def hold_attention(self) -> None:
+        """Let groups stay that torch's own attention counts: its code takes all sizes from one.
+
+        To find each of them by trying takes a minute where there are many.
+        """
+        modules = self.document.module.named_modules(remove_duplicate=False)
+        known = {path for path, own in modules if isinstance(own, nn.MultiheadAttention)}
+        graph, scopes = self.graph(), self.document.scopes
+        given = [
+            graph.labels.values[name].reshape(-1)
+            for node in graph.graph.nodes
+            if node.operator == "Reshape" and scopes.get(node.name) in known
+            for name in node.outputs
+            if name in graph.labels.values
+        ]
+        counted = np.unique(np.concatenate(given)) if given else ()
+        held: list[Held] = []
+        for group in graph.prunable:
+            if np.isin(group.channels, counted).any():
+                held += self.held(graph, group, "")
+        self.ask_for(held=held)
+
     def settle(self, fails: "_Fails") -> None:
         """Ask for what makes nothing fail."""
         graph = self.graph()
+        if not fails(graph, graph.prunable):
+            return
+        self.ask_for(
+            parts={
+                run.value: (run.axis, run.parts)
+                for run in _runs_read(graph)
+                if fails(graph, run.groups)
+            }
+        )
+        graph = self.graph()
         if fails(graph, graph.prunable):
-            self.ask_for(
-                parts={
-                    run.value: (run.axis, run.parts)
-                    for run in _runs_read(graph)
-                    if fails(graph, run.groups)
-                }
-            )
-            graph = self.graph()
-            if fails(graph, graph.prunable):
-                for run in _runs_read(graph):
-                    self.listen(graph, run, fails)
+            for run in _runs_read(graph):
+                self.listen(graph, run, fails)
         while fails(graph := self.graph(), graph.prunable):
             self.hold(graph, fails)
 

@@ -163,9 +163,16 @@ def _follow(
             known |= made
         elif (row := OPERATORS.get(operator)) is not None and row.family is Family.MOVE:
             for name, own in made.items():
-                if own.size == places[source].size == len(np.unique(own)):
+                if own.size == places[source].size and _all_there(own):
                     places[name] = own
                     found[name] = Origin(tensor=found[source].tensor, places=own)
+
+
+def _all_there(numbers: NDArray[np.int64]) -> bool:
+    """Whether as many whole numbers, from 0 on, are all different; sorting them takes seconds."""
+    seen = np.zeros(numbers.size, np.bool_)
+    seen[numbers] = True
+    return bool(seen.all())
 
 
 def _made(
