@@ -70,6 +70,7 @@ def test_a_network_without_blocks_learns_from_the_one_that_has_them(photos: Path
     network = residual_network()
     network = replace(network, parameters={n: a.float() for n, a in network.parameters.items()})
     cut = prune(network, {"macs": 1.0}, blocks=[removable(network)[0].reading])
+    cut = recover(cut, photos)
     found = distill(cut, photos, steps=20, batch_size=2, learning_rate=3e-3, device="cpu")
     images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     whole = outputs_on(images, (network.graph, network.parameters))
