@@ -20,7 +20,7 @@ from yoloprune.pruning.verification import compare
 PRECISIONS = ((torch.float64, 1e-6), (torch.float32, 1e-4))
 """Dtypes, and the largest relative error in each: the second where a module knows no other.
 
-torch exports numbers that are in a module's code in float32.
+torch exports what a module's code works out in Python in float32.
 """
 
 

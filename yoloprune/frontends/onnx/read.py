@@ -74,7 +74,7 @@ def understood(
     Sizes that it leaves open are these, or else tried. Raises `GraphError` for what cannot be
     understood.
     """
-    model = _prepared(model)
+    model = prepared(model)
     graph = lower(model, folder)
     return model, sized(graph, model, folder, None if sizes is None else [sizes])
 
@@ -115,7 +115,7 @@ def _parsed(path: Path) -> "onnx.ModelProto":
     return model
 
 
-def _prepared(model: "onnx.ModelProto") -> "onnx.ModelProto":
+def prepared(model: "onnx.ModelProto") -> "onnx.ModelProto":
     """A model of opsets that are understood, without functions, whose nodes are sorted."""
     opset = opset_of(model)
     if opset < 1:

@@ -1,30 +1,24 @@
 """Reading torch modules."""
 
-import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 from yoloprune.errors import GraphError, UsageError
 from yoloprune.frontends.onnx.arrays import with_parameters
 from yoloprune.frontends.onnx.protos import first_line
-from yoloprune.frontends.onnx.read import understood
+from yoloprune.frontends.onnx.read import prepared, understood
 from yoloprune.frontends.torch.document import ModuleDocument
+from yoloprune.frontends.torch.exact import as_computed, narrowed, widened
 from yoloprune.frontends.torch.export import as_inputs, exported, scopes, sizes_given, tensors_in
 from yoloprune.frontends.torch.origins import Origin, origins
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
 from yoloprune.graph.operators.tensors import tensor_of
-
-_DENOMINATOR = 100
-"""Of fractions that are taken for what a float32 stands for: of chance ones there are too few."""
 
 
 def read(
@@ -64,9 +58,13 @@ def read(
             for value in model.graph.input
         }
         given = sizes_given(shapes, tensors_in(inputs))
-        model, whole = understood(model, Path(), given)
+        told = prepared(model)
+        wide = widened(told)
+        model, whole = understood(wide, Path(), given)
+        if wide is not told:
+            whole = narrowed(whole)
         found = origins(model, whole, own)
-        whole, found = _one_of_alike(_without_zeros(_as_computed(whole), found), found)
+        whole, found = _one_of_alike(_without_zeros(as_computed(whole), found), found)
         graph = with_parameters(whole)
         if not _follows(graph):
             raise GraphError("nothing that it gives depends on what it is called with")
@@ -93,29 +91,6 @@ def _follows(graph: Graph) -> bool:
         if reached.intersection(node.inputs):
             reached.update(node.outputs)
     return bool(reached & graph.outputs.keys())
-
-
-def _as_computed(graph: Graph) -> Graph:
-    """A graph whose nodes have the numbers that torch computes with.
-
-    ONNX keeps attributes in float32: an epsilon of 1e-5 and the sixth of a hard logistic are other
-    numbers there.
-    """
-    nodes = (
-        replace(node, attributes={name: _whole(own) for name, own in node.attributes.items()})
-        for node in graph.nodes
-    )
-    return replace(graph, nodes=tuple(nodes))
-
-
-def _whole(value: Any) -> Any:
-    """The fraction of small numbers, or else the shortest decimal, that a float32 stands for."""
-    if not isinstance(value, float) or not math.isfinite(value):
-        return value
-    fraction = Fraction(value).limit_denominator(_DENOMINATOR)
-    if fraction.denominator > 1 and np.float32(float(fraction)) == value:
-        return float(fraction)
-    return float(str(np.float32(value)))
 
 
 def _without_zeros(graph: Graph, found: dict[str, Origin]) -> Graph:
