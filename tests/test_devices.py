@@ -1,9 +1,11 @@
-"""Devices by name."""
+"""Devices by name, and what they are fast at."""
+
+from pathlib import Path
 
 import pytest
 import torch
 
-from yoloprune.devices import torch_device
+from yoloprune.devices import has_bfloat16, torch_device
 from yoloprune.errors import UsageError
 from yoloprune.training.distributed import world
 
@@ -28,3 +30,11 @@ def test_auto_is_a_gpu_where_there_is_one(
 def test_other_names_are_not_known(name: str) -> None:
     with pytest.raises(UsageError, match="is not known: choose one of auto, cpu, cuda"):
         torch_device(name)
+
+
+def test_a_processor_says_itself_whether_it_is_fast_in_bfloat16() -> None:
+    said = Path("/proc/cpuinfo")
+    if not said.exists():
+        pytest.skip("this system has another way to say it")
+    assert has_bfloat16(torch.device("cpu")) == ("avx512_bf16" in said.read_text().split())
+    assert not has_bfloat16(torch.device("cuda"))

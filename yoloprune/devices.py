@@ -31,6 +31,14 @@ def torch_device(name: str | torch.device = AUTO) -> torch.device:
     return device
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device is a processor that computes faster in bfloat16, as its instructions say.
+
+    A GPU has them too, but of a small network it takes longer to launch than to compute.
+    """
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on a device; nobody waits for the transfer to a GPU."""
     if device.type == "cuda" and tensor.device.type == "cpu":

@@ -119,6 +119,17 @@ def test_every_value_is_seen_and_may_be_replaced() -> None:
     torch.testing.assert_close(y, nn.functional.silu(x))
 
 
+def test_other_arrays_stand_in_for_parameters() -> None:
+    graph = GraphBuilder(opset=17)
+    x, y = graph.input("x", ("n",)), graph.parameter("y", (1,))
+    network = Network(graph.build({graph.node("sum", "Add", x, y): ("n",)}), {"y": torch.ones(1)})
+    other = torch.full((1,), 2.0, requires_grad=True)
+    (found,) = network(torch.zeros(3), arrays={"y": other})
+    torch.autograd.backward(found.sum())
+    assert found.tolist() == [2, 2, 2] and other.grad is not None and other.grad.item() == 3
+    assert network(torch.zeros(3))[0].tolist() == [1, 1, 1]
+
+
 def test_values_are_freed_after_their_last_reader() -> None:
     graph = GraphBuilder(opset=17)
     x = graph.input("x", ("n",))

@@ -13,7 +13,6 @@ from yoloprune.frontends.darknet.curvature import divergences
 from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
-from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.recover.matching import Matching
 from yoloprune.training.engine import InterruptedRunError
 from yoloprune.training.imitation import AWAY, Imitated, ImitationConfig, imitate, steps_of
@@ -42,11 +41,8 @@ def cut() -> Cut:
 
 
 def matching(cut: Cut) -> Matching:
-    networks = (
-        Network(cut.dense.graph, cut.dense.parameters).requires_grad_(False),
-        Network(cut.slim.graph, cut.slim.parameters),
-    )
-    return Matching(analyze(cut.dense.graph), cut.plan, networks, HELD_OUT, divergences(SPEC))
+    dense, slim = (Network(each.graph, each.parameters) for each in (cut.dense, cut.slim))
+    return Matching(dense, slim, HELD_OUT, divergences(SPEC))
 
 
 def same(a: Imitated, b: Imitated) -> bool:

@@ -89,15 +89,22 @@ class Network(nn.Module):
         self.to(dtype=dtype or _dtype(parameters.values()), device=device)
         self.eval()
 
-    def forward(self, *inputs: Tensor, observe: Observe | None = None) -> tuple[Tensor, ...]:
+    def forward(
+        self,
+        *inputs: Tensor,
+        observe: Observe | None = None,
+        arrays: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> tuple[Tensor, ...]:
         """The graph's outputs, in order, from its inputs, in order.
 
         `observe`, where given, is shown every value that a node gives, and may replace it.
+        `arrays` stand in for the parameters of their names.
         """
         values = dict(zip(self.graph.inputs, inputs, strict=True))
         values.update(self._told)
-        for arrays in (self._arrays.named_parameters(), self._arrays.named_buffers()):
-            values.update((self._names[slot], array) for slot, array in arrays)
+        for own in (self._arrays.named_parameters(), self._arrays.named_buffers()):
+            values.update((self._names[slot], array) for slot, array in own)
+        values.update(arrays)
         training = self.training
         for step in self._fused if observe is None else self._plain:
             node = step.node

@@ -52,15 +52,13 @@ class ImitationConfig:
         steps: optimizer steps.
         batch_size: images a step.
         learning_rate: peak of AdamW's, after a twentieth of the run; then cosine to a fiftieth.
-        features: what the layers within count, beside the outputs.
         ema_decay: of the moving average, in long runs.
         seed: of the samples.
     """
 
     steps: int
     batch_size: int = 8
-    learning_rate: float = 3e-4
-    features: float = 0.5
+    learning_rate: float = 1e-4
     ema_decay: float = 0.998
     seed: int = 0
 
@@ -131,13 +129,11 @@ def imitate(
     return Imitated(parameters=run.best, curve=tuple(run.curve))
 
 
-def gradients(matching: Matching, images: Tensor, config: ImitationConfig) -> None:
+def gradients(matching: Matching, images: Tensor) -> None:
     """Add the gradients of what is minimized on a batch; the network may read fewer at once."""
     parts = chunked(matching.slim.graph, images, len(images))
     for part in parts:
-        found = matching.distances(part)
-        loss = found.outputs + config.features * found.features
-        torch.autograd.backward(loss / len(parts))
+        torch.autograd.backward(matching.distance(part) / len(parts))
 
 
 class _Run:
@@ -168,7 +164,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = _rate(self.config, self.steps) / 2**self.halved
         self.optimizer.zero_grad(set_to_none=True)
-        gradients(self.matching, images, self.config)
+        gradients(self.matching, images)
         nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimizer.step()
         self.steps += 1
@@ -184,7 +180,7 @@ class _Run:
         Go back to the closest where it is much further.
         """
         shares = [
-            float(self.matching.outputs_alone(self.average, images, wanted))
+            float(self.matching.apart(self.average, images, wanted))
             for images, wanted in self.held_out
         ]
         share = sum(shares) / len(shares)

@@ -22,14 +22,13 @@ from yoloprune.data.loader import CACHE_BYTES
 from yoloprune.data.preprocess import ImageInput
 from yoloprune.data.read import dataset_images
 from yoloprune.data.workers import made_in_order
-from yoloprune.devices import AUTO, torch_device
+from yoloprune.devices import AUTO, has_bfloat16, torch_device
 from yoloprune.errors import DatasetError, UsageError
 from yoloprune.execution.module import Network
 from yoloprune.execution.stream import chunked
 from yoloprune.files import file_sha256
 from yoloprune.frontends.darknet.curvature import divergences
 from yoloprune.frontends.darknet.document import DarknetDocument
-from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.recover.matching import Matching
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.training.imitation import ImitationConfig, gradients, imitate, steps_of
@@ -61,7 +60,7 @@ def distill(
     device: str | torch.device = AUTO,
     checkpoint: str | Path | None = None,
     batch_size: int = 8,
-    learning_rate: float = 3e-4,
+    learning_rate: float = 1e-4,
     reporter: Reporter = SILENT,
 ) -> Cut:
     """Train the slim network of a cut to give what the dense one gives, on images without labels.
@@ -101,18 +100,18 @@ def distill(
     source = _Source(paths=own, images=found, reads=reads, seed=seed, batch_size=batch_size)
     judged = np.stack([source.plain(path) for path in others])
     held_out = chunked(cut.slim.graph, torch.from_numpy(judged).to(place), batch_size)
-    dense = Network(*cut.target, device=place).requires_grad_(False)
+    dense = Network(*cut.target, device=place)
     slim = Network(cut.slim.graph, cut.slim.parameters, device=place)
     document = cut.dense.document
     known = divergences(document.spec) if isinstance(document, DarknetDocument) else {}
-    matching = Matching(analyze(cut.dense.graph), cut.plan, (dense, slim), held_out, known)
+    matching = Matching(dense, slim, held_out, known, bfloat16=has_bfloat16(place))
     kept = None if checkpoint is None else Path(checkpoint)
     if minutes is not None and kept is not None and kept.exists():
         steps = steps_of(kept, slim)
     if steps is None:
         assert minutes is not None
         with reporter.stage("timing a step"):
-            steps = _steps(matching, source, place, config, 60 * minutes)
+            steps = _steps(matching, source, place, 60 * minutes)
     config = replace(config, steps=steps)
     reporter.say(
         f"distilling for {counted(steps, 'step')} of {counted(batch_size, 'image')}, out of "
@@ -273,7 +272,6 @@ def _steps(
     matching: Matching,
     source: _Source,
     device: torch.device,
-    config: ImitationConfig,
     seconds: float,
 ) -> int:
     """How many steps these seconds allow, their share of judging included."""
@@ -281,7 +279,7 @@ def _steps(
     for number in range(TRIALS + 1):
         if number == 1:
             begun = time.monotonic()
-        gradients(matching, torch.from_numpy(source.batch(number)).to(device), config)
+        gradients(matching, torch.from_numpy(source.batch(number)).to(device))
         # A GPU is waited for.
         float(next(p.grad.sum() for p in matching.slim.parameters() if p.grad is not None))
         matching.slim.zero_grad(set_to_none=True)

@@ -10,7 +10,6 @@ from yoloprune.frontends.darknet.curvature import BOXES, divergences
 from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
-from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.recover.matching import Matching
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.prune import prune
@@ -24,34 +23,42 @@ def cut() -> Cut:
     return prune(model(SPEC, random_state(SPEC, seed=1), title="dense"), {"macs": 0.6})
 
 
-def matching(cut: Cut, *, known: bool = True) -> Matching:
-    networks = (
-        Network(cut.dense.graph, cut.dense.parameters),
-        Network(cut.slim.graph, cut.slim.parameters),
-    )
-    told = divergences(SPEC) if known else {}
-    return Matching(analyze(cut.dense.graph), cut.plan, networks, [IMAGES], told)
+def matching(cut: Cut, *, known: bool = True, bfloat16: bool = False) -> Matching:
+    dense, slim = (Network(each.graph, each.parameters) for each in (cut.dense, cut.slim))
+    return Matching(dense, slim, [IMAGES], divergences(SPEC) if known else {}, bfloat16=bfloat16)
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_the_distance_is_one_where_it_began_and_none_to_itself(cut: Cut, known: bool) -> None:
-    with torch.no_grad():
-        start = matching(cut, known=known).distances(IMAGES)
-    assert float(start.outputs) == pytest.approx(1) and float(start.features) == pytest.approx(1)
-    whole = prune(cut.dense, {"macs": 1.0})
-    with torch.no_grad():
-        same = matching(whole, known=known).distances(IMAGES)
-    assert float(same.outputs) == pytest.approx(0, abs=1e-6)
-    assert float(same.features) == pytest.approx(0, abs=1e-6)
+    found = matching(cut, known=known)
+    assert float(found.distance(IMAGES).detach()) == pytest.approx(1)
+    assert found.share_left(found.slim, [IMAGES]) == pytest.approx(1)
+    same = matching(prune(cut.dense, {"macs": 1.0}), known=known)
+    assert float(same.distance(IMAGES).detach()) == pytest.approx(0, abs=1e-6)
 
 
-def test_masked_channels_cost_what_slim_ones_do(cut: Cut) -> None:
+def test_gradients_are_those_through_batch_norms(cut: Cut) -> None:
     found = matching(cut)
-    share = float(found.outputs_alone(found.slim, IMAGES, found.wanted(IMAGES)))
-    assert share == pytest.approx(1)
-    torch.autograd.backward(found.distances(IMAGES).features)
-    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in found.slim.parameters())
-    assert all(p.grad is None for p in found.dense.parameters())
+    torch.autograd.backward(found.distance(IMAGES))
+    plain = Network(cut.slim.graph, cut.slim.parameters)
+    wanted = found.wanted(IMAGES)
+    given = dict(zip(plain.graph.outputs, plain(IMAGES), strict=True))
+    apart = sum(own(given[name], wanted[name]) for name, own in divergences(SPEC).items())
+    torch.autograd.backward(apart / apart.detach())
+    for name in cut.slim.graph.parameters:
+        folded, own = found.slim.array(name).grad, plain.array(name).grad
+        if own is not None:
+            assert folded is not None
+            assert torch.allclose(folded, own, rtol=1e-3, atol=1e-3 * float(own.abs().max()))
+
+
+def test_in_bfloat16_it_is_the_same_to_rounding(cut: Cut) -> None:
+    found = matching(cut, bfloat16=True)
+    assert float(found.distance(IMAGES).detach()) == pytest.approx(1, abs=0.1)
+    # What runs are judged by is not rounded.
+    assert found.share_left(found.slim, [IMAGES]) == pytest.approx(1)
+    torch.autograd.backward(found.distance(IMAGES))
+    assert all(p.grad is None or p.grad.isfinite().all() for p in found.slim.parameters())
 
 
 def test_a_heads_divergence_is_that_of_its_probabilities() -> None:

@@ -1,22 +1,18 @@
-"""How far a slim network is from the dense one on the same images: at the outputs, and within.
+"""How far a slim network's outputs are from the dense one's on the same images.
 
 At outputs whose meaning is known an error counts by what it does to probabilities, at others by how
-much the dense network's output varies. Within, the values of layers are compared: batch norms where
-a layer has one, at the channels that are left, each by how much it varies. Both are shares of what
-they were when the comparison was made, so that one can be weighed against the other.
+much the dense network's output varies. It is told as a share of what it was when the comparison was
+made.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from yoloprune.execution.fuse import folded
 from yoloprune.execution.module import Network
-from yoloprune.pruning.groups import DependencyGraph, analyze
-from yoloprune.pruning.layers import layers_of
-from yoloprune.pruning.plan import PruningPlan, kept_filters
 
 Divergence: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """From the slim and the dense network's output (B, ...) to a scalar: 0 where they agree."""
@@ -24,14 +20,6 @@ Divergence: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Values: TypeAlias = Mapping[str, Tensor]
 
 _TINY = 1e-6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Distances:
-    """Scalars, both 1 where the comparison began."""
-
-    outputs: Tensor
-    features: Tensor
 
 
 class Matching:
@@ -42,105 +30,75 @@ class Matching:
 
     def __init__(
         self,
-        dependencies: DependencyGraph,
-        plan: PruningPlan,
-        networks: tuple[Network, Network],
+        dense: Network,
+        slim: Network,
         images: Sequence[Tensor],
         divergences: Mapping[str, Divergence],
+        *,
+        bfloat16: bool = False,
     ) -> None:
-        """`networks` are the dense and the slim one, `images` batches to find the variations on."""
-        self.dense, self.slim = networks
-        self.divergences = divergences
-        self.kept = _points(dependencies, plan, self.slim)
-        self.variances: dict[str, Tensor] = {}
-        self.start = Distances(outputs=torch.ones(()), features=torch.ones(()))
-        with torch.no_grad():
-            self.variances = _variances([self._dense(batch) for batch in images])
-            found = [self.distances(batch) for batch in images]
-        self.start = Distances(
-            outputs=_middle([each.outputs for each in found]),
-            features=_middle([each.features for each in found]),
-        )
+        """`images` are batches to find the variations on, and the distance that is 1.
 
-    def distances(self, images: Tensor) -> Distances:
-        """Of the slim network as it is, with gradients where those are wanted."""
-        with torch.no_grad():
-            wanted = self._dense(images)
-        given = _values(self.slim, images, self.kept)
-        outputs = [self._output(name, given[name], wanted[name]) for name in self._outputs(given)]
-        features = [self._error(name, given[name], wanted[name]).mean() for name in self.kept]
-        return Distances(
-            outputs=torch.stack(outputs).sum() / self.start.outputs,
-            features=torch.stack(features).mean() / self.start.features,
-        )
+        With `bfloat16` what `distance` trains on is computed so, as fast as the processor can.
+        """
+        self.slim = slim
+        self.divergences = divergences
+        self._dense, self._form = _folded(dense), _folded(slim)
+        self._bfloat16 = bfloat16
+        wanted = [self.wanted(batch) for batch in images]
+        self._variances = _variances(wanted)
+        self._start = torch.ones(())
+        found = [self.apart(slim, *pair) for pair in zip(images, wanted, strict=True)]
+        self._start = torch.stack(found).mean().clamp(min=_TINY)
+
+    def distance(self, images: Tensor) -> Tensor:
+        """Of the slim network as it is, with gradients of its parameters.
+
+        Its batch norms keep their statistics, so that they are folded into the kernels, which are
+        smaller than what they would be applied to.
+        """
+        arrays = {name: self.slim.array(name) for name in self.slim.graph.parameters}
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self._bfloat16):
+            wanted = self.wanted(images)
+            given = self._form(images, arrays=folded(self.slim.graph, arrays)[1])
+        return self._apart(self._named(given), wanted)
 
     def wanted(self, images: Tensor) -> dict[str, Tensor]:
         """The dense network's outputs, by name."""
         with torch.no_grad():
-            return self._named(self.dense(images))
+            return self._named(self._dense(images))
 
     def share_left(self, network: Network, batches: Sequence[Tensor]) -> float:
-        """How far a network of the slim one's form is at the outputs: the mean over batches."""
-        found = [self.outputs_alone(network, images, self.wanted(images)) for images in batches]
+        """How far a network of the slim one's form is: the mean over batches."""
+        found = [self.apart(network, images, self.wanted(images)) for images in batches]
         return float(torch.stack(found).mean())
 
-    def outputs_alone(self, network: Network, images: Tensor, wanted: Values) -> Tensor:
-        """How far another network of the slim one's form is at the outputs from those `wanted`."""
+    def apart(self, network: Network, images: Tensor, wanted: Values) -> Tensor:
+        """How far a network of the slim one's form is on images from the outputs `wanted`."""
         with torch.no_grad():
-            given = self._named(network(images))
-            found = [self._output(name, given[name], wanted[name]) for name in self._outputs(given)]
-            return torch.stack(found).sum() / self.start.outputs
+            return self._apart(self._named(network(images)), wanted)
+
+    def _apart(self, given: Values, wanted: Values) -> Tensor:
+        real = [name for name in given if given[name].is_floating_point()]
+        found = [self._error(name, given[name].float(), wanted[name].float()) for name in real]
+        return torch.stack(found).sum() / self._start
 
     def _named(self, outputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        return dict(zip(self.dense.graph.outputs, outputs, strict=True))
-
-    def _dense(self, images: Tensor) -> dict[str, Tensor]:
-        found = _values(self.dense, images, self.kept)
-        return found | {name: found[name].index_select(1, kept) for name, kept in self.kept.items()}
-
-    def _outputs(self, values: Values) -> list[str]:
-        return [name for name in self.dense.graph.outputs if values[name].is_floating_point()]
-
-    def _output(self, name: str, given: Tensor, wanted: Tensor) -> Tensor:
-        if (divergence := self.divergences.get(name)) is not None:
-            return divergence(given.float(), wanted.float()) / len(given)
-        return self._error(name, given, wanted).mean()
+        return dict(zip(self._dense.graph.outputs, outputs, strict=True))
 
     def _error(self, name: str, given: Tensor, wanted: Tensor) -> Tensor:
-        """Mean squared errors of the channels, as shares of their variances."""
-        square = (given.float() - wanted.float()).square()
-        variance = self.variances.get(name)
-        return _by_channel(square) if variance is None else _by_channel(square) / variance
+        """Where nothing else is known, the mean of channels' errors as shares of variance."""
+        if (divergence := self.divergences.get(name)) is not None:
+            return divergence(given, wanted) / len(given)
+        return (_by_channel((given - wanted).square()) / self._variances[name]).mean()
 
 
-def _points(dependencies: DependencyGraph, plan: PruningPlan, slim: Network) -> dict[str, Tensor]:
-    """The values that are compared within, and which of the dense channels the slim one has."""
-    kept = kept_filters(dependencies, plan)
-    norms = {
-        node.name: node.outputs[0]
-        for node in slim.graph.nodes
-        if node.operator == "BatchNormalization"
-    }
-    device = next(slim.parameters()).device
-    found = {}
-    for name, layer in layers_of(analyze(slim.graph)).items():
-        value = layer.output if layer.norm is None else norms[layer.norm.node]
-        if layer.channel_axis == 1 and value not in slim.graph.outputs:
-            found[value] = torch.tensor(kept[name], device=device)
-    return found
-
-
-def _values(network: Network, images: Tensor, wanted: Mapping[str, object]) -> dict[str, Tensor]:
-    """The outputs, and the wanted values within."""
-    found: dict[str, Tensor] = {}
-
-    def see(name: str, value: Tensor) -> Tensor:
-        if name in wanted:
-            found[name] = value
-        return value
-
-    outputs = network(images, observe=see)
-    return found | dict(zip(network.graph.outputs, outputs, strict=True))
+def _folded(network: Network) -> Network:
+    """A copy that computes the same without batch norms, and has no gradients."""
+    arrays = {name: network.array(name).detach() for name in network.graph.parameters}
+    device = next(iter(arrays.values())).device
+    return Network(*folded(network.graph, arrays), device=device).requires_grad_(False)
 
 
 def _by_channel(values: Tensor) -> Tensor:
@@ -162,7 +120,3 @@ def _variances(batches: Sequence[Values]) -> dict[str, Tensor]:
         variance = (square - mean.square()).clamp(min=0)
         found[name] = variance + 1e-3 * variance.mean() + _TINY
     return found
-
-
-def _middle(values: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(values)).mean().clamp(min=_TINY)
