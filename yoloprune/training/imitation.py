@@ -67,7 +67,6 @@ class ImitationConfig:
             ("steps", "at least 1", self.steps >= 1),
             ("batch_size", "at least 1", self.batch_size >= 1),
             ("learning_rate", "a number above 0", 0 < self.learning_rate < math.inf),
-            ("features", "0 or a number above it", 0 <= self.features < math.inf),
             ("ema_decay", "from 0 to less than 1", 0 <= self.ema_decay < 1),
             ("seed", f"from 0 to {LARGEST_SEED}", 0 <= self.seed <= LARGEST_SEED),
         )
