@@ -308,4 +308,5 @@ def _unreachable(queue: Queue) -> str:
         f"the budget cannot be met: {'; '.join(parts or ['all limits do not hold together'])} "
         f"(with min_channels={budget.min_channels}, "
         f"multiple_of={budget.multiple_of}, max_layer_cut={budget.max_layer_cut:g})"
+        + ("" if clock is None else "; fewer blocks, with `depth`, or smaller images take less")
     )

@@ -96,12 +96,15 @@ def _noisy(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
 
 
 def divergence(clean: torch.Tensor, changed: torch.Tensor, *, logits: bool) -> float:
-    """Kullback-Leibler of objectness and classes; half the squared change of boxes."""
+    """Kullback-Leibler of objectness and classes; half the squared change of boxes.
+
+    Objectness and boxes count as far as any class is there.
+    """
     p, q = (x.sigmoid() if logits else x for x in (clean, changed))
     each = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
-    objectness = p[:, 4:5]
-    boxes = (objectness * (clean - changed)[:, :4].square()).sum() / 2
-    return float(boxes + each[:, 4].sum() + (objectness * each[:, 5:]).sum())
+    objectness, known = p[:, 4:5], 1 - (1 - p[:, 5:]).prod(dim=1, keepdim=True)
+    boxes = (objectness * known * (clean - changed)[:, :4].square()).sum() / 2
+    return float(boxes + (known * each[:, 4:5]).sum() + (objectness * each[:, 5:]).sum())
 
 
 def test_an_error_counts_by_what_it_does_at_the_outputs_and_by_its_share_in_the_variance() -> None:

@@ -17,7 +17,8 @@ def curvatures(spec: NetworkSpec) -> dict[str, Callable[[Tensor], Tensor]]:
     """For each [yolo] head, by the name of its map: what a squared error in each value counts.
 
     To second order, half of that is the divergence of the probabilities of objects and classes; a
-    box counts as far as there is an object.
+    box counts as far as there is an object. An object counts as far as it is of any class: of what
+    a network was not asked to tell, it may believe what it likes.
     """
     return {raw_map(head): _of(head) for head in spec.heads if isinstance(head, Yolo)}
 
@@ -70,10 +71,11 @@ def _of(head: Yolo) -> Callable[[Tensor], Tensor]:
             # Not of the logit but of the probability itself.
             curvature = 1 / curvature
         objectness = probabilities[:, :, 4:5]
+        known = 1 - (1 - probabilities[:, :, 5:]).prod(dim=2, keepdim=True)
         weight = objectness * curvature
-        weight[:, :, 4] = curvature[:, :, 4]
+        weight[:, :, 4:5] = known * curvature[:, :, 4:5]
         # The box of a cell matters as far as there is an object.
-        weight[:, :, :4] = objectness
+        weight[:, :, :4] = known * objectness
         return weight.reshape(values.shape)
 
     return weights
