@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yoloprune.graph.graph import Attribute, Graph, Node, ValueType
+from yoloprune.graph.graph import Attribute, Graph, Held, Node, ValueType
 
 Reading: TypeAlias = tuple[str, int]
 """A node's name, and the position of one of its inputs."""
@@ -116,8 +116,9 @@ class Edits:
     `arrays`: what stays of parameters and constants where nodes read them; `constants`: new numbers
     (shapes, bounds, indices) where nodes read constants, or what was computed; `attributes`: new
     attributes, by node and name; `nodes`: what stands in a node's place, by its name, itself
-    perhaps among them; `added`: constants that those read; `task`: what the network is still asked
-    for, where that is less than before.
+    perhaps among them; `added`: constants that those read; `held`: what must stay, by its numbers
+    among what is left (None: as it was); `task`: what the network is still asked for, where that is
+    less than before.
     """
 
     arrays: Mapping[Reading, ArrayCut]
@@ -125,6 +126,7 @@ class Edits:
     attributes: Mapping[str, Mapping[str, Attribute]]
     nodes: Mapping[str, tuple[Node, ...]] = field(default_factory=dict)
     added: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    held: tuple[Held, ...] | None = None
     task: Task | None = None
 
 
@@ -162,6 +164,7 @@ def edit(
         parameters={name: found for name, found in writer.shapes.items() if name in read},
         constants={name: array for name, array in writer.constants.items() if name in read},
         outputs=_outputs(graph, edits.task),
+        held=graph.held if edits.held is None else edits.held,
     )
     return slim, {name: tensor for name, tensor in writer.tensors.items() if name in read}
 

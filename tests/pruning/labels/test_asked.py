@@ -1,9 +1,12 @@
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from yoloprune.graph.builder import GraphBuilder
+from yoloprune.graph.edits import edit
 from yoloprune.graph.graph import Graph, Held
+from yoloprune.pruning.cut import removal
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.labels.label import label
 
@@ -32,6 +35,20 @@ def test_filters_that_are_held_stay_for_the_reason_that_is_given() -> None:
         (2, "asked for"),
     ]
     assert graph.digest() != two_convs().digest()
+
+
+def test_what_is_held_has_the_numbers_of_what_is_left() -> None:
+    held = (Held(node="first", filters=(1, 3), reason="asked for"),
+            Held(node="gone", filters=(9,), reason="of no kernel"))  # fmt: skip
+    graph = analyze(replace(two_convs(), held=held))
+    (free,) = graph.prunable
+    assert free.producers[0].positions == (0, 2)
+    edits = removal(graph, graph.kept({free.id: (1,)}))
+    tensors = {name: torch.ones(own.shape) for name, own in graph.graph.parameters.items()}
+    slim, _ = edit(graph.graph, tensors, edits)
+    assert slim.held == (replace(held[0], filters=(0, 2)), held[1])
+    (left,) = analyze(slim).prunable
+    assert left.producers[0].positions == (1,)
 
 
 def heads(*, alike: bool, other: str = "Conv") -> Graph:
