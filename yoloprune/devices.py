@@ -36,7 +36,9 @@ def has_bfloat16(device: torch.device) -> bool:
 
     A GPU has them too, but of a small network it takes longer to launch than to compute.
     """
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    # Not public: another torch may say it in another way, or not at all.
+    said = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return device.type == "cpu" and said is not None and bool(said())
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
