@@ -162,9 +162,9 @@ def pull_levers(
     `quantize` does, of what none beats in float. All are judged on the labeled images of `data`,
     and learn from `images` that are not among them; each is timed beside the dense network in one
     process. A point that is there is not made again. `preprocess` and `decoder` are those of
-    `detector`. A lever that the network has not is left out, with a warning. Raises `UsageError` for an unknown lever, shares
-    outside of (0, 1) and points of another network, `DatasetError` where no image is left to learn
-    from.
+    `detector`. A lever that the network has not is left out, with a warning. Raises `UsageError`
+    for an unknown lever, shares outside of (0, 1) and points of another network, `DatasetError`
+    where no image is left to learn from.
     """
     if unknown := [lever for lever in levers if lever not in LEVERS]:
         raise UsageError(f"lever {unknown[0]!r} is unknown (known: {', '.join(LEVERS)})")
