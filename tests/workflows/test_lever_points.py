@@ -17,6 +17,7 @@ def test_names() -> None:
     all_of_them = replace(dense, keep_macs=0.6, blocks=2, int8=True)
     assert all_of_them.name == "64x32, 0.6 of the MACs, 2 blocks fewer, int8"
     assert all_of_them.folder == "64x32-0.6-without-2"
+    assert replace(dense, blocks=1).name == "64x32, 1 block fewer"
 
 
 def test_a_network_for_another_size(cfg: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from yoloprune.frontends.darknet.document import for_input_size
 from yoloprune.graph.model import Model
 from yoloprune.workflows.evaluate import evaluate
 from yoloprune.workflows.export import export
-from yoloprune.workflows.lever_points import Point, Setting
+from yoloprune.workflows.lever_points import Point, Setting, Workshop
 from yoloprune.workflows.levers import Levers, pull_levers
 from yoloprune.workflows.models import load
 
@@ -78,6 +79,26 @@ def test_levers_together(cfg: Path, folder: Path) -> None:  # noqa: F811
     record.write_text(json.dumps({**json.loads(record.read_text()), "map50": math.nan}))
     again = pull_levers(dense, judged, seen, out, levers=["input"])
     assert again.points[0].map50 == json.loads(record.read_text())["map50"] == 1
+
+
+@pytest.mark.parametrize(("there", "tried"), [(1, {0, 1}), (3, {0, 2, 3}), (9, {0, 2, 4})])
+def test_as_many_blocks_go_as_there_are(
+    cfg: Path,  # noqa: F811
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    there: int,
+    tried: set[int],
+) -> None:
+    order = tuple((f"sum_{number}", 0) for number in range(there))
+
+    def made(self: Workshop, setting: Setting, order: object) -> Point:
+        return replace(point(1.0, 0.5), setting=setting, file=setting.file)
+
+    monkeypatch.setattr(Workshop, "block_order", lambda self, most: order[:most])
+    monkeypatch.setattr(Workshop, "point", made)
+    judged, seen = folder / "judged", folder / "seen"
+    found = pull_levers(network(cfg), judged, seen, folder / "out", levers=["depth"])
+    assert {p.setting.blocks for p in found.points} == tried
 
 
 def test_an_onnx_network_for_one_size_alone(cfg: Path, folder: Path) -> None:  # noqa: F811

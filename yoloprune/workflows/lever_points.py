@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from yoloprune.counting import counted
 from yoloprune.data.calibration import Calibration, choose_calibration
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.fingerprint import fingerprint
@@ -78,7 +79,7 @@ class Setting:
         """The levers in a few words."""
         words = [f"{self.width}x{self.height}"]
         words += [f"{self.keep_macs:g} of the MACs"] if self.keep_macs < 1 else []
-        words += [f"{self.blocks} blocks fewer"] if self.blocks else []
+        words += [f"{counted(self.blocks, 'block')} fewer"] if self.blocks else []
         return ", ".join([*words, *(["int8"] if self.int8 else [])])
 
 

@@ -157,15 +157,15 @@ def pull_levers(
 ) -> Levers:
     """Try levers of a network alone and together; write each network into a folder of `out`.
 
-    `width`: pruned to these `shares` of the MACs; `depth`: without two or four residual blocks;
-    both re-fitted, and distilled for `distill_minutes` each if given. `input`: images of 0.9 to
-    0.5 of the sides, of what none beats at the full size. `int8`: as `quantize` does, of what
-    none beats in float. All are judged on the labeled images of `data`, and learn from `images`
-    that are not among them; each is timed beside the dense network in one process. A point that is
-    there is not made again. `preprocess` and `decoder` are those of `detector`. A lever that the
-    network has not is left out, with a warning. Raises `UsageError` for an unknown lever, shares
-    outside of (0, 1) and points of another network, `DatasetError` where no image is left to learn
-    from.
+    `width`: pruned to these `shares` of the MACs; `depth`: without two or four residual blocks, or
+    as many as there are; both re-fitted, and distilled for `distill_minutes` each if given.
+    `input`: images of 0.9 to 0.5 of the sides, of what none beats at the full size. `int8`: as
+    `quantize` does, of what none beats in float. All are judged on the labeled images of `data`,
+    and learn from `images` that are not among them; each is timed beside the dense network in one
+    process. A point that is there is not made again. `preprocess` and `decoder` are those of
+    `detector`. A lever that the network has not is left out, with a warning. Raises `UsageError`
+    for an unknown lever, shares outside of (0, 1) and points of another network, `DatasetError`
+    where no image is left to learn from.
     """
     if unknown := [lever for lever in levers if lever not in LEVERS]:
         raise UsageError(f"lever {unknown[0]!r} is unknown (known: {', '.join(LEVERS)})")
@@ -234,7 +234,7 @@ def _pulled(
             note(f"depth: {error}")
     height, width = image_size(shop.dense)
     kept = [1.0, *(sorted(set(shares), reverse=True) if "width" in levers else ())]
-    blocks = [0, *(count for count in BLOCKS if count <= len(order))]
+    blocks = sorted({0, *(min(count, len(order)) for count in BLOCKS)})
     settings = [
         Setting(height=height, width=width, keep_macs=share, blocks=count)
         for share, count in product(kept, blocks)
