@@ -12,6 +12,7 @@ from tests.frontends.onnx.models import residual
 from yoloprune.arguments import check_types, checked
 from yoloprune.data.images import write_image
 from yoloprune.errors import UsageError
+from yoloprune.reporter import SILENT, Reporter
 from yoloprune.training.config import TrainingConfig
 from yoloprune.workflows.cut import Cut
 
@@ -53,6 +54,16 @@ def test_what_does_not_fit_is_named(
 ) -> None:
     with pytest.raises(UsageError, match=problem.replace("[", r"\[").replace("{", r"\{")):
         example(*arguments, **settings)
+
+
+def test_a_reporter_is_known_by_what_it_does() -> None:
+    @checked
+    def quiet(reporter: Reporter) -> Reporter:
+        return reporter
+
+    assert quiet(SILENT) is SILENT
+    with pytest.raises(UsageError, match="`reporter` must be a Reporter, not 3"):
+        quiet(3)  # type: ignore[arg-type]
 
 
 def test_a_call_that_cannot_be_made_is_told_by_python() -> None:

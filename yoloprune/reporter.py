@@ -6,7 +6,7 @@ is given: the command line gives one that draws bars.
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 _Item = TypeVar("_Item")
 
@@ -15,6 +15,7 @@ def _nothing() -> str:
     return ""
 
 
+@runtime_checkable
 class Reporter(Protocol):
     """Who is told how work goes on."""
 

@@ -210,6 +210,21 @@ def test_two_prunings_compose(tmp_path: Path) -> None:
     assert torch.equal(again(*inputs), slim(*inputs))
 
 
+def test_a_second_pruning_keeps_what_training_changed_after_recovery() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 2, 3))
+    images = torch.rand(4, 3, 12, 12)
+    first = prune(load_module(net, images[:1]), {"macs": 0.7}, multiple_of=1)
+    recover(first, images).apply(net)
+    second = prune(recover(first, images).slim, {"macs": 0.7}, multiple_of=1)
+    with torch.no_grad():
+        for own in net.parameters():
+            own.add_(1)
+    before = [own.clone() for own in net.parameters()]
+    second.apply(net)
+    for old, new in zip(before, net.parameters(), strict=True):
+        assert set(new.flatten().tolist()) <= set(old.flatten().tolist())
+
+
 def test_a_folder_is_written_read_and_verified(tmp_path: Path) -> None:
     module, inputs, network = loaded("plain")
     cut = cut_of("plain")

@@ -81,9 +81,15 @@ def carry_out(
     dense: Model, slim: Model, module: nn.Module, optimizer: torch.optim.Optimizer | None
 ) -> nn.Module:
     """Make a module, in place, what a slim network is of a dense one; see `Cut.apply`."""
-    for own in surgeries(dense, slim):
+    done = surgeries(dense, slim)
+    # What this pruning changed beside slicing, and not what training has changed since.
+    sliced = module_of(dense).holding(dense.parameters)
+    for own in done:
+        operate(sliced, own)
+    changed = replace(module_of(slim), module=sliced).numbers(slim.parameters)
+    for own in done:
         operate(module, own, optimizer)
-    write_numbers(module, module_of(slim).numbers(slim.parameters))
+    write_numbers(module, changed)
     return module
 
 

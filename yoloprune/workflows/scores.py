@@ -59,6 +59,11 @@ def scores_on_images(
     match criterion:
         case "taylor":
             if loss is None:
+                if not isinstance(model.document, DarknetDocument):
+                    raise UsageError(
+                        f"{model.document.title}: criterion taylor goes by a `loss`: give one, or "
+                        "a Darknet network, whose heads have their own"
+                    )
                 spec = darknet(model).spec
                 loss = image_loss(spec, _objects(spec, calibration))
             with reporter.stage("computing gradients"):

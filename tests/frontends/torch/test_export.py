@@ -15,7 +15,7 @@ class _Looks(nn.Module):
 
 
 def test_what_torch_cannot_follow_is_refused_in_a_line() -> None:
-    with pytest.raises(GraphError, match=r"_Looks: torch\.export cannot follow it: \S") as found:
+    with pytest.raises(GraphError, match=r"_Looks: torch cannot export it to ONNX: \S") as found:
         exported(_Looks(), [torch.ones(2)])
     assert "\n" not in str(found.value)
 
@@ -36,7 +36,7 @@ def test_nothing_but_our_line_is_said() -> None:
     said = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True)
     assert said.stderr == ""
     (line,) = said.stdout.splitlines()
-    assert line.startswith("_Looks: torch.export cannot follow it: ")
+    assert line.startswith("_Looks: torch cannot export it to ONNX: ")
 
 
 def test_a_tensor_or_several_are_an_example() -> None:

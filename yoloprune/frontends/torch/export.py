@@ -54,7 +54,7 @@ def exported(
             # torch has an exception of its own for each step of it.
             cause = error.__cause__ or error
             raise GraphError(
-                f"{type(module).__name__}: torch.export cannot follow it: {first_line(cause)}"
+                f"{type(module).__name__}: torch cannot export it to ONNX: {first_line(cause)}"
             ) from error
     assert program is not None
     return program.model_proto

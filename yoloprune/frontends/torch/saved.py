@@ -65,7 +65,10 @@ def read_module(definition: nn.Module, path: Path) -> tuple[Surgery, ...]:
             try:
                 operate(module, surgery)
             except UsageError as error:
-                raise PlanError(f"{path.with_suffix('.json')}: {_line(error)}") from error
+                raise PlanError(
+                    f"{path.with_suffix('.json')}: {_line(error)} (what is saved after a second "
+                    "pruning needs the first cut, too, as `before`)"
+                ) from error
         load_state(module, state, path)
     return surgeries
 
