@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from tests.modules import Many, Plain, loaded, noisy, quiet
 from yoloprune.data.calibration import given_calibration
+from yoloprune.engines.table import run_in
 from yoloprune.errors import PlanError, UsageError, VerificationError, WeightsError
 from yoloprune.execution.module import Network
 from yoloprune.graph.model import Model
@@ -223,6 +224,49 @@ def test_a_second_pruning_keeps_what_training_changed_after_recovery() -> None:
     second.apply(net)
     for old, new in zip(before, net.parameters(), strict=True):
         assert set(new.flatten().tolist()) <= set(old.flatten().tolist())
+
+
+class Twice(nn.Module):
+    """Reads a kernel as it is, and turned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1)
+        self.kernel = nn.Parameter(torch.randn(8, 8, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.conv2d(self.first(x).relu(), self.kernel).relu()
+        return self.last(nn.functional.conv2d(x, self.kernel.transpose(0, 1)).relu())
+
+
+def test_what_a_module_cannot_be_given_is_not_called_recovered() -> None:
+    images = torch.rand(8, 3, 6, 6)
+    cut = prune(load_module(Twice(), images[:1]), {"macs": 0.7}, multiple_of=1)
+    with pytest.raises(VerificationError, match="use the cut as it is, without recovery"):
+        recover(cut, images)
+
+
+class Literals(nn.Module):
+    """Has numbers and a condition in its code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.last(torch.where(x > 0.1, x * 0.1, x / 3))
+
+
+def test_engines_take_numbers_of_code_and_recovery_conditions() -> None:
+    images = torch.rand(8, 3, 6, 6)
+    cut = prune(load_module(Literals(), images[:1]), {"macs": 0.7}, multiple_of=1)
+    slim = recover(cut, images).slim
+    ours, theirs = (
+        run_in(slim, name, device="cpu")(images[:1]) for name in ("torch", "onnxruntime")
+    )
+    for name, value in ours.items():
+        assert torch.allclose(value, theirs[name], atol=1e-5)
 
 
 def test_a_folder_is_written_read_and_verified(tmp_path: Path) -> None:

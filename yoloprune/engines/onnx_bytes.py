@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -23,6 +24,12 @@ def onnx_bytes(model: Model, batch: int | None = None) -> bytes:
     if isinstance(model.document, OnnxDocument):
         return _as_it_is(model.document, model.parameters, batch)
     graph = model.graph if batch is None else fixed_batch(model.graph, batch)
+    # Numbers of a module's code are kept in float64, which ONNX does not mix with float32.
+    constants = {
+        name: array.astype(np.float32) if array.dtype == np.float64 else array
+        for name, array in graph.constants.items()
+    }
+    graph = replace(graph, constants=constants)
     written: bytes = onnx_model(graph, float32_arrays(model.parameters)).SerializeToString()
     return written
 

@@ -11,6 +11,9 @@ from torch import Tensor
 from yoloprune.counting import counted
 from yoloprune.data.calibration import Calibration, given_calibration, read_calibration
 from yoloprune.devices import AUTO, torch_device
+from yoloprune.errors import VerificationError
+from yoloprune.frontends.torch.document import ModuleDocument
+from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.recover.errors import output_errors
 from yoloprune.pruning.recover.layer import RIDGES
@@ -22,6 +25,7 @@ from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.confidence import confident
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.defaults import PRUNING
+from yoloprune.workflows.modules import check_module
 
 SHOWN = 16
 """Images on which detections are counted, at most."""
@@ -47,7 +51,8 @@ def recover(
     `preprocess`, where the file does not show how; all is computed on the `device`. What was
     recovered before does not count: it is done anew. Warns where the images are too few to
     determine a kernel. Raises `DatasetError` if no image can be read, `PlanError` if there is no
-    batch norm to recalibrate.
+    batch norm to recalibrate, `VerificationError` for a module whose code works kernels out of its
+    parameters, so that it is not what was re-fitted.
     """
     method = chosen(Recovery, method, "method")
     dependencies, exact = analyze(cut.dense.graph), cut.exact
@@ -107,6 +112,8 @@ def recover(
         "layers": {node: asdict(fit) for node, fit in recovered.fits.items()},
     }
     slim = replace(exact, parameters=parameters)
+    if isinstance(slim.document, ModuleDocument):
+        _check_written(slim)
     learned_from = {**cut.learned_from, **images.learned_from}
     return replace(cut, slim=slim, recovery=entry, learned_from=learned_from)
 
@@ -125,3 +132,14 @@ def _warn_of_scarcity(recovered: Recovered, images: int, reporter: Reporter) -> 
             f"layers ({first}{', ...' if len(scarce) > 3 else ''}): "
             f"{needed} are needed; they stay near what surgery left"
         )
+
+
+def _check_written(slim: Model) -> None:
+    """Raise `VerificationError` where a module cannot be given what was re-fitted."""
+    try:
+        check_module(slim)
+    except VerificationError as error:
+        raise VerificationError(
+            f"{slim.document.title}: it is not what was re-fitted, as its code works kernels out "
+            "of parameters, or reads one in several ways: use the cut as it is, without recovery"
+        ) from error

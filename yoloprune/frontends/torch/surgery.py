@@ -170,6 +170,17 @@ def _check_state(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], surgery: Surgery
 ) -> None:
     """Raise `UsageError` for an optimizer that keeps what cannot be sliced with a parameter."""
+    if isinstance(optimizer, torch.optim.LBFGS):
+        # It holds its parameters in a list of its own, and its state by the first of them alone.
+        raise UsageError(
+            "LBFGS cannot go on with other parameters: make it anew of the slim module"
+        )
+    known = {id(own) for group in optimizer.param_groups for own in group["params"]}
+    if not known & {id(own) for own in tensors.values()}:
+        raise UsageError(
+            f"{type(optimizer).__name__}: no parameter of the module is one of its own: give the "
+            "optimizer that trains this module"
+        )
     for name in surgery.tensors:
         for key, value in optimizer.state.get(tensors[name], {}).items():
             if isinstance(value, Tensor) and value.numel() > 1 and not _alike(value, tensors[name]):

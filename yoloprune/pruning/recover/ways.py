@@ -146,8 +146,10 @@ class Ahead:
         values = {self.way.output: wide}
         for node in self.way.nodes:
             read = [self._read(name, values) for name in node.inputs]
-            values[node.outputs[0]] = computed(node, read, self.graph.opset)[0].double()
-        return values[self.way.end]
+            (found, *_) = computed(node, read, self.graph.opset)
+            # Conditions stay what they are.
+            values[node.outputs[0]] = found.double() if found.is_floating_point() else found
+        return values[self.way.end].double()
 
     def _read(self, name: str, values: Mapping[str, Tensor]) -> Tensor | None:
         if not name or name in values:
