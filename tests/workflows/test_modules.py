@@ -212,6 +212,7 @@ def test_two_prunings_compose(tmp_path: Path) -> None:
 
 
 def test_a_second_pruning_keeps_what_training_changed_after_recovery() -> None:
+    torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 2, 3))
     images = torch.rand(4, 3, 12, 12)
     first = prune(load_module(net, images[:1]), {"macs": 0.7}, multiple_of=1)
@@ -240,10 +241,49 @@ class Twice(nn.Module):
 
 
 def test_what_a_module_cannot_be_given_is_not_called_recovered() -> None:
+    torch.manual_seed(0)
     images = torch.rand(8, 3, 6, 6)
     cut = prune(load_module(Twice(), images[:1]), {"macs": 0.7}, multiple_of=1)
     with pytest.raises(VerificationError, match="use the cut as it is, without recovery"):
         recover(cut, images)
+
+
+class Unsaved(nn.Module):
+    """Its bias is in no state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1)
+        self.middle = nn.Conv2d(8, 8, 1, bias=False)
+        self.register_buffer("bias", torch.randn(8), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).relu()
+        return self.last(nn.functional.conv2d(x, self.middle.weight, self.bias).relu())
+
+
+class Extra(Unsaved):
+    """Its state holds more than tensors."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"epoch": 3}
+
+
+def test_what_a_file_cannot_hold_is_not_saved(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    images, path = torch.rand(8, 3, 6, 6), tmp_path / "slim.safetensors"
+    cut = prune(load_module(Unsaved(), images[:1]), {"macs": 0.5}, multiple_of=1)
+    again = recover(cut, images)
+    for save in (
+        lambda: again.save(tmp_path / "slim"),
+        lambda: again.save_module(again.apply(Unsaved()), path),
+    ):
+        with pytest.raises(UsageError, match="recovery changed bias, which is in no state"):
+            save()
+    extra = prune(load_module(Extra(), images[:1]), {"macs": 0.7}, multiple_of=1)
+    with pytest.raises(UsageError, match="its state holds _extra_state, which is no tensor"):
+        extra.save_module(extra.apply(Extra()), path)
+    assert not [*tmp_path.iterdir()]
 
 
 class Literals(nn.Module):
@@ -259,6 +299,7 @@ class Literals(nn.Module):
 
 
 def test_engines_take_numbers_of_code_and_recovery_conditions() -> None:
+    torch.manual_seed(0)
     images = torch.rand(8, 3, 6, 6)
     cut = prune(load_module(Literals(), images[:1]), {"macs": 0.7}, multiple_of=1)
     slim = recover(cut, images).slim

@@ -95,8 +95,11 @@ def carry_out(
 
 def write_slim(module: nn.Module, done: Sequence[Surgery], slim: Model, path: Path) -> None:
     """Write a module that is what a slim network's is, if perhaps of other numbers."""
-    wanted = {name: own.shape for name, own in module_of(slim).module.state_dict().items()}
-    found = {name: own.shape for name, own in module.state_dict().items()}
+    module_of(slim).check_saved(slim.parameters)
+    wanted, found = (
+        {name: getattr(value, "shape", None) for name, value in own.state_dict().items()}
+        for own in (module_of(slim).module, module)
+    )
     if odd := sorted(n for n in wanted.keys() | found.keys() if wanted.get(n) != found.get(n)):
         raise UsageError(
             f"{type(module).__name__}: not the slim module of this cut: {', '.join(odd[:5])} differ"

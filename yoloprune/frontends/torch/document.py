@@ -163,8 +163,21 @@ class ModuleDocument:
             if name in self.graph.parameters
         }
 
+    def check_saved(self, parameters: Mapping[str, Tensor]) -> None:
+        """Raise `UsageError` for parameters that a file of the module's state does not hold."""
+        state = self.module.state_dict()
+        if lost := [name for name in self.numbers(parameters) if name not in state]:
+            raise UsageError(
+                f"{self.title}: recovery changed {', '.join(lost[:5])}, which is in no state that "
+                "is saved: make it a parameter or a persistent buffer, or prune without recovery"
+            )
+
     def write(self, parameters: Mapping[str, Tensor], path: Path) -> tuple[Path, ...]:
-        """Write `path`, a .safetensors, and the plan of all prunings beside it, as .json."""
+        """Write `path`, a .safetensors, and the plan of all prunings beside it, as .json.
+
+        Raises `UsageError` for parameters that the module's state does not hold.
+        """
+        self.check_saved(parameters)
         return write_module(self.holding(parameters), self.surgeries, path)
 
 

@@ -35,14 +35,20 @@ class _File:
 def write_module(module: nn.Module, surgeries: Sequence[Surgery], path: Path) -> tuple[Path, ...]:
     """Write a module's state as `path`, and what was done to it beside; gives both, tensors last.
 
-    Raises `UsageError` for a path that is no .safetensors.
+    Raises `UsageError` for a path that is no .safetensors, and a state that holds more than
+    tensors.
     """
     _check(path)
+    held = module.state_dict()
+    if odd := [name for name, value in held.items() if not isinstance(value, Tensor)]:
+        raise UsageError(
+            f"{type(module).__name__}: its state holds {', '.join(odd[:5])}, which is no tensor "
+            "and would need pickle: save that yourself, and leave it out of the state"
+        )
     state = {
         # A copy of each: tensors that share memory are refused.
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in module.state_dict().items()
-        if isinstance(tensor, Tensor)
+        for name, tensor in held.items()
     }
     data = _safetensors().save(state)
     plan = path.with_suffix(".json")
