@@ -21,7 +21,13 @@ from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.masked import masked
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.models import load
-from yoloprune.workflows.modules import check_module, load_module, load_slim, module_of
+from yoloprune.workflows.modules import (
+    check_module,
+    load_module,
+    load_slim,
+    module_of,
+    with_module,
+)
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
@@ -308,6 +314,31 @@ def test_engines_take_numbers_of_code_and_recovery_conditions() -> None:
     )
     for name, value in ours.items():
         assert torch.allclose(value, theirs[name], atol=1e-5)
+
+
+class Positions(nn.Module):
+    """Has a table and a factor that are trained and never cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1)
+        self.table = nn.Parameter(torch.randn(1, 1, 6, 6))
+        self.factor = nn.Parameter(torch.tensor(1.3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last((self.first(x) + self.table).relu() * self.factor)
+
+
+def test_what_is_never_cut_is_trained_too(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    images, module = torch.rand(2, 3, 6, 6), Positions()
+    cut = prune(load_module(module, images[:1]), {"macs": 0.7}, multiple_of=1)
+    trained(cut.apply(module), (images,))
+    network = with_module(cut.slim, module.eval())
+    check_module(network)
+    again = prune(network, {"macs": 0.8}, multiple_of=1)
+    again.save(tmp_path / "slim")
+    assert read_cut(tmp_path / "slim", network).plan == again.plan
 
 
 def test_a_folder_is_written_read_and_verified(tmp_path: Path) -> None:

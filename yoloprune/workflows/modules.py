@@ -136,6 +136,9 @@ def read_slim(slim: Model, path: Path) -> Model:
 
 def with_module(network: Model, module: nn.Module) -> Model:
     """A network with the numbers of a module of its shape, trained since perhaps."""
-    document = replace(module_of(network), module=module).unread()
-    parameters = {**network.parameters, **document.parameters(module)}
-    return replace(network, parameters=parameters, document=document)
+    own = module_of(network)
+    constants = {**network.graph.constants, **own.constants(module)}
+    graph = replace(network.graph, constants=constants)
+    parameters = {**network.parameters, **own.parameters(module)}
+    document = replace(own, module=module, graph=graph).unread()
+    return Model(graph=graph, parameters=parameters, document=document)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from yoloprune.errors import UsageError
@@ -162,6 +163,21 @@ class ModuleDocument:
             for name, own in self.origins.items()
             if name in self.graph.parameters
         }
+
+    def constants(self, module: nn.Module) -> dict[str, NDArray[Any]]:
+        """Constants of the graph that are tensors of the module, as one of the same shape has them.
+
+        A factor for all channels, a table of positions: what is trained and never cut.
+        """
+        tensors, before = named_tensors(module), self.graph.constants
+        found = {
+            name: own.read(tensors[own.tensor]).to(torch.float64).numpy().astype(before[name].dtype)
+            for name, own in self.origins.items()
+            if name in before
+        }
+        for array in found.values():
+            array.setflags(write=False)
+        return found
 
     def check_saved(self, parameters: Mapping[str, Tensor]) -> None:
         """Raise `UsageError` for parameters that a file of the module's state does not hold."""
