@@ -61,8 +61,8 @@ def scores_on_images(
             if loss is None:
                 if not isinstance(model.document, DarknetDocument):
                     raise UsageError(
-                        f"{model.document.title}: criterion taylor goes by a `loss`: give one, or "
-                        "a Darknet network, whose heads have their own"
+                        f"{model.document.title}: a Darknet network (.cfg and .weights) is needed "
+                        "for criterion taylor, whose heads have a loss, or in Python a `loss`"
                     )
                 spec = darknet(model).spec
                 loss = image_loss(spec, _objects(spec, calibration))
