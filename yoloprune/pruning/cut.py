@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from yoloprune.errors import GraphError
 from yoloprune.graph.edits import ArrayCut, Edits, Reading
-from yoloprune.graph.graph import Attribute, Held, Node
+from yoloprune.graph.graph import Attribute, Node
 from yoloprune.graph.operators.operator import integer, integers
 from yoloprune.graph.operators.table import operator_of
 from yoloprune.pruning.gathers import gathered
 from yoloprune.pruning.groups import DependencyGraph
+from yoloprune.pruning.labels.asked import still_held
 from yoloprune.pruning.labels.ids import (
     Ids,
     Mask,
@@ -84,17 +85,8 @@ class _Surgeon:
             attributes=self.attributes,
             nodes=self.nodes,
             added=self.added,
-            held=tuple(map(self._held, self.graph.held)),
+            held=still_held(self.graph.held, self.labels.contractions, self.kept),
         )
-
-    def _held(self, own: Held) -> Held:
-        """What must stay, by its numbers among what is left."""
-        found = next((found for found in self.labels.contractions if found.node == own.node), None)
-        if found is None:
-            return own
-        kept = self.kept[found.filters]
-        places = np.cumsum(kept) - 1
-        return replace(own, filters=tuple(int(places[n]) for n in own.filters if kept[n]))
 
     def _kernel(self, found: Contraction) -> None:
         filters, columns = self.kept[found.filters], self.kept[found.columns]

@@ -1,13 +1,14 @@
 """What the format asks for that a graph is written back to: channels that stay, or go together."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from yoloprune.graph.edits import Reading
-from yoloprune.graph.graph import Node
-from yoloprune.pruning.labels.ids import Ids
+from yoloprune.graph.graph import Held, Node
+from yoloprune.pruning.labels.ids import Ids, Mask
 from yoloprune.pruning.labels.labels import Contraction
 from yoloprune.pruning.labels.walk import Walk
 
@@ -35,6 +36,19 @@ def asked(walk: Walk) -> None:
                 readings[name].append((node, position))
         for name in graph.alike:
             _cut_alike(walk, name, readings[name])
+
+
+def still_held(
+    held: Iterable[Held], contractions: Iterable[Contraction], kept: Mask
+) -> tuple[Held, ...]:
+    """What must stay, by its numbers among the filters that a mask over channel ids leaves."""
+    masks = {found.node: kept[found.filters] for found in contractions}
+    return tuple(_renumbered(own, masks[own.node]) if own.node in masks else own for own in held)
+
+
+def _renumbered(own: Held, kept: Mask) -> Held:
+    places = np.cumsum(kept) - 1
+    return replace(own, filters=tuple(int(places[n]) for n in own.filters if kept[n]))
 
 
 def _cut_alike(walk: Walk, name: str, readings: Sequence[tuple[Node, int]]) -> None:
