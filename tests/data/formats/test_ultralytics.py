@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.data.formats.files import label, touch
+from yoloprune.data.formats import ultralytics
 from yoloprune.data.read import read_dataset, read_raw
+from yoloprune.data.request import Request
 from yoloprune.errors import DatasetError
 
 
@@ -47,6 +49,15 @@ def test_entries_are_folders_lists_or_images(entries: str, root: Path) -> None:
 def test_a_file_from_another_machine_is_taken_for_the_folder_it_lies_in(root: Path) -> None:
     found = splits(root, "path: /content/set\ntrain: gone/a\nval: gone/b\nnames: [hand]\n")
     assert sorted(found) == ["test", "train", "val"]
+
+
+def test_a_folder_that_is_named_twice_is_either_split_but_not_two(root: Path) -> None:
+    # As coco8.yaml and coco128.yaml of Ultralytics do.
+    text = "train: images/train\nval: images/train\nnames: [hand]\n"
+    assert list(splits(root, text)) == ["train"]
+    for request in (Request(split="val"), Request(one=True)):
+        (found,) = ultralytics.read(root / "data.yaml", request).splits.items()
+        assert found[0] == "val" and [image.path.name for image in found[1]] == ["train.jpg"]
 
 
 @pytest.mark.parametrize("key", ["train", "val"])

@@ -62,6 +62,9 @@ def read(path: Path, request: Request) -> RawDataset:
     assert file is not None, "recognized"
     document = _load(file)
     splits = _splits(file, document) or folder_splits(file.parent)
+    if request.split is None and not request.one:
+        # Where there is no split of its own, `val` often names the images of another.
+        splits = _without_repeats(splits)
     if not splits:
         entries = ", ".join(f"{key}: {_shown(document[key])}" for key in _SPLITS if key in document)
         raise DatasetError(f"{file}: no images found ({entries or 'it names no split'})")
@@ -173,13 +176,20 @@ def _splits(file: Path, document: Mapping[str, Any]) -> dict[str, tuple[Path, ..
             elif key != "test":
                 # Roboflow names a test split that it does not always write.
                 lost.append(f"{key}: {_shown(entry)}")
-        # Where there is no split of its own, `val` often names the images of another.
-        if images and tuple(images) not in splits.values():
+        if images:
             splits[key] = tuple(images)
     if splits and lost:
         places = ", ".join(dict.fromkeys(str(root) for root in _roots(file, document)))
         raise DatasetError(f"{file}: {lost[0]} not found (from {places})")
     return splits
+
+
+def _without_repeats(splits: Mapping[str, tuple[Path, ...]]) -> dict[str, tuple[Path, ...]]:
+    """Of splits of the same images the first, so that none counts as two."""
+    firsts: dict[tuple[Path, ...], str] = {}
+    for name, images in splits.items():
+        firsts.setdefault(images, name)
+    return {name: images for images, name in firsts.items()}
 
 
 def _images(place: Path) -> tuple[Path, ...]:
