@@ -22,6 +22,7 @@ class Trainer:
     def __init__(self, fails: int = 9) -> None:
         self.fails = fails
         self.steps: list[int] = []
+        self.modes: list[bool] = []
         with torch.no_grad():
             self.wanted = noisy(Plain())(X)
 
@@ -29,7 +30,7 @@ class Trainer:
         if number == self.fails:
             raise KeyboardInterrupt
         self.steps.append(number)
-        module.train()
+        self.modes += [own.training for own in module.modules()]
         optimizer = torch.optim.SGD(module.parameters(), 0.01)
         for _ in range(3):
             optimizer.zero_grad()
@@ -37,7 +38,7 @@ class Trainer:
             optimizer.step()
 
     def evaluate(self, module: nn.Module) -> float:
-        module.eval()
+        assert not any(own.training for own in module.modules())
         with torch.no_grad():
             return 1 - float((module(X) - self.wanted).square().mean())
 
@@ -63,6 +64,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_with_the_same(tmp_path: Path) -> 
         whole = Trainer()
         found = whole.run(tmp_path / "whole")
         assert whole.steps == [1, 2]
+        assert all(whole.modes)
         assert found.accuracies[0] == 1
         assert found.kept[2] <= 0.6 < found.kept[1] <= 0.8
         with pytest.raises(KeyboardInterrupt):
@@ -81,5 +83,5 @@ def test_a_run_that_is_killed_goes_on_and_ends_with_the_same(tmp_path: Path) -> 
             tmp_path / "refitted", criterion="reconstruction", calibration=X, reconstruct=True
         )
         assert refitted.kept[2] <= 0.6
-    slim = load_slim(Plain(), tmp_path / "whole" / "best.safetensors")
+    slim = load_slim(Plain(), tmp_path / "whole" / "best.safetensors").eval()
     assert whole.evaluate(slim) == found.accuracies[2]

@@ -63,13 +63,13 @@ def iterate_module(
     """Prune a torch module in small steps and train it after each, into the folder `out`.
 
     Each step takes `step` of the dense module's MACs. `finetune(module, number)` trains the slim
-    module of a step in place, by the module's own trainer; `evaluate(module)` gives what it is
-    judged by, more being better: the run stops when that falls under `floor`. The module itself
-    stays as it is. `calibration` are network inputs (B, ...) for criteria that look at images and,
-    with `reconstruct`, for a re-fit before training; `loss` is as of `prune`, `example_inputs` and
-    `outputs` as of `load_module`. With `resume` a run that was stopped goes on behind its last
-    finished step. Raises `PlanError` if the target cannot be reached, `RunError` if the run was
-    started otherwise or must be resumed.
+    module of a step in place, by the module's own trainer, and is given it in training mode;
+    `evaluate(module)`, given it in evaluation mode, gives what it is judged by, more being better:
+    the run stops when that falls under `floor`. The module itself stays as it is. `calibration` are
+    network inputs (B, ...) for criteria that look at images and, with `reconstruct`, for a re-fit
+    before training; `loss` is as of `prune`, `example_inputs` and `outputs` as of `load_module`.
+    With `resume` a run that was stopped goes on behind its last finished step. Raises `PlanError`
+    if the target cannot be reached, `RunError` if the run was started otherwise or must be resumed.
     """
     schedule, scope = chosen(Schedule, schedule, "schedule"), chosen(Scope, scope, "scope")
     out = Path(out)
@@ -157,7 +157,7 @@ class _Steps:
             slim, written = self.smaller(network, share)
             written(folder / PLAN)
             document = module_of(slim)
-            module = document.holding(slim.parameters)
+            module = document.holding(slim.parameters).train()
             self.finetune(module, number)
             with_module(slim, module.cpu().eval()).save(folder / SLIM)
             self.measure(module, folder)
