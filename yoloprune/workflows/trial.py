@@ -246,9 +246,11 @@ def suspected(document: ModuleDocument) -> str:
     """Whose code may count on channels though no node says so, in words; "" where none is."""
     for path, own in document.module.named_modules():
         if is_parametrized(own):
+            name = next(iter(own.parametrizations))
             return (
-                f" or of {document.titled(path)}, which is parametrized: take that away "
-                "before, by `remove_parametrizations`"
+                f" or of {document.titled(path)}, which is parametrized: take that away before, by "
+                "torch.nn.utils.parametrize.remove_parametrizations("
+                f"net.get_submodule('{path}'), '{name}')"
             )
     if (found := unheard_of(document)) is None:
         return ""
