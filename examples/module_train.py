@@ -48,11 +48,10 @@ def main(folder: Path) -> None:
     print("dense:", train(net, optimizer, images, kinds))
 
     dense = yoloprune.load_module(net, images[:1])
-    cut = yoloprune.prune(
-        dense, {"macs": 0.5}, criterion="reconstruction", calibration=images, multiple_of=1
-    )
-    cut = yoloprune.recover(cut, images)
+    cut = yoloprune.prune(dense, {"macs": 0.5}, calibration=images, multiple_of=1)
     print(cut)
+    # Parameters are other ones now. Without `optimizer=` it would go on training the old ones,
+    # which nothing reads any more, and say nothing.
     cut.apply(net, optimizer=optimizer)
     print("slim:", train(net, optimizer, images, kinds))
 

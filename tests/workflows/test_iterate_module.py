@@ -1,5 +1,6 @@
 """A module pruned in steps by its own training."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,9 @@ import torch
 from torch import nn
 
 from tests.modules import Plain, noisy
-from yoloprune.errors import PlanError, RunError
+from yoloprune.errors import PlanError, RunError, UsageError
 from yoloprune.workflows import iterate_module as iterating
-from yoloprune.workflows.iterate import Iterated
+from yoloprune.workflows.iterate import SCHEDULE, Iterated
 from yoloprune.workflows.iterate_module import iterate_module
 from yoloprune.workflows.modules import load_slim
 
@@ -22,6 +23,7 @@ class Trainer:
     def __init__(self, fails: int = 9) -> None:
         self.fails = fails
         self.steps: list[int] = []
+        self.modes: list[bool] = []
         with torch.no_grad():
             self.wanted = noisy(Plain())(X)
 
@@ -29,7 +31,7 @@ class Trainer:
         if number == self.fails:
             raise KeyboardInterrupt
         self.steps.append(number)
-        module.train()
+        self.modes += [own.training for own in module.modules()]
         optimizer = torch.optim.SGD(module.parameters(), 0.01)
         for _ in range(3):
             optimizer.zero_grad()
@@ -37,7 +39,7 @@ class Trainer:
             optimizer.step()
 
     def evaluate(self, module: nn.Module) -> float:
-        module.eval()
+        assert not any(own.training for own in module.modules())
         with torch.no_grad():
             return 1 - float((module(X) - self.wanted).square().mean())
 
@@ -63,6 +65,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_with_the_same(tmp_path: Path) -> 
         whole = Trainer()
         found = whole.run(tmp_path / "whole")
         assert whole.steps == [1, 2]
+        assert all(whole.modes)
         assert found.accuracies[0] == 1
         assert found.kept[2] <= 0.6 < found.kept[1] <= 0.8
         with pytest.raises(KeyboardInterrupt):
@@ -77,9 +80,15 @@ def test_a_run_that_is_killed_goes_on_and_ends_with_the_same(tmp_path: Path) -> 
             assert paths[0].read_bytes() == paths[1].read_bytes()
         with pytest.raises(PlanError, match="under `floor` 2"):
             Trainer().run(tmp_path / "high", floor=2.0)
-        refitted = Trainer().run(
-            tmp_path / "refitted", criterion="reconstruction", calibration=X, reconstruct=True
-        )
+        refitted = Trainer().run(tmp_path / "refitted", calibration=X, reconstruct=True)
         assert refitted.kept[2] <= 0.6
-    slim = load_slim(Plain(), tmp_path / "whole" / "best.safetensors")
+        run = json.loads((tmp_path / "refitted" / SCHEDULE).read_text())
+        assert run["criterion"] == "reconstruction"
+    slim = load_slim(Plain(), tmp_path / "whole" / "best.safetensors").eval()
     assert whole.evaluate(slim) == found.accuracies[2]
+
+
+def test_a_refit_needs_images(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="`calibration`"):
+        Trainer().run(tmp_path / "out", reconstruct=True)
+    assert not (tmp_path / "out").exists()

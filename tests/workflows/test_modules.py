@@ -383,11 +383,30 @@ def test_the_users_own_loss_scores_and_recovery_goes_by_inputs_that_are_given() 
         prune(network, {"macs": 0.6}, **settings)
     cut = cut_of("plain")
     again = recover(cut, images)
+    assert prune(network, {"macs": 0.6}, loss=loss, refit=False, **settings).recovery is None
     slim, refitted = (own.apply(copy.deepcopy(module)) for own in (cut, again))
     with torch.no_grad():
         dense = module(images[14:])
         errors = [float((own(images[14:]) - dense).square().mean()) for own in (slim, refitted)]
     assert errors[1] < errors[0]
+
+
+def test_network_inputs_are_images_at_hand() -> None:
+    module, _, network = loaded("plain")
+    images = torch.rand(16, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    settings = {"calibration": images, "multiple_of": 1}
+    cut = prune(network, {"macs": 0.6}, **settings)
+    asked = prune(network, {"macs": 0.6}, criterion="reconstruction", **settings)
+    exact = prune(network, {"macs": 0.6}, refit=False, **settings)
+    assert cut.settings["criterion"] == exact.settings["criterion"] == "reconstruction"
+    assert exact.recovery is None
+    slim, *others = (own.apply(copy.deepcopy(module)) for own in (cut, asked, recover(cut, images)))
+    for other in others:
+        state = other.state_dict()
+        assert all(torch.equal(own, state[name]) for name, own in slim.state_dict().items())
+    assert prune(network, {"macs": 0.6}, criterion="l2", refit=False, **settings).plan.keep == (
+        cut_of("plain").plan.keep
+    )
 
 
 class _Beside(Plain):

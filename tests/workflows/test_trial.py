@@ -197,3 +197,7 @@ def test_what_is_parametrized_is_named() -> None:
     nn.utils.parametrizations.weight_norm(module[0])
     (held,) = load_module(module, torch.rand(1, 3, 4, 4)).graph.held
     assert "0 (ParametrizedConv2d), which is parametrized: take that away before" in held.reason
+    # What it says to do.
+    _, _, told = held.reason.partition("before, by ")
+    eval(told, {"torch": torch, "net": module})
+    assert not load_module(module, torch.rand(1, 3, 4, 4)).graph.held

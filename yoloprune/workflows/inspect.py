@@ -11,6 +11,7 @@ from torch import Tensor
 from yoloprune.frontends.darknet.document import DarknetDocument
 from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.parser import read_cfg
+from yoloprune.frontends.torch.document import ModuleDocument
 from yoloprune.graph.cost import Cost
 from yoloprune.graph.model import Model
 from yoloprune.graph.operators.table import OPERATORS
@@ -36,7 +37,8 @@ class Inspection(Result):
     dead: dict[int, int] | None
 
     def layer_rows(self) -> list[dict[str, Any]]:
-        """A layer each: what it reads, gives and costs."""
+        """A layer each: what it reads, gives and costs; of a module, in which of its modules."""
+        document = self.network.document
         return [
             {
                 "index" if isinstance(row.name, int) else "name": row.name,
@@ -47,7 +49,8 @@ class Inspection(Result):
                 "params": row.params,
                 "macs": row.macs,
             }
-            for row in self.network.document.layers(self.network.graph)
+            | ({"module": self._called(row.name)} if isinstance(document, ModuleDocument) else {})
+            for row in document.layers(self.network.graph)
         ]
 
     def group_rows(self) -> list[dict[str, Any]]:
@@ -68,6 +71,17 @@ class Inspection(Result):
     def _layers(self, members: Sequence[Member]) -> list[int | str]:
         return [self.network.document.layer(member.node) for member in members]
 
+    def _called(self, layer: int | str) -> str:
+        """What a layer is called where it was defined: of a module, the module's path."""
+        document = self.network.document
+        return document.place(str(layer)) if isinstance(document, ModuleDocument) else str(layer)
+
+    def _short(self, layers: Sequence[int | str]) -> str:
+        # A module may be called several times.
+        names = dict.fromkeys(map(self._called, layers))
+        between = ", " if isinstance(self.network.document, ModuleDocument) else " "
+        return between.join(names) or "none"
+
     def layers(self) -> Shown:
         """The layers as a table: sections all, nodes where they have parameters."""
         numbered = [
@@ -78,7 +92,7 @@ class Inspection(Result):
         sections = all(isinstance(row.name, int) for row in numbered)
         rows = [
             (
-                row.name,
+                self._called(row.name),
                 row.type,
                 *([" ".join(map(str, row.sources))] if sections else []),
                 "x".join(map(str, reversed(row.shape))),
@@ -99,8 +113,8 @@ class Inspection(Result):
             (
                 row["id"],
                 row["channels"],
-                _short(row["producers"]),
-                _short(row["consumers"]),
+                self._short(row["producers"]),
+                self._short(row["consumers"]),
                 *(["-" if row["dead_channels"] is None else row["dead_channels"]] if dead else []),
                 row["frozen_because"] or _freedom(row),
             )
@@ -185,7 +199,3 @@ def _freedom(row: dict[str, Any]) -> str:
     if row["channels"] == row["equal_parts"]:
         return "no other channel"
     return "yes" if row["equal_parts"] == 1 else f"yes, in {row['equal_parts']} equal parts"
-
-
-def _short(layers: list[int | str]) -> str:
-    return " ".join(map(str, layers)) or "none"

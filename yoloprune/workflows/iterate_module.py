@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from yoloprune.documents import read_document
-from yoloprune.errors import RunError
+from yoloprune.errors import RunError, UsageError
 from yoloprune.files import write_text
 from yoloprune.frontends.torch.saved import load_state, read_saved
 from yoloprune.graph.model import Model
@@ -25,11 +25,10 @@ from yoloprune.pruning.score.gradients import Loss
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.training.distributed import World, world
 from yoloprune.workflows.choices import Schedule, chosen
-from yoloprune.workflows.defaults import ITERATION, PRUNING
+from yoloprune.workflows.defaults import ITERATION, ON_IMAGES, PRUNING
 from yoloprune.workflows.iterate import VERSION, Iterated, begin, followed, idle_steps
 from yoloprune.workflows.modules import SLIM, load_module, module_of, with_module
 from yoloprune.workflows.prune import prune
-from yoloprune.workflows.recover import recover
 from yoloprune.workflows.schedule import Limit, ScheduledNetwork, follow, step_targets
 from yoloprune.workflows.stages import Stage
 from yoloprune.workflows.steps import finished, step_folder
@@ -48,7 +47,7 @@ def iterate_module(
     keep_macs: float,
     step: float = ITERATION.step,
     schedule: Schedule | str = ITERATION.schedule,
-    criterion: str = PRUNING.criterion,
+    criterion: str | None = None,
     scope: Scope | str = PRUNING.scope,
     multiple_of: int = 1,
     calibration: Tensor | None = None,
@@ -63,16 +62,22 @@ def iterate_module(
     """Prune a torch module in small steps and train it after each, into the folder `out`.
 
     Each step takes `step` of the dense module's MACs. `finetune(module, number)` trains the slim
-    module of a step in place, by the module's own trainer; `evaluate(module)` gives what it is
-    judged by, more being better: the run stops when that falls under `floor`. The module itself
-    stays as it is. `calibration` are network inputs (B, ...) for criteria that look at images and,
-    with `reconstruct`, for a re-fit before training; `loss` is as of `prune`, `example_inputs` and
-    `outputs` as of `load_module`. With `resume` a run that was stopped goes on behind its last
-    finished step. Raises `PlanError` if the target cannot be reached, `RunError` if the run was
-    started otherwise or must be resumed.
+    module of a step in place, by the module's own trainer, and is given it in training mode;
+    `evaluate(module)`, given it in evaluation mode, gives what it is judged by, more being better:
+    the run stops when that falls under `floor`. The module itself stays as it is. `calibration` are
+    network inputs (B, ...) to score channels by, by what they cost after a re-fit unless another
+    `criterion` is named (without them `l2`), and, with `reconstruct`, to re-fit by before training;
+    `loss` is as of `prune`, `example_inputs` and `outputs` as of `load_module`.
+    With `resume` a run that was stopped goes on behind its last finished step. Raises `PlanError`
+    if the target cannot be reached, `RunError` if the run was started otherwise or must be resumed,
+    `UsageError` for `reconstruct` without a calibration.
     """
     schedule, scope = chosen(Schedule, schedule, "schedule"), chosen(Scope, scope, "scope")
     out = Path(out)
+    if reconstruct and calibration is None:
+        raise UsageError("`reconstruct` needs network inputs to re-fit by, as the `calibration`")
+    if criterion is None:
+        criterion = PRUNING.criterion if calibration is None else ON_IMAGES
     dense = load_module(module, example_inputs, outputs=outputs, reporter=reporter)
     idle_steps(step_targets(step, keep_macs, schedule), 1.0, "MACs")
     asked = {
@@ -100,11 +105,10 @@ def iterate_module(
             multiple_of=multiple_of,
             calibration=calibration,
             loss=loss,
+            refit=reconstruct,
             seed=seed,
             reporter=reporter,
         )
-        if reconstruct and calibration is not None:
-            cut = recover(cut, calibration, seed=seed, reporter=reporter)
         return cut.slim, lambda path: write_plan(path, analyze(network.graph), cut.plan)
 
     with world("cpu") as here, here.locked(out):
@@ -157,7 +161,7 @@ class _Steps:
             slim, written = self.smaller(network, share)
             written(folder / PLAN)
             document = module_of(slim)
-            module = document.holding(slim.parameters)
+            module = document.holding(slim.parameters).train()
             self.finetune(module, number)
             with_module(slim, module.cpu().eval()).save(folder / SLIM)
             self.measure(module, folder)

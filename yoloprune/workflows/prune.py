@@ -75,10 +75,11 @@ def prune(
 ) -> Cut:
     """Remove the lowest-scored channels until the network meets a budget, and prove the result.
 
-    Where `images` are at hand (a folder, list or .data file), channels are scored by what they cost
-    after a re-fit, and the slim network is re-fitted (`recover`), unless `refit` is False or there
-    is no budget; both look at `calibration_images` of them, or at another `calibration`. Without
-    images the `criterion` is `l2`.
+    Where `images` are at hand (a folder, list or .data file, or network inputs (B, ...) as the
+    `calibration`), channels are scored by what they cost after a re-fit, and the slim network is
+    re-fitted (`recover`), unless `refit` is False or there is no budget; both look at
+    `calibration_images` of the folder's, or at the `calibration`. Without images the `criterion` is
+    `l2`.
 
     `keep` are the largest shares to keep, in (0, 1], such as `{"macs": 0.6}`; several are all met.
     Where `classes` are given, by name or number, the heads are cut to these first, which changes
@@ -93,14 +94,13 @@ def prune(
     of the dense network's time in the `engine` with so many `threads` (torch's own number), by the
     times of its layers, which are measured here or read from the `timings`, a table that was made
     elsewhere; counts are then rounded by what lets the most stay. The proof, before any re-fit,
-    runs in float64 on noise and on some of the `images`; criteria that look at images look at the
-    `calibration`, network inputs (B, ...) perhaps, by default `calibration_images` of the same.
-    `taylor` goes by the `loss`, which is given outputs and the numbers of their images and gives a
-    sum over these, or by that of a Darknet network's heads. Images become an ONNX network's inputs
-    by `preprocess`, where the file does not show how. All is computed on the `device`. Raises
-    `UsageError` for an unknown measure, device or class and where images are missing,
-    `MissingDependencyError` for an engine that is not installed, `PlanError` if the budget cannot
-    be met or the timings do not fit, `VerificationError` if the result is not exact.
+    runs in float64 on noise and on some of the `images`. `taylor` goes by the `loss`, which is
+    given outputs and the numbers of their images and gives a sum over these, or by that of a
+    Darknet network's heads. Images become an ONNX network's inputs by `preprocess`, where the file
+    does not show how. All is computed on the `device`. Raises `UsageError` for an unknown measure,
+    device or class and where images are missing, `MissingDependencyError` for an engine that is not
+    installed, `PlanError` if the budget cannot be met or the timings do not fit,
+    `VerificationError` if the result is not exact.
     """
     scope = chosen(Scope, scope, "scope")
     compensation = chosen(Compensation, compensation, "compensation")
@@ -108,6 +108,8 @@ def prune(
     network = opened(network)
     _warn_of_masks(network, reporter)
     source = None if images is None else Path(images)
+    # Who has chosen a `Calibration` re-fits by it as well.
+    at_hand = source is not None or isinstance(calibration, Tensor)
     cut_to = task = silence = None
     if classes:
         task = task_of(network, classes, preprocess=preprocess, decoder=decoder, reporter=reporter)
@@ -146,9 +148,9 @@ def prune(
             keep = shares_left(keep or {}, (whole, network), clocks)
     graph = network.graph
     if criterion is None:
-        criterion = ON_IMAGES if source is not None and keep else PRUNING.criterion
+        criterion = ON_IMAGES if at_hand and keep else PRUNING.criterion
     shape = refit and criterion == ON_IMAGES and scope is Scope.GLOBAL
-    refit = refit and source is not None and bool(keep)
+    refit = refit and at_hand and bool(keep)
     budget = rounded(
         graph, keep or {}, min_channels, multiple_of, max_layer_cut, compensation, reporter
     )

@@ -112,8 +112,8 @@ class _Trial:
             for group in failed:
                 path = self.stuck(module, graph, [group]) or ""
                 reason = (
-                    f"read by {_title(module, path)} in training alone: give what that gives in "
-                    "evaluation mode, too, and it is thinned"
+                    f"read by {self.document.titled(path)} in training alone: give what that gives "
+                    "in evaluation mode, too, and it is thinned"
                 )
                 held += _held(group, reason)
             self.ask_for(held=held)
@@ -203,17 +203,13 @@ class _Trial:
     def held(self, graph: DependencyGraph, group: ChannelGroup, also: str) -> Iterator[Held]:
         """What keeps a group whole, and why; `also` is whose code that may be, too."""
         places = {self.document.scopes.get(node, "") for node in self.told(graph, group)}
-        where = " or ".join(_title(self.document.module, own) for own in sorted(places or {""}))
+        where = " or ".join(self.document.titled(own) for own in sorted(places or {""}))
         return _held(group, f"how many is in the code of {where}{also}")
 
 
 def _held(group: ChannelGroup, reason: str) -> Iterator[Held]:
     for member in group.producers:
         yield Held(node=member.node, filters=tuple(member.positions), reason=reason)
-
-
-def _title(module: nn.Module, path: str) -> str:
-    return f"{path or 'the module'} ({type(module.get_submodule(path)).__name__})"
 
 
 def in_training(document: ModuleDocument) -> nn.Module | None:
@@ -250,14 +246,16 @@ def suspected(document: ModuleDocument) -> str:
     """Whose code may count on channels though no node says so, in words; "" where none is."""
     for path, own in document.module.named_modules():
         if is_parametrized(own):
+            name = next(iter(own.parametrizations))
             return (
-                f" or of {_title(document.module, path)}, which is parametrized: take that away "
-                "before, by `remove_parametrizations`"
+                f" or of {document.titled(path)}, which is parametrized: take that away before, by "
+                "torch.nn.utils.parametrize.remove_parametrizations("
+                f"net.get_submodule('{path}'), '{name}')"
             )
     if (found := unheard_of(document)) is None:
         return ""
     return (
-        f" or of {_title(document.module, found)}, which runs and "
+        f" or of {document.titled(found)}, which runs and "
         "gives nothing that counts: `outputs` may choose what it gives, too"
     )
 

@@ -98,3 +98,50 @@ def test_a_module_whose_outputs_are_fixed_is_refused() -> None:
 def test_a_module_without_shapes_yet_is_refused() -> None:
     with pytest.raises(UsageError, match="call the module once before"):
         read(nn.Sequential(nn.LazyLinear(2)), torch.rand(1, 3))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
+def test_a_module_that_cannot_be_copied_says_what_to_do() -> None:
+    for norm in (nn.utils.weight_norm, nn.utils.spectral_norm):
+        module = nn.Sequential(norm(nn.Conv2d(3, 4, 1)), nn.Conv2d(4, 2, 1))
+        image = torch.rand(1, 3, 4, 4)
+        module(image)
+        with pytest.raises(UsageError, match="cannot be copied: take away") as refused:
+            read(module, image)
+        _, _, told = str(refused.value).partition("normalizes it, by ")
+        eval(told, {"torch": torch, "net": module})
+        assert read(module, image).parameters
+
+
+class _Keeps(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)
+        self.seen: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = self.conv(x)
+        return self.head(self.seen)
+
+
+def test_what_a_call_left_with_gradients_is_named() -> None:
+    module = nn.Sequential(_Keeps())
+    module(torch.rand(1, 3, 4, 4))
+    with pytest.raises(UsageError, match=r"0 keeps seen of a call .* within torch.no_grad"):
+        read(module, torch.rand(1, 3, 4, 4))
+
+
+class _Recurrent(nn.Module):
+    def __init__(self, kind: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.inner = nn.ModuleDict({"steps": kind(4, 5, batch_first=True)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner["steps"](self.conv(x).flatten(2).transpose(1, 2))[0]
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_recurrent_layers_are_refused_by_name(kind: type[nn.RNNBase]) -> None:
+    with pytest.raises(GraphError, match=rf"inner.steps is recurrent \({kind.__name__}\)"):
+        read(_Recurrent(kind), torch.rand(1, 3, 4, 4))

@@ -70,6 +70,17 @@ class ModuleDocument:
         """The nodes."""
         return rows_of_nodes(graph)
 
+    def titled(self, path: str) -> str:
+        """A module of these, in words."""
+        return f"{path or 'the module'} ({type(self.module.get_submodule(path)).__name__})"
+
+    def place(self, node: str) -> str:
+        """The module whose tensors a node reads, or else in which it is called; itself for none."""
+        inputs = next(own.inputs for own in self.graph.nodes if own.name == node)
+        read = [self.origins[name].tensor for name in inputs if name in self.origins]
+        path = read[0].rpartition(".")[0] if read else self.scopes.get(node, "")
+        return self.titled(path) if read or path else node
+
     def applied(self, edits: Edits) -> "ModuleDocument":
         """The document of the module that edits leave.
 

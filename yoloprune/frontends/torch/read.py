@@ -1,16 +1,19 @@
 """Reading torch modules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from yoloprune.errors import GraphError, UsageError
 from yoloprune.frontends.onnx.arrays import with_parameters
-from yoloprune.frontends.onnx.protos import first_line
+from yoloprune.frontends.onnx.protos import first_line, node_names
 from yoloprune.frontends.onnx.read import prepared, understood
 from yoloprune.frontends.torch.document import ModuleDocument
 from yoloprune.frontends.torch.exact import as_computed, narrowed, widened
@@ -19,6 +22,9 @@ from yoloprune.frontends.torch.origins import Origin, origins
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
 from yoloprune.graph.operators.tensors import tensor_of
+
+if TYPE_CHECKING:
+    import onnx
 
 
 def read(
@@ -46,13 +52,16 @@ def read(
             for each in deepcopy(as_inputs(example_inputs))
         )
     except (RuntimeError, TypeError) as error:
-        raise UsageError(f"{title}: the module cannot be copied: {first_line(error)}") from error
+        reason = _uncopied(module) or first_line(error)
+        raise UsageError(f"{title}: the module cannot be copied: {reason}") from error
     # Another copy: a module may remember what it was called with.
     called = deepcopy(own)
     if outputs is not None:
         called.register_forward_hook(lambda _, given, found: outputs(found))
     model = exported(called, inputs, dynamic_shapes)
+    places = scopes(model, own)
     try:
+        _check_followed(model, places)
         shapes = {
             value.name: [d.dim_value or d.dim_param for d in value.type.tensor_type.shape.dim]
             for value in model.graph.input
@@ -77,11 +86,44 @@ def read(
         inputs=inputs,
         graph=graph,
         origins=found,
-        scopes=scopes(model, own),
+        scopes=places,
         title=title,
         chosen=outputs,
     )
     return Model(graph=graph, parameters=parameters, document=document)
+
+
+def _uncopied(module: nn.Module) -> str | None:
+    """What keeps a module from being copied, and what to do, where that is known."""
+    for path, own in module.named_modules():
+        for hook in own._forward_pre_hooks.values():
+            if (name := _REMOVED_BY.get(type(hook))) is not None:
+                return f"take away what normalizes it, by {name}(net.get_submodule('{path}'))"
+        for name, value in vars(own).items():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                return (
+                    f"{path or type(own).__name__} keeps {name} of a call with its gradients: set "
+                    "it to None, or call the module once within torch.no_grad()"
+                )
+    return None
+
+
+_REMOVED_BY = {
+    WeightNorm: "torch.nn.utils.remove_weight_norm",
+    SpectralNorm: "torch.nn.utils.remove_spectral_norm",
+}
+"""Hooks that work a weight out before each call, and what removes them."""
+
+
+def _check_followed(model: "onnx.ModelProto", places: Mapping[str, str]) -> None:
+    """Raise `GraphError` for a recurrent layer, by its name."""
+    for name, node in zip(node_names(model.graph.node), model.graph.node, strict=True):
+        if node.op_type in ("LSTM", "GRU", "RNN"):
+            raise GraphError(
+                f"{places.get(name) or 'the module'} is recurrent ({node.op_type}), and what "
+                "follows from one step to the next cannot be cut: prune the part before it, by a "
+                "module that calls that part alone"
+            )
 
 
 def _follows(graph: Graph) -> bool:
