@@ -8,6 +8,7 @@ from tests.modules import loaded
 from yoloprune.errors import GraphError
 from yoloprune.workflows.bench import bench
 from yoloprune.workflows.modules import load_module, module_of
+from yoloprune.workflows.prune import prune
 
 
 def test_a_difference_is_told() -> None:
@@ -39,3 +40,22 @@ class _Other(nn.Module):
 def test_what_computes_something_else_than_its_export_is_refused() -> None:
     with pytest.raises(GraphError, match=r"_Other: the module and the graph .* differ by"):
         load_module(_Other(), torch.rand(1, 3, 16, 16))
+
+
+class _InPlace(nn.Module):
+    """Changes what it is called with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(self.first(images.mul_(2)).relu())
+
+
+def test_a_module_that_changes_its_inputs_is_taken() -> None:
+    images = torch.rand(1, 3, 4, 4)
+    before, module = images.clone(), _InPlace()
+    cut = prune(load_module(module, images), {"macs": 0.6}, multiple_of=1)
+    assert torch.equal(images, before)
+    assert cut.apply(module)(images).shape == (1, 2, 4, 4)

@@ -1,7 +1,7 @@
 """Torch modules, from definition to slim module and on in training."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from tests.modules import Many, Plain, loaded, noisy, quiet
+from tests.reporters import Heard
 from yoloprune.data.calibration import given_calibration
 from yoloprune.engines.table import run_in
 from yoloprune.errors import PlanError, UsageError, VerificationError, WeightsError
 from yoloprune.execution.module import Network
+from yoloprune.frontends.torch.document import ModuleDocument
 from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.masked import masked
@@ -246,7 +248,45 @@ class Twice(nn.Module):
         return self.last(nn.functional.conv2d(x, self.kernel.transpose(0, 1)).relu())
 
 
-def test_what_a_module_cannot_be_given_is_not_called_recovered() -> None:
+class Standardized(nn.Conv2d):
+    """Works its kernel out of a parameter."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = (self.weight - self.weight.mean()) / self.weight.std()
+        return nn.functional.conv2d(x, kernel, self.bias)
+
+
+def standardized() -> nn.Module:
+    layers = nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 1), nn.ReLU(), Standardized(8, 8, 1)
+    return nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Conv2d(8, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [(Twice, "the module (Twice)"), (standardized, "4 (Standardized)")],
+)
+def test_what_code_works_out_of_parameters_is_scored_and_stays_in_recovery(
+    make: Callable[[], nn.Module], said: str
+) -> None:
+    torch.manual_seed(0)
+    images, module, heard = torch.rand(8, 3, 6, 6), make(), Heard()
+    network = load_module(module, images[:1])
+    cut = prune(network, {"macs": 0.6}, criterion="taylor", calibration=images, multiple_of=1,
+                loss=lambda found, _: found[0].square().sum())  # fmt: skip
+    again = recover(cut, images, reporter=heard)
+    (line,) = (own for own in heard.warnings if "works kernels out" in own)
+    assert f"the code of {said} works kernels out of parameters" in line
+    slim, refitted = (own.apply(copy.deepcopy(module)) for own in (cut, again))
+    with torch.no_grad():
+        wanted = module(images)
+        errors = [float((own(images) - wanted).square().mean()) for own in (slim, refitted)]
+    assert errors[1] < errors[0]
+
+
+def test_what_a_module_cannot_be_given_is_not_called_recovered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ModuleDocument, "worked_out", lambda own: {})
     torch.manual_seed(0)
     images = torch.rand(8, 3, 6, 6)
     cut = prune(load_module(Twice(), images[:1]), {"macs": 0.7}, multiple_of=1)
@@ -290,6 +330,40 @@ def test_what_a_file_cannot_hold_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="its state holds _extra_state, which is no tensor"):
         extra.save_module(extra.apply(Extra()), path)
     assert not [*tmp_path.iterdir()]
+
+
+class Cold(nn.Module):
+    """Makes a bias when it is first called, which is never cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not hasattr(self, "bias"):
+            self.register_buffer("bias", torch.ones(2))
+        x = self.first(x).relu()
+        return nn.functional.conv2d(x, self.last.weight, self.bias)
+
+
+def test_a_copy_that_lacks_what_is_written_is_refused_unchanged() -> None:
+    torch.manual_seed(0)
+    images, module = torch.rand(8, 3, 6, 6), Cold()
+    module(images)
+    cut = recover(prune(load_module(module, images[:1]), {"macs": 0.7}, multiple_of=1), images)
+    cold = Cold()
+    with pytest.raises(UsageError, match="its bias is not there, and the plan was made of"):
+        cut.apply(cold)
+    assert cold.first.out_channels == cold.first.weight.shape[0] == 8
+    cold(images)
+    assert cut.apply(cold).first.out_channels < 8
+
+
+def test_parameters_of_one_memory_are_refused_when_a_module_is_loaded() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))
+    module[1].weight = nn.Parameter(module[0].weight.data)
+    with pytest.raises(UsageError, match=r"0\.weight and 1\.weight are two tensors of the same"):
+        load_module(module, torch.rand(1, 3, 4, 4))
 
 
 class Literals(nn.Module):

@@ -68,6 +68,79 @@ def test_words_and_what_is_normalized_in_groups_are_thinned() -> None:
     assert slim.norm.weight.shape == (slim.patch.out_channels,)
 
 
+class _Limits(nn.Module):
+    """Keeps counts of channels, and numbers that only happen to be as many."""
+
+    def __init__(self, widest: int = 12) -> None:
+        super().__init__()
+        self.c, self.half, self.out_channels = 8, 4, 8
+        self.limit, self.widest = 8, widest
+        self.first, self.second = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1)
+        self.third, self.last = nn.Conv2d(4, 6, 1), nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[-1] <= self.widest
+        if x.shape[-2] > self.limit:
+            x = x[..., : self.limit, :]
+        x = self.second(self.first(x).relu()).view(x.shape[0], self.c, *x.shape[2:])
+        left, right = x.chunk(2, 1)
+        return self.last(self.third(left * right.sigmoid()).relu())
+
+    def as_split(self, x: Tensor) -> Tensor:
+        left, right = self.second(self.first(x).relu()).split((self.half, self.half), 1)
+        return self.last(self.third(left * right.sigmoid()).relu())
+
+
+@pytest.mark.parametrize(("side", "widest"), [(4, 12), (8, 8)])
+def test_a_number_that_only_happens_to_be_a_count_of_channels_stays(side: int, widest: int) -> None:
+    """Whether the example shows that it does, or not."""
+    module, image = noisy(_Limits(widest)), torch.rand(1, 3, 4, side)
+    network = load_module(module, image)
+    assert not network.graph.held
+    cut = prune(network, {"macs": 0.5}, multiple_of=1)
+    slim = cut.apply(copy.deepcopy(module))
+    assert cut.sizes == {
+        name: (getattr(module, name), getattr(slim, name)) for name in ("c", "half", "out_channels")
+    }
+    assert f"sizes set that the module keeps: c 8 to {slim.c}, half 4" in str(cut)
+    assert (slim.widest, slim.limit) == (widest, 8)
+    assert slim(torch.rand(1, 3, 9, 7)).shape == (1, 2, 8, 7)
+    assert slim.c == slim.second.out_channels == slim.out_channels < 8
+    # What the run does not read, and its calls are told, another function reads.
+    assert slim.half == slim.c // 2
+    assert torch.allclose(slim.as_split(image), slim(image), atol=1e-6)
+
+
+class _Noisy(nn.Module):
+    """Adds noise in training, of which it takes as much as it keeps a number of."""
+
+    noise: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = 8
+        self.first, self.inner = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 6, 1)
+        self.last = nn.Conv2d(6, 2, 1)
+        self.register_buffer("noise", torch.rand(8, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        if self.training:
+            x = x + self.noise[: self.width]
+        return self.last(self.inner(x.relu()).relu())
+
+
+def test_a_size_that_counts_in_training_alone_keeps_its_channels() -> None:
+    module, image = noisy(_Noisy()), torch.rand(2, 3, 4, 4)
+    network = load_module(module, image)
+    (reason,) = {own.reason for own in network.graph.held}
+    assert reason.startswith("read by the module (_Noisy) in training alone")
+    slim = prune(network, {"macs": 0.8}, multiple_of=1).apply(module).train()
+    assert slim.width == slim.first.out_channels == 8
+    assert slim.inner.out_channels < 6
+    slim(image)
+
+
 class _Encoder(nn.Module):
     """torch's own layer on the cells of an image, with as many heads as each has channels."""
 

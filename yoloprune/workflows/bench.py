@@ -12,7 +12,7 @@ from yoloprune.errors import GraphError
 from yoloprune.execution.stream import arrays_like, computed
 from yoloprune.frontends.onnx.protos import first_line
 from yoloprune.frontends.torch.document import ModuleDocument, converted, in_dtype
-from yoloprune.frontends.torch.export import tensors_in
+from yoloprune.frontends.torch.export import copied, tensors_in
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
 from yoloprune.pruning.verification import compare
@@ -44,7 +44,7 @@ class Bench:
         given = tensors_in(self.inputs)
         with torch.no_grad():
             try:
-                found = self.document.outputs_of(module(*self.inputs))
+                found = self.document.outputs_of(module(*copied(self.inputs)))
             except Exception as error:
                 # A module's code raises anything where sizes do not fit.
                 return first_line(error)

@@ -19,6 +19,7 @@ from yoloprune.errors import UsageError
 from yoloprune.exporters.interface import OnnxForm, form_lines
 from yoloprune.exporters.onnx import ONNX
 from yoloprune.files import file_sha256, refuse_file, write_folder, write_json, write_text
+from yoloprune.frontends.torch.surgery import Size
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
@@ -49,6 +50,7 @@ from yoloprune.workflows.depth import Shortened
 from yoloprune.workflows.modules import (
     carry_out,
     module_of,
+    sizes_set,
     surgeries,
     write_slim,
 )
@@ -65,6 +67,9 @@ SPARSE_FILES = (
 )  # fmt: skip
 
 PAGE = "report.html"
+
+FEW = 8
+"""Sizes that are named in a line."""
 
 PRUNED_FILES = (*SLIM_FILES, *SPARSE_FILES, PAGE)
 """What goes from a folder of pruning, of channels or of weights, that is written again."""
@@ -113,6 +118,14 @@ class Cut(Result):
         if self.shortened is not None:
             return self.shortened.target
         return self.dense.graph, self.dense.parameters
+
+    @property
+    def sizes(self) -> dict[str, tuple[Size, Size]]:
+        """Attributes of a module that are set, by path and name: what they were, and become.
+
+        Those of torch's own layers are not among them.
+        """
+        return sizes_set(self.dense, self.slim)
 
     @property
     def model(self) -> Model:
@@ -181,7 +194,7 @@ class Cut(Result):
             lines=[
                 *times(self),
                 *rounding_lines(self.plan.budget, _kept(self)),
-                *_first(self),
+                *_beside(self),
                 *proof_lines(self.proof),
                 *recovered,
             ],
@@ -211,7 +224,7 @@ def write_cut(
     text = pruning_markdown(
         *(dense, slim, cut.plan, cut.proof, cut.made_by, cut.settings),
         rows=cost_rows(cut.origin, slim, None if cut.narrowed is None else cut._given),
-        first=_first(cut),
+        first=_beside(cut),
     )
     text += latency_markdown(times(cut))
     if onnx is not None:
@@ -228,14 +241,17 @@ def write_cut(
     write_json(folder / "report.json", _report(cut, recovery))
 
 
-def _first(cut: Cut) -> list[str]:
-    """What was done before pruning, one statement a line."""
+def _beside(cut: Cut) -> list[str]:
+    """What was done beside pruning channels, one statement a line."""
     lines: list[str] = []
     if (found := cut.narrowed) is not None:
         silence = [] if found.silence is None else [str(found.silence)]
         lines += [*silence, *task_lines(found.names, found.whole, found.proof)]
     if cut.shortened is not None:
         lines.append(depth_line(cut.shortened.gone, cut.shortened.proof))
+    if sizes := [f"{name} {old} to {new}" for name, (old, new) in cut.sizes.items()]:
+        more = f" and {len(sizes) - FEW} more" if len(sizes) > FEW else ""
+        lines.append(f"sizes set that the module keeps: {', '.join(sizes[:FEW])}{more}")
     return lines
 
 
@@ -263,6 +279,8 @@ def _report(cut: Cut, recovery: Mapping[str, Any] | None) -> dict[str, Any]:
         report["latency"] = asdict(cut.latency)
     if (short := cut.shortened) is not None:
         report["depth"] = depth_report(short.before, short.gone, short.proof)
+    if cut.sizes:
+        report["sizes"] = {name: list(own) for name, own in cut.sizes.items()}
     if (found := cut.narrowed) is None:
         return report
     task = task_report(found.before, found.task, found.names, found.whole, found.proof)

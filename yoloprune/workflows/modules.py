@@ -9,7 +9,10 @@ import torch
 from torch import nn
 
 from yoloprune.errors import GraphError, PlanError, UsageError, VerificationError
+from yoloprune.frontends.torch.checks import check
 from yoloprune.frontends.torch.document import ModuleDocument, write_numbers
+from yoloprune.frontends.torch.layers import is_torchs
+from yoloprune.frontends.torch.operate import operate
 from yoloprune.frontends.torch.read import read
 from yoloprune.frontends.torch.saved import (
     SUFFIX,
@@ -18,7 +21,7 @@ from yoloprune.frontends.torch.saved import (
     read_saved,
     write_module,
 )
-from yoloprune.frontends.torch.surgery import Surgery, operate
+from yoloprune.frontends.torch.surgery import Size, Surgery
 from yoloprune.graph.model import Model
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.bench import bench
@@ -77,6 +80,23 @@ def surgeries(dense: Model, slim: Model) -> tuple[Surgery, ...]:
     return module_of(slim).surgeries[len(module_of(dense).surgeries) :]
 
 
+def sizes_set(dense: Model, slim: Model) -> dict[str, tuple[Size, Size]]:
+    """Attributes that the module's own code keeps sizes in, dense and slim, by path and name.
+
+    Those that layers of torch's own have are not among them; none for a network that is no module.
+    """
+    if not isinstance(dense.document, ModuleDocument):
+        return {}
+    before, after = (dict(module_of(own).module.named_modules()) for own in (dense, slim))
+    return {
+        f"{path}.{name}".removeprefix("."): (getattr(before[path], name), getattr(own, name))
+        for path, own in after.items()
+        if not is_torchs(own)
+        for done in surgeries(dense, slim)
+        for name in done.sizes.get(path, ())
+    }
+
+
 def carry_out(
     dense: Model, slim: Model, module: nn.Module, optimizer: torch.optim.Optimizer | None
 ) -> nn.Module:
@@ -87,6 +107,7 @@ def carry_out(
     for own in done:
         operate(sliced, own)
     changed = replace(module_of(slim), module=sliced).numbers(slim.parameters)
+    check(module, done, changed, optimizer)
     for own in done:
         operate(module, own, optimizer)
     write_numbers(module, changed)
@@ -112,7 +133,8 @@ def load_slim(definition: nn.Module, path: str | Path) -> nn.Module:
 
     `path` is the .safetensors, whose plan lies beside it as .json, or a folder that pruning wrote.
     Nothing is unpickled. Raises `PlanError` or `WeightsError` for files that are damaged, or of
-    another module; the definition is then as it was.
+    another module, and `UsageError` for a definition on the meta device, which holds no numbers; it
+    is then as it was.
     """
     path = Path(path)
     read_module(definition, path / SLIM if path.is_dir() else path)

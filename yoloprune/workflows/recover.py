@@ -1,6 +1,6 @@
 """Recovery without training: a cut's weights brought back towards the dense network's."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,9 @@ def recover(
     `calibration_images` are chosen by the `seed` and become an ONNX network's inputs by
     `preprocess`, where the file does not show how; all is computed on the `device`. What was
     recovered before does not count: it is done anew. Warns where the images are too few to
-    determine a kernel. Raises `DatasetError` if no image can be read, `PlanError` if there is no
-    batch norm to recalibrate, `VerificationError` for a module whose code works kernels out of its
-    parameters, so that it is not what was re-fitted.
+    determine a kernel, and of layers of a module whose kernels its code works out of parameters:
+    these stay. Raises `DatasetError` if no image can be read, `PlanError` if there is no batch norm
+    to recalibrate, `VerificationError` for a module that is not what was re-fitted.
     """
     method = chosen(Recovery, method, "method")
     dependencies, exact = analyze(cut.dense.graph), cut.exact
@@ -74,6 +74,7 @@ def recover(
         images.images,
         target=cut.target,
         recovery=method,
+        fixed=_fixed(exact, reporter),
         seed=seed,
         reporter=reporter,
     )
@@ -134,12 +135,27 @@ def _warn_of_scarcity(recovered: Recovered, images: int, reporter: Reporter) -> 
         )
 
 
+def _fixed(slim: Model, reporter: Reporter) -> Collection[str]:
+    """Layers, by their nodes, that a module could not be given re-fitted; warns of them."""
+    if not isinstance(slim.document, ModuleDocument):
+        return ()
+    found = slim.document.worked_out()
+    if found:
+        paths = list(dict.fromkeys(found.values()))
+        first = ", ".join(map(slim.document.titled, paths[:3]))
+        reporter.warn(
+            f"the code of {first}{', ...' if len(paths) > 3 else ''} works kernels out of "
+            "parameters, or reads one in several ways: these stay as surgery left them"
+        )
+    return found.keys()
+
+
 def _check_written(slim: Model) -> None:
     """Raise `VerificationError` where a module cannot be given what was re-fitted."""
     try:
         check_module(slim)
     except VerificationError as error:
         raise VerificationError(
-            f"{slim.document.title}: it is not what was re-fitted, as its code works kernels out "
-            "of parameters, or reads one in several ways: use the cut as it is, without recovery"
+            f"{slim.document.title}: it is not what was re-fitted: use the cut as it is, without "
+            "recovery"
         ) from error

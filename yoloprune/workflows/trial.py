@@ -7,8 +7,8 @@ stays.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -16,11 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
 
 from yoloprune.errors import GraphError, YoloPruneError
 from yoloprune.frontends.torch.document import ModuleDocument, unchanged
-from yoloprune.frontends.torch.surgery import Surgery, operate
+from yoloprune.frontends.torch.export import copied
+from yoloprune.frontends.torch.operate import operate
+from yoloprune.frontends.torch.sizes import guessed
+from yoloprune.frontends.torch.surgery import Place, Surgery, places_in
 from yoloprune.graph.edits import edit
 from yoloprune.graph.graph import Graph, Held, Node
 from yoloprune.graph.model import Model
@@ -28,6 +30,8 @@ from yoloprune.pruning.cut import removal
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, analyze
 from yoloprune.pruning.labels.ids import varying
 from yoloprune.workflows.bench import bench
+from yoloprune.workflows.beside import in_training, suspected
+from yoloprune.workflows.fewest import culprits, needed
 
 
 def allowed(network: Model, document: ModuleDocument) -> Model:
@@ -55,9 +59,50 @@ class _Trial:
         # Most of what does not go does not run: that shows sooner than other numbers do.
         self.settle(self.breaks)
         self.settle(self.fails)
+        counted, told = self.sizes()
         if (training := in_training(self.document)) is not None:
+            # What is sliced there by a size that nothing else counts on may be another's.
+            self.set_alone(counted)
             self.settle_training(training)
+        self.set_alone([*counted, *told])
         return self.network
+
+    def sizes(self) -> tuple[Sequence[Place], Sequence[Place]]:
+        """Attributes that the module needs to be set, and others that its calls are told.
+
+        Those it does not read when it runs: another of its functions may, as C2f's `forward_split`.
+        What it reads, and does not need to be set, only happens to be the same number.
+        """
+        graph = self.graph()
+        edits = removal(graph, _without_some(graph, graph.prunable))
+        slim, parameters = edit(self.network.graph, self.network.parameters, edits)
+        surgery = self.document.surgery(edits, slim)
+        told = self.document.surgery(edits, slim, told_alone=True).sizes
+        guesses = guessed(self.document.module)
+        places = sorted(place for place in places_in(surgery.sizes) if place in guesses)
+
+        def goes(left: Sequence[Place]) -> bool:
+            tried = surgery.without({*places} - {*left})
+            return self.stopped(self.document.module, tried) is None and not self.differs(
+                slim, parameters, tried
+            )
+
+        def runs(left: Sequence[Place]) -> bool:
+            with unchanged(self.document.module) as module:
+                for path, name in {*spare} - {*left}:
+                    delattr(module.get_submodule(path), name)
+                return self.stopped(module, Surgery()) is None
+
+        found = needed(places, goes)
+        spare = [own for own in places_in(told) if own in {*places} - {*found}]
+        read = needed(spare, runs)
+        return found, [own for own in spare if own not in read]
+
+    def set_alone(self, places: Sequence[Place]) -> None:
+        """Go on with a document that sets none but these attributes that only look like sizes."""
+        stay = guessed(self.document.module) - {*places}
+        self.document = replace(self.document, stay=stay)
+        self.network = replace(self.network, document=self.document)
 
     def hold_attention(self) -> None:
         """Let groups stay that torch's own attention counts: its code takes all sizes from one.
@@ -107,7 +152,7 @@ class _Trial:
             return self.stuck(module, graph, groups) is not None
 
         while fails(graph := self.graph(), graph.prunable):
-            failed = culprits(graph, graph.prunable, fails) or graph.prunable
+            failed = culprits(graph.prunable, partial(fails, graph)) or graph.prunable
             held: list[Held] = []
             for group in failed:
                 path = self.stuck(module, graph, [group]) or ""
@@ -131,12 +176,33 @@ class _Trial:
                 self.document = before
             self.network = replace(self.network, document=self.document)
 
+    def spare(
+        self, graph: DependencyGraph, groups: Sequence[ChannelGroup], fails: "_Fails"
+    ) -> bool:
+        """Let an attribute stay with which alone nothing fails any more, if there is one."""
+        before, guesses = self.document, guessed(self.document.module)
+        try:
+            *_, surgery = self.without_some(graph, groups)
+        except YoloPruneError:
+            return False
+        for place in places_in(surgery.sizes):
+            if place in guesses:
+                self.document = replace(before, stay=before.stay | {place})
+                if not fails(graph, groups):
+                    self.network = replace(self.network, document=self.document)
+                    return True
+        self.document = before
+        return False
+
     def hold(self, graph: DependencyGraph, fails: "_Fails") -> None:
         """Let groups stay of which the module cannot do without some channels."""
         told = [group for group in graph.prunable if self.told(graph, group)]
         others = [group for group in graph.prunable if group not in told]
         # Who is told nothing new mostly goes well: the others are tried first.
-        failed = culprits(graph, told, fails) or culprits(graph, others, fails) or graph.prunable
+        fail = partial(fails, graph)
+        failed = culprits(told, fail) or culprits(others, fail) or graph.prunable
+        if self.spare(graph, failed, fails):
+            return
         also = suspected(self.document)
         self.ask_for(held=[own for group in failed for own in self.held(graph, group, also)])
 
@@ -157,6 +223,14 @@ class _Trial:
         self, module: nn.Module, graph: DependencyGraph, groups: Sequence[ChannelGroup]
     ) -> str | None:
         """In which of its modules a module does not run without some channels; None if it does."""
+        try:
+            *_, surgery = self.without_some(graph, groups)
+        except YoloPruneError:
+            return ""
+        return self.stopped(module, surgery)
+
+    def stopped(self, module: nn.Module, surgery: Surgery) -> str | None:
+        """In which of its modules a module does not run after surgery; None if it does."""
         entered: list[str] = []
 
         def leave(*_: object) -> None:
@@ -164,12 +238,11 @@ class _Trial:
 
         with unchanged(module), torch.no_grad(), torch.random.fork_rng([]):
             try:
-                *_, surgery = self.without_some(graph, groups)
                 operate(module, surgery)
                 for path, own in module.named_modules():
                     own.register_forward_pre_hook(lambda *_, path=path: entered.append(path))
                     own.register_forward_hook(leave)
-                module(*self.document.inputs)
+                module(*copied(self.document.inputs))
             except Exception:
                 # A module's code raises anything where sizes do not fit.
                 return entered[-1] if entered else ""
@@ -177,14 +250,17 @@ class _Trial:
 
     def fails(self, graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> bool:
         """Whether the module does not compute what its graph does without some of the channels."""
+        try:
+            return self.differs(*self.without_some(graph, groups))
+        except YoloPruneError:
+            # What cannot be cut in the graph is not cut: the rest of the module can be.
+            return True
+
+    def differs(self, slim: Graph, parameters: Mapping[str, Tensor], surgery: Surgery) -> bool:
+        """Whether the module does not compute after surgery what a slim graph does."""
         with unchanged(self.bench.module) as module:
-            try:
-                slim, parameters, surgery = self.without_some(graph, groups)
-                operate(module, surgery)
-                return self.bench.difference(module, slim, parameters) is not None
-            except YoloPruneError:
-                # What cannot be cut in the graph is not cut: the rest of the module can be.
-                return True
+            operate(module, surgery)
+            return self.bench.difference(module, slim, parameters) is not None
 
     def without_some(
         self, graph: DependencyGraph, groups: Sequence[ChannelGroup]
@@ -212,72 +288,8 @@ def _held(group: ChannelGroup, reason: str) -> Iterator[Held]:
         yield Held(node=member.node, filters=tuple(member.positions), reason=reason)
 
 
-def in_training(document: ModuleDocument) -> nn.Module | None:
-    """A copy of the module as it trains; None where it does not run so, without labels perhaps."""
-    module = deepcopy(document.module)
-    for own in module.modules():
-        # Statistics of a batch of one are none.
-        own.training = not isinstance(own, nn.modules.batchnorm._NormBase)
-    with unchanged(module), torch.no_grad(), torch.random.fork_rng([]):
-        try:
-            module(*document.inputs)
-        except Exception:
-            return None
-    return module
-
-
 _Fails: TypeAlias = Callable[[DependencyGraph, Sequence[ChannelGroup]], bool]
 """Whether a module does not go without some channels of each of these groups."""
-
-
-def culprits(
-    graph: DependencyGraph, groups: Sequence[ChannelGroup], fails: _Fails
-) -> Sequence[ChannelGroup]:
-    """The fewest of these groups without some of whose channels a module does not go."""
-    if not groups or not fails(graph, groups):
-        return ()
-    half = len(groups) // 2
-    parts = (groups[:half], groups[half:]) if half else ()
-    # Where either part goes well alone, together they do not.
-    return [own for part in parts for own in culprits(graph, part, fails)] or groups
-
-
-def suspected(document: ModuleDocument) -> str:
-    """Whose code may count on channels though no node says so, in words; "" where none is."""
-    for path, own in document.module.named_modules():
-        if is_parametrized(own):
-            name = next(iter(own.parametrizations))
-            return (
-                f" or of {document.titled(path)}, which is parametrized: take that away before, by "
-                "torch.nn.utils.parametrize.remove_parametrizations("
-                f"net.get_submodule('{path}'), '{name}')"
-            )
-    if (found := unheard_of(document)) is None:
-        return ""
-    return (
-        f" or of {document.titled(found)}, which runs and "
-        "gives nothing that counts: `outputs` may choose what it gives, too"
-    )
-
-
-def unheard_of(document: ModuleDocument) -> str | None:
-    """The first module with parameters that runs while none of them is in the graph, if any."""
-    known = {
-        own.tensor.rpartition(".")[0]
-        for name, own in document.origins.items()
-        if name in document.graph.parameters or name in document.graph.constants
-    }
-    others = {
-        path: own
-        for path, own in document.module.named_modules()
-        if path not in known and next(own.parameters(recurse=False), None) is not None
-    }
-    called: list[str] = []
-    with unchanged(document.module) as module, torch.no_grad():
-        for path, own in others.items():
-            own.register_forward_pre_hook(lambda *_, path=path: called.append(path))
-        module(*document.inputs)
-    return next(iter(called), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,9 @@ from safetensors.torch import save
 from torch import nn
 
 from yoloprune.errors import PlanError, UsageError, WeightsError
+from yoloprune.frontends.torch.operate import operate
 from yoloprune.frontends.torch.saved import load_state, read_module, read_saved, write_module
-from yoloprune.frontends.torch.surgery import Surgery, TensorCut, operate
+from yoloprune.frontends.torch.surgery import Surgery, TensorCut
 
 SURGERY = Surgery(
     tensors={"weight": TensorCut(before=(3, 2), blocks=({0: (0, 2)},)),
@@ -67,6 +68,8 @@ def _deep(value: Any, path: list[Any], new: Any) -> None:
         (["surgeries", 0, "sizes", "", "__class__"], 2, "no size .__class__"),
         (["surgeries", 0, "sizes", ".."], {"out_features": 2}, r"no size \.\.\.out_features"),
         (["surgeries", 0, "sizes", "", "out_features"], "x" * 999, "must be a"),
+        (["surgeries", 0, "sizes", "", "out_features"], 10**9, "which no pruning does"),
+        (["surgeries", 0, "sizes", "", "out_features"], 1, "at 1, and tensors of 2: it is damaged"),
         (["surgeries", 0, "sizes", ""], [2], "must be an object"),
         (["surgeries", 0, "tensors", "..\x1b"], {"before": [3], "blocks": [{}]}, "not there"),
         (["surgeries", 0, "tensors", "bias", "blocks", 0, "0"], [0, 9], "can be cut like this"),
@@ -114,3 +117,11 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path, suffix: str) -> None:
     os.mkfifo(path.with_suffix(suffix))
     with pytest.raises((PlanError, WeightsError), match="a device or a pipe, not a plain file"):
         read_module(nn.Linear(2, 3), path)
+
+
+def test_a_definition_that_holds_no_numbers_is_refused(tmp_path: Path) -> None:
+    slim = nn.Linear(2, 3)
+    operate(slim, SURGERY)
+    _, path = write_module(slim, [SURGERY], tmp_path / "slim.safetensors")
+    with pytest.raises(UsageError, match="Linear: the definition is on the meta device"):
+        read_module(nn.Linear(2, 3, device="meta"), path)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from yoloprune.frontends.torch.sizes import Changes, sizes_of
+from yoloprune.frontends.torch.sizes import Changes, guessed, sizes_of
 from yoloprune.frontends.torch.surgery import Size, TensorCut
 from yoloprune.graph.builder import GraphBuilder
 from yoloprune.graph.edits import Edits
@@ -44,6 +44,15 @@ def test_attributes_that_held_what_became_another_number_become_it() -> None:
     assert sizes(nn.Upsample(size=8), {}, height=8) == {}
 
 
+def test_what_only_a_number_says_to_be_a_size_may_stay() -> None:
+    module = nn.Sequential(_Keeps(c=8, d=8, out_channels=8, name="8"), nn.Conv2d(8, 8, 1))
+    assert guessed(module) == {("0", "c"), ("0", "d")}
+    edits = Edits(arrays={}, constants={}, attributes={})
+    changes = Changes(graph(8), graph(6), edits, {"conv": "0", "view": "0"}, ())
+    found = sizes_of(module, changes, {}, {}, guessed(module) - {("0", "d")})
+    assert found == {"0": {"d": 6, "out_channels": 6}}
+
+
 @pytest.mark.parametrize(
     ("module", "wanted"),
     [
@@ -65,3 +74,12 @@ def test_layers_of_torchs_own_say_what_their_tensors_do(
     }
     assert sizes(module, tensors) == wanted
     assert sizes(module, {}) == {}
+
+
+def test_layers_of_one_kernel_say_the_same() -> None:
+    module = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    module[1].weight = module[0].weight
+    changes = Changes(graph(8), graph(8), Edits(arrays={}, constants={}, attributes={}), {}, ())
+    tensors = {"0.weight": TensorCut(before=(8, 8), blocks=({0: (0, 2), 1: (1, 3, 5)},))}
+    said = {"out_features": 2, "in_features": 3}
+    assert sizes_of(module, changes, {}, tensors) == {"0": said, "1": said}

@@ -70,6 +70,10 @@ def test_what_redundant_channels_gave_is_recovered_exactly(groups: int) -> None:
     assert relative_error(outputs_of((slim[0], recovered.parameters), images), dense) < 1e-6
     fit = recovered.fits["layer_1.conv"]
     assert fit.before > 0.1 and fit.after < 1e-4
+    left = recover(dependencies, state, plan, slim, images, ridge=1e-10, fixed=["layer_1.conv"])
+    assert left.fits.keys() == recovered.fits.keys() - {"layer_1.conv"}
+    held = [name for name in slim[1] if name.startswith("layer_1.")]
+    assert held and all(torch.equal(left.parameters[name], slim[1][name]) for name in held)
 
 
 @given(spec=network_specs(max_blocks=5), seed=st.integers(0, 9), recovery=st.sampled_from(Recovery))

@@ -1,5 +1,6 @@
 """A torch module as a document: its tensors, its sizes, and how to cut them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -13,10 +14,11 @@ from torch import Tensor, nn
 
 from yoloprune.errors import UsageError
 from yoloprune.frontends.torch.export import tensors_in
+from yoloprune.frontends.torch.operate import operate
 from yoloprune.frontends.torch.origins import Origin, named_tensors
 from yoloprune.frontends.torch.saved import SUFFIX, write_module
 from yoloprune.frontends.torch.sizes import Changes, sizes_of
-from yoloprune.frontends.torch.surgery import Surgery, TensorCut, operate, tensor_cut
+from yoloprune.frontends.torch.surgery import Place, Surgery, TensorCut, tensor_cut
 from yoloprune.graph.edits import ArrayCut, Edits, edit
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import LayerRow, rows_of_nodes
@@ -28,8 +30,9 @@ class ModuleDocument:
 
     `module` is in evaluation mode on the CPU, `inputs` are what it was called with, `scopes` the
     modules in which nodes are called; `chosen` takes what counts from what it gives. What `unheard`
-    nodes are told, no attribute says. `surgeries` led to it from the module that was first read;
-    `source` are the files that its tensors were read from, none for one that was given.
+    nodes are told, no attribute says, and those that `stay` say something else. `surgeries` led to
+    it from the module that was first read; `source` are the files that its tensors were read from,
+    none for one that was given.
     """
 
     module: nn.Module
@@ -40,6 +43,7 @@ class ModuleDocument:
     title: str
     chosen: Callable[..., object] | None = None
     unheard: frozenset[str] = frozenset()
+    stay: frozenset[Place] = frozenset()
     surgeries: tuple[Surgery, ...] = ()
     source: tuple[Path, ...] = ()
 
@@ -106,11 +110,11 @@ class ModuleDocument:
             source=(),
         )
 
-    def surgery(self, edits: Edits, slim: Graph) -> Surgery:
+    def surgery(self, edits: Edits, slim: Graph, *, told_alone: bool = False) -> Surgery:
         """What edits, which leave a slim graph, are in the module.
 
         Those of what the module keeps nowhere are left out: whether it computes the same without
-        them is seen when it runs.
+        them is seen when it runs. With `told_alone`, so are sizes that no node is told.
         """
         tensors: dict[str, TensorCut] = {}
         shapes = {name: tuple(own.shape) for name, own in named_tensors(self.module).items()}
@@ -120,7 +124,9 @@ class ModuleDocument:
             if own is not None:
                 tensors[origin.tensor] = tensor_cut(own, shapes[origin.tensor])
         changes = Changes(self.graph, slim, edits, self.scopes, self.unheard)
-        sizes = sizes_of(self.module, changes, self.origins, tensors)
+        if told_alone:
+            changes.seen.clear()
+        sizes = sizes_of(self.module, changes, self.origins, tensors, self.stay)
         return Surgery(tensors=tensors, sizes=sizes)
 
     def _meta(self) -> dict[str, Tensor]:
@@ -165,6 +171,21 @@ class ModuleDocument:
                 if not torch.equal(written, own):
                     found[origin.tensor] = written
         return found
+
+    def worked_out(self) -> dict[str, str]:
+        """Nodes that read what the module's code works out of its tensors, and in which module.
+
+        Such parameters of the graph cannot be written into the module, nor can a tensor that it
+        reads in several ways.
+        """
+        times = Counter(own.tensor for own in self.origins.values())
+        once = {name for name, own in self.origins.items() if times[own.tensor] == 1}
+        worked_out = self.graph.parameters.keys() - once
+        return {
+            node.name: self.scopes.get(node.name, "")
+            for node in self.graph.nodes
+            if worked_out.intersection(node.inputs)
+        }
 
     def parameters(self, module: nn.Module) -> dict[str, Tensor]:
         """The parameters of the graph, as a module of the same shape has them."""

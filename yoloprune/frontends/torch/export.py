@@ -116,6 +116,11 @@ def tensors_in(values: object) -> tuple[Tensor, ...]:
     return tuple(leaf for leaf in pytree.tree_leaves(values) if isinstance(leaf, Tensor))
 
 
+def copied(values: Any) -> Any:
+    """What a module is called with, of tensors of its own: it may change them in place."""
+    return pytree.tree_map(lambda own: own.clone() if isinstance(own, Tensor) else own, values)
+
+
 def as_inputs(example_inputs: object) -> tuple[Any, ...]:
     """What a module is called with; raises `UsageError` where there is no tensor in it."""
     given = tuple(example_inputs) if isinstance(example_inputs, list | tuple) else (example_inputs,)

@@ -15,10 +15,11 @@ from yoloprune.errors import GraphError, UsageError
 from yoloprune.frontends.onnx.arrays import with_parameters
 from yoloprune.frontends.onnx.protos import first_line, node_names
 from yoloprune.frontends.onnx.read import prepared, understood
+from yoloprune.frontends.torch.checks import check_alone
 from yoloprune.frontends.torch.document import ModuleDocument
 from yoloprune.frontends.torch.exact import as_computed, narrowed, widened
 from yoloprune.frontends.torch.export import as_inputs, exported, scopes, sizes_given, tensors_in
-from yoloprune.frontends.torch.origins import Origin, origins
+from yoloprune.frontends.torch.origins import Origin, named_tensors, origins
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
 from yoloprune.graph.operators.tensors import tensor_of
@@ -40,11 +41,13 @@ def read(
     `example_inputs` are what it is called with, a tensor or several; `outputs` chooses what counts
     in what it gives; sizes that may be others are named by `dynamic_shapes`, as `torch.export`
     takes them. Raises `GraphError` where torch cannot export the module or its graph cannot be
-    understood, `UsageError` where there is no tensor in the example.
+    understood, `UsageError` where there is no tensor in the example, and where parameters share
+    memory.
     """
     title = title or type(module).__name__
     if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
         raise UsageError(f"{title}: some parameters have no shape yet: call the module once before")
+    check_alone(title, named_tensors(module), dict(module.named_parameters()))
     try:
         own = deepcopy(module).cpu().eval()
         inputs = tuple(

@@ -18,7 +18,9 @@ from yoloprune.errors import MissingDependencyError, PlanError, UsageError, Weig
 from yoloprune.escapes import printable
 from yoloprune.files import plain_size, write_atomically, write_json
 from yoloprune.frontends.onnx.protos import first_line
-from yoloprune.frontends.torch.surgery import Surgery, operate
+from yoloprune.frontends.torch.operate import operate
+from yoloprune.frontends.torch.origins import named_tensors
+from yoloprune.frontends.torch.surgery import Surgery
 
 SUFFIX = ".safetensors"
 
@@ -63,9 +65,14 @@ def read_module(definition: nn.Module, path: Path) -> tuple[Surgery, ...]:
     """Make of a dense module, in place, the slim one that was written as `path`.
 
     Gives what was done to it. Raises `PlanError` or `WeightsError` for files that are damaged or
-    of another module, which stays as it was.
+    of another module, which stays as it was, and `UsageError` for one on the meta device.
     """
     surgeries, state = read_saved(path)
+    if any(own.is_meta for own in named_tensors(definition).values()):
+        raise UsageError(
+            f"{type(definition).__name__}: the definition is on the meta device, which holds no "
+            "numbers: define it on another"
+        )
     for module in (deepcopy(definition), definition):
         for surgery in surgeries:
             try:

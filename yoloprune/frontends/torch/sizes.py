@@ -2,7 +2,8 @@
 
 torch's own layers say theirs by their tensors. Those of other modules are found by comparing what
 the module's own calls are told, and what they read and give, before and after: an attribute that
-holds a number which became another everywhere there, and only that, becomes that number.
+holds a number which became another everywhere there, and only that, may become that number. Which
+of them stay all the same, as they hold it by chance, a trial tells.
 """
 
 from collections import defaultdict
@@ -11,20 +12,15 @@ from typing import Any
 
 from torch import nn
 
-from yoloprune.frontends.torch.origins import Origin
-from yoloprune.frontends.torch.surgery import Size, TensorCut
+from yoloprune.frontends.torch.layers import COUNTS, is_layer, is_torchs, layer_sizes
+from yoloprune.frontends.torch.origins import Origin, named_tensors
+from yoloprune.frontends.torch.surgery import Place, Size, TensorCut
 from yoloprune.graph.edits import Edits
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.shapes import facts
 
 _Became = dict[int, set[int]]
 """What numbers became."""
-
-_VECTORS: Mapping[type[nn.Module], str] = {
-    nn.modules.batchnorm._NormBase: "num_features",
-    nn.PReLU: "num_parameters",
-}
-"""Layers with a number a channel, and how they call the count."""
 
 
 class Changes:
@@ -83,67 +79,55 @@ def sizes_of(
     changes: Changes,
     origins: Mapping[str, Origin],
     tensors: Mapping[str, TensorCut],
+    stays: Collection[Place] = (),
 ) -> dict[str, dict[str, Size]]:
-    """What sizes become, by module and attribute; `tensors` are what is cut of the module's own."""
+    """What sizes become, by module and attribute; `tensors` are what is cut of the module's own.
+
+    Attributes that only their number says to be a size are left out where one of them `stays`.
+    """
     groups = {
         origins[kernel].tensor.rpartition(".")[0]: count
         for kernel, count in changes.groups.items()
         if kernel in origins
     }
     told, seen = changes.told, changes.seen
+    known = named_tensors(module)
+    # What has several names is cut by the first of them.
+    cuts = {id(known[name]): own for name, own in tensors.items()}
     found: dict[str, dict[str, Size]] = {}
     for path, own in module.named_modules():
-        prefix = f"{path}." if path else ""
-        cut = {
-            name: tensors[prefix + name]
-            for name, _ in (*own.named_parameters(recurse=False), *own.named_buffers(recurse=False))
-            if prefix + name in tensors
-        }
-        sizes = _of_layer(own, cut, groups.get(path))
-        if sizes is None:
+        sizes: dict[str, Size] = {}
+        if not is_layer(own) or isinstance(own, nn.GroupNorm):
             sizes = _of_attributes(own, told[path], seen[path])
-        if isinstance(own, nn.GroupNorm):
-            sizes = _of_attributes(own, told[path], seen[path]) | sizes
+            sizes = {name: size for name, size in sizes.items() if (path, name) not in stays}
+        shapes = _shapes_left(own, cuts)
+        if is_layer(own) and shapes:
+            count = groups.get(path, getattr(own, "groups", 1))
+            sizes |= {
+                name: size
+                for name, size in layer_sizes(own, shapes, count).items()
+                if getattr(own, name) != size
+            }
         if sizes:
             found[path] = sizes
     return found
 
 
-def _of_layer(
-    module: nn.Module, cut: Mapping[str, TensorCut], groups: Any
-) -> dict[str, Size] | None:
-    """What a layer of torch's own says of its tensors; None for another module."""
-    weight = cut.get("weight")
-    if isinstance(module, nn.modules.conv._ConvNd):
-        if weight is None:
-            return {}
-        count = module.groups if groups is None else int(groups)
-        first, second = weight.array.shape(weight.before)[:2]
-        given, read = (second * count, first) if module.transposed else (first, second * count)
-        sizes: dict[str, Size] = {"in_channels": read, "out_channels": given, "groups": count}
-    elif isinstance(module, nn.Linear):
-        if weight is None:
-            return {}
-        given, read = weight.array.shape(weight.before)
-        sizes = {"in_features": read, "out_features": given}
-    elif isinstance(module, nn.Embedding):
-        if weight is None:
-            return {}
-        sizes = {"embedding_dim": weight.array.shape(weight.before)[1]}
-    elif isinstance(module, nn.GroupNorm):
-        if weight is None:
-            return {}
-        (left,) = weight.array.shape(weight.before)
-        # Whole groups go, or none: a part of one would have another mean.
-        each = module.num_channels // module.num_groups
-        sizes = {"num_channels": left, "num_groups": left // each}
-    else:
-        for kind, name in _VECTORS.items():
-            if isinstance(module, kind):
-                vectors = [own.array.shape(own.before)[0] for own in cut.values()]
-                return {name: vectors[0]} if vectors else {}
-        return None
-    return {name: size for name, size in sizes.items() if getattr(module, name) != size}
+def guessed(module: nn.Module) -> frozenset[Place]:
+    """Attributes that only their number may say to be a size: by module, and name."""
+    return frozenset(
+        (path, name)
+        for path, own in module.named_modules()
+        if not is_layer(own) and not is_torchs(own)
+        for name, _ in _kept(own)
+        if name not in COUNTS
+    )
+
+
+def _shapes_left(module: nn.Module, cuts: Mapping[int, TensorCut]) -> dict[str, tuple[int, ...]]:
+    """The shapes of what is left of those tensors of a module that are cut."""
+    names = (*module._parameters.items(), *module._buffers.items())
+    return {name: cuts[id(own)].after for name, own in names if id(own) in cuts}
 
 
 def _of_attributes(
@@ -154,7 +138,7 @@ def _of_attributes(
     Beside a number that became another, the same one may stand for something else, as a height does
     in a shape; what torch's own modules keep more often is such a thing.
     """
-    strict = type(module).__module__.startswith("torch.nn.")
+    strict = is_torchs(module)
     found: dict[str, Size] = {}
     for name, value in _kept(module):
         many = value if isinstance(value, tuple) else (value,)

@@ -21,7 +21,7 @@ Networks", 2017.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -122,6 +122,7 @@ def recover(
     target: tuple[Graph, Arrays] | None = None,
     recovery: Recovery = Recovery.RECONSTRUCT,
     ridge: float | None = None,
+    fixed: Collection[str] = (),
     seed: int = 0,
     reporter: Reporter = SILENT,
 ) -> Recovered:
@@ -129,10 +130,10 @@ def recover(
 
     `images` (B, C, H, W) are network inputs: everything is computed in their dtype and on their
     device. The same images and seed give the same parameters. Without a `ridge` each layer has the
-    one with which a kernel that is fitted to half of the images is best on the others. Where the
-    plan's network is what is left of a deeper one, that is the `target`, with the same names.
-    Raises `PlanError` when the plan was made for another network, or there is no batch norm to
-    recalibrate.
+    one with which a kernel that is fitted to half of the images is best on the others. Layers that
+    are `fixed`, by their nodes, stay. Where the plan's network is what is left of a deeper one,
+    that is the `target`, with the same names. Raises `PlanError` when the plan was made for another
+    network, or there is no batch norm to recalibrate.
     """
     check_plan(dependencies, plan)
     target = (dependencies.graph, parameters) if target is None else target
@@ -141,7 +142,8 @@ def recover(
     ready = {
         name
         for name, layer in slim_layers.items()
-        if (can_be_fitted(layer) if recovery is Recovery.RECONSTRUCT else _can_calibrate(layer))
+        if name not in fixed
+        and (can_be_fitted(layer) if recovery is Recovery.RECONSTRUCT else _can_calibrate(layer))
     }
     if recovery is Recovery.RECALIBRATE and not ready:
         raise PlanError(
