@@ -18,7 +18,8 @@ from yoloprune.pruning.budget import Budget
 from yoloprune.pruning.choices import Scope
 from yoloprune.pruning.cut import cut
 from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.recover.network import memory_needed, recover
+from yoloprune.pruning.recover.memory import memory_needed
+from yoloprune.pruning.recover.network import recover
 from yoloprune.pruning.score.on_weights import CRITERIA, score
 from yoloprune.pruning.solve import comparable, solve
 

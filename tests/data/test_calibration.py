@@ -7,7 +7,7 @@ import torch
 
 from tests.color_detector import color_spec, color_state
 from tests.reporters import Heard
-from yoloprune.data.calibration import UNSEEN, proof_images, read_calibration
+from yoloprune.data.calibration import UNSEEN, ImageFiles, proof_images, read_calibration
 from yoloprune.errors import CfgError, DatasetError
 from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.initialization import random_state
@@ -31,6 +31,30 @@ def test_a_seed_chooses_images_and_sets_others_apart(network: Model, photos: Pat
     for (path, placement, shape), image in zip(first.samples, first.images, strict=True):
         assert path.parent == photos
         assert (placement.scale, shape, image.max() <= 1) == ((0.5, 0.5), (64, 64), True)
+
+
+def test_of_many_images_some_are_read_again(
+    network: Model, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = read_calibration(network, photos, 10, 0)
+    monkeypatch.setattr("yoloprune.data.calibration.HELD_BYTES", 5 * whole.images[:1].nbytes)
+    found = read_calibration(network, photos, 10, 0)
+    assert isinstance(found.images, ImageFiles)
+    assert (len(found.images), found.images.held.shape[0]) == (10, 5)
+    for first, last in ((0, 10), (0, 4), (3, 7), (6, 9), (8, 20), (10, 12)):
+        assert torch.equal(found.images[first:last], whole.images[first:last])
+    assert torch.equal(found.unseen, whole.unseen) and found.samples == whole.samples
+    assert found.on(torch.device("cpu")).images[:].shape == (10, 3, 32, 32)
+    found.samples[7][0].write_bytes(b"")
+    with pytest.raises(DatasetError, match=found.samples[7][0].name):
+        found.images[5:]
+
+
+def test_where_none_are_unseen_the_first_are_measured_on(network: Model, photos: Path) -> None:
+    found = read_calibration(network, photos, 100, 0)
+    assert torch.equal(found.measured, found.images[:])
+    found = read_calibration(network, photos, 8, 0)
+    assert found.measured is found.unseen
 
 
 def test_what_cannot_be_read_is_skipped_and_counted(network: Model, photos: Path) -> None:

@@ -13,8 +13,10 @@ from yoloprune.errors import GraphError
 from yoloprune.execution.stream import (
     Stream,
     arrays_like,
+    batched,
     chunked,
     computed,
+    fitting,
     held,
     only_input,
     stretches,
@@ -88,6 +90,28 @@ def test_images_come_in_chunks_that_the_network_can_read() -> None:
     assert [len(chunk) for chunk in chunked(with_batch(3), images, 4)] == [3, 3]
     with pytest.raises(GraphError, match="reads 8 images at once: 7 are too few"):
         chunked(with_batch(8), images, 4)
+
+
+def test_batches_are_even_and_hold_what_the_network_can_read() -> None:
+    images = torch.zeros(23, 4, 6, 6)
+
+    def sizes(size: int | str, most: int) -> list[int]:
+        return [len(images[part]) for part in batched(with_batch(size), images, most)]
+
+    assert sizes("batch", 30) == [23] and sizes("batch", 16) == [12, 11]
+    assert sizes("batch", 8) == [8, 8, 7]
+    # Whole chunks: what is left over is not given.
+    assert sizes(4, 16) == [12, 11] and sizes(4, 9) == [8, 8, 7] and sizes(16, 8) == [16]
+    # What none can be made of, `chunked` refuses.
+    assert sizes(40, 8) == [23]
+
+
+def test_as_many_images_run_as_can_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("yoloprune.execution.stream.LIMIT", 100)
+    assert fitting(20, 8, lambda images: 5 * images) == 20
+    assert fitting(30, 8, lambda images: 5 * images) == 16
+    assert fitting(24, 8, lambda images: 5 * images) == 16
+    assert fitting(30, 8, lambda images: 50 * images) == 8
 
 
 def test_a_network_that_reads_more_than_images_is_refused() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from tests.reporters import Heard
 from tests.workflows.test_depth import residual_network
@@ -14,6 +15,7 @@ from yoloprune.graph.model import Model
 from yoloprune.pruning.recover.errors import errors_of, outputs_on
 from yoloprune.workflows.depth import removable
 from yoloprune.workflows.distill import distill
+from yoloprune.workflows.modules import load_module
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
@@ -66,12 +68,16 @@ def test_minutes_become_steps_and_a_killed_run_keeps_them(
     assert again.recovery == found.recovery
 
 
-def test_a_network_without_blocks_learns_from_the_one_that_has_them(photos: Path) -> None:
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_a_network_without_blocks_learns_from_the_one_that_has_them(
+    photos: Path, dtype: torch.dtype
+) -> None:
     network = residual_network()
-    network = replace(network, parameters={n: a.float() for n, a in network.parameters.items()})
+    network = replace(network, parameters={n: a.to(dtype) for n, a in network.parameters.items()})
     cut = prune(network, {"macs": 1.0}, blocks=[removable(network)[0].reading])
     cut = recover(cut, photos)
     found = distill(cut, photos, steps=20, batch_size=2, learning_rate=3e-3, device="cpu")
+    assert {array.dtype for array in found.slim.parameters.values()} == {dtype}
     images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     whole = outputs_on(images, (network.graph, network.parameters))
     before, after = (
@@ -79,6 +85,22 @@ def test_a_network_without_blocks_learns_from_the_one_that_has_them(photos: Path
         for each in (cut.slim, found.slim)
     )
     assert max(after) < max(before)
+
+
+def test_a_module_in_double_is_distilled_on_a_folder(photos: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 4, 3, 2, 1)
+    ).double().eval()  # fmt: skip
+    inputs = torch.rand(1, 3, 32, 32).double()
+    network = load_module(module, inputs)
+    cut = prune(network, {"macs": 0.6}, multiple_of=1, images=photos, calibration_images=4)
+    found = distill(cut, photos, steps=20, batch_size=2, learning_rate=3e-3, device="cpu")
+    assert found.recovery is not None and found.recovery["distillation"]["left"] < 1
+    slim = found.apply(module)
+    assert slim(inputs).dtype == torch.float64
+    wanted = outputs_on(inputs, (found.slim.graph, found.slim.parameters))[0]
+    torch.testing.assert_close(slim(inputs), wanted, rtol=1e-9, atol=1e-9)
 
 
 def test_what_makes_no_sense_is_refused(dense: Model, photos: Path, tmp_path: Path) -> None:

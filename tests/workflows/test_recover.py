@@ -58,6 +58,16 @@ def test_recovery_is_the_same_now_or_from_a_folder(
     assert text.count("## Recovery") == 1
 
 
+def test_images_that_are_not_held_are_read_again(
+    dense: Model, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = prune(dense, {"macs": 0.7})
+    whole = recover(cut, photos, calibration_images=10).slim
+    monkeypatch.setattr("yoloprune.data.calibration.HELD_BYTES", 1)
+    again = recover(cut, photos, calibration_images=10).slim
+    assert again.sha256 == whole.sha256
+
+
 def test_recovered_heads_are_nearer_to_the_dense_ones(
     dense: Model, photos: Path, tmp_path: Path
 ) -> None:

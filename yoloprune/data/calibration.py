@@ -1,6 +1,6 @@
 """Images without labels: what pruning scores and recovers on, and what it is proven on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -33,8 +33,38 @@ CPU = torch.device("cpu")
 UNSEEN = 8
 """Further images that the heads are compared on, if there are so many."""
 
+HELD_BYTES = 1 << 30
+"""Of inputs that are held; of more images the others are read again when they are needed."""
+
+MEASURED = 64
+"""Images that are measured on at most, where none are unseen."""
+
 REAL_IMAGES = 3
 """Real images beside the noise of a proof; each costs a few float64 passes of the network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageFiles:
+    """Network inputs of so many images that only the first are held; `paths` are those of all."""
+
+    reads: ImageInput
+    held: Tensor
+    paths: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, part: slice, /) -> Tensor:  # -> (B, C, H, W)
+        found = self.held[part]
+        others = range(len(self))[part][len(found) :]
+        if not others:
+            return found
+        inputs = [self.reads.fit(read_image(self.paths[n], self.reads.channels))[0] for n in others]
+        return torch.cat([found, torch.from_numpy(np.stack(inputs)).to(found)])
+
+    def to(self, device: torch.device) -> "ImageFiles":
+        """The same, giving tensors on a device."""
+        return replace(self, held=self.held.to(device))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,7 +77,7 @@ class Calibration:
     """
 
     reads: ImageInput | None
-    images: Tensor
+    images: Tensor | ImageFiles
     unseen: Tensor
     samples: tuple[Sample, ...]
     skipped: int
@@ -56,6 +86,11 @@ class Calibration:
     def learned_from(self) -> dict[str, str]:
         """SHA-256 of each file behind `images`, by path: nothing should be measured on these."""
         return {path.as_posix(): file_sha256(path) for path, _, _ in self.samples}
+
+    @property
+    def measured(self) -> Tensor:
+        """What to measure on: images that nothing was learned from, where there are any."""
+        return self.unseen if len(self.unseen) else self.images[:MEASURED]
 
     def on(self, device: torch.device) -> "Calibration":
         """The same images on a device, where all that is measured on them is computed."""
@@ -111,15 +146,33 @@ def choose_calibration(
         raise UsageError(f"`calibration_images` {count} must be at least 1")
     order = np.random.default_rng(seed).permutation(len(paths)).tolist()
     chosen = [paths[number] for number in order]
-    batch, samples, skipped = fitted_images(reads, source, chosen, count + unseen)
+    held, others, samples = list[NetworkInput](), list[NetworkInput](), list[Sample]()
+    skipped = 0
+    for found in _readable(reads, chosen):
+        if found is None:
+            skipped += 1
+            continue
+        if len(samples) >= count:
+            others.append(found[0])
+        elif found[0].nbytes * len(samples) < HELD_BYTES:
+            held.append(found[0])
+        samples.append(found[1])
+        if len(samples) == count + unseen:
+            break
+    if not samples:
+        raise _none_readable(source, paths)
     if skipped:
         reporter.warn(f"{counted(skipped, 'image')} could not be read: skipped")
     if not isinstance(network.document, DarknetDocument):
         _warn_if_dead(network, reads, samples, reporter)
+    first = torch.from_numpy(np.stack(held))
+    files = tuple(path for path, _, _ in samples[:count])
     return Calibration(
         reads=reads,
-        images=batch[:count],
-        unseen=batch[count:],
+        images=first
+        if len(first) == len(files)
+        else ImageFiles(reads=reads, held=first, paths=files),
+        unseen=torch.from_numpy(np.stack(others)) if others else first[:0],
         samples=tuple(samples[:count]),
         skipped=skipped,
     )
@@ -146,20 +199,35 @@ def fitted_images(
     inputs: list[NetworkInput] = []
     samples: list[Sample] = []
     skipped = 0
-    for path in paths:
+    for found in _readable(reads, paths):
+        if found is None:
+            skipped += 1
+            continue
+        inputs.append(found[0])
+        samples.append(found[1])
         if len(inputs) == count:
             break
+    if not inputs:
+        raise _none_readable(source, paths)
+    return torch.from_numpy(np.stack(inputs)), samples, skipped
+
+
+def _readable(
+    reads: ImageInput, paths: Sequence[Path]
+) -> Iterator[tuple[NetworkInput, Sample] | None]:
+    """The input of each image, its file and where it lies; None for what cannot be read."""
+    for path in paths:
         try:
             image = read_image(path, reads.channels)
         except DatasetError:
-            skipped += 1
+            yield None
             continue
         fitted, placement = reads.fit(image)
-        inputs.append(fitted)
-        samples.append((path, placement, image.shape[:2]))
-    if not inputs:
-        raise DatasetError(f"{source}: none of its {len(paths)} images can be read")
-    return torch.from_numpy(np.stack(inputs)), samples, skipped
+        yield fitted, (path, placement, image.shape[:2])
+
+
+def _none_readable(source: Path, paths: Sequence[Path]) -> DatasetError:
+    return DatasetError(f"{source}: none of its {len(paths)} images can be read")
 
 
 def proof_images(

@@ -38,9 +38,9 @@ def image_input(network: Model, preprocess: str | None = None) -> ImageInput:
         if preprocess is not None:
             raise UsageError(f"{document.title}: a cfg says itself how images are preprocessed")
         return darknet_input(document.spec)
-    assert isinstance(document, OnnxDocument)
     asked = PRESETS["plain"] if preprocess is None else stated(preprocess, PRESETS["plain"])
-    said = stated_in(document.metadata)
+    # A module says nothing of what it is given.
+    said = stated_in(document.metadata) if isinstance(document, OnnxDocument) else None
     size = asked.size or (None if said is None else said.size)
     plain = _input(network, replace(asked, size=size))
     if asked.size not in (None, (plain.height, plain.width)):

@@ -5,9 +5,10 @@ computed twice. Values are kept for as long as a later node reads them.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from yoloprune.execution.run import Run, array_like, freed, reads
 from yoloprune.graph.arrays import with_computed
 from yoloprune.graph.graph import Graph, Node
 from yoloprune.graph.operators.operator import Shape
+
+LIMIT = 4 * 10**9
+"""Bytes that what runs over many images holds at once, if it can do with so few."""
 
 Stretch: TypeAlias = tuple[Node, ...]
 """Nodes that follow one another."""
@@ -35,6 +39,14 @@ def stretches(graph: Graph, stops: Collection[str]) -> list[Stretch]:
     return [tuple(nodes) for nodes in found]
 
 
+class Images(Protocol):
+    """Network inputs, in order; a tensor (B, C, H, W) or what makes one of a part of them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> Tensor: ...
+
+
 class Stream:
     """The values of a network with one input, in chunks of images (B, C, H, W).
 
@@ -47,7 +59,8 @@ class Stream:
     ) -> None:
         self.chunks = len(chunks)
         self.images = sum(len(chunk) for chunk in chunks)
-        self._like = chunks[0]
+        # No view, which would keep the images.
+        self._like = chunks[0].new_empty(0)
         arrays = with_computed(graph, arrays_like(graph, parameters, self._like))
         name = only_input(graph)
         self._runs = [Run(graph, arrays.__getitem__, {name: chunk}) for chunk in chunks]
@@ -107,6 +120,27 @@ def chunked(graph: Graph, images: Tensor, most: int) -> tuple[Tensor, ...]:
     if len(images) < size:
         raise GraphError(f"the network reads {size} images at once: {len(images)} are too few")
     return torch.split(images[: len(images) // size * size], size)
+
+
+def fitting(images: int, chunk: int, needed: Callable[[int], int]) -> int:
+    """How many of so many images can be held at once: all, or some chunks, one at least.
+
+    `needed` are the bytes that so many take, more of more images; `LIMIT` is what there is.
+    """
+    if needed(images) <= LIMIT:
+        return images
+    chunks = range(1, -(-images // chunk))
+    return chunk * max(1, bisect_left(chunks, True, key=lambda n: needed(n * chunk) > LIMIT))
+
+
+def batched(graph: Graph, images: Images, most: int) -> list[slice]:
+    """Even parts of images, of `most` at most, or as few as the network can read (`chunked`)."""
+    size = graph.inputs[only_input(graph)].shape[0]
+    unit = 1 if isinstance(size, str) else size
+    count = max(len(images) // unit, 1)
+    parts = -(-count // max(most // unit, 1))
+    each = -(-count // parts) * unit
+    return [slice(first, first + each) for first in range(0, count * unit, each)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,7 @@ few images, and the one is taken whose outputs on others are nearest to the dens
 import math
 from collections.abc import Callable
 
-from torch import Tensor
-
+from yoloprune.execution.stream import Images
 from yoloprune.graph.edits import edit
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.cut import cut
@@ -34,7 +33,7 @@ def shaped(
     parameters: Arrays,
     scores: Scores,
     plan_of: Callable[[Scores], PruningPlan],
-    images: Tensor,
+    images: Images,
     *,
     seed: int = 0,
     reporter: Reporter = SILENT,

@@ -96,12 +96,13 @@ def distill(
             f"{images}: {counted(len(found), 'image')} can be read: at least two are needed"
         )
     digests = {path.as_posix(): file_sha256(path) for path in found}
-    own, others = _divided(found, count, digests, cut.learned_from, reporter)
-    source = _Source(paths=own, images=found, reads=reads, seed=seed, batch_size=batch_size)
+    learned, others = _divided(found, count, digests, cut.learned_from, reporter)
+    source = _Source(paths=learned, images=found, reads=reads, seed=seed, batch_size=batch_size)
     judged = np.stack([source.plain(path) for path in others])
     held_out = chunked(cut.slim.graph, torch.from_numpy(judged).to(place), batch_size)
-    dense = Network(*cut.target, device=place)
-    slim = Network(cut.slim.graph, cut.slim.parameters, device=place)
+    # As images are, whatever the network's own numbers: in float16 small steps would be lost.
+    dense = Network(*cut.target, dtype=torch.float32, device=place)
+    slim = Network(cut.slim.graph, cut.slim.parameters, dtype=torch.float32, device=place)
     document = cut.dense.document
     known = divergences(document.spec) if isinstance(document, DarknetDocument) else {}
     matching = Matching(dense, slim, held_out, known, bfloat16=has_bfloat16(place))
@@ -126,9 +127,10 @@ def distill(
         inputs=" ".join((cut.dense.sha256, cut.slim.sha256, source.digest())),
         reporter=reporter,
     )
-    trained = {name: array.cpu() for name, array in outcome.parameters.items()}
+    own = cut.slim.parameters
+    trained = {name: array.to(own[name]) for name, array in outcome.parameters.items()}
     distilled = replace(cut, slim=replace(cut.slim, parameters=trained))
-    shown = torch.from_numpy(np.stack([source.plain(path) for path in own[:SHOWN]])).to(place)
+    shown = torch.from_numpy(np.stack([source.plain(path) for path in learned[:SHOWN]])).to(place)
     confidence: Mapping[str, Any] | None
     parameters, confidence = confident(distilled, reads, shown, torch.cat(held_out))
     slim.load({name: array.to(place) for name, array in parameters.items()})
@@ -137,7 +139,7 @@ def distill(
         # Never further than before, whatever scores mean.
         parameters, confidence, left = trained, None, min(1.0, closest)
     entry = asdict(config) | {
-        "images": len(own),
+        "images": len(learned),
         "held_out": count,
         "curve": [list(point) for point in outcome.curve],
         "left": left,

@@ -168,8 +168,7 @@ def _by_error(network: Model, reads: ImageInput, request: Request) -> Judge:
 def judge_by_error(network: Model, calibration: Calibration) -> Judge:
     """By how far outputs have gone, on images that nothing is learned from where there are any."""
     assert calibration.reads is not None, "made of images"
-    unseen = len(calibration.unseen) > 0
-    images = calibration.unseen if unseen else calibration.images
+    unseen, images = len(calibration.unseen) > 0, calibration.measured
     return Judge(
         measure=ERROR,
         judge=partial(error_of, network, images),

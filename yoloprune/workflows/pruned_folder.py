@@ -20,7 +20,7 @@ from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import read_before, read_plan
 from yoloprune.pruning.prune import prove
 from yoloprune.pruning.recover.confidence import Line
-from yoloprune.pruning.recover.network import LayerFit
+from yoloprune.pruning.recover.side import LayerFit
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.depth import shorten

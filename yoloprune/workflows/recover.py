@@ -17,7 +17,8 @@ from yoloprune.graph.model import Model
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.recover.errors import output_errors
 from yoloprune.pruning.recover.layer import RIDGES
-from yoloprune.pruning.recover.network import Recovered, Recovery, memory_needed
+from yoloprune.pruning.recover.memory import memory_needed
+from yoloprune.pruning.recover.network import Recovered, Recovery
 from yoloprune.pruning.recover.network import recover as recover_graph
 from yoloprune.report.table import file_size
 from yoloprune.reporter import SILENT, Reporter
@@ -26,6 +27,9 @@ from yoloprune.workflows.confidence import confident
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.defaults import PRUNING
 from yoloprune.workflows.modules import check_module
+
+SCORED = 64
+"""Images, of those learned from, by which scores get their meaning back, at most."""
 
 SHOWN = 16
 """Images on which detections are counted, at most."""
@@ -79,15 +83,14 @@ def recover(
         reporter=reporter,
     )
     _warn_of_scarcity(recovered, count, reporter)
-    unseen = len(images.unseen) > 0
-    measured_on = images.unseen if unseen else images.images
+    measured_on = images.measured
     parameters, confidence = _on_cpu(recovered.parameters), None
     # Batch norms alone cannot give scores back what they meant.
     if method is Recovery.RECONSTRUCT:
         fitted = replace(cut, slim=replace(exact, parameters=parameters))
         with reporter.stage("giving scores their meaning back"):
             parameters, confidence = confident(
-                fitted, images.reads, images.images, measured_on[:SHOWN]
+                fitted, images.reads, images.images[:SCORED], measured_on[:SHOWN]
             )
     before, after = output_errors(
         cut.target, exact.graph, [exact.parameters, parameters], measured_on
@@ -105,7 +108,7 @@ def recover(
         "ridges": RIDGES,
         "heads": {
             "images": len(measured_on),
-            "unseen": unseen,
+            "unseen": len(images.unseen) > 0,
             "before": before,
             "after": after,
         },

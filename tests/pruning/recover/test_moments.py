@@ -68,6 +68,9 @@ def test_chunks_add_up_to_the_sums_of_all_samples() -> None:
     torch.testing.assert_close(other.cross, 2 * found.cross)
     torch.testing.assert_close(other.energy, 4 * found.energy)
     assert other.gram is found.gram and other.count == 50
+    later = toward(found, [(u[:, 20:], 2 * y[:, 20:])], toward(found, [(u[:, :20], 2 * y[:, :20])]))
+    torch.testing.assert_close(later.cross, other.cross)
+    torch.testing.assert_close(later.energy, other.energy)
     with pytest.raises(WeightsError, match=r"layer_1\.conv: what it reads or gives"):
         gather(layer, [(u * float("inf"), y)])
 
@@ -79,6 +82,8 @@ def test_what_a_sample_takes_and_how_many_there_are() -> None:
     # u of 73 numbers in float32 and twice in float64, and 8 of y.
     assert sample_bytes(layer) == 73 * (4 + 8 + 8) + 8 * 8
     # All places of a small map, 256 of the 40 x 40 of a larger one.
-    assert positions_per_image(layer) == 36
+    assert positions_per_image(layer, 64) == 36
     large = CFG.format(groups=1, activation="leaky").replace("=12\n", "=80\n")
-    assert positions_per_image(layers_of(network(parse_cfg(large)))["layer_1.conv"]) == 256
+    layer = layers_of(network(parse_cfg(large)))["layer_1.conv"]
+    # Of many images fewer, so that all are bounded; one at least.
+    assert [positions_per_image(layer, n) for n in (1, 512, 2869, 10**6)] == [256, 256, 45, 1]

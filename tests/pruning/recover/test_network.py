@@ -9,7 +9,6 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.pruning.memory import PeakOfTensors
 from tests.pruning.networks import (
     every_contraction,
     outputs_of,
@@ -24,11 +23,10 @@ from yoloprune.errors import PlanError, WeightsError
 from yoloprune.frontends.darknet.lower import parameters
 from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
-from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.pruning.choices import Compensation
 from yoloprune.pruning.compensation import compensate
 from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.recover.network import Recovery, memory_needed, recover
+from yoloprune.pruning.recover.network import Recovery, recover
 
 
 def in_layer_0(
@@ -228,26 +226,3 @@ def test_a_plan_of_another_network_is_refused() -> None:
     slim = (dependencies.graph, state)
     with pytest.raises(PlanError, match="another network"):
         recover(dependencies, state, plan_of(other, {}), slim, images_of(dependencies, 1))
-
-
-@pytest.mark.parametrize(
-    ("spec", "count"),
-    [
-        (yolov3_tiny(classes=2, width=0.25, size=(96, 96)), 8),  # Large kernels, small maps.
-        (yolov3_tiny(classes=2, width=0.0625, size=(224, 224)), 16),  # The other way round.
-    ],
-)
-def test_the_memory_is_about_what_was_said(spec: NetworkSpec, count: int) -> None:
-    state = {name: tensor.float() for name, tensor in parameters(random_state(spec)).items()}
-    dependencies = network(spec)
-    plan = random_plan(dependencies, 0)
-    slim = slim_of(dependencies, state, plan)
-    images = images_of(dependencies, count).float()
-    peaks = []
-    for recovery in Recovery:
-        with PeakOfTensors() as tensors:
-            recover(dependencies, state, plan, slim, images, recovery=recovery)
-        peaks.append(tensors.peak)
-    networks = sum(tensor.nbytes for own in (state, slim[1]) for tensor in own.values())
-    said = networks + memory_needed(dependencies, slim[0], count)
-    assert max(peaks) < 1.2 * said and said < 2 * max(peaks)

@@ -14,7 +14,7 @@ from yoloprune.graph.graph import Graph
 from yoloprune.graph.shapes import facts
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.layers import layers_of
-from yoloprune.pruning.recover import network as refit
+from yoloprune.pruning.recover import side as refit
 from yoloprune.pruning.recover.network import recover
 from yoloprune.pruning.recover.ways import Ahead, Way, ways_of
 

@@ -1,5 +1,7 @@
 """Measured criteria against brute force over their definitions."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -24,6 +26,7 @@ from yoloprune.pruning.layers import layers_of
 from yoloprune.pruning.recover.layer import RIDGE
 from yoloprune.pruning.score.on_images import (
     activation_scores,
+    images_at_once,
     memory_needed,
     reconstruction_scores,
     taylor_scores,
@@ -68,6 +71,22 @@ def test_the_first_channel_to_go_is_the_one_whose_best_refit_loses_least() -> No
         losses.append((residual * weights["layer_1.conv"].numpy()).sum() / 400)
     assert np.argmin(scores) == np.argmin(losses)
     np.testing.assert_allclose(scores.min(), min(losses) / CHANNEL_MACS, rtol=1e-6)
+
+
+def test_images_in_batches_score_as_they_do_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # All places are samples; 18 images that differ.
+    images = torch.cat([(n + 1) * IMAGES[:3].roll(n, 2) for n in range(6)])
+    weights = {name: torch.ones(filters).double() for name, filters in filters_of(GRAPH).items()}
+
+    def scores() -> list[np.ndarray[Any, Any]]:
+        found = [reconstruction_scores(GRAPH, STATE, images, weights)]
+        return [own[0] for own in (*found, activation_scores(GRAPH, STATE, images))]
+
+    whole = scores()
+    monkeypatch.setattr("yoloprune.execution.stream.LIMIT", 0)
+    assert images_at_once(GRAPH, 18) == 8
+    for parts, expected in zip(scores(), whole, strict=True):
+        np.testing.assert_allclose(parts, expected, rtol=1e-9)
 
 
 def test_a_copy_of_a_channel_costs_nothing_but_the_second_copy_does() -> None:
@@ -130,14 +149,29 @@ def test_taylor_counts_a_channel_once_that_a_depthwise_convolution_passes_on() -
     ],
 )
 def test_the_memory_is_about_what_was_said(spec: NetworkSpec, count: int) -> None:
+    peak, said = peak_of(spec, count)
+    assert peak < 1.2 * said and said < 2 * peak
+
+
+def peak_of(spec: NetworkSpec, count: int) -> tuple[int, int]:
+    """What is held at most while so many images score a network; what it was said to be."""
     state, graph = parameters(training_state(spec)), analyze(lower(spec))
     images = torch.rand(count, *spec.input_shape, generator=torch.Generator().manual_seed(0))
     weights = {name: torch.ones(filters).double() for name, filters in filters_of(graph).items()}
     with PeakOfTensors() as tensors:
         reconstruction_scores(graph, state, images, weights)
     network = sum(tensor.nbytes for tensor in state.values())
-    said = network + memory_needed(graph, count)
-    assert tensors.peak < 1.2 * said and said < 2 * tensors.peak
+    return tensors.peak, network + memory_needed(graph, count)
+
+
+def test_more_images_need_no_more_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit, count = 20_000_000, 40
+    spec = yolov3_tiny(classes=2, width=0.0625, size=(224, 224))
+    assert memory_needed(analyze(lower(spec)), count) > 2 * limit
+    monkeypatch.setattr("yoloprune.execution.stream.LIMIT", limit)
+    peak, said = peak_of(spec, count)
+    # The images are the caller's.
+    assert peak - count * 4 * 3 * 224 * 224 < 1.2 * said and said <= limit
 
 
 @given(spec=network_specs(max_blocks=4), seed=st.integers(0, 9))

@@ -175,8 +175,29 @@ def recalibrated(
     return {layer.norm.mean: (mean + shift).to(stored), layer.norm.variance: stored}
 
 
-def channel_statistics(outputs: Iterable[Tensor]) -> Statistics:
-    """Mean and variance of each channel over all chunks (B, F, ...)."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ChannelSums:
+    """Sums over `count` values of each channel, and of their squares: (F,) float64 each."""
+
+    first: Tensor
+    second: Tensor
+    count: int
+
+    def __add__(self, other: "ChannelSums") -> "ChannelSums":
+        return ChannelSums(
+            first=self.first + other.first,
+            second=self.second + other.second,
+            count=self.count + other.count,
+        )
+
+    def statistics(self) -> Statistics:
+        """Mean and variance of each channel."""
+        mean = self.first / self.count
+        return mean, (self.second / self.count - mean.square()).clamp(min=0)
+
+
+def channel_sums(outputs: Iterable[Tensor]) -> ChannelSums:
+    """Over all chunks (B, F, ...)."""
     first, second, count = torch.zeros(1), torch.zeros(1), 0
     for output in outputs:
         values = output.double()
@@ -184,5 +205,4 @@ def channel_statistics(outputs: Iterable[Tensor]) -> Statistics:
         first = first.to(values) + values.sum(dim=rest)
         second = second.to(values) + values.square().sum(dim=rest)
         count += values[:, 0].numel()
-    mean = first / count
-    return mean, (second / count - mean.square()).clamp(min=0)
+    return ChannelSums(first=first, second=second, count=count)

@@ -24,6 +24,9 @@ from yoloprune.pruning.layers import Layer
 POSITIONS = 256
 """Positions an image: neighbors say the same again, so more than this would add little."""
 
+SAMPLES = 1 << 17
+"""Positions of all images: of many images each gives fewer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Positions:
@@ -88,9 +91,10 @@ def sample_bytes(layer: Layer) -> int:
     return 20 * layer.groups * (window_values(layer) + 1) + 8 * layer.filters
 
 
-def positions_per_image(layer: Layer) -> int:
-    """At how many places of each image a layer is sampled."""
-    return min(POSITIONS, math.prod(windows_of(layer).sizes))
+def positions_per_image(layer: Layer, images: int) -> int:
+    """At how many places of each of so many images a layer is sampled."""
+    most = min(POSITIONS, max(1, SAMPLES // images))
+    return min(most, math.prod(windows_of(layer).sizes))
 
 
 def random_positions(
@@ -141,9 +145,16 @@ def joined(parts: Sequence[Moments]) -> Moments:
     )
 
 
-def toward(moments: Moments, samples: Iterable[tuple[Tensor, Tensor]]) -> Moments:
-    """The moments of the same inputs with other outputs, of all the same samples (u, y)."""
+def toward(
+    moments: Moments, samples: Iterable[tuple[Tensor, Tensor]], past: Moments | None = None
+) -> Moments:
+    """The moments of the same inputs with other outputs, of all the same samples (u, y).
+
+    Those that are not among the samples any more are in `past`.
+    """
     cross, energy = torch.zeros_like(moments.cross), torch.zeros_like(moments.energy)
+    if past is not None:
+        cross, energy = cross + past.cross, energy + past.energy
     for u, y in samples:
         cross.baddbmm_(y.transpose(1, 2), u)
         energy += y.square().sum(dim=1)

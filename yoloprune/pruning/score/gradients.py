@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yoloprune.execution.stream import arrays_like, chunked, computed, only_input
+from yoloprune.execution.stream import Images, arrays_like, batched, chunked, computed, only_input
 from yoloprune.graph.graph import Graph, Node, ValueType
 from yoloprune.pruning.groups import DependencyGraph
 from yoloprune.pruning.layers import Arrays, Layer, Layers, layers_of
@@ -22,7 +22,7 @@ CHUNK = 2
 
 
 def input_gradients(
-    dependencies: DependencyGraph, parameters: Arrays, images: Tensor, loss: Loss
+    dependencies: DependencyGraph, parameters: Arrays, images: Images, loss: Loss
 ) -> dict[str, NDArray[np.float64]]:
     """Derivative of each image's loss by a factor, 1 so far, on each channel that is read.
 
@@ -33,10 +33,13 @@ def input_gradients(
     layers = layers_of(dependencies)
     graph = _gated(dependencies.graph, layers)
     name = only_input(dependencies.graph)
-    arrays = arrays_like(graph, parameters, images)
+    arrays = arrays_like(graph, parameters, images[:1])
     found: dict[str, list[NDArray[np.float64]]] = {own: [] for own in layers}
     first = 0
-    for chunk in chunked(dependencies.graph, images, CHUNK):
+    parts = batched(dependencies.graph, images, CHUNK)
+    for chunk in (
+        own for part in parts for own in chunked(dependencies.graph, images[part], CHUNK)
+    ):
         gates = {own: _gate(layer, chunk) for own, layer in layers.items()}
         inputs = {name: chunk} | {_gate_of(own): gate for own, gate in gates.items()}
         outputs = computed(graph, arrays, inputs, graph.outputs)

@@ -22,10 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloprune.execution.stream import (
+    Images,
     Stream,
     arrays_like,
+    batched,
     chunked,
     computed,
+    fitting,
     held,
     only_input,
     stretches,
@@ -33,9 +36,11 @@ from yoloprune.execution.stream import (
 from yoloprune.graph.operators.table import operator_of
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph, Member
 from yoloprune.pruning.layers import Arrays, Layer, by_filter, layers_of
+from yoloprune.pruning.recover.memory import CHUNK
 from yoloprune.pruning.recover.moments import (
     Moments,
     gather,
+    joined,
     patches,
     positions_per_image,
     random_positions,
@@ -43,7 +48,6 @@ from yoloprune.pruning.recover.moments import (
     window_values,
     windows_of,
 )
-from yoloprune.pruning.recover.network import CHUNK
 from yoloprune.pruning.score.elimination import Reader, losses_by_elimination, readers_of
 from yoloprune.pruning.score.sensitivity import Sensitivities
 from yoloprune.pruning.solve import normalized
@@ -76,26 +80,25 @@ def taylor_scores(
 def activation_scores(
     dependencies: DependencyGraph,
     parameters: Arrays,
-    images: Tensor,
+    images: Images,
     *,
     reporter: Reporter = SILENT,
 ) -> MeasuredScores:
     """Mean |activation| of each channel times the L2 norm of what reads it, by group means."""
     scores = {group.id: np.zeros(group.size) for group in dependencies.prunable}
     readers = _readers_of(dependencies)
-    for layer, stream in _stops(dependencies, parameters, images, reporter):
-        # The last chunk may have fewer images than the others.
+    for layer, stream, _ in _stops(dependencies, parameters, images, reporter):
+        # Sums, as the last chunk may have fewer images than the others.
         sums = []
         for chunk in range(stream.chunks):
             read = stream.value(layer.source, chunk).movedim(layer.channel_axis, 1).abs()
             means = read.mean(dim=tuple(range(2, read.dim()))) if read.dim() > 2 else read
             sums.append(means.sum(dim=0))
-        means = torch.stack(sums).sum(dim=0) / stream.images
         filters = by_filter(layer, stream.array(layer.kernel)).double()
         # Each convolution group's columns follow one another, as its input channels do.
         parts = filters.reshape(layer.groups, -1, *filters.shape[1:]).movedim(2, 1).flatten(2)
         norms = parts.square().sum(dim=2).sqrt().flatten()
-        strength = (means.double() * norms).numpy(force=True)
+        strength = (torch.stack(sums).sum(dim=0).double() * norms).numpy(force=True)
         for group, member in readers[layer.name]:
             own = strength[np.asarray(member.positions)]
             np.add.at(scores[group.id], np.asarray(member.channels), own)
@@ -105,7 +108,7 @@ def activation_scores(
 def reconstruction_scores(
     dependencies: DependencyGraph,
     parameters: Arrays,
-    images: Tensor,
+    images: Images,
     weights: Sensitivities,
     *,
     seed: int = 0,
@@ -123,8 +126,14 @@ def reconstruction_scores(
     last = {group.id: name for name, members in readers.items() for group, _ in members}
     waiting: dict[int, list[Reader]] = {group.id: [] for group in dependencies.prunable}
     losses = {group.id: np.zeros(group.size) for group in dependencies.prunable}
-    for layer, stream in _stops(dependencies, parameters, images, reporter):
-        moments = _moments(stream, layer, generator)
+    gathered: dict[str, Moments] = {}
+    for layer, stream, done in _stops(dependencies, parameters, images, reporter):
+        moments = _moments(stream, layer, positions_per_image(layer, len(images)), generator)
+        if layer.name in gathered:
+            moments = joined([gathered.pop(layer.name), moments])
+        if not done:
+            gathered[layer.name] = moments
+            continue
         rows = _rows(layer, stream.array(layer.kernel), weights[layer.name])
         for group, member in readers[layer.name]:
             waiting[group.id] += readers_of(member, rows, moments)
@@ -138,7 +147,7 @@ def reconstruction_scores(
 def _losses_unread(
     dependencies: DependencyGraph,
     parameters: Arrays,
-    images: Tensor,
+    images: Images,
     weights: Sensitivities,
     groups: Sequence[ChannelGroup],
 ) -> dict[int, NDArray[np.float64]]:
@@ -149,14 +158,17 @@ def _losses_unread(
     layers, graph = layers_of(dependencies), dependencies.graph
     givers = {member.node: layers[member.node] for group in groups for member in group.producers}
     energies = {own: np.zeros(layer.filters) for own, layer in givers.items()}
-    arrays, name = arrays_like(graph, parameters, images), only_input(graph)
-    chunks = chunked(graph, images, CHUNK) if groups else ()
-    for chunk in chunks:
-        with torch.inference_mode():
-            values = computed(graph, arrays, {name: chunk}, [g.output for g in givers.values()])
-        for own, layer in givers.items():
-            squares = values[layer.output].double().square().movedim(layer.channel_axis, 0)
-            energies[own] += squares.flatten(1).mean(dim=1).cpu().numpy() / len(chunks)
+    arrays, name = arrays_like(graph, parameters, images[:1]), only_input(graph)
+    batches = batched(graph, images, CHUNK) if groups else ()
+    for batch in batches:
+        chunks = chunked(graph, images[batch], CHUNK)
+        for chunk in chunks:
+            with torch.inference_mode():
+                values = computed(graph, arrays, {name: chunk}, [g.output for g in givers.values()])
+            for own, layer in givers.items():
+                squares = values[layer.output].double().square().movedim(layer.channel_axis, 0)
+                mean = squares.flatten(1).mean(dim=1).cpu().numpy()
+                energies[own] += mean / (len(chunks) * len(batches))
     losses = {}
     for group in groups:
         losses[group.id] = np.zeros(group.size)
@@ -176,49 +188,79 @@ def memory_needed(dependencies: DependencyGraph, images: int) -> int:
 
     `activation_scores` needs less.
     """
-    readers, layers = _readers_of(dependencies), layers_of(dependencies)
-    graph, shapes = dependencies.graph, dependencies.labels.facts.shapes
-    at_once = min(images, CHUNK)
-    parts = stretches(graph, readers)
-    most = 0
-    for part, values in zip(parts, held(graph, shapes, parts), strict=True):
-        work = 4 * at_once * values.passing
-        if part and part[0].name in readers:
-            work = max(work, _work(layers[part[0].name], at_once))
-        most = max(most, 4 * images * values.between + work)
-    # A group waits for its last consumer with the inverse matrices of all.
-    waiting = sum(
-        8 * (window_values(layers[member.node]) + 1) ** 2
-        for group in dependencies.prunable
-        if len(group.consumers) > 1
-        for member in group.consumers
-    )
-    # The images stay with the caller, also when the network has read them.
-    given = sum(math.prod(shapes[name]) for name in graph.inputs)
-    return 4 * images * given + most + waiting
+    return _Memory(dependencies, images).needed(images_at_once(dependencies, images))
 
 
-def _work(layer: Layer, at_once: int) -> int:
-    # The Gram matrix, the same with its ridge, its factor, its inverse, and two copies of that
-    # while the columns that are read are taken out of it.
-    matrices = 8 * 6 * layer.groups * (window_values(layer) + 1) ** 2
-    samples = at_once * positions_per_image(layer)
-    return max(matrices, samples * sample_bytes(layer))
+def images_at_once(dependencies: DependencyGraph, images: int) -> int:
+    """How many of so many images run through the network at once."""
+    return fitting(images, CHUNK, _Memory(dependencies, images).needed)
+
+
+class _Memory:
+    """What scoring by so many images holds, by how many of them run at once."""
+
+    def __init__(self, dependencies: DependencyGraph, images: int) -> None:
+        self._images = images
+        readers, layers = _readers_of(dependencies), layers_of(dependencies)
+        graph, shapes = dependencies.graph, dependencies.labels.facts.shapes
+        parts = stretches(graph, readers)
+        self._parts = [
+            (values, layers[part[0].name] if part and part[0].name in readers else None)
+            for part, values in zip(parts, held(graph, shapes, parts), strict=True)
+        ]
+        # A group waits for its last consumer with the inverse matrices of all.
+        self._waiting = sum(
+            8 * (window_values(layers[member.node]) + 1) ** 2
+            for group in dependencies.prunable
+            if len(group.consumers) > 1
+            for member in group.consumers
+        )
+        # The images stay with the caller, also when the network has read them.
+        self._given = sum(math.prod(shapes[name]) for name in graph.inputs)
+
+    def needed(self, batch: int) -> int:
+        at_once = min(batch, CHUNK)
+        most = stored = 0
+        for values, layer in self._parts:
+            work = 4 * at_once * values.passing
+            if layer is not None:
+                work = max(work, self._work(layer, at_once))
+                width = window_values(layer) + 1
+                stored += 8 * width * (layer.groups * width + layer.filters)
+            most = max(most, 4 * batch * values.between + work)
+        stored = stored if batch < self._images else 0
+        return 4 * batch * self._given + most + self._waiting + stored
+
+    def _work(self, layer: Layer, at_once: int) -> int:
+        # The Gram matrix, the same with its ridge, its factor, its inverse, and two copies of that
+        # while the columns that are read are taken out of it.
+        matrices = 8 * 6 * layer.groups * (window_values(layer) + 1) ** 2
+        samples = at_once * positions_per_image(layer, self._images)
+        return max(matrices, samples * sample_bytes(layer))
 
 
 def _stops(
-    dependencies: DependencyGraph, parameters: Arrays, images: Tensor, reporter: Reporter
-) -> Iterator[tuple[Layer, Stream]]:
-    """The layers that read prunable groups, each when what it reads is known for all images."""
+    dependencies: DependencyGraph, parameters: Arrays, images: Images, reporter: Reporter
+) -> Iterator[tuple[Layer, Stream, bool]]:
+    """The layers that read prunable groups, each when what it reads is known for all images.
+
+    For all of a batch, where they are too many, and then for those of the next; whether a batch is
+    the last.
+    """
     graph, layers = dependencies.graph, layers_of(dependencies)
     readers = _readers_of(dependencies)
-    chunks = chunked(graph, images, CHUNK)
-    stream = Stream(graph, parameters, chunks)
-    for part in reporter.track(stretches(graph, readers), "scoring channels"):
-        if part and part[0].name in readers:
-            yield layers[part[0].name], stream
-        for chunk in range(len(chunks)):
-            stream.run(part, chunk)
+    parts = stretches(graph, readers)
+    batches = batched(graph, images, images_at_once(dependencies, len(images)))
+    ticks = reporter.track(range(len(batches) * len(parts)), "scoring channels")
+    for batch in batches:
+        stream = Stream(graph, parameters, chunked(graph, images[batch], CHUNK))
+        for part in parts:
+            next(ticks)
+            if part and part[0].name in readers:
+                yield layers[part[0].name], stream, batch is batches[-1]
+            for chunk in range(stream.chunks):
+                stream.run(part, chunk)
+    next(ticks, None)
 
 
 def _per_mac(
@@ -268,9 +310,8 @@ def _rows(layer: Layer, kernel: Tensor, weights: Tensor) -> Tensor:  # -> (R, C 
     return weighted
 
 
-def _moments(stream: Stream, layer: Layer, generator: torch.Generator) -> Moments:
-    """Moments of what a layer reads; y is left empty."""
-    count = positions_per_image(layer)
+def _moments(stream: Stream, layer: Layer, count: int, generator: torch.Generator) -> Moments:
+    """Moments of what a layer reads in so many places of each image; y is left empty."""
     sizes = windows_of(layer).sizes
 
     def samples() -> Iterator[tuple[Tensor, Tensor]]:
