@@ -47,22 +47,25 @@ FLOAT, INT8 = "slim.onnx", "int8.onnx"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Where each lever stands: size of images, share of MACs to keep, blocks removed, int8.
+    """Where each lever stands: size of images, shares to keep, blocks removed, int8.
 
-    The share is of the network with all its blocks, for images of that size.
+    Shares, of the MACs and of the time, are of the network with all its blocks, for images of that
+    size.
     """
 
     height: int
     width: int
     keep_macs: float = 1.0
+    keep_ms: float = 1.0
     blocks: int = 0
     int8: bool = False
 
     @property
     def folder(self) -> str:
         """Of the network, in float and in int8."""
+        time = f"-ms-{self.keep_ms:g}" if self.keep_ms < 1 else ""
         blocks = f"-without-{self.blocks}" if self.blocks else ""
-        return f"{self.width}x{self.height}-{self.keep_macs:g}{blocks}"
+        return f"{self.width}x{self.height}-{self.keep_macs:g}{time}{blocks}"
 
     @property
     def file(self) -> str:
@@ -79,6 +82,7 @@ class Setting:
         """The levers in a few words."""
         words = [f"{self.width}x{self.height}"]
         words += [f"{self.keep_macs:g} of the MACs"] if self.keep_macs < 1 else []
+        words += [f"pruned to {self.keep_ms:g} of the ms"] if self.keep_ms < 1 else []
         words += [f"{counted(self.blocks, 'block')} fewer"] if self.blocks else []
         return ", ".join([*words, *(["int8"] if self.int8 else [])])
 
@@ -220,17 +224,20 @@ class Workshop:
 
     def _cut(self, setting: Setting, order: Sequence[Reading]) -> Cut:
         network = sized(self.dense, setting.height, setting.width)
-        keep = {"macs": setting.keep_macs}
-        if setting.keep_macs == 1 and not setting.blocks:
-            return prune(network, keep)
+        keep = {"macs": setting.keep_macs, "ms": setting.keep_ms}
+        keep = {name: share for name, share in keep.items() if share < 1}
+        if not keep and not setting.blocks:
+            return prune(network, {"macs": 1})
         calibration = self._calibration(network)
         cut = prune(
             network,
-            keep,
+            keep or {"macs": 1},
             blocks=order[: setting.blocks],
             criterion=ON_IMAGES,
             calibration=calibration,
             seed=self.seed,
+            engine=ONNXRUNTIME.name,
+            threads=self.threads,
         )
         cut = recover(cut, calibration, seed=self.seed)
         if self.minutes is None:
