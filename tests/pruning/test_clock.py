@@ -250,3 +250,12 @@ def test_a_network_is_bound_by_what_takes_its_time() -> None:
         found = clock.time(whole)
         assert found.bound_by == why
         assert found.overhead + found.memory + found.macs == pytest.approx(found.ms)
+        assert found.parts[why] == pytest.approx(1) and found.others == pytest.approx(0)
+        # Of a network that takes four times as long, most is no convolution.
+        clock = Clock(graph, replace(clock.timings, network=4 * found.ms))
+        assert clock.time(whole).bound_by == "what is no convolution"
+        assert clock.time(whole).parts[why] == pytest.approx(0.25)
+        assert sum(clock.time(whole).parts.values()) == pytest.approx(1)
+        # One that takes half of its layers' time is all convolutions.
+        clock = Clock(graph, replace(clock.timings, network=found.ms / 2))
+        assert clock.time(whole).parts[why] == pytest.approx(1)

@@ -34,23 +34,41 @@ LISTED_SHARES = (
 """Of what is listed to be timed elsewhere: counts make these multiples, and groups keep these
 shares in turn."""
 
+OTHERS = "what is no convolution"
+"""What the rest of a network is called."""
+
 LEAST = 0.01
 """The share of the dense network's time that any slim one is taken to need."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Time:
-    """Milliseconds of a network, and what they go into: each layer itself, memory, computing."""
+    """Milliseconds of a network, and what they go into, which adds up to them.
+
+    Of convolutions that is each layer itself, memory, and computing; then all that is none.
+    """
 
     ms: float
     overhead: float
     memory: float
     macs: float
+    others: float
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The share of each."""
+        parts = {
+            "layer count": self.overhead,
+            "memory": self.memory,
+            "MACs": self.macs,
+            OTHERS: self.others,
+        }
+        return {name: part / self.ms for name, part in parts.items()}
 
     @property
     def bound_by(self) -> str:
         """What takes the largest part."""
-        parts = {"layer count": self.overhead, "memory": self.memory, "MACs": self.macs}
+        parts = self.parts
         return max(parts, key=lambda name: parts[name])
 
 
@@ -132,13 +150,24 @@ class Clock:
         return float(self._weights[kept].sum()) / self._whole if self._whole else 1.0
 
     def time(self, kept: NDArray[np.bool_]) -> Time:
-        """Milliseconds of what is left, and what they go into, by all layers that were timed."""
-        known = self.timings.layers
+        """Milliseconds of what is left, and what they go into.
+
+        A layer's own time is divided as one with its counts would be that takes what is usual of
+        all layers that were timed.
+        """
+        known, ms = self.timings.layers, self.ms(kept)
         causes = np.array([_causes(layer) for layer in known], np.float64)
         costs = nonnegative(causes, np.array(list(known.values()), np.float64))
-        parts = sum((_causes(layer) * costs for layer in self.layers(kept)), np.zeros(len(costs)))
+        parts = np.zeros(len(costs))
+        for layer in self.layers(kept):
+            usual = _causes(layer) * costs
+            whole = usual.sum()
+            parts += self.timings.ms(layer) * (usual / whole if whole else np.eye(len(costs))[0])
+        # What was predicted is less than its layers take, where a network timed as a whole was.
+        parts *= min(self._factor, ms / parts.sum())
         overhead, memory, macs = parts[0], parts[1], parts[2] + parts[3]
-        return Time(ms=self.ms(kept), overhead=overhead, memory=memory, macs=macs)
+        others = ms - parts.sum()
+        return Time(ms=ms, overhead=overhead, memory=memory, macs=macs, others=others)
 
     def _sum(self, kept: NDArray[np.bool_]) -> float:
         return sum(self.timings.ms(layer) for layer in self.layers(kept))
