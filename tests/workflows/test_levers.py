@@ -10,9 +10,9 @@ from tests.reporters import Heard
 from tests.workflows.detectors import cfg  # noqa: F401
 from yoloprune.engines.side_by_side import SideBySide
 from yoloprune.errors import DatasetError, UsageError
-from yoloprune.frontends.darknet.document import for_input_size
+from yoloprune.frontends.darknet.document import DarknetDocument, for_input_size
 from yoloprune.graph.model import Model
-from yoloprune.workflows import rounding, timing
+from yoloprune.workflows import lever_points, rounding, timing
 from yoloprune.workflows.evaluate import evaluate
 from yoloprune.workflows.export import export
 from yoloprune.workflows.lever_points import Point, Setting, Workshop
@@ -115,6 +115,14 @@ def beside(dense: Model, slim: Model, engine: str, threads: int) -> SideBySide:
     return SideBySide(engine="", threads=1, runs=1, dense_ms=before, slim_ms=after, share=share)
 
 
+def with_decoding(dense: Model, slim: Model, engine: str, threads: int) -> SideBySide:
+    """Of files one beside the other, whatever; of a file beside its network, what decoding adds."""
+    whole = isinstance(dense.document, DarknetDocument)
+    return SideBySide(
+        engine="", threads=1, runs=1, dense_ms=1.0, slim_ms=1.2, share=1.2 if whole else 1.0
+    )
+
+
 def test_pruned_to_a_share_of_the_time(
     detector: Model, painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +134,7 @@ def test_pruned_to_a_share_of_the_time(
     monkeypatch.setattr(timing, "LayerTimer", timer)
     monkeypatch.setattr(timing, "network_ms", whole_ms)
     monkeypatch.setattr(timing, "side_by_side", beside)
+    monkeypatch.setattr(lever_points, "side_by_side", with_decoding)
     out, seen = tmp_path / "out", painted / "images" / "train"
     found = pull_levers(
         detector, painted, seen, out, levers=["width"], shares=[], ms_shares=[0.3, 1e-3, 0.6],
@@ -135,7 +144,8 @@ def test_pruned_to_a_share_of_the_time(
     for own in found.points:
         slim = load(out / own.setting.folder)
         share = whole_ms(slim, "onnxruntime", 1) / whole_ms(detector, "onnxruntime", 1)
-        assert own.setting.keep_ms - 0.1 < share <= own.setting.keep_ms
+        # The file decodes too, which takes a fifth of the dense network's time whatever goes.
+        assert own.setting.keep_ms - 0.1 < (share + 0.2) / 1.2 <= own.setting.keep_ms
     (reason,) = found.left_out
     assert reason.startswith("64x64, pruned to 0.001 of the ms: the budget cannot be met")
 

@@ -41,6 +41,9 @@ from yoloprune.workflows.recover import recover
 INT8_LOSS = 0.02
 """How much mAP int8 may lose of a point: whether it pays, the front shows."""
 
+LEAST = 1e-3
+"""A share of a network's time that none is as fast as."""
+
 FLOAT, INT8 = "slim.onnx", "int8.onnx"
 """In a point's folder: what is judged and timed."""
 
@@ -161,6 +164,21 @@ class Workshop:
         digest.update(repr(settings).encode())
         return digest.hexdigest()
 
+    @property
+    def whole(self) -> Path:
+        """The file of the dense network, beside which all are timed."""
+        height, width = image_size(self.dense)
+        return self.out / Setting(height=height, width=width).file
+
+    @cached_property
+    def decoding(self) -> float:
+        """What the dense network's file takes beside the network, which no channels save: a share
+        of that one's time."""
+        if not isinstance(self.dense.document, DarknetDocument):
+            return 0.0
+        found = side_by_side(self.dense, load(self.whole), ONNXRUNTIME.name, self.threads)
+        return max(0.0, found.share - 1)
+
     def block_order(self, most: int) -> tuple[Reading, ...]:
         """The blocks that go first; raises `PlanError` where none can."""
         images = self._calibration(self.dense).images[:LOOKED_AT]
@@ -201,8 +219,7 @@ class Workshop:
             onnx = isinstance(self.dense.document, DarknetDocument)
             cut.save(folder, onnx=form_of(cut.slim) if onnx else None)
         found = load(file)
-        height, width = image_size(self.dense)
-        whole = self.out / Setting(height=height, width=width).file
+        whole = self.whole
         judge = detector(
             found, engine=ONNXRUNTIME.name, preprocess=self.preprocess, decoder=self.decoder
         )
@@ -224,8 +241,11 @@ class Workshop:
 
     def _cut(self, setting: Setting, order: Sequence[Reading]) -> Cut:
         network = sized(self.dense, setting.height, setting.width)
-        keep = {"macs": setting.keep_macs, "ms": setting.keep_ms}
-        keep = {name: share for name, share in keep.items() if share < 1}
+        keep = {} if setting.keep_macs == 1 else {"macs": setting.keep_macs}
+        if setting.keep_ms < 1:
+            # Of the file's time, so much less of the network's as decoding stays.
+            left = setting.keep_ms - (1 - setting.keep_ms) * self.decoding
+            keep["ms"] = max(left, LEAST)
         if not keep and not setting.blocks:
             return prune(network, {"macs": 1})
         calibration = self._calibration(network)
