@@ -21,7 +21,7 @@ from yoloprune.graph.operators.operator import Shape, integer
 from yoloprune.graph.operators.windows import frame
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph
 from yoloprune.pruning.labels.labels import Contraction
-from yoloprune.pruning.layer_times import Layer, Timings, nonnegative
+from yoloprune.pruning.layer_times import Layer, Timings, usual_factors
 
 ACTIVATIONS = {"Relu": "Relu", "LeakyRelu": "LeakyRelu", "Clip": "Relu"}
 """What engines compute within a convolution, and what it is timed as."""
@@ -63,7 +63,7 @@ class Time:
             "MACs": self.macs,
             OTHERS: self.others,
         }
-        return {name: part / self.ms for name, part in parts.items()}
+        return {name: float(part / self.ms) for name, part in parts.items()}
 
     @property
     def bound_by(self) -> str:
@@ -157,7 +157,7 @@ class Clock:
         """
         known, ms = self.timings.layers, self.ms(kept)
         causes = np.array([_causes(layer) for layer in known], np.float64)
-        costs = nonnegative(causes, np.array(list(known.values()), np.float64))
+        costs = usual_factors(causes, np.array(list(known.values()), np.float64))
         parts = np.zeros(len(costs))
         for layer in self.layers(kept):
             usual = _causes(layer) * costs
