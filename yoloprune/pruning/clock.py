@@ -34,6 +34,9 @@ LISTED_SHARES = (
 """Of what is listed to be timed elsewhere: counts make these multiples, and groups keep these
 shares in turn."""
 
+CAUSES = 4
+"""Of a convolution's time: itself, memory, and computing, depthwise or not."""
+
 OTHERS = "what is no convolution"
 """What the rest of a network is called."""
 
@@ -45,13 +48,15 @@ LEAST = 0.01
 class Time:
     """Milliseconds of a network, and what they go into, which adds up to them.
 
-    Of convolutions that is each layer itself, memory, and computing; then all that is none.
+    Of convolutions that is each layer itself, memory, computing, and what those take beyond it
+    whose channels fill no blocks; then all that is no convolution.
     """
 
     ms: float
     overhead: float
     memory: float
     macs: float
+    unfilled: float
     others: float
 
     @property
@@ -61,6 +66,7 @@ class Time:
             "layer count": self.overhead,
             "memory": self.memory,
             "MACs": self.macs,
+            "unfilled blocks": self.unfilled,
             OTHERS: self.others,
         }
         return {name: float(part / self.ms) for name, part in parts.items()}
@@ -153,21 +159,31 @@ class Clock:
         """Milliseconds of what is left, and what they go into.
 
         A layer's own time is divided as one with its counts would be that takes what is usual of
-        all layers that were timed.
+        all layers that were timed, of those that fill blocks if there are some.
         """
-        known, ms = self.timings.layers, self.ms(kept)
-        causes = np.array([_causes(layer) for layer in known], np.float64)
-        costs = usual_factors(causes, np.array(list(known.values()), np.float64))
-        parts = np.zeros(len(costs))
+        ms, known = self.ms(kept), self.timings.layers
+        filled = {layer: own for layer, own in known.items() if layer.fills_blocks}
+        known = filled if len(filled) >= CAUSES else known
+        costs = usual_factors(
+            np.array([_causes(layer) for layer in known], np.float64),
+            np.array(list(known.values()), np.float64),
+        )
+        parts, unfilled = np.zeros(CAUSES), 0.0
         for layer in self.layers(kept):
-            usual = _causes(layer) * costs
-            whole = usual.sum()
-            parts += self.timings.ms(layer) * (usual / whole if whole else np.eye(len(costs))[0])
+            own, usual = self.timings.ms(layer), _causes(layer) * costs
+            whole = float(usual.sum())
+            if not layer.fills_blocks:
+                unfilled += max(0.0, own - whole)
+                own = min(own, whole)
+            parts += own * (usual / whole if whole else np.eye(CAUSES)[0])
         # What was predicted is less than its layers take, where a network timed as a whole was.
-        parts *= min(self._factor, ms / parts.sum())
-        overhead, memory, macs = parts[0], parts[1], parts[2] + parts[3]
-        others = ms - parts.sum()
-        return Time(ms=ms, overhead=overhead, memory=memory, macs=macs, others=others)
+        scale = min(self._factor, ms / (parts.sum() + unfilled))
+        overhead, memory, macs = scale * parts[0], scale * parts[1], scale * (parts[2] + parts[3])
+        unfilled *= scale
+        others = ms - overhead - memory - macs - unfilled
+        return Time(
+            ms=ms, overhead=overhead, memory=memory, macs=macs, unfilled=unfilled, others=others
+        )
 
     def _sum(self, kept: NDArray[np.bool_]) -> float:
         return sum(self.timings.ms(layer) for layer in self.layers(kept))

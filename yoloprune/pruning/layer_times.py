@@ -78,6 +78,11 @@ class Layer:
         return height, width
 
     @property
+    def fills_blocks(self) -> bool:
+        """Whether its counts of channels fill an engine's blocks."""
+        return _kind(self) == (BLOCK, BLOCK)
+
+    @property
     def macs(self) -> int:
         """Its multiply-accumulates."""
         each = self.outputs * self.inputs // self.groups
