@@ -1,9 +1,10 @@
 """Each lever alone beside what a sweep recommends, at equal shares of the dense network's time.
 
 Run as `python -m tests.benchmarks.levers NETWORK OUT --learn DIR --choose DATA --judge DATA`, with
-`--levers width,input,int8` and `--share 0.8 ...` perhaps: the network is swept into OUT, learning
-from the images of `--learn`. Of the points that are as fast, each kind's best on `--choose` is
-evaluated on `--judge`. It prints a Markdown table of mAP@0.5 (coco).
+`--levers width,input,int8`, `--share 0.8 ...` of the MACs and `--keep-ms 0.7 ...` of the time
+perhaps: the network is swept into OUT, learning from the images of `--learn`. Of the points that
+are as fast, each kind's best on `--choose` is evaluated on `--judge`. It prints a Markdown table of
+mAP@0.5 (coco).
 """
 
 import argparse
@@ -26,8 +27,9 @@ def _alone(**pulled: object) -> Kind:
 
 KINDS: Mapping[str, Kind] = {
     "smaller input": _alone(height=0, width=0),
-    "pruning": _alone(keep_macs=0, blocks=0),
+    "pruning": _alone(keep_macs=0, keep_ms=0, blocks=0),
     "int8": _alone(int8=True),
+    "pruning in int8": _alone(keep_macs=0, keep_ms=0, blocks=0, int8=True),
     "recommended": lambda own, dense: True,
 }
 
@@ -40,7 +42,8 @@ def main() -> None:
     for name in ("--learn", "--choose", "--judge"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--levers", default="width,input,int8")
-    parser.add_argument("--share", type=float, nargs="+", default=SHARES)
+    parser.add_argument("--share", type=float, nargs="*", default=SHARES)
+    parser.add_argument("--keep-ms", type=float, nargs="+", default=())
     given = parser.parse_args()
     found = pull_levers(
         given.network,
@@ -49,6 +52,7 @@ def main() -> None:
         given.out,
         levers=given.levers.split(","),
         shares=given.share,
+        ms_shares=given.keep_ms,
     )
     dense, *_ = found.points
 

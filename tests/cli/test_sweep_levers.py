@@ -31,4 +31,11 @@ def test_levers(cfg: Path, data: Path, tmp_path: Path) -> None:  # noqa: F811
     assert refused(*command, "--criterion", "l1", "--round-to", 8, "--images", tmp_path) == (
         "--levers has no use for --criterion, --multiple-of"
     )
+    assert refused(*command, "--keep-macs", 0.9, "--keep-ms", 0.9, 0.5).startswith(
+        "'0.5' may be of --keep-macs or of --keep-ms: repeat the option for each fraction"
+    )
+    assert "shares of time to keep must be in (0, 1), not [0.5, 1.5]" in refused(
+        *command, "--images", tmp_path / "seen", "--out", out, "--keep-ms", 0.5, 1.5
+    )
+    assert "--levers is what goes with --keep-ms" in refused(*command[:-2], "--keep-ms", 0.5)
     assert "--levers is what goes with --threads" in refused(*command[:-2], "--threads", 2)

@@ -250,3 +250,27 @@ def test_a_network_is_bound_by_what_takes_its_time() -> None:
         found = clock.time(whole)
         assert found.bound_by == why
         assert found.overhead + found.memory + found.macs == pytest.approx(found.ms)
+        assert found.parts[why] == pytest.approx(1) and found.others == pytest.approx(0)
+        # Of a network that takes four times as long, most is no convolution.
+        clock = Clock(graph, replace(clock.timings, network=4 * found.ms))
+        assert clock.time(whole).bound_by == "what is no convolution"
+        assert clock.time(whole).parts[why] == pytest.approx(0.25)
+        assert sum(clock.time(whole).parts.values()) == pytest.approx(1)
+        # One that takes half of its layers' time is all convolutions.
+        clock = Clock(graph, replace(clock.timings, network=found.ms / 2))
+        assert clock.time(whole).parts[why] == pytest.approx(1)
+
+
+def test_what_layers_take_that_fill_no_blocks_is_told() -> None:
+    graph = dependencies(yolov3_tiny(classes=1, width=1, size=(64, 64)))
+    layers = {k: float(k.macs * (1 if k.fills_blocks else 4)) for k in listed_layers(graph)}
+    clock = Clock(graph, Timings(layers=layers))
+    own = clock.layers(graph.kept({}))
+    odd = [k for k in own if k.outputs % 16 or k.inputs % 16]
+    assert 0 < len(odd) < len(own)
+    found = clock.time(graph.kept({}))
+    assert found.unfilled == pytest.approx(3 * sum(k.macs for k in odd))
+    assert found.macs == pytest.approx(sum(k.macs for k in own))
+    # All channels but some of each sixteen.
+    kept = graph.kept({g.id: tuple(range(g.size - 3)) for g in graph.prunable})
+    assert clock.time(kept).bound_by == "unfilled blocks"

@@ -14,6 +14,7 @@ from yoloprune.pruning.layer_times import (
     Timings,
     nonnegative,
     read_timings,
+    usual_factors,
     write_timings,
 )
 
@@ -82,6 +83,17 @@ def test_only_what_is_not_known_is_measured_and_only_once() -> None:
         timings.learn([of(1, 1), of(1, 2), of(1, 2)])
     assert asked == [of(1, 2)]
     assert timings.ms(of(1, 2)) == 2.0
+
+
+def test_a_few_times_that_noise_made_do_not_tell_what_is_usual() -> None:
+    generator = np.random.default_rng(0)
+    causes = np.stack([np.ones(60), np.exp(generator.uniform(-3, 3, 60))], axis=1)
+    times = causes @ [2.0, 3.0] * generator.uniform(0.9, 1.1, 60)
+    times[:5], times[5:8] = 1e-4, 4 * times[5:8]
+    assert usual_factors(causes, times) == pytest.approx([2, 3], rel=0.15)
+    # Where errors count relatively to times, those five are all that counts.
+    assert nonnegative(causes, times)[1] < 1e-3
+    assert usual_factors(causes, 2 * causes[:, 0]) == pytest.approx([2, 0], abs=1e-9)
 
 
 def test_no_cause_takes_time_back() -> None:

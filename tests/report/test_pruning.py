@@ -155,6 +155,8 @@ def test_what_a_plan_in_time_was_met_by_is_said() -> None:
         "predicted 0.50 of dense's time, 4.96 of 10.00 ms, by layers in ONNX Runtime 1.20, "
         "1 thread; slim is bound by memory"
     ]
+    (line,) = prediction_lines(settings | {"goes_into": {"MACs": 0.4, "memory": 0.6}})
+    assert line.endswith("slim is bound by memory (of its time: memory 0.60, MACs 0.40)")
     assert prediction_lines({"criterion": "l2"}) == []
 
 

@@ -17,6 +17,9 @@ def test_names() -> None:
     all_of_them = replace(dense, keep_macs=0.6, blocks=2, int8=True)
     assert all_of_them.name == "64x32, 0.6 of the MACs, 2 blocks fewer, int8"
     assert all_of_them.folder == "64x32-0.6-without-2"
+    timed = replace(dense, keep_ms=0.5, blocks=1)
+    assert timed.name == "64x32, pruned to 0.5 of the ms, 1 block fewer"
+    assert timed.folder == "64x32-1-ms-0.5-without-1"
     assert replace(dense, blocks=1).name == "64x32, 1 block fewer"
 
 

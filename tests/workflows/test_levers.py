@@ -10,8 +10,9 @@ from tests.reporters import Heard
 from tests.workflows.detectors import cfg  # noqa: F401
 from yoloprune.engines.side_by_side import SideBySide
 from yoloprune.errors import DatasetError, UsageError
-from yoloprune.frontends.darknet.document import for_input_size
+from yoloprune.frontends.darknet.document import DarknetDocument, for_input_size
 from yoloprune.graph.model import Model
+from yoloprune.workflows import lever_points, rounding, timing
 from yoloprune.workflows.evaluate import evaluate
 from yoloprune.workflows.export import export
 from yoloprune.workflows.lever_points import Point, Setting, Workshop
@@ -101,6 +102,54 @@ def test_as_many_blocks_go_as_there_are(
     assert {p.setting.blocks for p in found.points} == tried
 
 
+def whole_ms(network: Model, engine: str, threads: int) -> float:
+    """A millisecond for each channel that a kernel reads and each that it gives."""
+    assert (engine, threads) == ("onnxruntime", 1)
+    shapes = [parameter.shape for parameter in network.graph.parameters.values()]
+    return float(sum(shape[0] * shape[1] for shape in shapes if len(shape) == 4))
+
+
+def beside(dense: Model, slim: Model, engine: str, threads: int) -> SideBySide:
+    before, after = (whole_ms(own, engine, threads) for own in (dense, slim))
+    share = after / before
+    return SideBySide(engine="", threads=1, runs=1, dense_ms=before, slim_ms=after, share=share)
+
+
+def with_decoding(dense: Model, slim: Model, engine: str, threads: int) -> SideBySide:
+    """Of files one beside the other, whatever; of a file beside its network, what decoding adds."""
+    whole = isinstance(dense.document, DarknetDocument)
+    return SideBySide(
+        engine="", threads=1, runs=1, dense_ms=1.0, slim_ms=1.2, share=1.2 if whole else 1.0
+    )
+
+
+def test_pruned_to_a_share_of_the_time(
+    detector: Model, painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timer(engine: str, threads: int) -> object:
+        return lambda layers: {own: float(own.inputs * own.outputs) for own in layers}
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(rounding, "channel_quantum", lambda engine: 8)
+    monkeypatch.setattr(timing, "LayerTimer", timer)
+    monkeypatch.setattr(timing, "network_ms", whole_ms)
+    monkeypatch.setattr(timing, "side_by_side", beside)
+    monkeypatch.setattr(lever_points, "side_by_side", with_decoding)
+    out, seen = tmp_path / "out", painted / "images" / "train"
+    found = pull_levers(
+        detector, painted, seen, out, levers=["width"], shares=[], ms_shares=[0.3, 1e-3, 0.6],
+        split="test", calibration_images=4,
+    )  # fmt: skip
+    assert [own.setting.keep_ms for own in found.points] == [1, 0.6, 0.3]
+    for own in found.points:
+        slim = load(out / own.setting.folder)
+        share = whole_ms(slim, "onnxruntime", 1) / whole_ms(detector, "onnxruntime", 1)
+        # The file decodes too, which takes a fifth of the dense network's time whatever goes.
+        assert own.setting.keep_ms - 0.1 < (share + 0.2) / 1.2 <= own.setting.keep_ms
+    (reason,) = found.left_out
+    assert reason.startswith("64x64, pruned to 0.001 of the ms: the budget cannot be met")
+
+
 def test_an_onnx_network_for_one_size_alone(cfg: Path, folder: Path) -> None:  # noqa: F811
     file = folder / "boxes.onnx"
     export(network(cfg), file)
@@ -117,6 +166,8 @@ def test_bad_input(cfg: Path, folder: Path) -> None:  # noqa: F811
         pull_levers(dense, judged, seen, out, levers=["color"])
     with pytest.raises(UsageError, match=r"must be in \(0, 1\)"):
         pull_levers(dense, judged, seen, out, shares=[1.5])
+    with pytest.raises(UsageError, match=r"shares of time to keep must be in \(0, 1\), not \[0\]"):
+        pull_levers(dense, judged, seen, out, ms_shares=[0])
     for minutes in (0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match=f"`distill_minutes` {minutes} must be a number above"):
             pull_levers(dense, judged, seen, out, distill_minutes=minutes)

@@ -26,7 +26,7 @@ from yoloprune.workflows.levers import LEVERS, SHARES, pull_levers
 from yoloprune.workflows.sweep import sweep as sweep_network
 
 NOT_WITH_LEVERS = ("criterion", "scope", "compensation", "multiple_of", "device", "allow_faulty")
-ONLY_WITH_LEVERS = ("threads", "distill_minutes")
+ONLY_WITH_LEVERS = ("keep_ms", "threads", "distill_minutes")
 """Options by parameter: those that --levers has no use for, and those that nothing else has."""
 
 
@@ -55,6 +55,12 @@ def sweep(
         list[float] | None,
         typer.Option(
             "--keep-macs", help="Fractions of the MACs to keep.", show_default="0.9 to 0.5"
+        ),
+    ] = None,
+    keep_ms: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--keep-ms", help="For --levers: fractions of the time to keep, beside those of MACs."
         ),
     ] = None,
     criterion: Annotated[
@@ -138,7 +144,13 @@ def sweep(
     network, more = first_model(words)
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: choose another --out")
-    shares = [*(keep_macs or ()), *map(_share, more)]
+    if more and keep_macs and keep_ms:
+        raise UsageError(
+            f"{more[0]!r} may be of --keep-macs or of --keep-ms: repeat the option for each "
+            "fraction"
+        )
+    shares, ms_shares = list(keep_macs or ()), list(keep_ms or ())
+    (ms_shares if keep_ms else shares).extend(map(_share, more))
     if levers is not None:
         if images is None or out is None or data is None:
             raise UsageError("--levers needs --images, --data and --out")
@@ -148,7 +160,8 @@ def sweep(
             images,
             out,
             levers=[name.strip() for name in levers.split(",")],
-            shares=shares or SHARES,
+            shares=shares or (() if ms_shares else SHARES),
+            ms_shares=ms_shares,
             split=split,
             limit=limit,
             calibration_images=calibration_images or PRUNING.calibration_images,
@@ -195,4 +208,4 @@ def _share(word: str) -> float:
     try:
         return float(word)
     except ValueError:
-        raise UsageError(f"{word!r} is no fraction of MACs: give numbers in (0, 1)") from None
+        raise UsageError(f"{word!r} is no fraction: give numbers in (0, 1)") from None

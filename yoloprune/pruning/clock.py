@@ -21,7 +21,7 @@ from yoloprune.graph.operators.operator import Shape, integer
 from yoloprune.graph.operators.windows import frame
 from yoloprune.pruning.groups import ChannelGroup, DependencyGraph
 from yoloprune.pruning.labels.labels import Contraction
-from yoloprune.pruning.layer_times import Layer, Timings, nonnegative
+from yoloprune.pruning.layer_times import Layer, Timings, usual_factors
 
 ACTIVATIONS = {"Relu": "Relu", "LeakyRelu": "LeakyRelu", "Clip": "Relu"}
 """What engines compute within a convolution, and what it is timed as."""
@@ -34,23 +34,47 @@ LISTED_SHARES = (
 """Of what is listed to be timed elsewhere: counts make these multiples, and groups keep these
 shares in turn."""
 
+CAUSES = 4
+"""Of a convolution's time: itself, memory, and computing, depthwise or not."""
+
+OTHERS = "what is no convolution"
+"""What the rest of a network is called."""
+
 LEAST = 0.01
 """The share of the dense network's time that any slim one is taken to need."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Time:
-    """Milliseconds of a network, and what they go into: each layer itself, memory, computing."""
+    """Milliseconds of a network, and what they go into, which adds up to them.
+
+    Of convolutions that is each layer itself, memory, computing, and what those take beyond it
+    whose channels fill no blocks; then all that is no convolution.
+    """
 
     ms: float
     overhead: float
     memory: float
     macs: float
+    unfilled: float
+    others: float
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The share of each."""
+        parts = {
+            "layer count": self.overhead,
+            "memory": self.memory,
+            "MACs": self.macs,
+            "unfilled blocks": self.unfilled,
+            OTHERS: self.others,
+        }
+        return {name: float(part / self.ms) for name, part in parts.items()}
 
     @property
     def bound_by(self) -> str:
         """What takes the largest part."""
-        parts = {"layer count": self.overhead, "memory": self.memory, "MACs": self.macs}
+        parts = self.parts
         return max(parts, key=lambda name: parts[name])
 
 
@@ -132,13 +156,34 @@ class Clock:
         return float(self._weights[kept].sum()) / self._whole if self._whole else 1.0
 
     def time(self, kept: NDArray[np.bool_]) -> Time:
-        """Milliseconds of what is left, and what they go into, by all layers that were timed."""
-        known = self.timings.layers
-        causes = np.array([_causes(layer) for layer in known], np.float64)
-        costs = nonnegative(causes, np.array(list(known.values()), np.float64))
-        parts = sum((_causes(layer) * costs for layer in self.layers(kept)), np.zeros(len(costs)))
-        overhead, memory, macs = parts[0], parts[1], parts[2] + parts[3]
-        return Time(ms=self.ms(kept), overhead=overhead, memory=memory, macs=macs)
+        """Milliseconds of what is left, and what they go into.
+
+        A layer's own time is divided as one with its counts would be that takes what is usual of
+        all layers that were timed, of those that fill blocks if there are some.
+        """
+        ms, known = self.ms(kept), self.timings.layers
+        filled = {layer: own for layer, own in known.items() if layer.fills_blocks}
+        known = filled if len(filled) >= CAUSES else known
+        costs = usual_factors(
+            np.array([_causes(layer) for layer in known], np.float64),
+            np.array(list(known.values()), np.float64),
+        )
+        parts, unfilled = np.zeros(CAUSES), 0.0
+        for layer in self.layers(kept):
+            own, usual = self.timings.ms(layer), _causes(layer) * costs
+            whole = float(usual.sum())
+            if not layer.fills_blocks:
+                unfilled += max(0.0, own - whole)
+                own = min(own, whole)
+            parts += own * (usual / whole if whole else np.eye(CAUSES)[0])
+        # What was predicted is less than its layers take, where a network timed as a whole was.
+        scale = min(self._factor, ms / (parts.sum() + unfilled))
+        overhead, memory, macs = scale * parts[0], scale * parts[1], scale * (parts[2] + parts[3])
+        unfilled *= scale
+        others = ms - overhead - memory - macs - unfilled
+        return Time(
+            ms=ms, overhead=overhead, memory=memory, macs=macs, unfilled=unfilled, others=others
+        )
 
     def _sum(self, kept: NDArray[np.bool_]) -> float:
         return sum(self.timings.ms(layer) for layer in self.layers(kept))

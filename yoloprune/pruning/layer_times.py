@@ -27,6 +27,12 @@ SHORTEST = 1e-6
 MOST, LARGEST = 2**31 - 1, 2**26
 """What no size or count of a layer exceeds, and bytes of a table that make sense."""
 
+ROUNDS = 20
+"""So often are factors found anew, each time with errors weighed by those before."""
+
+EXACT = 0.01
+"""The relative error from which on factors are told apart by it."""
+
 NETWORK = "network"
 """What stands for a layer in the row of a whole network."""
 
@@ -70,6 +76,11 @@ class Layer:
             (padded[n] - reach[n]) // self.strides[n] + 1 for n in range(len(self.strides))
         )
         return height, width
+
+    @property
+    def fills_blocks(self) -> bool:
+        """Whether its counts of channels fill an engine's blocks."""
+        return _kind(self) == (BLOCK, BLOCK)
 
     @property
     def macs(self) -> int:
@@ -177,18 +188,42 @@ def _causes(layer: Layer) -> NDArray[np.float64]:
     return np.array([1, layer.inputs, layer.outputs, layer.inputs * layer.outputs], np.float64)
 
 
-def nonnegative(causes: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Factors >= 0 of few causes (a row a time) whose sum is relatively nearest to the times."""
-    scaled, count = causes / times[:, None], causes.shape[1]
+def nonnegative(
+    causes: NDArray[np.float64],
+    times: NDArray[np.float64],
+    scale: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Factors >= 0 of few causes (a row a time) whose sum is nearest to the times.
+
+    Errors count relatively to the times, or to a `scale` of each.
+    """
+    scale = times if scale is None else scale
+    scaled, wanted, count = causes / scale[:, None], times / scale, causes.shape[1]
     best, found = math.inf, np.zeros(count)
     # Of so few causes every subset can be tried; the best without a negative factor is the answer.
     for number in range(1, min(count, len(times)) + 1):
         for chosen in map(list, combinations(range(count), number)):
-            part, *_ = np.linalg.lstsq(scaled[:, chosen], np.ones(len(times)), rcond=None)
-            error = float(((scaled[:, chosen] @ part - 1) ** 2).sum())
+            part, *_ = np.linalg.lstsq(scaled[:, chosen], wanted, rcond=None)
+            error = float(((scaled[:, chosen] @ part - wanted) ** 2).sum())
             if part.min() >= 0 and error < best - 1e-12:
                 best, found = error, np.zeros(count)
                 found[chosen] = part
+    return found
+
+
+def usual_factors(causes: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Factors >= 0 of causes (a row a time) that explain most times, whatever the others are.
+
+    A short layer is the difference of long runs, and now and then next to nothing: relatively to
+    the time, and squared, it would outweigh all others. So errors are relative to the larger of
+    both, and count as they are.
+    """
+    found, scale = np.zeros(causes.shape[1]), times + np.median(times)
+    for _ in range(ROUNDS):
+        found = nonnegative(causes, times, scale)
+        told = causes @ found
+        larger = np.maximum(times, told)
+        scale = larger * np.sqrt(np.maximum(np.abs(told - times) / larger, EXACT))
     return found
 
 

@@ -141,10 +141,15 @@ def prediction_lines(settings: Mapping[str, Any]) -> list[str]:
     """What a budget in time was met by, and what binds; one statement a line."""
     if "predicted_ms" not in settings:
         return []
+    # Older reports do not say it.
+    parts = settings.get("goes_into", {})
+    order = sorted(parts, key=lambda name: -parts[name])
+    shares = ", ".join(f"{name} {parts[name]:.2f}" for name in order)
     return [
         f"predicted {settings['predicted_share']:.2f} of dense's time, "
         f"{settings['predicted_ms']:.2f} of {settings['dense_ms']:.2f} ms, by layers in "
         f"{settings['timings']}; slim is bound by {settings['bound_by']}"
+        + (f" (of its time: {shares})" if shares else "")
     ]
 
 

@@ -41,28 +41,34 @@ from yoloprune.workflows.recover import recover
 INT8_LOSS = 0.02
 """How much mAP int8 may lose of a point: whether it pays, the front shows."""
 
+LEAST = 1e-3
+"""A share of a network's time that none is as fast as."""
+
 FLOAT, INT8 = "slim.onnx", "int8.onnx"
 """In a point's folder: what is judged and timed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Where each lever stands: size of images, share of MACs to keep, blocks removed, int8.
+    """Where each lever stands: size of images, shares to keep, blocks removed, int8.
 
-    The share is of the network with all its blocks, for images of that size.
+    Shares, of the MACs and of the time, are of the network with all its blocks, for images of that
+    size.
     """
 
     height: int
     width: int
     keep_macs: float = 1.0
+    keep_ms: float = 1.0
     blocks: int = 0
     int8: bool = False
 
     @property
     def folder(self) -> str:
         """Of the network, in float and in int8."""
+        time = f"-ms-{self.keep_ms:g}" if self.keep_ms < 1 else ""
         blocks = f"-without-{self.blocks}" if self.blocks else ""
-        return f"{self.width}x{self.height}-{self.keep_macs:g}{blocks}"
+        return f"{self.width}x{self.height}-{self.keep_macs:g}{time}{blocks}"
 
     @property
     def file(self) -> str:
@@ -79,6 +85,7 @@ class Setting:
         """The levers in a few words."""
         words = [f"{self.width}x{self.height}"]
         words += [f"{self.keep_macs:g} of the MACs"] if self.keep_macs < 1 else []
+        words += [f"pruned to {self.keep_ms:g} of the ms"] if self.keep_ms < 1 else []
         words += [f"{counted(self.blocks, 'block')} fewer"] if self.blocks else []
         return ", ".join([*words, *(["int8"] if self.int8 else [])])
 
@@ -157,6 +164,21 @@ class Workshop:
         digest.update(repr(settings).encode())
         return digest.hexdigest()
 
+    @property
+    def whole(self) -> Path:
+        """The file of the dense network, beside which all are timed."""
+        height, width = image_size(self.dense)
+        return self.out / Setting(height=height, width=width).file
+
+    @cached_property
+    def decoding(self) -> float:
+        """What the dense network's file takes beside the network, which no channels save: a share
+        of that one's time."""
+        if not isinstance(self.dense.document, DarknetDocument):
+            return 0.0
+        found = side_by_side(self.dense, load(self.whole), ONNXRUNTIME.name, self.threads)
+        return max(0.0, found.share - 1)
+
     def block_order(self, most: int) -> tuple[Reading, ...]:
         """The blocks that go first; raises `PlanError` where none can."""
         images = self._calibration(self.dense).images[:LOOKED_AT]
@@ -197,8 +219,7 @@ class Workshop:
             onnx = isinstance(self.dense.document, DarknetDocument)
             cut.save(folder, onnx=form_of(cut.slim) if onnx else None)
         found = load(file)
-        height, width = image_size(self.dense)
-        whole = self.out / Setting(height=height, width=width).file
+        whole = self.whole
         judge = detector(
             found, engine=ONNXRUNTIME.name, preprocess=self.preprocess, decoder=self.decoder
         )
@@ -220,17 +241,23 @@ class Workshop:
 
     def _cut(self, setting: Setting, order: Sequence[Reading]) -> Cut:
         network = sized(self.dense, setting.height, setting.width)
-        keep = {"macs": setting.keep_macs}
-        if setting.keep_macs == 1 and not setting.blocks:
-            return prune(network, keep)
+        keep = {} if setting.keep_macs == 1 else {"macs": setting.keep_macs}
+        if setting.keep_ms < 1:
+            # Of the file's time, so much less of the network's as decoding stays.
+            left = setting.keep_ms - (1 - setting.keep_ms) * self.decoding
+            keep["ms"] = max(left, LEAST)
+        if not keep and not setting.blocks:
+            return prune(network, {"macs": 1})
         calibration = self._calibration(network)
         cut = prune(
             network,
-            keep,
+            keep or {"macs": 1},
             blocks=order[: setting.blocks],
             criterion=ON_IMAGES,
             calibration=calibration,
             seed=self.seed,
+            engine=ONNXRUNTIME.name,
+            threads=self.threads,
         )
         cut = recover(cut, calibration, seed=self.seed)
         if self.minutes is None:

@@ -145,6 +145,7 @@ def pull_levers(
     *,
     levers: Sequence[str] = LEVERS,
     shares: Sequence[float] = SHARES,
+    ms_shares: Sequence[float] = (),
     split: str | None = None,
     limit: int | None = None,
     calibration_images: int = PRUNING.calibration_images,
@@ -157,8 +158,9 @@ def pull_levers(
 ) -> Levers:
     """Try levers of a network alone and together; write each network into a folder of `out`.
 
-    `width`: pruned to these `shares` of the MACs; `depth`: without two or four residual blocks, or
-    as many as there are; both re-fitted, and distilled for `distill_minutes` each if given.
+    `width`: pruned to these `shares` of the MACs, and to `ms_shares` of the time; `depth`: without
+    two or four residual blocks, or as many as there are; both re-fitted, and distilled for
+    `distill_minutes` each if given.
     `input`: images of 0.9 to 0.5 of the sides, of what none beats at the full size. `int8`: as
     `quantize` does, of what none beats in float. All are judged on the labeled images of `data`,
     and learn from `images` that are not among them; each is timed beside the dense network in one
@@ -169,8 +171,9 @@ def pull_levers(
     """
     if unknown := [lever for lever in levers if lever not in LEVERS]:
         raise UsageError(f"lever {unknown[0]!r} is unknown (known: {', '.join(LEVERS)})")
-    if not all(0 < share < 1 for share in shares):
-        raise UsageError(f"shares of MACs to keep must be in (0, 1), not {list(shares)}")
+    for what, given in (("MACs", shares), ("time", ms_shares)):
+        if not all(0 < share < 1 for share in given):
+            raise UsageError(f"shares of {what} to keep must be in (0, 1), not {list(given)}")
     if distill_minutes is not None and not 0 < distill_minutes < math.inf:
         raise UsageError(f"`distill_minutes` {distill_minutes:g} must be a number above 0")
     dense = opened(network)
@@ -197,7 +200,7 @@ def pull_levers(
     )
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
-        points, left_out = _pulled(shop, set(levers), shares)
+        points, left_out = _pulled(shop, set(levers), shares, ms_shares)
         found = Levers(
             title=dense.document.title,
             points=tuple(points),
@@ -210,7 +213,7 @@ def pull_levers(
 
 
 def _pulled(
-    shop: Workshop, levers: set[str], shares: Sequence[float]
+    shop: Workshop, levers: set[str], shares: Sequence[float], ms_shares: Sequence[float]
 ) -> tuple[list[Point], list[str]]:
     """The points, and what was left out: width and depth first, then sizes, then int8."""
     points: list[Point] = []
@@ -233,12 +236,13 @@ def _pulled(
         except PlanError as error:
             note(f"depth: {error}")
     height, width = image_size(shop.dense)
-    kept = [1.0, *(sorted(set(shares), reverse=True) if "width" in levers else ())]
+    whole = Setting(height=height, width=width)
+    widths = [whole]
+    if "width" in levers:
+        widths += [replace(whole, keep_macs=own) for own in sorted(set(shares), reverse=True)]
+        widths += [replace(whole, keep_ms=own) for own in sorted(set(ms_shares), reverse=True)]
     blocks = sorted({0, *(min(count, len(order)) for count in BLOCKS)})
-    settings = [
-        Setting(height=height, width=width, keep_macs=share, blocks=count)
-        for share, count in product(kept, blocks)
-    ]
+    settings = [replace(own, blocks=count) for own, count in product(widths, blocks)]
     for setting in shop.reporter.track(settings, "width and depth"):
         add(setting)
     fitting = _sizes(shop.dense, note) if "input" in levers else []

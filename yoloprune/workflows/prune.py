@@ -253,6 +253,7 @@ def _predicted(clock: Clock, plan: PruningPlan) -> dict[str, Any]:
         "predicted_ms": round(after.ms, 4),
         "predicted_share": round(after.ms / before.ms, 4),
         "bound_by": after.bound_by,
+        "goes_into": {name: round(share, 4) for name, share in after.parts.items()},
     }
 
 

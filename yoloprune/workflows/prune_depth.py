@@ -25,7 +25,7 @@ MOST = 8
 """Blocks that are removed at most."""
 
 LOOKED_AT = 16
-"""Images by which blocks are put in order."""
+"""Images by which blocks are put in order and their number is found, and as many to judge that."""
 
 PATIENCE = 2
 """So many blocks more may bring nothing before the search ends."""
@@ -50,9 +50,10 @@ def prune_with_depth(
 
     None, one, two, ... blocks go, those first that cost the least error at the outputs for what
     they save, milliseconds where these are limited, or else MACs, and channels as the rest of the
-    budget wants; each such network is re-fitted. The one is given whose outputs are nearest to the
-    dense network's, on images that it was not fitted to where there are some. `engine`, `threads`,
-    `timings` and `settings` are those of `prune`. Raises what `prune` and `block_order` raise.
+    budget wants; each such network is re-fitted on a few of the images. The one is given, re-fitted
+    on all, whose outputs were nearest to the dense network's on images that it was not fitted to,
+    where there are some. `engine`, `threads`, `timings` and `settings` are those of `prune`. Raises
+    what `prune` and `block_order` raise.
     """
     network, images = opened(network), calibration.on(torch_device(device)).images[:LOOKED_AT]
     ms = None
@@ -61,32 +62,24 @@ def prune_with_depth(
             ms = clock.each
     with reporter.stage("weighing blocks"):
         order = block_order(network, images, most, ms)
+    settings |= {"engine": engine, "threads": threads, "timings": timings}
+    settings |= {"seed": seed, "device": device, "reporter": reporter}
+
+    def made(count: int, seen: Calibration) -> Cut:
+        cut = prune(network, keep, blocks=order[:count], calibration=seen, refit=False, **settings)
+        return recover(cut, seen, seed=seed, made_by=made_by, device=device, reporter=reporter)
+
+    few = _few(calibration)
     best: Cut | None = None
     problem: PlanError | None = None
     errors: dict[int, float] = {}
     for count in range(len(order) + 1):
         try:
-            cut = prune(
-                network,
-                keep,
-                blocks=order[:count],
-                calibration=calibration,
-                refit=False,
-                engine=engine,
-                threads=threads,
-                timings=timings,
-                seed=seed,
-                device=device,
-                reporter=reporter,
-                **settings,
-            )
+            cut = made(count, few)
         except PlanError as error:
             # Fewer channels may not do where fewer blocks do.
             problem = problem or error
             continue
-        cut = recover(
-            cut, calibration, seed=seed, made_by=made_by, device=device, reporter=reporter
-        )
         assert cut.recovery is not None
         after = cut.recovery["heads"]["after"]
         errors[count] = sum(after) / len(after)
@@ -98,5 +91,21 @@ def prune_with_depth(
     if best is None:
         assert problem is not None
         raise problem
+    if few is not calibration:
+        best = made(len(best.plan.blocks), calibration)
     tried = {str(count): round(error, 4) for count, error in errors.items()}
     return replace(best, settings={**best.settings, "error_by_blocks_removed": tried})
+
+
+def _few(calibration: Calibration) -> Calibration:
+    """The first images, the next ones to judge by: scoring and re-fitting take most of the time."""
+    images, unseen = calibration.images, calibration.unseen
+    if len(images) <= LOOKED_AT:
+        return calibration
+    unseen = torch.cat([images[LOOKED_AT : 2 * LOOKED_AT], unseen])[:LOOKED_AT]
+    return replace(
+        calibration,
+        images=images[:LOOKED_AT],
+        unseen=unseen,
+        samples=calibration.samples[:LOOKED_AT],
+    )
