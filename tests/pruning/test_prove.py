@@ -13,7 +13,8 @@ from yoloprune.graph.edits import edit
 from yoloprune.pruning.cut import cut, removal
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.masked import silenced
-from yoloprune.pruning.prove import Exactness, _errors, _Shake, exactness
+from yoloprune.pruning.prove import Exactness, _errors, exactness
+from yoloprune.pruning.shake import Shake
 from yoloprune.pruning.verification import TOLERANCE, random_images
 
 
@@ -61,10 +62,11 @@ def test_rounding_that_shaking_alone_makes_large_is_no_error(tmp_path: Path) -> 
     slim = edit(network.graph, network.parameters, removal(dependencies, kept))
     inputs = random_images(network.graph)
     masked = silenced(dependencies, network.parameters, kept)
-    grown = _errors(dependencies, kept, masked, slim, inputs, _Shake(dependencies, kept, 0))
+    grown = _errors(dependencies, kept, masked, slim, inputs, Shake(dependencies, kept, 0))
     assert max(grown.values()) > TOLERANCE
     found = exactness(dependencies, network.parameters, kept, slim, inputs)
-    assert found.passed, found
+    assert found.passed and found.stepwise, found
+    assert found.compared.endswith("values, step by step")
     for name in ("n3", "n11"):
         wrong = slim[1] | {name: slim[1][name].flip(0)}
         assert not exactness(
@@ -144,7 +146,7 @@ def test_what_rounding_decides_is_decided_alike(tmp_path: Path) -> None:
     dependencies = analyze(network.graph)
     kept = dependencies.kept(random_plan(dependencies, 3).keep)
     top, real = (own for own in network.graph.nodes if own.name in ("top", "real"))
-    shake = _Shake(dependencies, kept, 0)
+    shake = Shake(dependencies, kept, 0)
     values = torch.rand(1, 8, 16, 3, dtype=torch.float64)
     places = torch.arange(values.numel()).reshape(values.shape)
     shake.dense(top, (values,), (values, places))

@@ -73,7 +73,7 @@ def test_report_json() -> None:
     verifications = [found[name].pop("verification") for name in ("dense", "slim")]
     assert verifications == [
         {"max_abs_error": 0.5, "relative_error": 0.25, "per_output": (0.25,), "dtype": "float32"},
-        {"relative_error": 2.5e-16, "worst": "y", "values": 1, "tolerance": 1e-12,
+        {"relative_error": 2.5e-16, "worst": "y", "values": 1, "tolerance": 1e-12, "stepwise": False,
          "dtype": "float64", "passed": True},
     ]  # fmt: skip
     assert found == {

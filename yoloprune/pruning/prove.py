@@ -14,16 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from yoloprune.counting import counted
 from yoloprune.errors import VerificationError, WeightsError
 from yoloprune.execution.run import Change, Run, array_like
 from yoloprune.graph.edits import Reading
 from yoloprune.graph.graph import Graph, Node
-from yoloprune.graph.operators.operator import Family
 from yoloprune.graph.operators.table import OPERATORS
 from yoloprune.pruning.groups import DependencyGraph
-from yoloprune.pruning.labels.ids import NONE, Ids, Mask, compacted, cut_axis, lean
-from yoloprune.pruning.labels.labels import Labels
+from yoloprune.pruning.labels.ids import Ids
 from yoloprune.pruning.masked import silenced
+from yoloprune.pruning.shake import Shake, compact, size_of
 from yoloprune.pruning.verification import TOLERANCE
 
 FAINTEST = 1e-3
@@ -35,18 +35,26 @@ class Exactness:
     """How far the slim network is from the masked one, over all values.
 
     `relative_error` is the largest over all channels of all values of max |slim - masked| / max
-    |masked|, found in the value `worst`; `values` counts what was compared.
+    |masked|, found in the value `worst`; `values` counts what was compared. Where they were
+    compared `stepwise`, each was computed of what the masked network gave, so that rounding of
+    many layers does not add up.
     """
 
     relative_error: float
     worst: str
     values: int
     tolerance: float
+    stepwise: bool = False
 
     @property
     def passed(self) -> bool:
         """Whether the error is within the tolerance."""
         return self.relative_error <= self.tolerance
+
+    @property
+    def compared(self) -> str:
+        """What was compared, and how, in words."""
+        return counted(self.values, "value") + (", step by step" if self.stepwise else "")
 
 
 def exactness(
@@ -66,12 +74,13 @@ def exactness(
     is heard what nodes read as `muted`.
     """
     masked = silenced(dependencies, parameters, kept, muted)
-    errors = _errors(dependencies, kept, masked, slim, inputs, _Shake(dependencies, kept, seed))
-    if not all(error <= tolerance for error in errors.values()):
-        # Shaken all the way, values grow from layer to layer: an exponential makes much of their
-        # rounding, or cannot take them at all. A channel in another's place differs all the same.
-        natural = _sizes(masked, inputs)
-        shake = _Shake(dependencies, kept, seed, natural)
+    errors = _errors(dependencies, kept, masked, slim, inputs, Shake(dependencies, kept, seed))
+    stepwise = not all(error <= tolerance for error in errors.values())
+    if stepwise:
+        # Shaken all the way, values grow from layer to layer, and their rounding with them: an
+        # exponential makes much of it, or cannot take them at all, and where a mean is taken off
+        # little else is left. A channel in another's place differs all the same, and at once.
+        shake = Shake(dependencies, kept, seed, _sizes(masked, inputs))
         errors = _errors(dependencies, kept, masked, slim, inputs, shake)
     if not errors:
         return Exactness(relative_error=0.0, worst="", values=0, tolerance=tolerance)
@@ -79,7 +88,11 @@ def exactness(
     worst = int(np.argmax([*errors.values()]))
     where = [*errors][worst]
     return Exactness(
-        relative_error=errors[where], worst=where, values=len(errors), tolerance=tolerance
+        relative_error=errors[where],
+        worst=where,
+        values=len(errors),
+        tolerance=tolerance,
+        stepwise=stepwise,
     )
 
 
@@ -89,7 +102,7 @@ def _errors(
     masked: tuple[Graph, Mapping[str, Tensor]],
     slim: tuple[Graph, Mapping[str, Tensor]],
     inputs: Mapping[str, Tensor],
-    shake: "_Shake",
+    shake: Shake,
 ) -> dict[str, float]:
     """The largest error of each value that both networks have."""
     # Either has values that the other has not: products with masks, gathers for chains of moves.
@@ -104,6 +117,7 @@ def _errors(
     )
     for (name, reference), (own, value) in pairs:
         assert own == name
+        value = shake.own.get(name, value)
         ids = labels.values.get(name)
         if ids is not None and reference.dim() != ids.ndim:
             raise VerificationError(
@@ -129,7 +143,7 @@ def _sizes(
 
     def watch(node: Node, _: Sequence[Tensor | None], given: Sequence[Tensor]) -> Sequence[Tensor]:
         if given[0].is_floating_point():
-            sizes[node.name] = _size(given[0])
+            sizes[node.name] = size_of(given[0])
         return given
 
     for _ in computed(*network, inputs, watch):
@@ -237,119 +251,6 @@ def single(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _activates(node: Node) -> bool:
-    """Whether a node may make many different values one, as a rectifier does."""
-    row = OPERATORS.get(node.operator)
-    if row is None or row.family is not Family.ELEMENTWISE:
-        return False
-    return len(node.inputs) == 1 or node.operator in ("Clip", "PRelu")
-
-
-def _holds_channels(labels: Labels, value: str) -> bool:
-    """Whether there are channels to be told apart: what has none may count places, as an index."""
-    ids = labels.values.get(value)
-    return ids is not None and bool((ids != NONE).any())
-
-
-class _Shake:
-    """Adds a number of its own to each channel of what contractions and activations give.
-
-    Both networks are shaken alike, and decide alike: what is the largest of nearly equal numbers,
-    or which whole number they become, rounding says, so the slim network is told what the masked
-    one found. The numbers are 0.5 to 1 times the largest value that the masked
-    network has there. Where `natural` sizes are given, by node, values are halved until with their
-    numbers they are no larger, so that nothing grows from layer to layer.
-    """
-
-    def __init__(
-        self,
-        dependencies: DependencyGraph,
-        kept: NDArray[np.bool_],
-        seed: int,
-        natural: Mapping[str, float] | None = None,
-    ) -> None:
-        self.labels = labels = dependencies.labels
-        self.numbers = np.random.default_rng(seed).uniform(0.5, 1, labels.count)
-        born = {found.node for found in labels.contractions}
-        self.shaken = {
-            node.name: node.outputs[0]
-            for node in dependencies.graph.nodes
-            if node.name in born or (_activates(node) and _holds_channels(labels, node.outputs[0]))
-        }
-        self.kept = kept
-        self.natural = natural or {}
-        self.sizes: dict[str, float] = {}
-        self.halved: dict[str, float] = {}
-        self.decided: dict[str, Tensor] = {}
-
-    def dense(
-        self, node: Node, read: Sequence[Tensor | None], given: Sequence[Tensor]
-    ) -> Sequence[Tensor]:
-        """What a node of the masked network gives, shaken."""
-        self.decided = self._decisions(node, read, given)
-        value, *others = given
-        if node.name not in self.shaken or not value.is_floating_point():
-            return given
-        size = _size(value) or 1.0
-        # By a power of two, which rounds nothing.
-        most = (self.natural[node.name] or 1.0) / 2 if node.name in self.natural else size
-        times = math.ceil(math.log2(size / most)) if most < size < math.inf else 0
-        self.halved[node.name], self.sizes[node.name] = 0.5**times, min(size, most)
-        return (value * self.halved[node.name] + self._offset(node.name).to(value), *others)
-
-    def slim(
-        self, node: Node, read: Sequence[Tensor | None], given: Sequence[Tensor]
-    ) -> Sequence[Tensor]:
-        """The same of the slim one, after it."""
-        told = self._decisions(node, read, given)
-        for name, value in told.items():
-            left = self._left(self.decided.get(name, value), name)
-            told[name] = left if left.shape == value.shape else value
-        names = (*node.outputs, *("" for _ in given))
-        value, *others = (told.get(name, own) for name, own in zip(names, given, strict=False))
-        if node.name not in self.shaken or not value.is_floating_point():
-            return (value, *others)
-        offset = self._left(self._offset(node.name), self.shaken[node.name]).to(value)
-        return (value * self.halved[node.name] + offset, *others)
-
-    def _decisions(
-        self, node: Node, read: Sequence[Tensor | None], given: Sequence[Tensor]
-    ) -> dict[str, Tensor]:
-        """What is no longer real, of what a node makes of real numbers."""
-        if not (read and read[0] is not None and read[0].is_floating_point()):
-            return {}
-        return {
-            name: value
-            for name, value in zip(node.outputs, given, strict=False)
-            if not value.is_floating_point()
-            and name in self.labels.values
-            and name not in self.labels.facts.known
-        }
-
-    def _left(self, value: Tensor, name: str) -> Tensor:
-        """What the slim network has of a value."""
-        return compact(value, self.kept[self.labels.values[name]], self.labels.lines.get(name))
-
-    def _offset(self, node: str) -> Tensor:
-        ids = self.labels.values[self.shaken[node]]
-        # Of no dimensions, NumPy makes a number that is no array.
-        return torch.from_numpy(np.asarray(self.numbers[ids] * self.sizes[node]))
-
-
-def compact(value: Tensor, mask: Mask, lines: int | None) -> Tensor:
-    """What the slim network has of a value of the masked one, in the same order.
-
-    `lines` is the axis along which that has removed equally many of each line, where one is told.
-    """
-    axis = None if mask.all() else cut_axis(mask, lines)
-    if axis is None:
-        return value
-    size = mask.shape[axis]
-    along = [size if number == axis else 1 for number in range(mask.ndim)]
-    left = compacted(np.arange(size).reshape(along), lean(mask), axis)
-    return torch.take_along_dim(value, torch.from_numpy(left).to(value.device), axis)
-
-
 def _error(slim: Tensor, masked: Tensor, ids: Ids, *, final: bool) -> float:
     """The largest error over channels, relative to what the masked network has there.
 
@@ -369,11 +270,6 @@ def _error(slim: Tensor, masked: Tensor, ids: Ids, *, final: bool) -> float:
         size, error = (_largest(v, axes) for v in (masked.nan_to_num(posinf=0, neginf=0), gone))
     scale = torch.clamp(size, min=FAINTEST * float(size.max()))
     return float(torch.where(error == 0, error, error / scale).max())
-
-
-def _size(value: Tensor) -> float:
-    """The largest absolute number, 0 of none."""
-    return float(value.abs().max()) if value.numel() else 0.0
 
 
 def _largest(value: Tensor, axes: list[int]) -> Tensor:

@@ -21,8 +21,9 @@ from yoloprune.pruning.groups import DependencyGraph
 from yoloprune.pruning.labels.ids import NONE, Ids, Mask
 from yoloprune.pruning.labels.label import label
 from yoloprune.pruning.labels.labels import Labels
-from yoloprune.pruning.prove import compact, outputs
+from yoloprune.pruning.prove import outputs
 from yoloprune.pruning.scales import without_scales
+from yoloprune.pruning.shake import compact
 from yoloprune.pruning.verification import TOLERANCE, batches, compare
 
 

@@ -80,7 +80,7 @@ def cost_rows(dense: Model, slim: Model, narrow: Model | None = None) -> list[tu
 def proof_lines(proof: Proof) -> list[str]:
     """The proof in words, one statement a line."""
     return [
-        exactness_line(proof.exactness.relative_error, counted(proof.exactness.values, "value")),
+        exactness_line(proof.exactness.relative_error, proof.exactness.compared),
         f"slim against dense: outputs differ by up to {proof.change.relative_error:.2g} of their "
         "largest value (before any fine-tuning)",
     ]

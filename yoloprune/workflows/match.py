@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from yoloprune.counting import counted
 from yoloprune.data.calibration import proof_images
 from yoloprune.errors import UsageError, VerificationError
 from yoloprune.frontends.onnx.document import OnnxDocument
@@ -38,9 +37,7 @@ class Match(Result):
         """Cost, what was compared, and as JSON the kept filters too."""
         found, dense = self.difference.exactness, self.dense
         error = self.difference.change.relative_error if found is None else found.relative_error
-        compared = (
-            "the outputs of other operators" if found is None else counted(found.values, "value")
-        )
+        compared = "the outputs of other operators" if found is None else found.compared
         exact = exactness_line(error, compared)
         left, before = (total.channels for total in (self.slim.cost, dense.cost))
         return Shown(

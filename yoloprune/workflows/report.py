@@ -189,7 +189,7 @@ def _check(cut: Cut) -> Check:
         + ("" if cut.recovery is None else ", before its recovery"),
         relative_error=found.relative_error,
         allowed=found.tolerance,
-        basis=f"float64, {counted(found.values, 'value')}, of each channel's largest value",
+        basis=f"float64, {found.compared}, of each channel's largest value",
     )
 
 
