@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from yoloprune.errors import GraphError, YoloPruneError
 from yoloprune.frontends.torch.document import ModuleDocument, unchanged
@@ -281,8 +282,17 @@ class _Trial:
 
     def held(self, graph: DependencyGraph, group: ChannelGroup, also: str) -> Iterator[Held]:
         """What keeps a group whole, and why; `also` is whose code that may be, too."""
+        module, worked_out = self.document.module, self.document.worked_out()
+        members = (*group.producers, *group.consumers)
+        for path in (worked_out[own.node] for own in members if own.node in worked_out):
+            if not is_parametrized(module.get_submodule(path)):
+                reason = (
+                    f"{called(module, path)} works its kernel out of parameters, or reads one in "
+                    "several ways: a layer that has the kernel itself is thinned"
+                )
+                return _held(group, reason)
         places = {self.document.scopes.get(node, "") for node in self.told(graph, group)}
-        where = " or ".join(called(self.document.module, own) for own in sorted(places or {""}))
+        where = " or ".join(called(module, own) for own in sorted(places or {""}))
         return _held(group, f"how many is in the code of {where}{also}")
 
 
