@@ -11,7 +11,7 @@ from torch import nn
 from yoloprune.errors import GraphError, PlanError, UsageError, VerificationError
 from yoloprune.frontends.torch.checks import check
 from yoloprune.frontends.torch.document import ModuleDocument, write_numbers
-from yoloprune.frontends.torch.layers import is_torchs
+from yoloprune.frontends.torch.layers import is_layer, is_torchs
 from yoloprune.frontends.torch.operate import operate
 from yoloprune.frontends.torch.read import read
 from yoloprune.frontends.torch.saved import (
@@ -91,7 +91,7 @@ def sizes_set(dense: Model, slim: Model) -> dict[str, tuple[Size, Size]]:
     return {
         f"{path}.{name}".removeprefix("."): (getattr(before[path], name), getattr(own, name))
         for path, own in after.items()
-        if not is_torchs(own)
+        if not is_torchs(own) and not is_layer(own)
         for done in surgeries(dense, slim)
         for name in done.sizes.get(path, ())
     }

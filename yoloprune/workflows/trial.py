@@ -16,10 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from yoloprune.errors import GraphError, YoloPruneError
 from yoloprune.frontends.torch.document import ModuleDocument, unchanged
 from yoloprune.frontends.torch.export import copied
+from yoloprune.frontends.torch.layers import COUNTS
 from yoloprune.frontends.torch.operate import operate
 from yoloprune.frontends.torch.sizes import guessed
 from yoloprune.frontends.torch.surgery import Place, Surgery, places_in
@@ -59,25 +61,26 @@ class _Trial:
         # Most of what does not go does not run: that shows sooner than other numbers do.
         self.settle(self.breaks)
         self.settle(self.fails)
-        counted, told = self.sizes()
+        counted, likely = self.sizes()
         if (training := in_training(self.document)) is not None:
             # What is sliced there by a size that nothing else counts on may be another's.
             self.set_alone(counted)
             self.settle_training(training)
-        self.set_alone([*counted, *told])
+        self.set_alone([*counted, *likely])
         return self.network
 
     def sizes(self) -> tuple[Sequence[Place], Sequence[Place]]:
-        """Attributes that the module needs to be set, and others that its calls are told.
+        """Attributes that the module needs to be set, and others that are to be.
 
-        Those it does not read when it runs: another of its functions may, as C2f's `forward_split`.
-        What it reads, and does not need to be set, only happens to be the same number.
+        Those its calls are told, or have a name that says so, and it does not read when it runs:
+        another of its functions may, as C2f's `forward_split`. What it reads, and does not need to
+        be set, only happens to be the same number.
         """
         graph = self.graph()
         edits = removal(graph, _without_some(graph, graph.prunable))
         slim, parameters = edit(self.network.graph, self.network.parameters, edits)
         surgery = self.document.surgery(edits, slim)
-        told = self.document.surgery(edits, slim, told_alone=True).sizes
+        told = places_in(self.document.surgery(edits, slim, told_alone=True).sizes)
         guesses = guessed(self.document.module)
         places = sorted(place for place in places_in(surgery.sizes) if place in guesses)
 
@@ -94,7 +97,8 @@ class _Trial:
                 return self.stopped(module, Surgery()) is None
 
         found = needed(places, goes)
-        spare = [own for own in places_in(told) if own in {*places} - {*found}]
+        likely = [own for own in places if own in told or own[1] in COUNTS]
+        spare = [own for own in likely if own not in found]
         read = needed(spare, runs)
         return found, [own for own in spare if own not in read]
 
@@ -278,6 +282,15 @@ class _Trial:
 
     def held(self, graph: DependencyGraph, group: ChannelGroup, also: str) -> Iterator[Held]:
         """What keeps a group whole, and why; `also` is whose code that may be, too."""
+        module, worked_out = self.document.module, self.document.worked_out()
+        members = (*group.producers, *group.consumers)
+        for path in (worked_out[own.node] for own in members if own.node in worked_out):
+            if not is_parametrized(module.get_submodule(path)):
+                reason = (
+                    f"{self.document.titled(path)} works its kernel out of parameters, or reads one in "
+                    "several ways: a layer that has the kernel itself is thinned"
+                )
+                return _held(group, reason)
         places = {self.document.scopes.get(node, "") for node in self.told(graph, group)}
         where = " or ".join(self.document.titled(own) for own in sorted(places or {""}))
         return _held(group, f"how many is in the code of {where}{also}")

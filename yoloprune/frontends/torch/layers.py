@@ -15,7 +15,7 @@ _LAYERS = (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding, nn.GroupNorm, *_VEC
 COUNTS = frozenset(
     {"in_channels", "out_channels", "in_features", "out_features", "num_features", "num_channels"}
 )
-"""Names by which torch's layers count channels: anyone who uses them does."""
+"""Names by which torch's layers count channels, and others too."""
 
 
 def is_torchs(module: nn.Module) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from yoloprune.frontends.torch.layers import COUNTS, is_layer, is_torchs, layer_sizes
+from yoloprune.frontends.torch.layers import is_layer, is_torchs, layer_sizes
 from yoloprune.frontends.torch.origins import Origin, named_tensors
 from yoloprune.frontends.torch.surgery import Place, Size, TensorCut
 from yoloprune.graph.edits import Edits
@@ -120,7 +120,6 @@ def guessed(module: nn.Module) -> frozenset[Place]:
         for path, own in module.named_modules()
         if not is_layer(own) and not is_torchs(own)
         for name, _ in _kept(own)
-        if name not in COUNTS
     )
 
 
