@@ -73,8 +73,8 @@ def test_report_json() -> None:
     verifications = [found[name].pop("verification") for name in ("dense", "slim")]
     assert verifications == [
         {"max_abs_error": 0.5, "relative_error": 0.25, "per_output": (0.25,), "dtype": "float32"},
-        {"relative_error": 2.5e-16, "worst": "y", "values": 1, "tolerance": 1e-12, "stepwise": False,
-         "dtype": "float64", "passed": True},
+        {"relative_error": 2.5e-16, "worst": "y", "values": 1, "tolerance": 1e-12,
+         "stepwise": False, "dtype": "float64", "passed": True},
     ]  # fmt: skip
     assert found == {
         "dense": {"params": 26, "macs": 1280, "flops": 2560, "weight_bytes": 124, "channels": 6},

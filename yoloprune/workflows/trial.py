@@ -172,10 +172,10 @@ class _Trial:
         return analyze(self.network.graph)
 
     def listen(self, graph: DependencyGraph, run: "_Run", fails: "_Fails") -> None:
-        """Note of a node whether the sizes that a module keeps are those that it is told."""
+        """Note of nodes whether the sizes that a module keeps are those that they are told."""
         if fails(graph, run.groups):
             before = self.document
-            self.document = replace(before, unheard=before.unheard | {run.node})
+            self.document = replace(before, unheard=before.unheard | {*run.nodes})
             if fails(graph, run.groups):
                 self.document = before
             self.network = replace(self.network, document=self.document)
@@ -287,8 +287,8 @@ class _Trial:
         for path in (worked_out[own.node] for own in members if own.node in worked_out):
             if not is_parametrized(module.get_submodule(path)):
                 reason = (
-                    f"{self.document.titled(path)} works its kernel out of parameters, or reads one in "
-                    "several ways: a layer that has the kernel itself is thinned"
+                    f"{self.document.titled(path)} works its kernel out of parameters, or reads "
+                    "one in several ways: a layer that has the kernel itself is thinned"
                 )
                 return _held(group, reason)
         places = {self.document.scopes.get(node, "") for node in self.told(graph, group)}
@@ -307,9 +307,9 @@ _Fails: TypeAlias = Callable[[DependencyGraph, Sequence[ChannelGroup]], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """A node that reads a value in equal runs along an axis, and the groups that hold channels."""
+    """Nodes that read a value in equal runs along an axis, and the groups that hold channels."""
 
-    node: str
+    nodes: list[str]
     value: str
     axis: int
     parts: int
@@ -317,7 +317,8 @@ class _Run:
 
 
 def _runs_read(graph: DependencyGraph) -> list[_Run]:
-    labels, found = graph.labels, []
+    labels = graph.labels
+    found: dict[tuple[str, int, int], _Run] = {}
     for node in graph.graph.nodes:
         ids = labels.values.get(node.inputs[0]) if node.inputs else None
         if ids is None or node.operator not in ("Reshape", "Split"):
@@ -326,11 +327,11 @@ def _runs_read(graph: DependencyGraph) -> list[_Run]:
         shapes = [labels.facts.shapes[name] for name in (node.inputs[0], *node.outputs)]
         for axis in varying(ids) if groups else ():
             if parts := _runs(node, shapes, axis):
-                run = _Run(
-                    node=node.name, value=node.inputs[0], axis=axis, parts=parts, groups=groups
-                )
-                found.append(run)
-    return found
+                value = node.inputs[0]
+                run = _Run(nodes=[], value=value, axis=axis, parts=parts, groups=groups)
+                # Each part of what a module splits may be taken by a node of its own.
+                found.setdefault((value, axis, parts), run).nodes.append(node.name)
+    return [*found.values()]
 
 
 def _runs(node: Node, shapes: Sequence[Sequence[int]], axis: int) -> int | None:
