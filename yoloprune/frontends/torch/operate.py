@@ -67,7 +67,12 @@ def _replace(module: nn.Module, replaced: _Replaced) -> None:
         places: tuple[dict[str, Any], ...] = (own._parameters, own._buffers, vars(own))
         for held in places:
             for name, value in held.items():
-                if any(id(leaf) in replaced for leaf in pytree.tree_leaves(value)):
+                if id(value) in replaced or (
+                    # Most are empty, and to look through them all takes longer than the rest.
+                    isinstance(value, list | tuple | dict)
+                    and len(value)
+                    and any(id(leaf) in replaced for leaf in pytree.tree_leaves(value))
+                ):
                     held[name] = pytree.tree_map(instead, value)
 
 
