@@ -52,9 +52,10 @@ class _Trial:
     def allowed(self) -> Model:
         """The network whose graph asks for what its module's code counts on."""
         self.hold_attention()
-        # Most of what does not go does not run: that shows sooner than other numbers do.
-        self.settle(self.breaks)
-        self.settle(self.fails)
+        if self.fails(graph := self.graph(), graph.prunable):
+            # Most of what does not go does not run: that shows sooner than other numbers do.
+            self.settle(self.breaks)
+            self.settle(self.fails)
         if (training := in_training(self.document)) is not None:
             self.settle_training(training)
         return self.network
@@ -104,13 +105,15 @@ class _Trial:
         """Let groups stay without some of whose channels a copy that trains does not run."""
 
         def fails(graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> bool:
-            return self.stuck(module, graph, groups) is not None
+            return self.stuck(module, graph, groups)
 
         while fails(graph := self.graph(), graph.prunable):
             failed = culprits(graph, graph.prunable, fails) or graph.prunable
             held: list[Held] = []
             for group in failed:
-                path = self.stuck(module, graph, [group]) or ""
+                entered: list[str] = []
+                self.stuck(module, graph, [group], entered)
+                path = entered[-1] if entered else ""
                 reason = (
                     f"read by {self.document.titled(path)} in training alone: give what that gives "
                     "in evaluation mode, too, and it is thinned"
@@ -151,29 +154,27 @@ class _Trial:
 
     def breaks(self, graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> bool:
         """Whether the module does not run without some of the channels."""
-        return self.stuck(self.document.module, graph, groups) is not None
+        return self.stuck(self.document.module, graph, groups)
 
     def stuck(
-        self, module: nn.Module, graph: DependencyGraph, groups: Sequence[ChannelGroup]
-    ) -> str | None:
-        """In which of its modules a module does not run without some channels; None if it does."""
-        entered: list[str] = []
-
-        def leave(*_: object) -> None:
-            entered.pop()
-
+        self,
+        module: nn.Module,
+        graph: DependencyGraph,
+        groups: Sequence[ChannelGroup],
+        entered: list[str] | None = None,
+    ) -> bool:
+        """Whether a module does not run without some channels; `entered` is then where it was."""
         with unchanged(module), torch.no_grad(), torch.random.fork_rng([]):
             try:
                 *_, surgery = self.without_some(graph, groups)
                 operate(module, surgery)
-                for path, own in module.named_modules():
-                    own.register_forward_pre_hook(lambda *_, path=path: entered.append(path))
-                    own.register_forward_hook(leave)
+                if entered is not None:
+                    _follow(module, entered)
                 module(*self.document.inputs)
             except Exception:
                 # A module's code raises anything where sizes do not fit.
-                return entered[-1] if entered else ""
-        return None
+                return True
+        return False
 
     def fails(self, graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> bool:
         """Whether the module does not compute what its graph does without some of the channels."""
@@ -205,6 +206,17 @@ class _Trial:
         places = {self.document.scopes.get(node, "") for node in self.told(graph, group)}
         where = " or ".join(self.document.titled(own) for own in sorted(places or {""}))
         return _held(group, f"how many is in the code of {where}{also}")
+
+
+def _follow(module: nn.Module, entered: list[str]) -> None:
+    """Keep the paths of the modules that run, the innermost at the end."""
+
+    def leave(*_: object) -> None:
+        entered.pop()
+
+    for path, own in module.named_modules():
+        own.register_forward_pre_hook(lambda *_, path=path: entered.append(path))
+        own.register_forward_hook(leave)
 
 
 def _held(group: ChannelGroup, reason: str) -> Iterator[Held]:
