@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -61,8 +62,19 @@ def facts(
     graph's own. Raises `GraphError`, by node and operator, where neither does, or where a node does
     not fit what it reads.
     """
+    if sizes is None and observed is None:
+        return _own_facts(graph)
     sizes = {**ONE_IMAGE, **graph.sizes} if sizes is None else sizes
-    observed = graph.observed if observed is None else observed
+    return _facts(graph, sizes, graph.observed if observed is None else observed)
+
+
+@lru_cache(maxsize=4)
+def _own_facts(graph: Graph) -> Facts:
+    """Of the last graphs they are remembered: a graph never changes."""
+    return _facts(graph, {**ONE_IMAGE, **graph.sizes}, graph.observed)
+
+
+def _facts(graph: Graph, sizes: Mapping[str, int], observed: Mapping[str, Shape]) -> Facts:
     shapes: dict[str, Shape] = {
         name: tuple(_size(name, size, sizes) for size in value.shape)
         for name, value in graph.inputs.items()

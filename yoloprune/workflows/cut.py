@@ -156,9 +156,11 @@ class Cut(Result):
         """Make the module that was pruned, or a copy of it as an EMA has one, the slim one.
 
         In place: its own numbers are sliced, and sizes that it keeps are set; what compensation or
-        recovery changed is written. What an `optimizer` has gathered is sliced alike, so that
-        training goes on. Gives the module. Raises `UsageError`, before anything is changed, for
-        another module, and where the network was none.
+        recovery changed is written. Parameters that lose entries are new ones: give the `optimizer`
+        that trains the module, which then holds them, and what it has gathered sliced alike, or
+        make one anew. Another goes on with the old ones, and nothing says so. Gives the module.
+        Raises `UsageError`, before anything is changed, for another module, and where the network
+        was none.
         """
         return carry_out(self.dense, self.slim, module, optimizer)
 

@@ -58,9 +58,10 @@ class _Trial:
     def allowed(self) -> Model:
         """The network whose graph asks for what its module's code counts on."""
         self.hold_attention()
-        # Most of what does not go does not run: that shows sooner than other numbers do.
-        self.settle(self.breaks)
-        self.settle(self.fails)
+        if self.fails(graph := self.graph(), graph.prunable):
+            # Most of what does not go does not run: that shows sooner than other numbers do.
+            self.settle(self.breaks)
+            self.settle(self.fails)
         counted, likely = self.sizes()
         if (training := in_training(self.document)) is not None:
             # What is sliced there by a size that nothing else counts on may be another's.
@@ -86,15 +87,15 @@ class _Trial:
 
         def goes(left: Sequence[Place]) -> bool:
             tried = surgery.without({*places} - {*left})
-            return self.stopped(self.document.module, tried) is None and not self.differs(
-                slim, parameters, tried
+            return not (
+                self.stopped(self.document.module, tried) or self.differs(slim, parameters, tried)
             )
 
         def runs(left: Sequence[Place]) -> bool:
             with unchanged(self.document.module) as module:
                 for path, name in {*spare} - {*left}:
                     delattr(module.get_submodule(path), name)
-                return self.stopped(module, Surgery()) is None
+                return not self.stopped(module, Surgery())
 
         found = needed(places, goes)
         likely = [own for own in places if own in told or own[1] in COUNTS]
@@ -153,13 +154,15 @@ class _Trial:
         """Let groups stay without some of whose channels a copy that trains does not run."""
 
         def fails(graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> bool:
-            return self.stuck(module, graph, groups) is not None
+            return self.stuck(module, graph, groups)
 
         while fails(graph := self.graph(), graph.prunable):
             failed = culprits(graph.prunable, partial(fails, graph)) or graph.prunable
             held: list[Held] = []
             for group in failed:
-                path = self.stuck(module, graph, [group]) or ""
+                entered: list[str] = []
+                self.stuck(module, graph, [group], entered)
+                path = entered[-1] if entered else ""
                 reason = (
                     f"read by {self.document.titled(path)} in training alone: give what that gives "
                     "in evaluation mode, too, and it is thinned"
@@ -221,36 +224,36 @@ class _Trial:
 
     def breaks(self, graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> bool:
         """Whether the module does not run without some of the channels."""
-        return self.stuck(self.document.module, graph, groups) is not None
+        return self.stuck(self.document.module, graph, groups)
 
     def stuck(
-        self, module: nn.Module, graph: DependencyGraph, groups: Sequence[ChannelGroup]
-    ) -> str | None:
-        """In which of its modules a module does not run without some channels; None if it does."""
+        self,
+        module: nn.Module,
+        graph: DependencyGraph,
+        groups: Sequence[ChannelGroup],
+        entered: list[str] | None = None,
+    ) -> bool:
+        """Whether a module does not run without some channels; `entered` is then where it was."""
         try:
             *_, surgery = self.without_some(graph, groups)
         except YoloPruneError:
-            return ""
-        return self.stopped(module, surgery)
+            return True
+        return self.stopped(module, surgery, entered)
 
-    def stopped(self, module: nn.Module, surgery: Surgery) -> str | None:
-        """In which of its modules a module does not run after surgery; None if it does."""
-        entered: list[str] = []
-
-        def leave(*_: object) -> None:
-            entered.pop()
-
+    def stopped(
+        self, module: nn.Module, surgery: Surgery, entered: list[str] | None = None
+    ) -> bool:
+        """Whether a module does not run after surgery; `entered` is then where it was."""
         with unchanged(module), torch.no_grad(), torch.random.fork_rng([]):
             try:
                 operate(module, surgery)
-                for path, own in module.named_modules():
-                    own.register_forward_pre_hook(lambda *_, path=path: entered.append(path))
-                    own.register_forward_hook(leave)
+                if entered is not None:
+                    _follow(module, entered)
                 module(*copied(self.document.inputs))
             except Exception:
                 # A module's code raises anything where sizes do not fit.
-                return entered[-1] if entered else ""
-        return None
+                return True
+        return False
 
     def fails(self, graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> bool:
         """Whether the module does not compute what its graph does without some of the channels."""
@@ -294,6 +297,17 @@ class _Trial:
         places = {self.document.scopes.get(node, "") for node in self.told(graph, group)}
         where = " or ".join(self.document.titled(own) for own in sorted(places or {""}))
         return _held(group, f"how many is in the code of {where}{also}")
+
+
+def _follow(module: nn.Module, entered: list[str]) -> None:
+    """Keep the paths of the modules that run, the innermost at the end."""
+
+    def leave(*_: object) -> None:
+        entered.pop()
+
+    for path, own in module.named_modules():
+        own.register_forward_pre_hook(lambda *_, path=path: entered.append(path))
+        own.register_forward_hook(leave)
 
 
 def _held(group: ChannelGroup, reason: str) -> Iterator[Held]:

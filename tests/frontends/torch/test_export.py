@@ -1,3 +1,4 @@
+import gc
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ def test_what_torch_cannot_follow_is_refused_in_a_line() -> None:
     with pytest.raises(GraphError, match=r"_Looks: torch cannot export it to ONNX: \S") as found:
         exported(_Looks(), [torch.ones(2)])
     assert "\n" not in str(found.value)
+    assert gc.isenabled()
 
 
 _PROGRAM = """

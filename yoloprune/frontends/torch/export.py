@@ -1,6 +1,7 @@
 """Modules as ONNX models, through torch's own exporter."""
 
 import ast
+import gc
 import logging
 import re
 import warnings
@@ -39,7 +40,7 @@ def exported(
         raise MissingDependencyError(
             f"modules need the package {error.name}: pip install 'yoloprune[modules]'"
         ) from error
-    with _quiet():
+    with _quiet(), _uncollected():
         try:
             program = torch.onnx.export(
                 module,
@@ -58,6 +59,18 @@ def exported(
             ) from error
     assert program is not None
     return program.model_proto
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Python's collector of cycles off: torch makes objects by the million here, and keeps them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @contextmanager

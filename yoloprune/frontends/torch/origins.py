@@ -38,7 +38,11 @@ class Origin:
         if self.places is None:
             return cut
         kept = cut.numbers(self.places).reshape(-1)
-        axes = [np.unique(own) for own in np.unravel_index(kept, shape)]
+        # Marked, not sorted: there may be millions.
+        axes = [
+            np.flatnonzero(np.bincount(own, minlength=size))
+            for own, size in zip(np.unravel_index(kept, shape), shape, strict=True)
+        ]
         if int(np.prod([len(own) for own in axes])) != len(kept):
             return None
         left = {axis: own for axis, own in enumerate(axes) if len(own) < shape[axis]}
@@ -49,8 +53,9 @@ class Origin:
         if self.places is None or cut is None:
             return self
         kept = cut.numbers(self.places)
-        ranks = np.unique(kept, return_inverse=True)[1].reshape(kept.shape)
-        return Origin(tensor=self.tensor, places=ranks)
+        there = np.zeros(self.places.size, np.int64)
+        there[kept] = 1
+        return Origin(tensor=self.tensor, places=(np.cumsum(there) - 1)[kept])
 
     def read(self, tensor: Tensor) -> Tensor:
         """The array, as the tensor has its numbers."""
@@ -72,19 +77,21 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
 
     Those that are not registered are named as if they were.
     """
+    # One walk for all: each takes as long as running some modules does.
+    modules = [(f"{path}." if path else "", own) for path, own in module.named_modules()]
     found: dict[str, Tensor] = {}
-    for names in (module.named_parameters(), module.named_buffers(), _plain(module)):
-        found.update((name, tensor) for name, tensor in names if name not in found)
+    seen: set[int] = set()
+    for registered in ("_parameters", "_buffers"):
+        for prefix, own in modules:
+            for name, tensor in getattr(own, registered).items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    found.setdefault(prefix + name, tensor)
+    for prefix, own in modules:
+        for name, value in vars(own).items():
+            if isinstance(value, Tensor):
+                found.setdefault(prefix + name, value)
     return found
-
-
-def _plain(module: nn.Module) -> list[tuple[str, Tensor]]:
-    return [
-        (f"{path}.{name}" if path else name, value)
-        for path, own in module.named_modules()
-        for name, value in vars(own).items()
-        if isinstance(value, Tensor)
-    ]
 
 
 def origins(model: "onnx.ModelProto", graph: Graph, module: nn.Module) -> dict[str, Origin]:
@@ -108,7 +115,7 @@ def origins(model: "onnx.ModelProto", graph: Graph, module: nn.Module) -> dict[s
         # Converted, it is no copy.
         if graph.constants[name].dtype.name != str(tensors[found[name].tensor].dtype)[6:]:
             del found[name]
-    plain = dict(_plain(module))
+    plain = {name: tensor for name, tensor in tensors.items() if name not in names}
     for name, array in graph.constants.items():
         # What is not registered the exporter gives a name of its own.
         if name not in found and array.ndim and name in held:
