@@ -112,6 +112,8 @@ def test_as_many_images_run_as_can_be_held(monkeypatch: pytest.MonkeyPatch) -> N
     assert fitting(30, 8, lambda images: 5 * images) == 16
     assert fitting(24, 8, lambda images: 5 * images) == 16
     assert fitting(30, 8, lambda images: 50 * images) == 8
+    # What batches leave for the next may be more than all take at once.
+    assert fitting(30, 8, lambda images: 5 * images + 200 * (images < 30)) == 30
 
 
 def test_a_network_that_reads_more_than_images_is_refused() -> None:

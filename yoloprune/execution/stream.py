@@ -125,12 +125,14 @@ def chunked(graph: Graph, images: Tensor, most: int) -> tuple[Tensor, ...]:
 def fitting(images: int, chunk: int, needed: Callable[[int], int]) -> int:
     """How many of so many images can be held at once: all, or some chunks, one at least.
 
-    `needed` are the bytes that so many take, more of more images; `LIMIT` is what there is.
+    `needed` are the bytes that so many take, more of more images, but all at once may take less
+    than one chunk of them after the other. `LIMIT` is what there is, if that suffices for a chunk.
     """
-    if needed(images) <= LIMIT:
+    limit = max(LIMIT, needed(min(images, chunk)))
+    if needed(images) <= limit:
         return images
     chunks = range(1, -(-images // chunk))
-    return chunk * max(1, bisect_left(chunks, True, key=lambda n: needed(n * chunk) > LIMIT))
+    return chunk * bisect_left(chunks, True, key=lambda n: needed(n * chunk) > limit)
 
 
 def batched(graph: Graph, images: Images, most: int) -> list[slice]:
