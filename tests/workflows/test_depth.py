@@ -1,7 +1,9 @@
 """Networks of both doors without some of their blocks, and folders that say so."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,10 +17,19 @@ from yoloprune.errors import PlanError, VerificationError
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.frontends.darknet.document import model as darknet_model
 from yoloprune.frontends.darknet.parser import parse_cfg, read_cfg
+from yoloprune.graph.edits import Reading
 from yoloprune.graph.model import Model
 from yoloprune.pruning.prove import outputs
+from yoloprune.pruning.recover.errors import outputs_on
 from yoloprune.pruning.verification import random_images
-from yoloprune.workflows.depth import block_order, errors_without, removable, shorten
+from yoloprune.workflows import depth
+from yoloprune.workflows.depth import (
+    block_order,
+    blocks_in_order,
+    errors_without,
+    removable,
+    shorten,
+)
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
@@ -124,7 +135,8 @@ def test_blocks_and_channels_are_cut_and_fitted_and_verified_from_the_folder(
         read_cut(tmp_path / "slim", network)
 
 
-def test_blocks_go_in_the_order_of_what_they_do_to_the_outputs() -> None:
+def chained(factors: Mapping[int, float]) -> Model:
+    """Blocks one after the other, the last batch norm of each, by section, times a factor."""
     spec = parse_cfg(
         "[net]\nheight=16\nwidth=16\nchannels=3\n"
         + CONV.format(8, "leaky")
@@ -132,15 +144,21 @@ def test_blocks_go_in_the_order_of_what_they_do_to_the_outputs() -> None:
             CONV.format(8, "leaky")
             + CONV.format(8, "linear")
             + "[shortcut]\nfrom=-3\nactivation=linear\n"
-            for _ in range(3)
+            for _ in factors
         )
         + "[convolutional]\nfilters=4\nactivation=linear\n"
     )
     state = random_state(spec)
-    for layer, factor in ((2, 1.0), (5, 1e-3), (8, 0.1)):
-        state[layer].scale.mul_(factor)
+    for layer, factor in factors.items():
+        scale = state[layer].scale
+        assert scale is not None
+        scale.mul_(factor)
         state[layer].bias.mul_(factor)
-    network = darknet_model(spec, state, title="net")
+    return darknet_model(spec, state, title="net")
+
+
+def test_blocks_go_in_the_order_of_what_they_do_to_the_outputs() -> None:
+    network = chained({2: 1.0, 5: 1e-3, 8: 0.1})
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     order = block_order(network, images, 2)
     assert [name for name, _ in order] == ["layer_6.sum_0", "layer_9.sum_0"]
@@ -152,3 +170,29 @@ def test_blocks_go_in_the_order_of_what_they_do_to_the_outputs() -> None:
     plain = parse_cfg(CFG.split("[shortcut]")[0])
     with pytest.raises(PlanError, match="no residual block and no branch that can go"):
         block_order(darknet_model(plain, random_state(plain), title="net"), images, 1)
+
+
+def test_the_cheapest_block_of_all_goes_though_few_are_weighed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = chained({2: 0.3, 5: 1e-3, 8: 0.1, 11: 1.0, 14: 0.03})
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    left = [block.reading for block in removable(network)]
+    wanted: list[Reading] = []
+    while left:
+        errors = errors_without(network, [[*wanted, own] for own in left], images)
+        wanted.append(left.pop(errors.index(min(errors))))
+    passes = []
+
+    def counted(*given: Any) -> list[torch.Tensor]:
+        passes.append(given)
+        return outputs_on(*given)
+
+    monkeypatch.setattr(depth, "outputs_on", counted)
+    order = blocks_in_order(network, images)
+    assert passes == []
+    found = [next(order)]
+    assert len(passes) == 1 + 5
+    found.extend(order)
+    assert found == wanted
+    assert len(passes) < 1 + 5 + 4 + 3 + 2 + 1

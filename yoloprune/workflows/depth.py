@@ -1,7 +1,8 @@
 """Networks without some of their residual blocks and branches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TypeAlias
 
 import torch
@@ -100,36 +101,61 @@ def errors_without(
 
     The mean over outputs of what `errors_of` gives, on images (B, C, H, W), nothing re-fitted.
     """
-    dense, found = (network.graph, network.parameters), []
+    error = _error(network, images)
+    return [error(gone) for gone in candidates]
+
+
+def _error(network: Model, images: Tensor) -> Callable[[Sequence[Reading]], float]:
+    """The same for one set of blocks after the other."""
+    dense = network.graph, network.parameters
     with torch.inference_mode():
         wanted = outputs_on(images, dense)
-        for gone in candidates:
+
+    def error(gone: Sequence[Reading]) -> float:
+        with torch.inference_mode():
             short = edit(*dense, shortened(network.graph, gone))
             errors = errors_of(outputs_on(images, short), wanted)
-            found.append(sum(errors) / len(errors))
-    return found
+        return sum(errors) / len(errors)
+
+    return error
 
 
-def block_order(
-    network: Model, images: Tensor, count: int, ms: Mapping[str, float] | None = None
-) -> tuple[Reading, ...]:
-    """The blocks that go first, so many at most: each time the one that costs the least error.
+def blocks_in_order(
+    network: Model, images: Tensor, ms: Mapping[str, float] | None = None
+) -> Iterator[Reading]:
+    """The blocks, one by one: each time the one that costs the least error for what it saves.
 
-    Errors are those at the outputs for each of the MACs that go, or of the milliseconds, where
-    those of nodes are known, on images (B, C, H, W) and their device. Raises `PlanError` where no
-    block can go.
+    Errors are those at the outputs without it and those before, on images (B, C, H, W) and their
+    device, for each of the MACs that go, or of the milliseconds, where those of nodes are known.
+    They are taken to grow as others go, so that only what seemed the cheapest is looked at again.
+    Raises `PlanError` where no block can go.
     """
     left = list(removable(network))
     if not left:
         raise PlanError(
             f"{network.document.title}: it has no residual block and no branch that can go"
         )
+    error = _error(network, images)
     gone: list[Reading] = []
-    while left and len(gone) < count:
-        errors = errors_without(network, [[*gone, block.reading] for block in left], images)
-        cost = [error / _saved(block, ms) for error, block in zip(errors, left, strict=True)]
-        gone.append(left.pop(cost.index(min(cost))).reading)
-    return tuple(gone)
+    costs: dict[Reading, float] = {}
+    while left:
+        weighed: set[Reading] = set()
+        while True:
+            best = min(left, key=lambda own: costs.get(own.reading, 0.0))
+            if best.reading in weighed:
+                break
+            costs[best.reading] = error([*gone, best.reading]) / _saved(best, ms)
+            weighed.add(best.reading)
+        left.remove(best)
+        gone.append(best.reading)
+        yield best.reading
+
+
+def block_order(
+    network: Model, images: Tensor, count: int, ms: Mapping[str, float] | None = None
+) -> tuple[Reading, ...]:
+    """The first of `blocks_in_order`, so many at most; raises what that raises."""
+    return tuple(islice(blocks_in_order(network, images, ms), count))
 
 
 def _saved(block: Block, ms: Mapping[str, float] | None) -> float:

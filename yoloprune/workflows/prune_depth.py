@@ -1,7 +1,8 @@
 """Blocks weighed against channels: which of both a budget takes from is found by trying."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from yoloprune.counting import counted
 from yoloprune.data.calibration import Calibration
 from yoloprune.devices import AUTO, torch_device
 from yoloprune.errors import PlanError
+from yoloprune.graph.edits import Reading
 from yoloprune.pruning.measures import UNEVEN
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.defaults import PRUNING
-from yoloprune.workflows.depth import block_order
+from yoloprune.workflows.depth import blocks_in_order
 from yoloprune.workflows.models import AnyModel, opened
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.recover import recover
@@ -53,29 +55,36 @@ def prune_with_depth(
     budget wants; each such network is re-fitted on a few of the images. The one is given, re-fitted
     on all, whose outputs were nearest to the dense network's on images that it was not fitted to,
     where there are some. `engine`, `threads`, `timings` and `settings` are those of `prune`. Raises
-    what `prune` and `block_order` raise.
+    what `prune` and `blocks_in_order` raise.
     """
     network, images = opened(network), calibration.on(torch_device(device)).images[:LOOKED_AT]
     ms = None
     if UNEVEN & keep.keys():
         with clock_of(network, engine, threads, timings, reporter) as clock:
             ms = clock.each
+    order: Iterator[Reading] = blocks_in_order(network, images, ms)
     with reporter.stage("weighing blocks"):
-        order = block_order(network, images, most, ms)
+        order = chain([next(order)], order)
     settings |= {"engine": engine, "threads": threads, "timings": timings}
     settings |= {"seed": seed, "device": device, "reporter": reporter}
 
-    def made(count: int, seen: Calibration) -> Cut:
-        cut = prune(network, keep, blocks=order[:count], calibration=seen, refit=False, **settings)
+    def made(gone: Sequence[Reading], seen: Calibration) -> Cut:
+        cut = prune(network, keep, blocks=tuple(gone), calibration=seen, refit=False, **settings)
         return recover(cut, seen, seed=seed, made_by=made_by, device=device, reporter=reporter)
 
     few = _few(calibration)
     best: Cut | None = None
     problem: PlanError | None = None
     errors: dict[int, float] = {}
-    for count in range(len(order) + 1):
+    gone: list[Reading] = []
+    for count in range(most + 1):
+        if count:
+            following = next(order, None)
+            if following is None:
+                break
+            gone.append(following)
         try:
-            cut = made(count, few)
+            cut = made(gone, few)
         except PlanError as error:
             # Fewer channels may not do where fewer blocks do.
             problem = problem or error
@@ -92,7 +101,7 @@ def prune_with_depth(
         assert problem is not None
         raise problem
     if few is not calibration:
-        best = made(len(best.plan.blocks), calibration)
+        best = made(best.plan.blocks, calibration)
     tried = {str(count): round(error, 4) for count, error in errors.items()}
     return replace(best, settings={**best.settings, "error_by_blocks_removed": tried})
 
