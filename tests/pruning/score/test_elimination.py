@@ -7,18 +7,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from yoloprune.pruning.groups import ChannelGroup
 from yoloprune.pruning.score.elimination import Reader, losses_by_elimination
 
 WINDOW = 2
 """Columns of each channel."""
-
-
-def group_of(size: int) -> ChannelGroup:
-    return ChannelGroup(
-        id=0, channels=tuple(range(size)), producers=(), consumers=(), frozen_because=None,
-        equal_parts=1,
-    )  # fmt: skip
 
 
 def reader_of(columns: NDArray[np.float64], weights: NDArray[np.float64]) -> Reader:
@@ -50,13 +42,14 @@ def test_losses_are_those_of_the_best_refit_step_by_step(seed: int) -> None:
     mixing = generator.normal(size=(size * WINDOW, size * WINDOW))
     columns = generator.normal(size=(60, size * WINDOW)) @ mixing
     weights = generator.normal(size=(3, size * WINDOW))
-    found = losses_by_elimination(group_of(size), [reader_of(columns, weights)])
+    savings = np.ones(size) if seed < 2 else generator.uniform(1, 3, size)
+    found = losses_by_elimination([reader_of(columns, weights)], savings)
     gone: list[int] = []
     expected, steps = np.zeros(size), []
     while len(gone) < size:
         before = loss_without(columns, weights, gone)
         costs = {
-            channel: loss_without(columns, weights, [*gone, channel]) - before
+            channel: (loss_without(columns, weights, [*gone, channel]) - before) / savings[channel]
             for channel in range(size)
             if channel not in gone
         }
@@ -82,7 +75,7 @@ def test_several_readers_add_up() -> None:
     each = np.zeros(6)
     for reader, own in zip(readers, weights, strict=True):
         each[reader.channels] += np.square(own).reshape(3, 4, WINDOW).sum(axis=(0, 2))
-    found = losses_by_elimination(group_of(6), readers)
+    found = losses_by_elimination(readers, np.ones(6))
     np.testing.assert_allclose(found, each, rtol=1e-9)
 
 
@@ -92,6 +85,6 @@ def test_of_two_that_say_the_same_only_one_goes_cheaply_though_many_go_at_once()
     columns = generator.normal(size=(600, size * WINDOW))
     columns[:, WINDOW : 2 * WINDOW] = columns[:, :WINDOW]
     columns[:, WINDOW : 2 * WINDOW] += 1e-3 * generator.normal(size=(600, WINDOW))
-    found = losses_by_elimination(group_of(size), [reader_of(columns, np.ones((1, size * WINDOW)))])
+    found = losses_by_elimination([reader_of(columns, np.ones((1, size * WINDOW)))], np.ones(size))
     first, second = sorted(found[:2])
     assert first < 0.01 * np.median(found) and second > np.median(found)

@@ -200,6 +200,24 @@ def test_every_contraction_is_scored_by_what_reads_it() -> None:
         assert all((own >= 0).all() and own.max() > 0 for own in scores.values())
 
 
+def test_groups_that_the_same_layer_reads_are_not_all_cheap() -> None:
+    graph = GraphBuilder(opset=17, dtype="float64")
+    x = graph.input("x", (8, 30, 6))
+    a, b = (graph.node(n, "MatMul", x, graph.parameter(f"{n}.kernel", (6, 4))) for n in "ab")
+    both = graph.node("both", "Concat", a, b, axis=-1)
+    y = graph.node("y", "MatMul", both, graph.parameter("last.kernel", (8, 3)))
+    dependencies = analyze(graph.build({y: (8, 30, 3)}))
+    assert len(dependencies.prunable) == 2
+    arrays = random_parameters(dependencies.graph)
+    arrays["b.kernel"] = arrays["a.kernel"].clone()
+    images = random_images(dependencies.graph, count=8)
+    weights = {n: torch.ones(f).double() for n, f in filters_of(dependencies).items()}
+    first, second = reconstruction_scores(dependencies, arrays, images, weights).values()
+    # Of two that say the same only one goes cheaply, whichever group it is in.
+    cheap, dear = np.minimum(first, second), np.maximum(first, second)
+    assert (cheap < 0.05 * dear).all()
+
+
 def test_queries_and_keys_count_though_no_kernel_reads_them() -> None:
     graph = GraphBuilder(opset=17, dtype="float64")
     x = graph.node("turned", "Transpose", graph.input("x", (4, 6, 10)), perm=(0, 2, 1))

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yoloprune.pruning.groups import ChannelGroup, Member
+from yoloprune.pruning.groups import Member
 from yoloprune.pruning.recover.layer import RIDGE
 from yoloprune.pruning.recover.moments import Moments
 
@@ -99,16 +99,21 @@ def readers_of(member: Member, rows: Tensor, moments: Moments) -> list[Reader]:
     return found
 
 
-def losses_by_elimination(group: ChannelGroup, readers: Sequence[Reader]) -> NDArray[np.float64]:
-    """What each channel costs when it goes, the cheapest first, those that are gone before."""
-    losses = np.zeros(group.size)
-    left = np.arange(group.size)
+def losses_by_elimination(
+    readers: Sequence[Reader], savings: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What each of n channels costs, for what it saves (n,), when it goes.
+
+    The cheapest goes first; those before it are gone then.
+    """
+    losses = np.zeros(len(savings))
+    left = np.arange(len(savings))
     highest = 0.0
     while len(left):
         batch = max(1, len(left) // ROUNDS)
-        cheapest = left[np.argsort(_costs(group, readers)[left], kind="stable")]
+        cheapest = left[np.argsort(_costs(readers, savings)[left], kind="stable")]
         gone = []
-        for channel, cost in _one_by_one(group, readers, cheapest[: SPARE * batch], batch):
+        for channel, cost in _one_by_one(readers, savings, cheapest[: SPARE * batch], batch):
             # One that goes later counts more than one before: the ranking is to be that order.
             losses[channel] = highest = max(highest * (1 + DISTINCT), cost)
             gone.append(channel)
@@ -118,7 +123,10 @@ def losses_by_elimination(group: ChannelGroup, readers: Sequence[Reader]) -> NDA
 
 
 def _one_by_one(
-    group: ChannelGroup, readers: Sequence[Reader], candidates: NDArray[np.int64], count: int
+    readers: Sequence[Reader],
+    savings: NDArray[np.float64],
+    candidates: NDArray[np.int64],
+    count: int,
 ) -> Iterator[tuple[int, float]]:
     """The cheapest of a few candidates, what it costs, then the cheapest without it, and so on.
 
@@ -132,18 +140,18 @@ def _one_by_one(
         if gone is not None:
             candidates = candidates[candidates != gone]
             readers = _without(readers, [gone])
-        costs = _costs(group, readers)[candidates]
+        costs = _costs(readers, savings)[candidates]
         place = int(costs.argmin())
         gone = int(candidates[place])
         yield gone, float(costs[place])
 
 
-def _costs(group: ChannelGroup, readers: Sequence[Reader]) -> NDArray[np.float64]:
-    """What the removal of each channel alone costs all its readers: (size,)."""
-    costs = np.zeros(group.size)
+def _costs(readers: Sequence[Reader], savings: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the removal of each channel alone costs all its readers, for what it saves: (n,)."""
+    costs = np.zeros(len(savings))
     for reader in readers:
         np.add.at(costs, reader.channels, reader.losses())
-    return costs
+    return costs / savings
 
 
 def _without(readers: Sequence[Reader], gone: Sequence[int]) -> list[Reader]:

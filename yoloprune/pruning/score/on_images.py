@@ -14,6 +14,7 @@ what is lost for each multiply-accumulate that a channel's removal saves.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -66,15 +67,15 @@ def taylor_scores(
     layer reads, for each of B images. Where a channel is read is where it is missed: so one that
     passes several layers, a depthwise convolution for instance, counts once.
     """
-    losses = {}
+    saved, scores = _saved_macs(dependencies), {}
     for group in dependencies.prunable:
         images = len(next(iter(input_gradients.values())))
         change = np.zeros((group.size, images))
         for member in group.consumers:
             own = input_gradients[member.node][:, np.asarray(member.positions)]
             np.add.at(change, np.asarray(member.channels), own.T)
-        losses[group.id] = np.square(change).mean(axis=1)
-    return _per_mac(dependencies, losses)
+        scores[group.id] = np.square(change).mean(axis=1) / saved[group.id]
+    return scores
 
 
 def activation_scores(
@@ -121,11 +122,13 @@ def reconstruction_scores(
     taken for as many filters that are 1 x 1: as if they did not overlap.
     """
     generator = torch.Generator().manual_seed(seed)
+    saved = _saved_macs(dependencies)
+    together = {group.id: own for own in _read_together(dependencies) for group in own.groups}
+    waiting: dict[int, list[Reader]] = {group.id: [] for group in dependencies.prunable}
+    scores = dict[int, NDArray[np.float64]]()
     readers = _readers_of(dependencies)
     # A group is done with the last of its consumers in the order of the nodes.
     last = {group.id: name for name, members in readers.items() for group, _ in members}
-    waiting: dict[int, list[Reader]] = {group.id: [] for group in dependencies.prunable}
-    losses = {group.id: np.zeros(group.size) for group in dependencies.prunable}
     gathered: dict[str, Moments] = {}
     for layer, stream, done in _stops(dependencies, parameters, images, reporter):
         moments = _moments(stream, layer, positions_per_image(layer, len(images)), generator)
@@ -135,13 +138,50 @@ def reconstruction_scores(
             gathered[layer.name] = moments
             continue
         rows = _rows(layer, stream.array(layer.kernel), weights[layer.name])
-        for group, member in readers[layer.name]:
-            waiting[group.id] += readers_of(member, rows, moments)
-            if last[group.id] == layer.name:
-                losses[group.id] = losses_by_elimination(group, waiting.pop(group.id))
+        for first in dict.fromkeys(together[own.id].groups[0].id for own, _ in readers[layer.name]):
+            own = together[first]
+            waiting[first] += readers_of(own.member(layer.name), rows, moments)
+            if last[first] == layer.name:
+                savings = np.concatenate([saved[each.id] for each in own.groups])
+                found = losses_by_elimination(waiting.pop(first), savings)
+                scores |= own.apart(found)
     unread = [group for group in dependencies.prunable if group.id not in last]
-    losses |= _losses_unread(dependencies, parameters, images, weights, unread)
-    return _per_mac(dependencies, losses)
+    lost = _losses_unread(dependencies, parameters, images, weights, unread)
+    return scores | {number: values / saved[number] for number, values in lost.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Together:
+    """Groups that the same layers read, numbered through.
+
+    Each may be cheap as long as the others stay: so they are eliminated together.
+    """
+
+    groups: tuple[ChannelGroup, ...]
+
+    def member(self, node: str) -> Member:
+        """Where the channels of all stand in a layer that reads them."""
+        positions, channels, first = list[int](), list[int](), 0
+        for group in self.groups:
+            for member in group.consumers:
+                if member.node == node:
+                    positions += member.positions
+                    channels += [first + channel for channel in member.channels]
+            first += group.size
+        return Member(node=node, positions=tuple(positions), channels=tuple(channels))
+
+    def apart(self, values: NDArray[np.float64]) -> MeasuredScores:
+        """What belongs to each group, by its id."""
+        ends = np.cumsum([group.size for group in self.groups])
+        parts = np.split(values, ends[:-1])
+        return {group.id: part for group, part in zip(self.groups, parts, strict=True)}
+
+
+def _read_together(dependencies: DependencyGraph) -> list[_Together]:
+    found: dict[frozenset[str], list[ChannelGroup]] = {}
+    for group in dependencies.prunable:
+        found.setdefault(frozenset(own.node for own in group.consumers), []).append(group)
+    return [_Together(groups=tuple(groups)) for groups in found.values()]
 
 
 def _losses_unread(
@@ -263,10 +303,8 @@ def _stops(
     next(ticks, None)
 
 
-def _per_mac(
-    dependencies: DependencyGraph, losses: Mapping[int, NDArray[np.float64]]
-) -> MeasuredScores:
-    """Losses divided by the MACs that the removal of one channel saves, all others staying."""
+def _saved_macs(dependencies: DependencyGraph) -> dict[int, NDArray[np.float64]]:
+    """The MACs that the removal of each channel saves, all others staying, by group."""
     shapes, layers = dependencies.labels.facts.shapes, layers_of(dependencies)
 
     def each(member: Member, count: int) -> float:
@@ -275,17 +313,16 @@ def _per_mac(
         read = [shapes.get(name) for name in node.inputs]
         return operator_of(node).macs(node, read, given) / count
 
-    scores = {}
+    saved = {}
     for group in dependencies.prunable:
-        macs = np.zeros(group.size)
+        macs = saved[group.id] = np.zeros(group.size)
         for member in group.producers:
             share = each(member, layers[member.node].filters)
             np.add.at(macs, np.asarray(member.channels), share)
         for member in group.consumers:
             share = each(member, layers[member.node].channels)
             np.add.at(macs, np.asarray(member.channels), share)
-        scores[group.id] = losses[group.id] / macs
-    return scores
+    return saved
 
 
 def _readers_of(
