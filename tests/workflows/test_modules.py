@@ -230,6 +230,10 @@ def test_a_second_pruning_keeps_what_training_changed_after_recovery() -> None:
         for own in net.parameters():
             own.add_(1)
     before = [own.clone() for own in net.parameters()]
+    again = recover(second, images)
+    with pytest.raises(UsageError, match="not what was pruned: it was trained since"):
+        again.apply(net)
+    assert all(map(torch.equal, before, net.parameters()))
     second.apply(net)
     for old, new in zip(before, net.parameters(), strict=True):
         assert set(new.flatten().tolist()) <= set(old.flatten().tolist())
@@ -274,7 +278,7 @@ def test_what_code_works_out_of_parameters_is_scored_and_stays_in_recovery(
     reasons = {own.reason for own in network.graph.held}
     assert reasons and all(f"{said} works its kernel out" in own for own in reasons)
     cut = prune(network, {"macs": 0.6}, criterion="taylor", calibration=images, multiple_of=1,
-                loss=lambda found, _: found[0].square().sum())  # fmt: skip
+                refit=False, loss=lambda found, _: found[0].square().sum())  # fmt: skip
     again = recover(cut, images, reporter=heard)
     (line,) = (own for own in heard.warnings if "works kernels out" in own)
     assert f"the code of {said} works kernels out of parameters" in line
@@ -319,12 +323,12 @@ class Extra(Unsaved):
 
 def test_what_a_file_cannot_hold_is_not_saved(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    images, path = torch.rand(8, 3, 6, 6), tmp_path / "slim.safetensors"
-    cut = prune(load_module(Unsaved(), images[:1]), {"macs": 0.5}, multiple_of=1)
+    images, path, module = torch.rand(8, 3, 6, 6), tmp_path / "slim.safetensors", Unsaved()
+    cut = prune(load_module(module, images[:1]), {"macs": 0.5}, multiple_of=1)
     again = recover(cut, images)
     for save in (
         lambda: again.save(tmp_path / "slim"),
-        lambda: again.save_module(again.apply(Unsaved()), path),
+        lambda: again.save_module(again.apply(copy.deepcopy(module)), path),
     ):
         with pytest.raises(UsageError, match="recovery changed bias, which is in no state"):
             save()
@@ -351,9 +355,9 @@ class Cold(nn.Module):
 def test_a_copy_that_lacks_what_is_written_is_refused_unchanged() -> None:
     torch.manual_seed(0)
     images, module = torch.rand(8, 3, 6, 6), Cold()
+    cold = copy.deepcopy(module)
     module(images)
     cut = recover(prune(load_module(module, images[:1]), {"macs": 0.7}, multiple_of=1), images)
-    cold = Cold()
     with pytest.raises(UsageError, match="its bias is not there, and the plan was made of"):
         cut.apply(cold)
     assert cold.first.out_channels == cold.first.weight.shape[0] == 8

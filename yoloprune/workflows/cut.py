@@ -159,8 +159,8 @@ class Cut(Result):
         recovery changed is written. Parameters that lose entries are new ones: give the `optimizer`
         that trains the module, which then holds them, and what it has gathered sliced alike, or
         make one anew. Another goes on with the old ones, and nothing says so. Gives the module.
-        Raises `UsageError`, before anything is changed, for another module, and where the network
-        was none.
+        Raises `UsageError`, before anything is changed, for another module, where the network was
+        none, and where recovery would be written over what training has changed since.
         """
         return carry_out(self.dense, self.slim, module, optimizer)
 

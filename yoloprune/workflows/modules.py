@@ -1,18 +1,19 @@
 """Torch modules as networks, and plans carried out in them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from yoloprune.errors import GraphError, PlanError, UsageError, VerificationError
 from yoloprune.frontends.torch.checks import check
 from yoloprune.frontends.torch.document import ModuleDocument, write_numbers
 from yoloprune.frontends.torch.layers import is_layer, is_torchs
 from yoloprune.frontends.torch.operate import operate
+from yoloprune.frontends.torch.origins import named_tensors
 from yoloprune.frontends.torch.read import read
 from yoloprune.frontends.torch.saved import (
     SUFFIX,
@@ -104,14 +105,29 @@ def carry_out(
     done = surgeries(dense, slim)
     # What this pruning changed beside slicing, and not what training has changed since.
     sliced = module_of(dense).holding(dense.parameters)
+    pruned = dict(named_tensors(sliced))
     for own in done:
         operate(sliced, own)
     changed = replace(module_of(slim), module=sliced).numbers(slim.parameters)
     check(module, done, changed, optimizer)
+    _check_untrained(module, {name: pruned[name] for name in changed})
     for own in done:
         operate(module, own, optimizer)
     write_numbers(module, changed)
     return module
+
+
+def _check_untrained(module: nn.Module, pruned: Mapping[str, Tensor]) -> None:
+    """Raise `UsageError` where a module's tensors are not those that were pruned: no others go."""
+    tensors = named_tensors(module)
+    for name, tensor in pruned.items():
+        own = tensors[name]
+        if not torch.equal(own, tensor.to(own)):
+            raise UsageError(
+                f"{type(module).__name__}: its {name} is not what was pruned: it was trained "
+                "since, or is an average, and what recovery gave would be written over it. Prune "
+                "the module as it is now (`load_module`); make averages anew, of the slim module"
+            )
 
 
 def write_slim(module: nn.Module, done: Sequence[Surgery], slim: Model, path: Path) -> None:

@@ -6,6 +6,7 @@ pairs where it is read in equal runs. What runs in training alone is in no graph
 stays.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -54,14 +55,18 @@ class _Trial:
     def __init__(self, network: Model, document: ModuleDocument) -> None:
         self.network, self.document = network, document
         self.bench = bench(network, document, document.module)
+        self.each_another = False
 
     def allowed(self) -> Model:
         """The network whose graph asks for what its module's code counts on."""
         self.hold_attention()
-        if self.fails(graph := self.graph(), graph.prunable):
-            # Most of what does not go does not run: that shows sooner than other numbers do.
-            self.settle(self.breaks)
-            self.settle(self.fails)
+        # What halves by chance goes well with what the second gives, and two groups that one
+        # attribute counts with what the first does.
+        for self.each_another in (False, True):
+            if self.fails(graph := self.graph(), graph.prunable):
+                # Most of what does not go does not run: that shows sooner than other numbers do.
+                self.settle(self.breaks)
+                self.settle(self.fails)
         counted, likely = self.sizes()
         if (training := in_training(self.document)) is not None:
             # What is sliced there by a size that nothing else counts on may be another's.
@@ -78,7 +83,7 @@ class _Trial:
         be set, only happens to be the same number.
         """
         graph = self.graph()
-        edits = removal(graph, _without_some(graph, graph.prunable))
+        edits = removal(graph, self.some_gone(graph, graph.prunable))
         slim, parameters = edit(self.network.graph, self.network.parameters, edits)
         surgery = self.document.surgery(edits, slim)
         told = places_in(self.document.surgery(edits, slim, told_alone=True).sizes)
@@ -273,13 +278,40 @@ class _Trial:
         self, graph: DependencyGraph, groups: Sequence[ChannelGroup]
     ) -> tuple[Graph, Mapping[str, Tensor], Surgery]:
         """The slim graph, its parameters, and what is done to the module."""
-        edits = removal(graph, _without_some(graph, groups))
+        edits = removal(graph, self.some_gone(graph, groups))
         slim, parameters = edit(self.network.graph, self.network.parameters, edits)
         return slim, parameters, self.document.surgery(edits, slim)
 
+    def some_gone(
+        self, graph: DependencyGraph, groups: Sequence[ChannelGroup]
+    ) -> NDArray[np.bool_]:
+        """A mask over channels: some of each group are gone, another number of each next one.
+
+        Or another of each of one size, as far as there are so many.
+        """
+        generator = np.random.default_rng(0)
+        keep = {}
+        ranks: defaultdict[int, int] = defaultdict(int)
+        for number, group in enumerate(groups):
+            size, rank = group.part_size, ranks[group.part_size]
+            ranks[size] += 1
+            if self.each_another:
+                counts = max(1, size - 2)
+                gone = 1 + (counts // 2 - rank) % counts
+            else:
+                # Whoever halves what it reads gives the first half the odd one: that one keeps
+                # fewer here.
+                gone = 1 + (2 - number % 3) * max(1, size // 4)
+            runs = [
+                part * size + np.sort(generator.permutation(size)[min(gone, size - 1) :])
+                for part in range(group.equal_parts)
+            ]
+            keep[group.id] = tuple(np.concatenate(runs).tolist())
+        return graph.kept(keep)
+
     def told(self, graph: DependencyGraph, group: ChannelGroup) -> list[str]:
         """Nodes that are told other numbers, or become others, without some channels of a group."""
-        edits = removal(graph, _without_some(graph, [group]))
+        edits = removal(graph, self.some_gone(graph, [group]))
         nodes = {node for node, _ in edits.constants} | edits.attributes.keys() | edits.nodes.keys()
         return sorted(nodes)
 
@@ -359,19 +391,3 @@ def _runs(node: Node, shapes: Sequence[Sequence[int]], axis: int) -> int | None:
         if whole and 1 < parts < before[axis] == parts * after[0][axis + 1]:
             return parts
     return None
-
-
-def _without_some(graph: DependencyGraph, groups: Sequence[ChannelGroup]) -> NDArray[np.bool_]:
-    """A mask over channels: some of each group are gone, another number of each next one."""
-    generator = np.random.default_rng(0)
-    keep = {}
-    for number, group in enumerate(groups):
-        size = group.part_size
-        # Whoever halves what it reads gives the first half the odd one: that one keeps fewer here.
-        gone = min(1 + (2 - number % 3) * max(1, size // 4), size - 1)
-        runs = [
-            part * size + np.sort(generator.permutation(size)[gone:])
-            for part in range(group.equal_parts)
-        ]
-        keep[group.id] = tuple(np.concatenate(runs).tolist())
-    return graph.kept(keep)

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from yoloprune.frontends.torch.layers import is_layer, is_torchs, layer_sizes
+from yoloprune.frontends.torch.layers import COUNTS, is_layer, is_torchs, layer_sizes
 from yoloprune.frontends.torch.origins import Origin, named_tensors
 from yoloprune.frontends.torch.surgery import Place, Size, TensorCut
 from yoloprune.graph.edits import Edits
@@ -63,6 +63,15 @@ class Changes:
             for old, new in became.items():
                 self.seen[scope][old] -= new
 
+    def within(self, path: str) -> _Became:
+        """What numbers became in the shapes of a module's calls and of those of its modules."""
+        found: _Became = defaultdict(set)
+        for scope, became in self.seen.items():
+            if not path or scope == path or scope.startswith(f"{path}."):
+                for old, new in became.items():
+                    found[old] |= new
+        return found
+
 
 def _numbers(value: object) -> list[Any]:
     return list(value) if isinstance(value, tuple) else [value]
@@ -98,7 +107,7 @@ def sizes_of(
     for path, own in module.named_modules():
         sizes: dict[str, Size] = {}
         if not is_layer(own) or isinstance(own, nn.GroupNorm):
-            sizes = _of_attributes(own, told[path], seen[path])
+            sizes = _of_attributes(own, told[path], seen[path], changes.within(path))
             sizes = {name: size for name, size in sizes.items() if (path, name) not in stays}
         shapes = _shapes_left(own, cuts)
         if is_layer(own) and shapes:
@@ -130,9 +139,15 @@ def _shapes_left(module: nn.Module, cuts: Mapping[int, TensorCut]) -> dict[str, 
 
 
 def _of_attributes(
-    module: nn.Module, told: Mapping[int, set[int]], seen: Mapping[int, set[int]]
+    module: nn.Module,
+    told: Mapping[int, set[int]],
+    seen: Mapping[int, set[int]],
+    within: Mapping[int, set[int]],
 ) -> dict[str, Size]:
     """A module's attributes that hold numbers which became others.
+
+    One that counts what a module reads or gives, by its name, is not what some call of its own
+    happens to see: it must have become the same everywhere `within`.
 
     Beside a number that became another, the same one may stand for something else, as a height does
     in a shape; what torch's own modules keep more often is such a thing.
@@ -141,9 +156,12 @@ def _of_attributes(
     found: dict[str, Size] = {}
     for name, value in _kept(module):
         many = value if isinstance(value, tuple) else (value,)
+        shapes = within if name in COUNTS and not strict else seen
         # What calls are told counts before what they happen to see.
         new = tuple(
-            _one(told, own, strict) or (None if strict else _one(seen, own, strict)) or own
+            _one(told, own, strict)
+            or (None if strict else _one(shapes, own, strict or shapes is within))
+            or own
             for own in many
         )
         if new != many:
