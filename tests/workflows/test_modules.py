@@ -204,6 +204,24 @@ def test_a_training_that_was_killed_and_resumed_ends_with_the_same(tmp_path: Pat
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_two_optimizers_follow_alike() -> None:
+    module, inputs, _ = loaded("plain")
+    together, apart = copy.deepcopy(module), copy.deepcopy(module)
+    halves = [[*apart.parameters()][::2], [*apart.parameters()][1::2]]
+    optimizers = [torch.optim.SGD(own, lr=0.1, momentum=0.9) for own in halves]
+    one = torch.optim.SGD(together.parameters(), lr=0.1, momentum=0.9)
+    for net, its in ((together, [one]), (apart, optimizers)):
+        for cut in (False, True):
+            if cut:
+                cut_of("plain").apply(net, optimizer=its)
+            sum(own.square().sum() for own in net(*inputs)).backward()
+            for own in its:
+                own.step()
+                own.zero_grad()
+    for left, right in zip(together.parameters(), apart.parameters(), strict=True):
+        assert torch.equal(left, right)
+
+
 def test_two_prunings_compose(tmp_path: Path) -> None:
     module, inputs, _ = loaded("plain")
     first = cut_of("plain", 0.7)

@@ -151,18 +151,22 @@ class Cut(Result):
             return [name for name in SLIM_FILES if (temporary / name).exists()]
 
     def apply(
-        self, module: nn.Module, *, optimizer: torch.optim.Optimizer | None = None
+        self,
+        module: nn.Module,
+        *,
+        optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None = None,
     ) -> nn.Module:
         """Make the module that was pruned, or a copy of it as an EMA has one, the slim one.
 
         In place: its own numbers are sliced, and sizes that it keeps are set; what compensation or
         recovery changed is written. Parameters that lose entries are new ones: give the `optimizer`
-        that trains the module, which then holds them, and what it has gathered sliced alike, or
-        make one anew. Another goes on with the old ones, and nothing says so. Gives the module.
-        Raises `UsageError`, before anything is changed, for another module, where the network was
-        none, and where recovery would be written over what training has changed since.
+        that trains the module, or several, which then hold them, and what they have gathered sliced
+        alike, or make them anew. Another goes on with the old ones, and nothing says so. Gives the
+        module. Raises `UsageError`, before anything is changed, for another module, where the
+        network was none, and where recovery would be written over what training has changed since.
         """
-        return carry_out(self.dense, self.slim, module, optimizer)
+        optimizers = (optimizer,) if isinstance(optimizer, torch.optim.Optimizer) else optimizer
+        return carry_out(self.dense, self.slim, module, tuple(optimizers or ()))
 
     def save_module(
         self, module: nn.Module, path: str | Path, *, before: Sequence["Cut"] = ()

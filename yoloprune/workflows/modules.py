@@ -99,7 +99,7 @@ def sizes_set(dense: Model, slim: Model) -> dict[str, tuple[Size, Size]]:
 
 
 def carry_out(
-    dense: Model, slim: Model, module: nn.Module, optimizer: torch.optim.Optimizer | None
+    dense: Model, slim: Model, module: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
 ) -> nn.Module:
     """Make a module, in place, what a slim network is of a dense one; see `Cut.apply`."""
     done = surgeries(dense, slim)
@@ -109,10 +109,10 @@ def carry_out(
     for own in done:
         operate(sliced, own)
     changed = replace(module_of(slim), module=sliced).numbers(slim.parameters)
-    check(module, done, changed, optimizer)
+    check(module, done, changed, optimizers)
     _check_untrained(module, {name: pruned[name] for name in changed})
     for own in done:
-        operate(module, own, optimizer)
+        operate(module, own, optimizers)
     write_numbers(module, changed)
     return module
 

@@ -144,11 +144,11 @@ def test_an_optimizer_whose_state_does_not_go_by_entries_is_refused_unchanged() 
     module(torch.ones(1, 2)).sum().backward()
     optimizer.step()
     with pytest.raises(UsageError, match=r"Adafactor keeps a row_var of \(3, 1\) of 0\.weight"):
-        operate(module, SURGERY, optimizer)
+        operate(module, SURGERY, [optimizer])
     assert optimizer.param_groups[0]["params"] == [before] == [*module.parameters()]
     with pytest.raises(UsageError, match="LBFGS cannot go on with other parameters"):
-        operate(module, SURGERY, torch.optim.LBFGS(module.parameters()))
+        operate(module, SURGERY, [torch.optim.LBFGS(module.parameters())])
     other = torch.optim.SGD(nn.Linear(2, 3).parameters(), 0.1)
     with pytest.raises(UsageError, match="give the optimizer that trains this module"):
-        operate(module, SURGERY, other)
+        operate(module, SURGERY, [other])
     assert [before] == [*module.parameters()]

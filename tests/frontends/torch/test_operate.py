@@ -19,7 +19,7 @@ def test_parameters_become_others_that_an_optimizer_goes_on_with() -> None:
     loss.backward()
     optimizer.step()
     momentum = optimizer.state[before]["momentum_buffer"]
-    operate(module, SURGERY, optimizer)
+    operate(module, SURGERY, [optimizer])
     (after,) = module.parameters()
     assert torch.equal(after, before[[0, 2]])
     assert optimizer.param_groups[0]["params"] == [after]
@@ -48,7 +48,7 @@ def test_what_optimizers_gather_is_sliced(
     module(torch.ones(1, 2)).sum().backward()
     optimizer.step()
     gathered = dict(optimizer.state[before])
-    operate(module, SURGERY, optimizer)
+    operate(module, SURGERY, [optimizer])
     (after,) = module.parameters()
     for key in keys:
         assert torch.equal(optimizer.state[after][key], gathered[key][[0, 2]])

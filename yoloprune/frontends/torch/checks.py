@@ -20,11 +20,11 @@ def check(
     module: nn.Module,
     surgeries: Sequence[Surgery],
     numbers: Mapping[str, Tensor] = MappingProxyType({}),
-    optimizer: torch.optim.Optimizer | None = None,
+    optimizers: Sequence[torch.optim.Optimizer] = (),
 ) -> None:
     """Raise `UsageError` unless a module can have these surgeries, one after the other.
 
-    And then these `numbers`, by the names of its tensors; an `optimizer` must be one that trains
+    And then these `numbers`, by the names of its tensors; `optimizers` must be some that train
     it, and keep of a parameter what goes by its entries.
     """
     title, tensors = type(module).__name__, named_tensors(module)
@@ -43,7 +43,7 @@ def check(
     names = {name for own in surgeries for name in own.tensors}
     _check_followed(title, {name: tensors[name] for name in names})
     check_alone(title, tensors, names)
-    if optimizer is not None:
+    for optimizer in optimizers:
         _check_state(optimizer, tensors, names)
 
 

@@ -1,6 +1,6 @@
 """Surgery on a module: its tensors, what an optimizer holds of them, and its sizes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -17,21 +17,21 @@ _Replaced: TypeAlias = Mapping[int, tuple[Tensor, Tensor]]
 
 
 def operate(
-    module: nn.Module, surgery: Surgery, optimizer: torch.optim.Optimizer | None = None
+    module: nn.Module, surgery: Surgery, optimizers: Sequence[torch.optim.Optimizer] = ()
 ) -> None:
-    """Slice a module's tensors, and what an optimizer holds of them, and set its sizes; in place.
+    """Slice a module's tensors, and what optimizers hold of them, and set its sizes; in place.
 
     A parameter that loses entries becomes another one, which takes its place wherever the module
-    has it, lists and dictionaries included, and in the optimizer. Raises `UsageError`, before
+    has it, lists and dictionaries included, and in its optimizer. Raises `UsageError`, before
     anything is changed, for another module.
     """
-    check(module, [surgery], optimizer=optimizer)
+    check(module, [surgery], optimizers=optimizers)
     tensors = named_tensors(module)
     replaced = {
         id(tensors[name]): (tensors[name], _sliced(tensors[name], own.array))
         for name, own in surgery.tensors.items()
     }
-    if optimizer is not None:
+    for optimizer in optimizers:
         _operate_on(optimizer, {name: tensors[name] for name in surgery.tensors}, surgery, replaced)
     _replace(module, replaced)
     for path, sizes in surgery.sizes.items():
