@@ -27,7 +27,7 @@ _MANY: Mapping[Any, str] = {
 _MADE: Mapping[str, str] = {
     "Cut": "a Cut, as `prune` and `read_cut` give it",
     "HoldsModel": "what a command made",
-    "Model": "a Model, as `load` gives it",
+    "Model": "a Model, as `load` or `load_module` gives it",
 }
 """Classes of which users may not know where their objects come from."""
 

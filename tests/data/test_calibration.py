@@ -7,8 +7,14 @@ import torch
 
 from tests.color_detector import color_spec, color_state
 from tests.reporters import Heard
-from yoloprune.data.calibration import UNSEEN, ImageFiles, proof_images, read_calibration
-from yoloprune.errors import CfgError, DatasetError
+from yoloprune.data.calibration import (
+    UNSEEN,
+    ImageFiles,
+    given_calibration,
+    proof_images,
+    read_calibration,
+)
+from yoloprune.errors import CfgError, DatasetError, UsageError
 from yoloprune.frontends.darknet.document import model
 from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import parse_cfg
@@ -83,3 +89,8 @@ def test_what_is_no_detector_is_proven_on_noise_alone(photos: Path) -> None:
     assert len(proof_images(network, None)) == 1
     with pytest.raises(CfgError, match="only detectors can be fed with images"):
         proof_images(network, photos)
+
+
+def test_no_inputs_are_none_to_learn_from() -> None:
+    with pytest.raises(UsageError, match=r"of shape \(0, 3, 8, 8\) are none to learn from"):
+        given_calibration(torch.zeros(0, 3, 8, 8))

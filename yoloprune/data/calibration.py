@@ -100,8 +100,10 @@ class Calibration:
 def given_calibration(inputs: Tensor) -> Calibration:
     """Network inputs (B, ...) that are there already, the last of which are measured on.
 
-    Those are an eighth of them, and as many at most as of images.
+    Those are an eighth of them, and as many at most as of images. Raises `UsageError` for none.
     """
+    if not inputs.numel():
+        raise UsageError(f"network inputs of shape {tuple(inputs.shape)} are none to learn from")
     unseen = min(UNSEEN, len(inputs) // 8)
     images = inputs.detach().float()
     return Calibration(

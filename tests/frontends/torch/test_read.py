@@ -95,6 +95,12 @@ def test_a_module_whose_outputs_are_fixed_is_refused() -> None:
         read(_Fixed(), torch.rand(1, 3))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # By torch's own import.
+def test_a_compiled_module_is_refused() -> None:
+    with pytest.raises(UsageError, match="a compiled module: give what was compiled"):
+        read(torch.compile(nn.Linear(2, 3)), torch.rand(1, 2))
+
+
 def test_a_module_without_shapes_yet_is_refused() -> None:
     with pytest.raises(UsageError, match="call the module once before"):
         read(nn.Sequential(nn.LazyLinear(2)), torch.rand(1, 3))

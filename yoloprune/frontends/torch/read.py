@@ -45,6 +45,9 @@ def read(
     memory.
     """
     title = title or type(module).__name__
+    if hasattr(module, "_orig_mod"):
+        # Each trial would compile it anew.
+        raise UsageError(f"{title}: a compiled module: give what was compiled, its `_orig_mod`")
     if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
         raise UsageError(f"{title}: some parameters have no shape yet: call the module once before")
     check_alone(title, named_tensors(module), dict(module.named_parameters()))
