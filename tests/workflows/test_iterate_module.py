@@ -92,3 +92,24 @@ def test_a_refit_needs_images(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="`calibration`"):
         Trainer().run(tmp_path / "out", reconstruct=True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("asked", ["finetune", "evaluate"])
+def test_what_the_callables_may_not_do_is_told_and_leaves_no_step(
+    asked: str, tmp_path: Path
+) -> None:
+    trainer = Trainer()
+
+    def rebuilt(module: nn.Module, number: int) -> None:
+        module.register_buffer("counter", torch.zeros(3))
+
+    if asked == "finetune":
+        trainer.finetune = rebuilt  # type: ignore[method-assign]
+        said = "`finetune` changed what the module is, by its counter"
+    else:
+        trainer.evaluate = lambda module: None  # type: ignore[method-assign,assignment,return-value]
+        said = "`evaluate` gave a NoneType, where one number is needed"
+    with pytest.raises(UsageError, match=said):
+        trainer.run(tmp_path / "run")
+    again = Trainer().run(tmp_path / "run", resume=True)
+    assert again.kept[2] <= 0.6

@@ -162,7 +162,12 @@ class _Steps:
             written(folder / PLAN)
             document = module_of(slim)
             module = document.holding(slim.parameters).train()
+            before = _shapes(module)
             self.finetune(module, number)
+            # The next step begins with what is written: that must fit.
+            odd = dict(_shapes(module).items() ^ before.items())
+            if odd:
+                raise UsageError(f"`finetune` changed what the module is, by its {min(odd)}")
             with_module(slim, module.cpu().eval()).save(folder / SLIM)
             self.measure(module, folder)
 
@@ -184,7 +189,13 @@ class _Steps:
 
     def measure(self, module: nn.Module, folder: Path) -> None:
         """Write down what a module is judged by."""
-        accuracy = float(self.evaluate(module))
+        found = self.evaluate(module)
+        try:
+            accuracy = float(found)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UsageError(
+                f"`evaluate` gave a {type(found).__name__}, where one number is needed"
+            ) from error
         write_text(folder / MEASURED, json.dumps({"accuracy": accuracy}) + "\n")
 
     def stage(
@@ -203,3 +214,11 @@ class _Steps:
     def keep(self, network: ScheduledNetwork) -> None:
         """Write the last good network so far."""
         network.model.save(self.out / FILES[0])
+
+
+def _shapes(module: nn.Module) -> dict[str, tuple[int, ...] | None]:
+    """The shapes of what a module's state holds, by name."""
+    return {
+        name: tuple(own.shape) if isinstance(own, Tensor) else None
+        for name, own in module.state_dict().items()
+    }
