@@ -27,7 +27,13 @@ from yoloprune.training.distributed import World, world
 from yoloprune.workflows.choices import Schedule, chosen
 from yoloprune.workflows.defaults import ITERATION, ON_IMAGES, PRUNING
 from yoloprune.workflows.iterate import VERSION, Iterated, begin, followed, idle_steps
-from yoloprune.workflows.modules import SLIM, load_module, module_of, with_module
+from yoloprune.workflows.modules import (
+    SLIM,
+    load_module,
+    module_of,
+    state_shapes,
+    with_module,
+)
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.schedule import Limit, ScheduledNetwork, follow, step_targets
 from yoloprune.workflows.stages import Stage
@@ -162,10 +168,10 @@ class _Steps:
             written(folder / PLAN)
             document = module_of(slim)
             module = document.holding(slim.parameters).train()
-            before = _shapes(module)
+            before = state_shapes(module)
             self.finetune(module, number)
             # The next step begins with what is written: that must fit.
-            odd = dict(_shapes(module).items() ^ before.items())
+            odd = dict(state_shapes(module).items() ^ before.items())
             if odd:
                 raise UsageError(f"`finetune` changed what the module is, by its {min(odd)}")
             with_module(slim, module.cpu().eval()).save(folder / SLIM)
@@ -214,11 +220,3 @@ class _Steps:
     def keep(self, network: ScheduledNetwork) -> None:
         """Write the last good network so far."""
         network.model.save(self.out / FILES[0])
-
-
-def _shapes(module: nn.Module) -> dict[str, tuple[int, ...] | None]:
-    """The shapes of what a module's state holds, by name."""
-    return {
-        name: tuple(own.shape) if isinstance(own, Tensor) else None
-        for name, own in module.state_dict().items()
-    }

@@ -130,13 +130,15 @@ def _check_untrained(module: nn.Module, pruned: Mapping[str, Tensor]) -> None:
             )
 
 
+def state_shapes(module: nn.Module) -> dict[str, tuple[int, ...] | None]:
+    """The shapes of what a module's state holds, by name; None of what is no tensor."""
+    return {name: getattr(value, "shape", None) for name, value in module.state_dict().items()}
+
+
 def write_slim(module: nn.Module, done: Sequence[Surgery], slim: Model, path: Path) -> None:
     """Write a module that is what a slim network's is, if perhaps of other numbers."""
     module_of(slim).check_saved(slim.parameters)
-    wanted, found = (
-        {name: getattr(value, "shape", None) for name, value in own.state_dict().items()}
-        for own in (module_of(slim).module, module)
-    )
+    wanted, found = map(state_shapes, (module_of(slim).module, module))
     if odd := sorted(n for n in wanted.keys() | found.keys() if wanted.get(n) != found.get(n)):
         raise UsageError(
             f"{type(module).__name__}: not the slim module of this cut: {', '.join(odd[:5])} differ"
