@@ -33,6 +33,7 @@ def test_a_folder_is_distilled_and_a_damaged_checkpoint_refused(
         with patch("yoloprune.cli.reconstruct.recover", lambda *arguments, **named: 1 / 0):
             result = run(*words, *more)
         assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1, result.stderr
+    assert "--distill or --distill-steps, not both" in result.stderr
     checkpoint = tmp_path / "cut" / "distill.pt"
     checkpoint.write_bytes(b"PK")
     before = (tmp_path / "cut" / "slim.weights").read_bytes()
@@ -72,6 +73,7 @@ def test_both_ways_to_refit_give_the_same_network(
     for name in ("slim.weights", "slim.cfg", "plan.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert recovery_of(tmp_path / "b") == recovery
+    assert "was recovered before" not in result.stderr
     assert (tmp_path / "b" / "slim.weights").read_bytes() != cut
     text = (tmp_path / "a" / "report.md").read_text()
     assert text.count("## Recovery") == 1
@@ -123,4 +125,6 @@ def test_what_cannot_work_is_refused_and_changes_nothing(
     # Fine-tuned weights, say: they are not to be lost.
     message = refused("reconstruct", pair.cfg, pair.weights, out, "--images", photos)
     assert "slim against masked dense" in message
+    message = refused("reconstruct", pair.cfg, pair.weights, bad, "--images", photos)
+    assert "bad: it has no plan.json: name the folder that `prune` wrote" in message
     assert (out / "slim.weights").read_bytes() == before

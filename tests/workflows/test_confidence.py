@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.color_detector import GREEN_OBJECT, paint
@@ -11,6 +12,8 @@ from tests.frontends.onnx.models import loaded
 from yoloprune.data.calibration import fitted_images
 from yoloprune.data.inputs import image_input
 from yoloprune.pruning.recover.score_rows import Scored, score_rows
+from yoloprune.report.pruning import confidence_lines
+from yoloprune.workflows import confidence
 from yoloprune.workflows.confidence import confident, scored_outputs, shown
 from yoloprune.workflows.prune import prune
 
@@ -44,6 +47,26 @@ def test_detections_that_became_faint_are_shown_again(tmp_path: Path) -> None:
     assert not torch.equal(parameters["bias8"], faint["bias8"])
     for name in ("bias16", "bias32"):
         assert torch.equal(parameters[name], faint[name])
+
+
+def test_scores_that_would_show_less_of_what_was_seen_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = loaded(color_onnx(), tmp_path)
+    paint(tmp_path / "image.png", (32, 32), {(1, 1): GREEN_OBJECT})
+    reads = image_input(network)
+    images, _, _ = fitted_images(reads, tmp_path, [tmp_path / "image.png"], 1)
+    cut = prune(network, {"macs": 1.0})
+    faint = network.parameters | {"bias8": network.parameters["bias8"] - 1}
+    cut = replace(cut, slim=replace(cut.slim, parameters=faint))
+    # Dense, before and after.
+    counts = iter((136, 154, 192))
+    monkeypatch.setattr(confidence, "shown", lambda *_: next(counts))
+    parameters, found = confident(cut, reads, images, images)
+    assert not found["kept"]
+    assert all(torch.equal(parameters[name], array) for name, array in faint.items())
+    (line,) = confidence_lines(found)
+    assert "as recovery left them" in line and "154" in line and "136" in line and "192" in line
 
 
 def test_without_a_decoder_nothing_changes(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ def test_a_number_is_measured_once_and_anew_where_its_file_is_damaged(tmp_path: 
     assert remembered(lambda: next(numbers), path) == 2.5
 
 
-@pytest.mark.parametrize("text", ["nan", "inf", "-1", "0", "1e-300", "1" * 1000])
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "0", "1e-300", "1e300", "1" * 1000])
 def test_what_nothing_takes_is_not_believed(tmp_path: Path, text: str) -> None:
     path = tmp_path / "number.txt"
     path.write_text(text)

@@ -13,9 +13,10 @@ from yoloprune.engines.engine import Engine
 from yoloprune.engines.side_by_side import SideBySide
 from yoloprune.errors import GraphError, PlanError, UsageError
 from yoloprune.graph.model import Model
-from yoloprune.pruning.clock import timed_layers
+from yoloprune.pruning.clock import Clock, timed_layers
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.layer_times import Layer, write_timings
+from yoloprune.workflows import prune as pruning
 from yoloprune.workflows import rounding, timing
 from yoloprune.workflows.depth import removable, without
 from yoloprune.workflows.measured import cache_file
@@ -92,6 +93,22 @@ def test_a_network_is_cut_to_a_share_of_its_time(dense: Model, stopwatch: type[S
     assert len(stopwatch.asked) == len(set(stopwatch.asked)) > 0
 
 
+def test_a_budget_that_no_plan_meets_when_it_is_timed_is_said(
+    dense: Model, stopwatch: type[Stopwatch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of so few layers the next plan is far: that none is found is made up.
+    plan = Clock.observe
+    monkeypatch.setattr(Clock, "observe", lambda self, kept: None)
+    found = prune(dense, {"ms": 0.9}, engine="torch", threads=1).plan
+    monkeypatch.setattr(Clock, "observe", plan)
+    monkeypatch.setattr(pruning, "solve_timed", lambda *_, **__: found)
+    monkeypatch.setattr(Clock, "ms", lambda self, kept: NETWORK_MS * (1 if kept.all() else 0.97))
+    heard = Heard()
+    cut = prune(dense, {"ms": 0.9}, engine="torch", threads=1, reporter=heard)
+    assert cut.settings["predicted_share"] == 0.97
+    assert any("takes 0.97 of dense's time, not 0.90" in warning for warning in heard.warnings)
+
+
 def test_times_that_were_measured_elsewhere_are_read(dense: Model, tmp_path: Path) -> None:
     graph, path = analyze(dense.graph), tmp_path / "t.csv"
     layers = made_up([layer for _, layer in timed_layers(graph)])
@@ -99,6 +116,13 @@ def test_times_that_were_measured_elsewhere_are_read(dense: Model, tmp_path: Pat
     cut = prune(dense, {"ms": 0.99}, timings=path)
     assert cut.settings["timings"] == str(path)
     assert cut.settings["predicted_share"] <= 0.99
+    heard = Heard()
+    write_timings(path, layers)
+    prune(dense, {"ms": 0.99}, timings=path, reporter=heard)
+    assert any("no time of the whole network" in warning for warning in heard.warnings)
+    write_timings(path, dict.fromkeys(layers, 1e300), NETWORK_MS)
+    with pytest.raises(PlanError, match="line 2: ms is 1e\\+300, which nothing takes"):
+        prune(dense, {"ms": 0.99}, timings=path)
     write_timings(path, dict(list(layers.items())[1:]), NETWORK_MS)
     with pytest.raises(PlanError, match="the timings lack a 3x3 convolution, 3 to 2 channels"):
         prune(dense, {"ms": 0.9}, timings=path)

@@ -11,6 +11,7 @@ from yoloprune.cli.networks import command_line, network_and_folder
 from yoloprune.cli.options import CalibrationImages, DenseAndPruned, Json, Quiet, Seed
 from yoloprune.data.read import dataset_images
 from yoloprune.devices import AUTO
+from yoloprune.errors import UsageError
 from yoloprune.exporters.onnx import read_form
 from yoloprune.pruning.recover.network import Recovery
 from yoloprune.workflows.defaults import PRUNING
@@ -57,11 +58,16 @@ def reconstruct(
     form = read_form(onnx) if onnx.exists() and onnx.suffix != dense.document.suffix else None
     count = calibration_images or PRUNING.calibration_images
     distills = distill_minutes is not None or distill_steps is not None
+    if distill_minutes is not None and distill_steps is not None:
+        raise UsageError("give --distill or --distill-steps, not both")
     if distills:
         check_length(distill_minutes, distill_steps)
         count = fitted_on(len(dataset_images(images)), count)
+    pruned = read_cut(folder, dense, device=device, reporter=reporter)
+    if pruned.recovery is not None:
+        reporter.say(f"{folder} was recovered before: what surgery left is recovered anew")
     cut = recover(
-        read_cut(folder, dense, device=device, reporter=reporter),
+        pruned,
         images,
         method=Recovery.RECALIBRATE if recalibrate else Recovery.RECONSTRUCT,
         calibration_images=count,

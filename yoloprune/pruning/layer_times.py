@@ -21,8 +21,8 @@ from yoloprune.files import read_file, write_text
 BLOCK = 16
 """Channels of the largest block whose effect is told apart."""
 
-SHORTEST = 1e-6
-"""Milliseconds below which nothing was measured: a nanosecond."""
+SHORTEST, LONGEST = 1e-6, 1e7
+"""Milliseconds between which everything is that was measured: a nanosecond, some hours."""
 
 MOST, LARGEST = 2**31 - 1, 2**26
 """What no size or count of a layer exceeds, and bytes of a table that make sense."""
@@ -309,6 +309,6 @@ def _ms(text: str) -> float:
     if not text:
         raise ValueError("it was not measured: run the list through the script first")
     ms = float(text)
-    if not SHORTEST < ms < math.inf:
+    if not SHORTEST < ms < LONGEST:
         raise ValueError(f"ms is {text}, which nothing takes")
     return ms

@@ -200,6 +200,13 @@ def confidence_lines(confidence: Mapping[str, Any] | None) -> list[str]:
     if not confidence["lines"]:
         return ["scores are as recovery left them: nothing tells which outputs hold them"]
     images = counted(confidence["images"], "image")
+    # Older reports do not say it.
+    if not confidence.get("kept", True):
+        return [
+            f"scores are as recovery left them: on {images}, {confidence['before']} detections "
+            f"score above {confidence['threshold']}, where the dense network has "
+            f"{confidence['dense']}; distributed as its scores they would be {confidence['after']}"
+        ]
     return [
         f"scores are distributed as the dense network's: on {images}, {confidence['after']} "
         f"detections score above {confidence['threshold']}, where the dense network has "

@@ -29,7 +29,8 @@ def confident(
     """The slim parameters with which scores are distributed as the dense network's on `images`.
 
     And what the report says of it: the lines of the rows, and how much both networks find with a
-    score that is shown, on the images `shown_on`. Nothing changes where no decoder is known.
+    score that is shown, on the images `shown_on`. Nothing changes where no decoder is known, and
+    where they would find as much as the dense network less nearly than before: then `kept` says so.
     """
     slim = cut.slim
     scored = scored_outputs(cut.dense, reads)
@@ -39,14 +40,18 @@ def confident(
     parameters = {**slim.parameters, **{k: v.cpu() for k, v in found.arrays.items()}}
     after = replace(slim, parameters=parameters)
     whole = cut.dense if cut.shortened is None else cut.shortened.before
-    return parameters, {
+    counts = {
+        name: shown(network, cut.dense, shown_on)
+        for name, network in (("dense", whole), ("before", slim), ("after", after))
+    }
+    off = {name: abs(counts[name] - counts["dense"]) for name in ("before", "after")}
+    kept = off["after"] <= off["before"]
+    return parameters if kept else dict(slim.parameters), {
         "lines": {layer: [asdict(line) for line in own] for layer, own in found.lines.items()},
+        "kept": kept,
         "threshold": SCORE_THRESHOLD,
         "images": len(shown_on),
-        **{
-            name: shown(network, cut.dense, shown_on)
-            for name, network in (("dense", whole), ("before", slim), ("after", after))
-        },
+        **counts,
     }
 
 

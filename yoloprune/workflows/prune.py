@@ -31,7 +31,7 @@ from yoloprune.pruning.prune import prune as prune_graph
 from yoloprune.pruning.score.gradients import Loss
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
 from yoloprune.pruning.shape import shaped
-from yoloprune.pruning.solve import TIMED_ROUNDINGS, Solver, solve, solve_timed
+from yoloprune.pruning.solve import CLOSE, TIMED_ROUNDINGS, Solver, solve, solve_timed
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.choices import chosen
 from yoloprune.workflows.cut import Cut
@@ -212,6 +212,7 @@ def prune(
         )
         if timed:
             stated |= _predicted(clock, found.plan)
+            _warn_of_time(stated["predicted_share"], budget.limits["ms"], reporter)
     document = network.document.applied(found.edits)
     slim = Model(graph=found.graph, parameters=found.parameters, document=document)
     if isinstance(document, ModuleDocument):
@@ -255,6 +256,15 @@ def _predicted(clock: Clock, plan: PruningPlan) -> dict[str, Any]:
         "bound_by": after.bound_by,
         "goes_into": {name: round(share, 4) for name, share in after.parts.items()},
     }
+
+
+def _warn_of_time(predicted: float, limit: float, reporter: Reporter) -> None:
+    """What was timed last may say that narrower networks take longer than it was thought."""
+    if predicted > (1 + CLOSE) * limit:
+        reporter.warn(
+            f"the slim network takes {predicted:.2f} of dense's time, not {limit:.2f}: times of "
+            "its layers and of the whole contradict each other (prune again on an idle machine)"
+        )
 
 
 def shares_left(

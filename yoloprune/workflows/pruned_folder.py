@@ -90,6 +90,8 @@ def read_cut(
     folder = Path(folder)
     if folder.is_file():
         raise UsageError(f"{folder} is a file: name the folder that `prune` wrote")
+    if not (folder / "plan.json").exists():
+        raise PlanError(f"{folder}: it has no plan.json: name the folder that `prune` wrote")
     dense = opened(dense)
     source, place = None if images is None else Path(images), torch_device(device)
     cut_to = None

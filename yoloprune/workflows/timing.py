@@ -69,6 +69,11 @@ def clock_of(
     dependencies = analyze(model.graph)
     if timings is not None:
         table = read_timings(Path(timings))
+        if table.network is None:
+            reporter.warn(
+                f"{timings} has no time of the whole network, which is its last line: all but "
+                "convolutions counts as nothing, so that less is saved than is predicted"
+            )
         if before is not None and table.network is not None:
             ms = Clock(analyze(before.graph), table).shortened(dependencies)
             table = replace(table, network=ms)

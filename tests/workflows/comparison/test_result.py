@@ -1,10 +1,12 @@
 """The table that comparing comes to: means and deviations over seeds, mAP twice."""
 
 import statistics
+from dataclasses import replace
 
 import numpy as np
 
 from yoloprune.data.inputs import image_input
+from yoloprune.engines.benchmark import latency_of
 from yoloprune.evaluation.average_precision import PrecisionRecall
 from yoloprune.evaluation.evaluator import SHOWN, Evaluation
 from yoloprune.graph.model import Model
@@ -37,6 +39,24 @@ def row(network: Model, tool: str, seed: int | None, map50: float, shown: float)
         evaluation=evaluation(map50, shown),
         seed=seed,
     )
+
+
+def test_what_is_no_faster_is_said(detector: Model) -> None:
+    first, slow, fast = (row(detector, name, None, 0.5, 0.4) for name in ("dense", "slow", "fast"))
+
+    def taking(found: Compared, milliseconds: float) -> Compared:
+        return replace(found, latency=latency_of([milliseconds] * 3))
+
+    def lines(*rows: Compared) -> list[str]:
+        shown = Comparison(
+            network=detector, dense=taking(first, 10), rows=rows, runs=3, images="noise", judge=None
+        ).shown()
+        return [line for line in shown.lines if "no faster" in line]
+
+    assert not lines(taking(fast, 7))
+    (line,) = lines(taking(fast, 7), taking(slow, 16))
+    assert "slow at 0.7" in line and "fast" not in line.split("(")[0].replace("faster", "")
+    assert "--round-to 8" in line
 
 
 def test_both_figures_of_map_are_told_over_seeds(detector: Model) -> None:

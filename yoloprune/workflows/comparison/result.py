@@ -8,6 +8,7 @@ from typing import Any
 
 from yoloprune.counting import counted
 from yoloprune.engines.benchmark import Latency
+from yoloprune.engines.side_by_side import SLOWER
 from yoloprune.evaluation.evaluator import SHOWN, Evaluation
 from yoloprune.files import write_folder, write_json, write_text
 from yoloprune.graph.model import Model
@@ -87,6 +88,7 @@ class Comparison(Result):
             header=("Tool", "MACs asked", "MACs kept", "ms", "Error", *judged, "Exact"),
             rows=[self._cells(rows) for rows in ((self.dense,), *self._by_tool())],
             lines=[
+                *self._no_faster(),
                 *(f"{tool}: {about}" for tool, about in self.about.items()),
                 *dict.fromkeys(
                     f"{row.tool} at {row.share:g}: {row.remark}" for row in self.rows if row.remark
@@ -115,6 +117,23 @@ class Comparison(Result):
             write_json(temporary / "compare.json", shown.document)
             write_text(temporary / "compare.md", str(self))
             return sorted(path.name for path in temporary.iterdir())
+
+    def _no_faster(self) -> list[str]:
+        """Says which networks gain no time on the dense one, and what helps; nothing of none."""
+        if self.dense.latency is None:
+            return []
+        most = SLOWER * self.dense.latency.median
+        names = dict.fromkeys(
+            f"{row.tool} at {row.share:g}"
+            for row in self.rows
+            if row.latency is not None and row.latency.median >= most
+        )
+        if not names:
+            return []
+        return [
+            f"no faster than dense: {', '.join(names)} (at equal MACs any channel counts are "
+            "taken; with `--round-to 8` they suit engines, as those of `prune` do)"
+        ]
 
     def _by_tool(self) -> list[tuple[Compared, ...]]:
         """The rows of each share and tool: one, or one a seed."""
