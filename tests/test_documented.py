@@ -18,9 +18,10 @@ from demo.hands import main, write_rendered_hands
 from tests.cli.commands import run
 from tests.frontends.onnx.models import residual
 from tests.training.painted import paint
-from tests.workflows.case_study.tiny import TINY, torch_alone
+from tests.workflows.case_study.tiny import SHALLOW, TINY, torch_alone
 from yoloprune.engines import benchmark
 from yoloprune.exporters.onnx import export_onnx
+from yoloprune.frontends.darknet import zoo
 from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.parser import write_cfg
@@ -99,6 +100,7 @@ def session(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(PRESETS, "full", TINY)
     monkeypatch.setattr(benchmark, "default_engines", torch_alone)
+    monkeypatch.setattr(zoo, "STAGES", SHALLOW)
     paint(tmp_path / "painted", train=12, test=4)
     spec = yolov3(classes=1, width=0.0625, size=(64, 64))
     write_cfg(tmp_path / "yolo.cfg", spec)

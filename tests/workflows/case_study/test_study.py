@@ -17,10 +17,11 @@ from demo.hands import write_rendered_hands
 from tests.cli.commands import run
 from tests.processes import begun, ended, in_ranks
 from tests.reporters import Heard
-from tests.workflows.case_study.tiny import TINY, torch_alone
+from tests.workflows.case_study.tiny import SHALLOW, TINY, torch_alone
 from tests.workflows.case_study.tiny import study as study_of
 from yoloprune.engines import benchmark
 from yoloprune.errors import ClassesError, DatasetError, RunError, UsageError, YoloPruneError
+from yoloprune.frontends.darknet import zoo
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
@@ -42,6 +43,7 @@ ROWS = ["Original", "Pruned", "Re-fitted", "Distilled", "Fine-tuned", "Random", 
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "demo", TINY)
     monkeypatch.setattr(benchmark, "default_engines", torch_alone)
+    monkeypatch.setattr(zoo, "STAGES", SHALLOW)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,7 @@ def finished(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "demo", TINY)
         patch.setattr(benchmark, "default_engines", torch_alone)
+        patch.setattr(zoo, "STAGES", SHALLOW)
         start(out, controls=CONTROLS)
     return out
 

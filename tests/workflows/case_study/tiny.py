@@ -7,12 +7,16 @@ import torch
 
 from yoloprune.cli.main import main
 from yoloprune.engines import benchmark
+from yoloprune.frontends.darknet import zoo
 from yoloprune.workflows.case_study.settings import PRESETS, StudySettings
 
 TINY = StudySettings(
     width=0.0625, image_size=64, epochs=2, finetune_epochs=1, batch_size=8, hold_out=0.2,
     distill_steps=1, workers=0,
 )  # fmt: skip
+
+SHALLOW = tuple((filters, 1) for filters, _ in zoo.STAGES)
+"""One residual block in each stage of YOLOv3: all kinds of layers, and half as many."""
 
 
 def torch_alone() -> tuple[str, ...]:
@@ -25,6 +29,7 @@ def study(words: Sequence[object]) -> None:
     # As many as in the tests' own process: sums depend on it.
     torch.set_num_threads(1)
     PRESETS["demo"] = TINY
+    zoo.STAGES = SHALLOW
     benchmark.default_engines = torch_alone
     sys.argv = ["yoloprune", "case-study", "--preset", "demo", "--quiet", *map(str, words)]
     main()

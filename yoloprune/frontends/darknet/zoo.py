@@ -20,6 +20,9 @@ COCO_ANCHORS: Anchors = (
 )  # fmt: skip
 COCO_TINY_ANCHORS: Anchors = ((10, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319))
 
+STAGES = ((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4))
+"""Filters and residual blocks of the stages of Darknet-53."""
+
 
 class CfgBuilder:
     """Appends sections in order; method names are section names, `width` scales filter counts."""
@@ -140,7 +143,7 @@ def _yolov3(
     net = CfgBuilder(size, width)
     net.conv(32, 3)
     stages = []
-    for filters, blocks in ((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4)):
+    for filters, blocks in STAGES:
         last = net.conv(filters, 3, 2)
         for _ in range(blocks):
             net.conv(filters // 2, 1)

@@ -43,35 +43,37 @@ class Reader:
         """What the removal of each column alone costs after a re-fit of the others, (n,)."""
         count = len(self.channels)
         blocks = self.inverse.reshape(count, -1, count, self.inverse.shape[1] // count)
-        own = blocks[torch.arange(count), :, torch.arange(count)]  # (n, k^2, k^2)
+        own = blocks.diagonal(dim1=0, dim2=2).movedim(2, 0)  # (n, k^2, k^2)
         columns = self.rows.reshape(len(self.rows), count, -1).permute(1, 2, 0)  # (n, k^2, R)
         solved = torch.cholesky_solve(columns, torch.linalg.cholesky(own))
         cost_of: NDArray[np.float64] = (columns * solved).sum(dim=(1, 2)).numpy(force=True)
         return cost_of
 
-    def of(self, channels: NDArray[np.int64]) -> "Reader | None":
-        """The reader as far as it reads these channels, the others staying."""
-        wanted = np.isin(self.channels, channels)
-        if not wanted.any():
-            return None
-        mask = torch.from_numpy(np.repeat(wanted, self.inverse.shape[1] // len(wanted)))
+    def of(self, wanted: NDArray[np.bool_]) -> "Reader":
+        """The reader as far as it reads some columns (n,), the others staying."""
+        own = self._places(wanted)
         return Reader(
-            rows=self.rows[:, mask],
-            inverse=self.inverse[mask][:, mask],
+            rows=self.rows[:, own],
+            inverse=self.inverse[own][:, own],
             channels=self.channels[wanted],
         )
 
     def without(self, gone: NDArray[np.bool_]) -> "Reader":
         """The reader re-fitted without some columns."""
-        mask = torch.from_numpy(np.repeat(gone, self.inverse.shape[1] // len(gone)))
-        between = self.inverse[mask][:, ~mask]
-        factor = torch.linalg.cholesky(self.inverse[mask][:, mask])
-        moved = torch.cholesky_solve(between, factor)
+        out, left = self._places(gone), self._places(~gone)
+        removed = self.inverse[out]
+        between = removed[:, left]
+        moved = torch.cholesky_solve(between, torch.linalg.cholesky(removed[:, out]))
         return Reader(
-            rows=self.rows[:, ~mask] - self.rows[:, mask] @ moved,
-            inverse=self.inverse[~mask][:, ~mask] - between.T @ moved,
+            rows=self.rows[:, left] - self.rows[:, out] @ moved,
+            inverse=self.inverse[left][:, left] - between.T @ moved,
             channels=self.channels[~gone],
         )
+
+    def _places(self, columns: NDArray[np.bool_]) -> Tensor:
+        """Where the values of some columns stand in the matrices."""
+        window = self.inverse.shape[1] // len(columns)
+        return torch.from_numpy(np.flatnonzero(np.repeat(columns, window)))
 
 
 def readers_of(member: Member, rows: Tensor, moments: Moments) -> list[Reader]:
@@ -111,13 +113,14 @@ def losses_by_elimination(
     highest = 0.0
     while len(left):
         batch = max(1, len(left) // ROUNDS)
-        cheapest = left[np.argsort(_costs(readers, savings)[left], kind="stable")]
-        gone = []
-        for channel, cost in _one_by_one(readers, savings, cheapest[: SPARE * batch], batch):
+        costs = _costs(readers, savings)
+        cheapest = left[np.argsort(costs[left], kind="stable")]
+        gone = np.zeros(len(savings), np.bool_)
+        for channel, cost in _one_by_one(readers, savings, costs, cheapest[: SPARE * batch], batch):
             # One that goes later counts more than one before: the ranking is to be that order.
             losses[channel] = highest = max(highest * (1 + DISTINCT), cost)
-            gone.append(channel)
-        left = np.setdiff1d(left, gone)
+            gone[channel] = True
+        left = left[~gone[left]]
         readers = _without(readers, gone)
     return losses
 
@@ -125,25 +128,32 @@ def losses_by_elimination(
 def _one_by_one(
     readers: Sequence[Reader],
     savings: NDArray[np.float64],
+    costs: NDArray[np.float64],
     candidates: NDArray[np.int64],
     count: int,
 ) -> Iterator[tuple[int, float]]:
     """The cheapest of a few candidates, what it costs, then the cheapest without it, and so on.
 
-    Of two channels that say the same the first is cheap, and the second is not any more.
+    `costs` (n,) are those before any is gone, and the first candidate the cheapest by them. Of two
+    channels that say the same the first is cheap, and the second is not any more.
     """
-    readers = [part for reader in readers if (part := reader.of(candidates)) is not None]
+    place = 0
+    yield int(candidates[place]), costs[candidates[place]]
+    if count == 1:
+        return
+    wanted = np.zeros(len(savings), np.bool_)
+    wanted[candidates] = True
+    masks = [wanted[reader.channels] for reader in readers]
+    readers = [r.of(mask) for r, mask in zip(readers, masks, strict=True) if mask.any()]
     # So little at a time that a GPU would do nothing but begin.
     readers = [replace(r, rows=r.rows.cpu(), inverse=r.inverse.cpu()) for r in readers]
-    gone: int | None = None
-    for _ in range(count):
-        if gone is not None:
-            candidates = candidates[candidates != gone]
-            readers = _without(readers, [gone])
+    for _ in range(count - 1):
+        gone = np.arange(len(savings)) == candidates[place]
+        candidates = np.delete(candidates, place)
+        readers = _without(readers, gone)
         costs = _costs(readers, savings)[candidates]
         place = int(costs.argmin())
-        gone = int(candidates[place])
-        yield gone, float(costs[place])
+        yield int(candidates[place]), costs[place]
 
 
 def _costs(readers: Sequence[Reader], savings: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -154,7 +164,7 @@ def _costs(readers: Sequence[Reader], savings: NDArray[np.float64]) -> NDArray[n
     return costs / savings
 
 
-def _without(readers: Sequence[Reader], gone: Sequence[int]) -> list[Reader]:
-    """The readers re-fitted without some channels; those that read nothing else are left out."""
-    masks = [np.isin(reader.channels, gone) for reader in readers]
+def _without(readers: Sequence[Reader], gone: NDArray[np.bool_]) -> list[Reader]:
+    """The readers re-fitted without some channels, (n,); those that read no others are left out."""
+    masks = [gone[reader.channels] for reader in readers]
     return [r.without(mask) for r, mask in zip(readers, masks, strict=True) if not mask.all()]
