@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ from yoloprune.workflows.scores import scores_on_images
 from yoloprune.workflows.verify import verify
 
 
+@cache
 def cut_of(name: str, share: float = 0.6) -> Cut:
     return prune(loaded(name)[2], {"macs": share}, multiple_of=1)
 
