@@ -118,8 +118,19 @@ def _settings(subject: Subject) -> dict[str, Any]:
     return {name: value for name, value in asdict(subject.settings).items() if name not in unused}
 
 
-def _notes(subject: Subject) -> dict[str, str]:
-    """What each row is; epochs, teacher and start differ, and comparing them must allow for it."""
+def _fitted_on(run: Path, settings: StudySettings) -> int:
+    """How many images the re-fit looked at: there may be fewer than were asked for."""
+    path = run / "refitted" / "report.json"
+    report = read_document(path, dict[str, Any], fault=RunError) if path.exists() else {}
+    found: int = report.get("recovery", {}).get("images", settings.calibration_images)
+    return found
+
+
+def _notes(subject: Subject, fitted: int) -> dict[str, str]:
+    """What each row is; epochs, teacher and start differ, and comparing them must allow for it.
+
+    The re-fit looked at so many images as were `fitted`.
+    """
     settings = subject.settings
     own = counted(settings.epochs, "epoch")
     original = f"{own} from random weights, without a teacher."
@@ -144,7 +155,7 @@ def _notes(subject: Subject) -> dict[str, str]:
         PRUNED: f"by {settings.criterion}.",
         REFITTED: (
             "the pruned network, its kernels re-fitted to the original in closed form by "
-            f"{counted(settings.calibration_images, 'training image')} without their labels."
+            f"{counted(fitted, 'training image')} without their labels."
         ),
         DISTILLED: (
             f"the re-fitted network, {counted(settings.distill_steps, 'step')} towards what the "
@@ -187,7 +198,7 @@ def _measurements(run: Path, subject: Subject, finished: Set[str]) -> list[Measu
     latencies = {}
     if "benchmark" in finished:
         latencies = read_latency(run / "benchmark" / "latency.json")
-    notes = _notes(subject)
+    notes = _notes(subject, _fitted_on(run, subject.settings))
     found = []
     for row, (stage, name) in rows(subject.settings).items():
         if stage not in finished:

@@ -154,7 +154,8 @@ def _pruning(run: Path, subject: Subject, criterion: str, stage: str) -> list[st
     words = ["prune", *_source(subject), "--keep-macs", str(settings.keep_macs)]
     words += ["--criterion", criterion]
     if criterion in MEASURED_CRITERIA:
-        words += _images(run, settings)
+        # What is re-fitted is a row of its own.
+        words += [*_images(run, settings), "--no-refit"]
     elif criterion == "random":
         words += ["--seed", str(settings.seed)]
     words += ["--compensation", settings.compensation.value]

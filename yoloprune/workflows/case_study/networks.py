@@ -179,14 +179,15 @@ class Workshop:
     def make_smaller_input(self, folder: Path) -> None:
         """Give the dense network the largest input with which it takes the slim one's time.
 
-        Both are timed in ONNX Runtime on the CPU.
+        Both are timed in ONNX Runtime on the CPU, on one thread: all of them would wait for one
+        another wherever something else runs.
         """
         dense, slim = self._network("dense"), self._network("pruned", "slim")
         smaller = {side: for_input_size(dense, *size) for side, size in self._sizes().items()}
         networks = {"slim": slim, **smaller}
         timers = {}
         for name, network in networks.items():
-            runner = run_in(network, "onnxruntime", device="cpu", batch=1)
+            runner = run_in(network, "onnxruntime", device="cpu", threads=1, batch=1)
             timers[name] = timer(runner, sample_image(network))
         times = alternating_times(timers, "inputs", runs=TIMED, warmup=WARMUP)
         medians = {name: latency_of(series).median for name, series in times.items()}
