@@ -30,6 +30,14 @@ def test_a_given_network_is_read_where_it_is(tmp_path: Path) -> None:
     assert lines["pruning"][:6] == [
         "yoloprune", "prune", "a.cfg", "a.weights", "--keep-macs", "0.25"
     ]  # fmt: skip
+    # What looks at images re-fits, unless it is told not to: that is a row of its own.
+    seen = replace(given, settings=replace(given.settings, criterion="reconstruction"))
+    words = {command.stage: shlex.split(command.line) for command in commands(tmp_path, seen)}
+    assert "--no-refit" in words["pruning"] and "--no-refit" not in words["random pruning"]
+    # Nothing is trained so long.
+    assert "--epochs" not in lines["everything"]
+    halved = replace(given, settings=replace(given.settings, controls=("half",)))
+    assert "--epochs" in shlex.split(commands(tmp_path, halved)[0].line)
     assert lines["latency"][2:4] == ["a.cfg", "a.weights"]
     data = lines["fine-tuning"].index("--data")
     assert lines["fine-tuning"][data + 1] == "/my hands"

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,22 @@ def test_a_given_network_is_made_sparse_first(
     assert json.loads((out / "pruned" / "report.json").read_text())["settings"] == {
         "criterion": "bn-scale", "compensation": "carrier",
     }  # fmt: skip
+
+
+def test_a_given_network_is_not_rounded_as_a_preset_rounds_its_own(
+    start: Start, finished: Path, tmp_path: Path, tiny: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "demo", replace(TINY, multiple_of=4))
+    given = (finished / "dense/best.cfg", finished / "dense/best.weights")
+    for name, more, kept, warned in (
+        ("as-it-is", {"epochs": 3}, None, ["`epochs` is ignored"]),
+        ("asked", {"multiple_of": 4}, 4, []),
+    ):
+        heard = Heard()
+        start(tmp_path / name, stage="data", dense=given, reporter=heard, **more)
+        settings = json.loads((tmp_path / name / "study.json").read_text())["settings"]
+        assert settings["multiple_of"] == kept
+        assert [w.split(":")[0] for w in heard.warnings if "epochs" in w] == warned
 
 
 def test_a_given_network_of_other_classes_gets_heads_for_the_data(

@@ -110,8 +110,7 @@ def _settings(subject: Subject) -> dict[str, Any]:
     unused = set()
     if subject.dense is not None:
         unused |= {"width"}
-    from_nothing = {"scratch", "uniform", "half"} & set(subject.settings.controls)
-    if subject.dense is not None and not subject.fit_heads and not from_nothing:
+    if not subject.counts_epochs:
         unused |= {"epochs", "learning_rate"}
     if not subject.settings.sparsity:
         unused |= {"sparsity", "sparsity_epochs"}

@@ -47,7 +47,8 @@ def _everything(subject: Subject) -> list[str]:
     words += [] if subject.transfer is None else ["--transfer", *map(str, subject.transfer)]
     words += ["--fit-heads"] if subject.fit_heads else []
     words += _splits((subject.train_split, subject.val_split), subject.allow_faulty)
-    words += ["--epochs", str(settings.epochs), "--finetune-epochs", str(settings.finetune_epochs)]
+    words += ["--epochs", str(settings.epochs)] if subject.counts_epochs else []
+    words += ["--finetune-epochs", str(settings.finetune_epochs)]
     words += ["--keep-macs", str(settings.keep_macs), "--precision", settings.precision]
     words += ["--criterion", settings.criterion]
     words += ["--refit" if settings.refit else "--no-refit"]

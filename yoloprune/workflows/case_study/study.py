@@ -86,6 +86,9 @@ def case_study(
             network = load(*dense)
             darknet_input(darknet(network).spec)
             chosen = replace(chosen, image_size=recipe(TRAIN, network, {}).image_size)
+            if before is None and "multiple_of" not in settings:
+                # A preset's is for the network that it trains.
+                chosen = replace(chosen, multiple_of=None)
         subject = Subject(
             preset=preset,
             settings=chosen,
@@ -99,6 +102,10 @@ def case_study(
             allow_faulty=allow_faulty,
         )
         told = reporter if here.is_first else SILENT
+        if "epochs" in settings and not subject.counts_epochs:
+            told.warn(
+                "`epochs` is ignored: the network of `dense` is not trained (`fit_heads` does)"
+            )
         clock = _Clock(minutes)
         trainer = _Trainer(here, told, clock)
         todo = stages(Workshop(run=out, subject=subject, train=trainer, device=here.device))

@@ -37,6 +37,12 @@ class Subject:
     val_split: str | None = None
     allow_faulty: bool = False
 
+    @property
+    def counts_epochs(self) -> bool:
+        """Whether something is trained for `epochs`: the original, or a control from nothing."""
+        from_nothing = {"scratch", "uniform", "half"} & {*self.settings.controls}
+        return self.dense is None or self.fit_heads or bool(from_nothing)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Begun:
