@@ -29,12 +29,11 @@ gc.set_threshold(50_000)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _little_to_look_through() -> Iterator[None]:
+def _little_to_look_through() -> None:
     """Look for garbage only among what a file's tests make: all before them stays to the end."""
     gc.collect()
     gc.freeze()
     gc.enable()
-    yield
 
 
 @pytest.fixture(scope="session", autouse=True)

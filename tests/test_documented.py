@@ -18,10 +18,8 @@ from demo.hands import main, write_rendered_hands
 from tests.cli.commands import run
 from tests.frontends.onnx.models import residual
 from tests.training.painted import paint
-from tests.workflows.case_study.tiny import SHALLOW, TINY, torch_alone
-from yoloprune.engines import benchmark
+from tests.workflows.case_study.tiny import shrink
 from yoloprune.exporters.onnx import export_onnx
-from yoloprune.frontends.darknet import zoo
 from yoloprune.frontends.darknet.initialization import training_state
 from yoloprune.frontends.darknet.lower import lower
 from yoloprune.frontends.darknet.parser import write_cfg
@@ -30,7 +28,6 @@ from yoloprune.frontends.darknet.zoo import yolov3, yolov3_tiny
 from yoloprune.pruning.clock import listed_layers
 from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.layer_times import write_timings
-from yoloprune.workflows.case_study.settings import PRESETS
 from yoloprune.workflows.prune import prune
 
 ROOT = Path(__file__).parents[1]
@@ -98,9 +95,7 @@ def session(
     """The commands that are still to be run, in a folder with everything that they start from."""
     tmp_path = tmp_path_factory.mktemp("documented")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(PRESETS, "full", TINY)
-    monkeypatch.setattr(benchmark, "default_engines", torch_alone)
-    monkeypatch.setattr(zoo, "STAGES", SHALLOW)
+    shrink(monkeypatch, "full")
     paint(tmp_path / "painted", train=12, test=4)
     spec = yolov3(classes=1, width=0.0625, size=(64, 64))
     write_cfg(tmp_path / "yolo.cfg", spec)

@@ -305,10 +305,15 @@ def _layer(row: list[str]) -> tuple[Layer, float]:
     return layer, _ms(cells["ms"])
 
 
+def measurable(ms: float) -> bool:
+    """Whether something may take so many milliseconds."""
+    return SHORTEST < ms < LONGEST
+
+
 def _ms(text: str) -> float:
     if not text:
         raise ValueError("it was not measured: run the list through the script first")
     ms = float(text)
-    if not SHORTEST < ms < LONGEST:
+    if not measurable(ms):
         raise ValueError(f"ms is {text}, which nothing takes")
     return ms

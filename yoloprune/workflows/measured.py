@@ -15,7 +15,7 @@ from pathlib import Path
 from yoloprune.errors import PlanError
 from yoloprune.files import read_file, write_text
 from yoloprune.graph.graph import Graph
-from yoloprune.pruning.layer_times import LONGEST, SHORTEST, Layer, Measure, read_timings
+from yoloprune.pruning.layer_times import Layer, Measure, measurable, read_timings
 
 LONGEST_NUMBER = 64
 """Bytes of a file that holds one."""
@@ -45,7 +45,7 @@ def remembered(
     """
     with suppress(OSError, ValueError):
         found = float(read_file(path, LONGEST_NUMBER))
-        if found in known if known is not None else SHORTEST < found < LONGEST:
+        if found in known if known is not None else measurable(found):
             return found
     found = measure()
     with writing():

@@ -74,7 +74,7 @@ def clock_of(
                 f"{timings} has no time of the whole network, which is its last line: all but "
                 "convolutions counts as nothing, so that less is saved than is predicted"
             )
-        if before is not None and table.network is not None:
+        elif before is not None:
             ms = Clock(analyze(before.graph), table).shortened(dependencies)
             table = replace(table, network=ms)
         yield Clock(dependencies, table)

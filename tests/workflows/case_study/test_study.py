@@ -18,11 +18,9 @@ from demo.hands import write_rendered_hands
 from tests.cli.commands import run
 from tests.processes import begun, ended, in_ranks
 from tests.reporters import Heard
-from tests.workflows.case_study.tiny import SHALLOW, TINY, torch_alone
+from tests.workflows.case_study.tiny import TINY, shrink
 from tests.workflows.case_study.tiny import study as study_of
-from yoloprune.engines import benchmark
 from yoloprune.errors import ClassesError, DatasetError, RunError, UsageError, YoloPruneError
-from yoloprune.frontends.darknet import zoo
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
@@ -42,9 +40,7 @@ ROWS = ["Original", "Pruned", "Re-fitted", "Distilled", "Fine-tuned", "Random", 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRESETS, "demo", TINY)
-    monkeypatch.setattr(benchmark, "default_engines", torch_alone)
-    monkeypatch.setattr(zoo, "STAGES", SHALLOW)
+    shrink(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +62,7 @@ def finished(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study with controls; not to be changed."""
     out = tmp_path_factory.mktemp("study") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "demo", TINY)
-        patch.setattr(benchmark, "default_engines", torch_alone)
-        patch.setattr(zoo, "STAGES", SHALLOW)
+        shrink(patch)
         start(out, controls=CONTROLS)
     return out
 
@@ -102,6 +96,9 @@ def test_the_report_has_a_row_for_each_network(finished: Path) -> None:
     assert all(row["latency_ms"] > 0 for row in rows.values())
     assert rows["Pruned"]["latency_ms"] == rows["Fine-tuned"]["latency_ms"]
     assert not any(check["problem"] for check in document["checks"])
+    fitted = json.loads((finished / "refitted" / "report.json").read_text())["recovery"]["images"]
+    assert 1 < fitted < TINY.calibration_images
+    assert f"by {fitted} training images" in document["notes"]["Re-fitted"]
 
 
 def test_finished_stages_are_not_done_again(start: Start, study: Path, tiny: None) -> None:

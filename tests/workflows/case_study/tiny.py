@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+import pytest
 import torch
 
 from yoloprune.cli.main import main
@@ -24,12 +25,17 @@ def torch_alone() -> tuple[str, ...]:
     return ("torch",)
 
 
+def shrink(patch: pytest.MonkeyPatch, preset: str = "demo") -> None:
+    """Make the studies of a preset tiny for as long as the patch lasts."""
+    patch.setitem(PRESETS, preset, TINY)
+    patch.setattr(benchmark, "default_engines", torch_alone)
+    patch.setattr(zoo, "STAGES", SHALLOW)
+
+
 def study(words: Sequence[object]) -> None:
     """`yoloprune case-study` with it, in a process of its own."""
     # As many as in the tests' own process: sums depend on it.
     torch.set_num_threads(1)
-    PRESETS["demo"] = TINY
-    zoo.STAGES = SHALLOW
-    benchmark.default_engines = torch_alone
+    shrink(pytest.MonkeyPatch())
     sys.argv = ["yoloprune", "case-study", "--preset", "demo", "--quiet", *map(str, words)]
     main()

@@ -1,7 +1,7 @@
 """From the folders of a run to the study that its report shows."""
 
 from collections.abc import Sequence, Set
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,18 @@ BEFORE = {
     "smaller": ("smaller-input",),
 }
 """Stages of a control that are no row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recovery:
+    images: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refitted:
+    """What is read of the report.json that the re-fit wrote."""
+
+    recovery: _Recovery
 
 
 def read_study(run: Path) -> Study:
@@ -120,9 +132,9 @@ def _settings(subject: Subject) -> dict[str, Any]:
 def _fitted_on(run: Path, settings: StudySettings) -> int:
     """How many images the re-fit looked at: there may be fewer than were asked for."""
     path = run / "refitted" / "report.json"
-    report = read_document(path, dict[str, Any], fault=RunError) if path.exists() else {}
-    found: int = report.get("recovery", {}).get("images", settings.calibration_images)
-    return found
+    if not path.exists():
+        return settings.calibration_images
+    return read_document(path, _Refitted, fault=RunError).recovery.images
 
 
 def _notes(subject: Subject, fitted: int) -> dict[str, str]:
