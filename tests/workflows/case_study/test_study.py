@@ -5,7 +5,6 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
 from yoloprune.report.study import Study
 from yoloprune.workflows.case_study import measurements
-from yoloprune.workflows.case_study.settings import PRESETS
 from yoloprune.workflows.case_study.study import TimeIsUpError, case_study, report
 from yoloprune.workflows.evaluate import evaluate
 from yoloprune.workflows.models import load
@@ -259,19 +257,16 @@ def test_a_given_network_is_made_sparse_first(
     }  # fmt: skip
 
 
-def test_a_given_network_is_not_rounded_as_a_preset_rounds_its_own(
-    start: Start, finished: Path, tmp_path: Path, tiny: None, monkeypatch: pytest.MonkeyPatch
+def test_epochs_without_effect_are_told_of(
+    start: Start, finished: Path, tmp_path: Path, tiny: None
 ) -> None:
-    monkeypatch.setitem(PRESETS, "demo", replace(TINY, multiple_of=4))
     given = (finished / "dense/best.cfg", finished / "dense/best.weights")
-    for name, more, kept, warned in (
-        ("as-it-is", {"epochs": 3}, None, ["`epochs` is ignored"]),
-        ("asked", {"multiple_of": 4}, 4, []),
+    for name, more, warned in (
+        ("as-it-is", {"epochs": 3}, ["`epochs` is ignored"]),
+        ("without", {}, []),
     ):
         heard = Heard()
         start(tmp_path / name, stage="data", dense=given, reporter=heard, **more)
-        settings = json.loads((tmp_path / name / "study.json").read_text())["settings"]
-        assert settings["multiple_of"] == kept
         assert [w.split(":")[0] for w in heard.warnings if "epochs" in w] == warned
 
 

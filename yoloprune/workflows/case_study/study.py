@@ -86,9 +86,6 @@ def case_study(
             network = load(*dense)
             darknet_input(darknet(network).spec)
             chosen = replace(chosen, image_size=recipe(TRAIN, network, {}).image_size)
-            if before is None and "multiple_of" not in settings:
-                # A preset's is for the network that it trains.
-                chosen = replace(chosen, multiple_of=None)
         subject = Subject(
             preset=preset,
             settings=chosen,
