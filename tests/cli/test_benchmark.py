@@ -16,14 +16,14 @@ def test_benchmark_prints_ratio_and_threads(pair: "Pair") -> None:
     assert "torch eager:" in result.stdout and "ONNX Runtime:" in result.stdout
     # Two equal networks cannot tell what binds.
     assert "1.00x fewer MACs" in result.stdout
-    assert "bound by" not in result.stdout
+    assert "follow" not in result.stdout
 
 
 def test_benchmark_json(pair: "Pair") -> None:
     result = run("benchmark", pair.cfg, pair.weights, "--runs", 2, "--threads", 1, "--json")
     document = json.loads(result.stdout)
     assert document["threads"] == 1
-    assert [engine["engine"] for engine in document["engines"]] == ["torch eager", "ONNX Runtime"]
+    assert document["engines"][0]["engine"] == "torch eager"
     assert document["engines"][0]["speedup"] is None
 
 

@@ -73,7 +73,7 @@ def filled_study(dense: Model = NETWORK) -> Study:
         },
         pair=[example(0, slim_finds=2), example(1)],
         examples=[example(seed) for seed in range(2)],
-        chosen="In 2 of 821 test images the pruned network finds fewer objects.",
+        chosen="In 2 of 821 test images the slim network finds fewer objects.",
         checks=[
             Check(
                 statement="slim = masked dense",

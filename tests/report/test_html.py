@@ -148,6 +148,10 @@ def test_the_reports_are_written_and_the_same_each_time(filled: Study, tmp_path:
     assert first == {name: (tmp_path / name).read_bytes() for name in REPORTS}
 
 
+def test_options_are_not_broken_at_a_hyphen(text: str) -> None:
+    assert "<span>--keep-macs</span> 0.3" in text
+
+
 def test_changes_have_a_minus_sign(text: str) -> None:
     cells = re.findall(r'<span class="change">\((.*?)\)</span>', text)
     assert cells and all(re.fullmatch(r"(&minus;|\+)[\d.]+%?", cell) for cell in cells)

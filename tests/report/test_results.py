@@ -61,9 +61,9 @@ def test_precision_and_recall_are_those_of_the_best_f1() -> None:
     assert table.rows == (("Original", "0.600", "0.900", "0.600"),)
 
 
-def test_every_latency_has_median_and_p95_and_what_binds() -> None:
+def test_every_latency_has_median_and_p95_and_whether_it_follows_macs() -> None:
     table = latency_table(PUBLISHED)
     assert table is not None
     assert table.header == ("Network", "GPU, median", "GPU, p95")
     assert table.rows[1] == ("Pruned", "7.7ms (-49%)", "7.7ms")
-    assert "GPU: 1.9 times as fast with 3.4 times fewer MACs" in table.note
+    assert "GPU: 1.9 times as fast with 3.4 times fewer MACs. Time follows the MACs." in table.note

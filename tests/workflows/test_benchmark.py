@@ -13,7 +13,7 @@ def test_paths_and_models_are_timed_against_each_other(cfg: Path) -> None:  # no
     threads = torch.get_num_threads()
     found = benchmark(cfg, load(cfg), engines=["opencv"], threads=2, runs=2, warmup=0)
     assert [result.engine for result in found.engines] == ["OpenCV"]
-    assert found.engines[0].speedup is not None and found.engines[0].bound_by is None
+    assert found.engines[0].speedup is not None and found.engines[0].follows_macs is None
     assert found.threads == 2 and "1.00x fewer MACs" in str(found)
     assert torch.get_num_threads() == threads
 

@@ -46,14 +46,14 @@ class Latency:
 class EngineResult:
     """One engine's latencies, one a network in the order given.
 
-    `speedup` is first over second, None unless there are two networks; `bound_by` says what the
-    second's time follows: "MACs" or "layer count".
+    `speedup` is first over second, None unless there are two networks; `follows_macs` says whether
+    the second saves time as it saves MACs, None where too few are saved to tell.
     """
 
     engine: str
     latencies: tuple[Latency, ...]
     speedup: float | None
-    bound_by: str | None
+    follows_macs: bool | None
 
 
 def default_engines() -> tuple[str, ...]:
@@ -105,15 +105,15 @@ def _timed(
     title = runners[0].title
     found = alternating_times(timers, title, runs=runs, warmup=warmup, reporter=reporter)
     times = list(found.values())
-    speedup = bound_by = None
+    speedup = follows = None
     if len(times) == 2:
         speedup = times_as_fast(times[1], than=times[0])
-        bound_by = what_binds(speedup, models[0].cost.macs / models[1].cost.macs)
+        follows = follows_macs(speedup, models[0].cost.macs / models[1].cost.macs)
     return EngineResult(
         engine=title,
         latencies=tuple(latency_of(series) for series in times),
         speedup=speedup,
-        bound_by=bound_by,
+        follows_macs=follows,
     )
 
 
@@ -164,18 +164,18 @@ def times_as_fast(series: Sequence[float], than: Sequence[float]) -> float:
     return statistics.median(b / a for a, b in zip(series, than, strict=True))
 
 
-def what_binds(speedup: float, fewer_macs: float) -> str | None:
-    """Whether time followed the MACs: "MACs" if half of their saving, in logarithms, shows.
+def follows_macs(speedup: float, fewer_macs: float) -> bool | None:
+    """Whether half of the saving in MACs, in logarithms, shows in the time.
 
     None where so few MACs were saved that the answer would be noise.
 
-    Pruning channels leaves the number of layers as it was; where each layer costs a fixed time (a
-    kernel launch on a GPU at batch 1), fewer MACs save little.
+    What else takes time is another question (unfilled blocks, memory, the number of layers, which
+    pruning channels leaves as it was): a budget in time answers it (`yoloprune.pruning.clock`).
     """
     if fewer_macs < LEAST_SAVING:
         return None
     share = math.log(max(speedup, 1e-9)) / math.log(fewer_macs)
-    return "MACs" if share >= 0.5 else "layer count"
+    return share >= 0.5
 
 
 def latency_of(series: list[float]) -> Latency:

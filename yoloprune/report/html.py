@@ -118,8 +118,15 @@ def _environment() -> Environment:
     )
     environment.filters["split_change"] = split_change
     environment.filters["signed"] = _signed
+    environment.filters["whole_options"] = _whole_options
     environment.filters["anchor"] = lambda title: title.lower().replace(" ", "-")
     return environment
+
+
+def _whole_options(text: str) -> Markup:
+    """Code whose options are not broken at a hyphen, where a line is too long."""
+    kept = re.sub(r"(?<!\S)--?[a-z][a-z-]*", r"<span>\g<0></span>", str(escape(text)))
+    return Markup(kept)
 
 
 def split_change(cell: str) -> tuple[str, str]:

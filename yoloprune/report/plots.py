@@ -209,7 +209,8 @@ def trade_chart(study: Study, name: str) -> str | None:
         for label, cost, found in points:
             low, high = found.interval or (found.map50, found.map50)
             reach = [[max(0.0, found.map50 - low)], [max(0.0, high - found.map50)]]
-            style = styles[label] | {"linestyle": "none"}
+            # Hollow: rows of one network at one cost lie over each other.
+            style = styles[label] | {"linestyle": "none", "markerfacecolor": "none"}
             axes.errorbar([cost], [found.map50], yerr=reach, label=label, capsize=3, **style)
         axes.set(ylabel=f"mAP@0.5 ({study.protocol})", ylim=(0, None), xlim=(0, None))
         axes.set(xlabel="MACs (millions)" if name == "macs" else f"ms in {study.engine}")

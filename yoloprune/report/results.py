@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from yoloprune.counting import counted
-from yoloprune.engines.benchmark import what_binds
+from yoloprune.engines.benchmark import follows_macs
 from yoloprune.evaluation.average_precision import best_f1
 from yoloprune.evaluation.details import CONFIDENCE
 from yoloprune.report.study import ORIGINAL, Measurement, Study
@@ -48,6 +48,10 @@ COCO_NOTE = (
     "Image resized as the network reads it; pycocotools' AP at IoU 0.5 (mAP@0.5) and averaged over "
     "IoU 0.5 to 0.95 (mAP@0.5:0.95), in the pixels of the original images."
 )
+_FOLLOWS = {
+    True: "Time follows the MACs.",
+    False: "Time does not follow the MACs; prune --keep-ms tells what it follows.",
+}
 PROTOCOLS_NOTE = (
     "The two protocols give different numbers for the same network: compare only within one of "
     "them."
@@ -178,7 +182,7 @@ def latency_table(study: Study) -> Table | None:
         title="Latency",
         header=tuple(header),
         rows=_named(study, tuple(columns)),
-        note=" ".join([_how_timed(study), *_what_binds(study)]),
+        note=" ".join([_how_timed(study), *_what_time_follows(study)]),
     )
 
 
@@ -275,8 +279,8 @@ def _p95_ms(row: Measurement, engine: str) -> float | None:
     return None if latency is None else latency.p95
 
 
-def _what_binds(study: Study) -> list[str]:
-    """For each engine, a sentence on what the slim network's time follows."""
+def _what_time_follows(study: Study) -> list[str]:
+    """For each engine, a sentence on whether the slim network's time follows its MACs."""
     before, after = study.original, study.outcome
     if before is None or after is None or not before.macs or not after.macs:
         return []
@@ -286,12 +290,12 @@ def _what_binds(study: Study) -> list[str]:
         if first is None or second is None:
             continue
         times, fewer = first.median / second.median, before.macs / after.macs
-        bound_by = what_binds(times, fewer)
+        follows = follows_macs(times, fewer)
         # Times that scatter by more than they differ tell nothing.
-        if bound_by is None or max(first.p95 / first.median, second.p95 / second.median) > fewer:
+        if follows is None or max(first.p95 / first.median, second.p95 / second.median) > fewer:
             continue
         speed = f"{times:.1f} times as fast" if times >= 1 else f"{1 / times:.1f} times slower"
         sentences.append(
-            f"{engine}: {speed} with {fewer:.1f} times fewer MACs, so time follows the {bound_by}."
+            f"{engine}: {speed} with {fewer:.1f} times fewer MACs. {_FOLLOWS[follows]}"
         )
     return sentences

@@ -55,9 +55,11 @@ class Benchmark(Result):
         )
 
     def _ratio(self, result: EngineResult) -> str:
-        bound = f"; bound by {result.bound_by}" if result.bound_by else ""
         fewer = self.macs[0] / self.macs[1]
-        return f"{result.engine}: {result.speedup:.2f}x as fast with {fewer:.2f}x fewer MACs{bound}"
+        line = f"{result.engine}: {result.speedup:.2f}x as fast with {fewer:.2f}x fewer MACs"
+        if result.follows_macs is False:
+            line += "; time does not follow the MACs: prune --keep-ms tells what it follows"
+        return line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
