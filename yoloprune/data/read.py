@@ -86,9 +86,14 @@ def read_dataset(
     raw = of_classes(_read(path, request), known)
     names = raw.names if raw.names is not None else default_names(classes)
     if len(names) != classes:
-        raise ClassesError(
+        fault = (
             f"{path}: {len(names)} classes ({shown_names(names)}), but the network has {classes}"
         )
+        if known is None and len(names) > classes:
+            fault += (
+                "; if they are among these, name them, one a line, in a .names file beside its cfg"
+            )
+        raise ClassesError(fault)
     ((name, read_images),) = raw.splits.items()
     return replace(_strict(raw, read_images, names, allow_faulty=allow_faulty), split=name)
 
