@@ -1,6 +1,7 @@
 import hashlib
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.color_detector import color_spec, color_state
@@ -9,7 +10,7 @@ from tests.pairs import SPEC, write_pair
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.document import DarknetDocument, model
 from yoloprune.frontends.darknet.spec import WEIGHTS_HEADER_BYTES
-from yoloprune.graph.model import Model
+from yoloprune.graph.model import Model, raw_bytes
 from yoloprune.workflows.models import load
 
 NETWORK = model(color_spec(), color_state(), title="<cells>")
@@ -60,3 +61,13 @@ def test_the_digest_of_weights_does_not_need_a_file(tmp_path: Path) -> None:
     changed["layer_0.bias"] = changed["layer_0.bias"] + 1
     other = Model(graph=made.graph, parameters=changed, document=made.document)
     assert made.sha256 == made.sha256 != other.sha256
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool])
+def test_bytes_are_those_of_a_file_however_a_tensor_lies(dtype: torch.dtype) -> None:
+    numbers = torch.arange(6).reshape(2, 3).to(dtype)
+    assert raw_bytes(numbers.t()) == raw_bytes(numbers.t().contiguous())
+    single = numbers[:1].t()[1:2, 0]
+    # What is left of a layer whose other filters are cut away.
+    assert raw_bytes(single.as_strided((1,), (90,))) == raw_bytes(single.clone())
+    assert len(raw_bytes(single[0])) == single.itemsize

@@ -132,8 +132,7 @@ class Model:
             return file_sha256(self.document.source[-1])
         digest = hashlib.sha256()
         for name, tensor in sorted(self.parameters.items()):
-            raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-            digest.update(name.encode() + raw.numpy().tobytes())
+            digest.update(name.encode() + raw_bytes(tensor))
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> tuple[Path, ...]:
@@ -167,3 +166,10 @@ def _facts(model: Model) -> list[tuple[str, str]]:
         ("parameters", f"{total.params:,}"),
         ("MACs", f"{total.macs:,}"),
     ]
+
+
+def raw_bytes(tensor: Tensor) -> bytes:
+    """A tensor's numbers as they lie in memory, row by row."""
+    # A view of a single row may keep the row's stride, and still count as contiguous.
+    whole = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    return whole.reshape(-1).view(torch.uint8).numpy().tobytes()

@@ -27,7 +27,7 @@ from yoloprune.errors import CfgError, DatasetError, RunError, UsageError
 from yoloprune.evaluation.detector import network_detector
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.frontends.darknet.document import darknet, for_input_size
-from yoloprune.graph.model import Model
+from yoloprune.graph.model import Model, raw_bytes
 from yoloprune.interrupts import stop_flag
 from yoloprune.pruning.weights.masks import WeightMasks, apply_masks
 from yoloprune.reporter import SILENT, Reporter, WarnsOnce
@@ -210,7 +210,7 @@ def _digest(network: Model) -> str:
     """SHA-256 over a network's layers and weights."""
     digest = hashlib.sha256(network.document.digest().encode())
     for name in network.graph.parameters:
-        digest.update(network.parameters[name].cpu().numpy().tobytes())
+        digest.update(raw_bytes(network.parameters[name]))
     return digest.hexdigest()
 
 

@@ -34,6 +34,7 @@ from torch import Tensor
 from yoloprune.errors import WeightsError
 from yoloprune.files import read_file, write_atomically
 from yoloprune.graph.graph import Graph, Parameter
+from yoloprune.graph.model import raw_bytes
 from yoloprune.pruning.weights.masks import kernels
 
 MAGIC = b"YPSPARSE"
@@ -66,7 +67,7 @@ def pack(graph: Graph, parameters: Mapping[str, Tensor]) -> bytes:
         if name in sparse:
             parts += _kernel_parts(np.ascontiguousarray(tensor.reshape(-1).numpy(), _FLOAT))
         else:
-            parts.append(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+            parts.append(raw_bytes(tensor))
     content = b"".join(parts)
     return content + hashlib.sha256(content).digest()
 
