@@ -504,7 +504,8 @@ def _study(root: Path, name: str) -> Kind:
         "evaluated/original.json": lambda: shown(replace(study, measurements=[replace(
             first, accuracy=measurements.read_accuracy(root / name)), *others])),
         "benchmark/latency.json": lambda: shown(replace(study, measurements=[replace(
-            first, latency=measurements.read_latency(root / name).get("Original", {})), *others])),
+            first, latency=measurements.read_latencies(root / name).latency.get("Original", {})),
+            *others])),
         "exported/checks.json": lambda: shown(replace(study, checks=collect._checks(root))),
         "dense/log.jsonl": lambda: shown(replace(
             study, training={"Original": TrainingLog(lines=read_log(root / "dense"))})),

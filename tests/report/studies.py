@@ -89,6 +89,7 @@ def filled_study(dense: Model = NETWORK) -> Study:
         ],
         settings={"epochs": 30, "budget": {"keep_macs": 0.3, "keep_params": None}},
         environment={"python": "3.11.2", "packages": {"torch": "2.13.0"}},
+        threads=1,
         exported=ExportedFiles(
             cfg="slim.cfg", weights="slim.weights", names="hand.names", onnx="slim.onnx"
         ),

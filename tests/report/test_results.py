@@ -27,7 +27,7 @@ def test_the_time_in_onnx_runtime_comes_first() -> None:
     table = results_table(study)
     assert table.header[5:7] == ("Inference", "In torch")
     assert table.rows[0][5:7] == ("7.5ms", "15.0ms")
-    assert "in ONNX Runtime" in table.note
+    assert "in ONNX Runtime, on 1 thread of a CPU." in table.note
 
 
 def test_changes_have_intervals_of_their_own_and_a_page_begins_with_them() -> None:
@@ -65,5 +65,7 @@ def test_every_latency_has_median_and_p95_and_whether_it_follows_macs() -> None:
     table = latency_table(PUBLISHED)
     assert table is not None
     assert table.header == ("Network", "GPU, median", "GPU, p95")
+    # Nobody says on how many threads of what.
+    assert "thread" not in table.note
     assert table.rows[1] == ("Pruned", "7.7ms (-49%)", "7.7ms")
     assert "GPU: 1.9 times as fast with 3.4 times fewer MACs. Time follows the MACs." in table.note

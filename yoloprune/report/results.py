@@ -106,7 +106,7 @@ def results_table(study: Study) -> Table:
     cells += accuracy.values()
     note = CHANGES_NOTE if CHANGE in accuracy else "In brackets: the change from the original."
     if study.engine is not None:
-        note += f" Inference is the median of one image in {study.engine}."
+        note += f" Inference is the median of one image in {study.engine}{_on_threads(study)}."
     if any(row.seconds is not None for row in study.measurements):
         header.append("Computing")
         cells.append(_column(study, lambda row: row.seconds, duration, None))
@@ -189,9 +189,13 @@ def latency_table(study: Study) -> Table | None:
 def _how_timed(study: Study) -> str:
     runs = {latency.runs for row in study.measurements for latency in row.latency.values()}
     return (
-        f"Milliseconds for one image, without suppression; {counted(min(runs), 'run')} of each "
-        "network, in turns."
+        f"Milliseconds for one image, without suppression{_on_threads(study)}; "
+        f"{counted(min(runs), 'run')} of each network, in turns."
     )
+
+
+def _on_threads(study: Study) -> str:
+    return "" if study.threads is None else f", on {counted(study.threads, 'thread')} of a CPU"
 
 
 def checks_table(study: Study) -> Table | None:

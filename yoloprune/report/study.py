@@ -193,7 +193,8 @@ class Study:
     `measurements` begin with the original network, to which the others are compared; `training` is
     by the name of the row, each after the one that it follows. `pair` are images in which the
     outcome finds what the original finds, and in which it does not; `examples` are more, and
-    `chosen` says in a sentence how. Sections without data are left out.
+    `chosen` says in a sentence how. `threads` are those of a CPU that times were taken on.
+    Sections without data are left out.
     """
 
     title: str
@@ -210,6 +211,7 @@ class Study:
     commands: Sequence[Command] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    threads: int | None = None
     exported: ExportedFiles | None = None
 
     @property

@@ -35,10 +35,11 @@ def test_a_given_network_is_read_where_it_is(tmp_path: Path) -> None:
     words = {command.stage: shlex.split(command.line) for command in commands(tmp_path, seen)}
     assert "--no-refit" in words["pruning"] and "--no-refit" not in words["random pruning"]
     # Nothing is trained so long.
-    assert "--epochs" not in lines["everything"]
+    assert not {"--epochs", "--learning-rate"} & {*lines["everything"]}
     halved = replace(given, settings=replace(given.settings, controls=("half",)))
-    assert "--epochs" in shlex.split(commands(tmp_path, halved)[0].line)
+    assert {"--epochs", "--learning-rate"} < {*shlex.split(commands(tmp_path, halved)[0].line)}
     assert lines["latency"][2:4] == ["a.cfg", "a.weights"]
+    assert lines["latency"][-2:] == ["--threads", "1"]
     data = lines["fine-tuning"].index("--data")
     assert lines["fine-tuning"][data + 1] == "/my hands"
     seeds = {command.stage: command.seed for command in commands(tmp_path, given)}

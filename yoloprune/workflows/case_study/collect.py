@@ -35,9 +35,10 @@ from yoloprune.workflows.case_study.commands import commands
 from yoloprune.workflows.case_study.data import read_study_data, read_summary
 from yoloprune.workflows.case_study.measurements import (
     EVALUATED,
+    LATENCIES,
     evaluation_file,
     read_accuracy,
-    read_latency,
+    read_latencies,
 )
 from yoloprune.workflows.case_study.networks import INT8, SCORES
 from yoloprune.workflows.case_study.pipeline import CONTROL_ROWS, rows
@@ -105,6 +106,7 @@ def read_study(run: Path) -> Study:
         settings=_settings(subject),
         # Latencies depend on it most.
         environment=(read_manifest(run / "benchmark") or data).environment,
+        threads=read_latencies(run / LATENCIES).threads if "benchmark" in finished else None,
         exported=_exported(run, settings) if "exported" in finished else None,
     )
 
@@ -208,7 +210,7 @@ def _dataset(run: Path, source: Path) -> DatasetSummary:
 def _measurements(run: Path, subject: Subject, finished: Set[str]) -> list[Measurement]:
     latencies = {}
     if "benchmark" in finished:
-        latencies = read_latency(run / "benchmark" / "latency.json")
+        latencies = read_latencies(run / LATENCIES).latency
     notes = _notes(subject, _fitted_on(run, subject.settings))
     found = []
     for row, (stage, name) in rows(subject.settings).items():

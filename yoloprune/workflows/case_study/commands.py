@@ -8,6 +8,7 @@ from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
 from yoloprune.report.study import Command
 from yoloprune.training.config import TrainingConfig
 from yoloprune.workflows.case_study.data import TRAINING, StudyData, read_study_data
+from yoloprune.workflows.case_study.measurements import THREADS
 from yoloprune.workflows.case_study.networks import HALF
 from yoloprune.workflows.case_study.settings import StudySettings
 from yoloprune.workflows.case_study.subject import Subject
@@ -27,7 +28,7 @@ def commands(run: Path, subject: Subject) -> list[Command]:
     }
     best = _pair("finetuned")
     lines["evaluation"] = ["evaluate", *best, "--data", str(data.path), "--protocol", "both"]
-    lines["latency"] = ["benchmark", *_dense(subject), *best]
+    lines["latency"] = ["benchmark", *_dense(subject), *best, "--threads", str(THREADS)]
     return [
         Command(
             stage=stage,
@@ -54,7 +55,7 @@ def _everything(subject: Subject) -> list[str]:
     words += ["--refit" if settings.refit else "--no-refit"]
     words += ["--calibration-images", str(settings.calibration_images)]
     words += ["--distill-steps", str(settings.distill_steps)]
-    words += ["--learning-rate", str(settings.learning_rate)]
+    words += ["--learning-rate", str(settings.learning_rate)] if subject.counts_epochs else []
     words += ["--finetune-rate", str(settings.finetune_rate)]
     words += ["--batch-size", str(settings.batch_size)]
     words += ["--accumulate", str(settings.accumulate), "--seed", str(settings.seed)]

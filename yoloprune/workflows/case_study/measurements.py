@@ -31,12 +31,16 @@ from yoloprune.training.run_folder import write_network
 from yoloprune.workflows.case_study.data import read_study_data
 from yoloprune.workflows.detectors import detector
 from yoloprune.workflows.models import load
+from yoloprune.workflows.timing import cpu_threads
 
 EVALUATED = "evaluated"
 """The stage whose folder has the evaluations."""
 
-RUNS, WARMUP = 30, 3
-"""Timed runs of each network, and those before them."""
+LATENCIES = Path("benchmark", "latency.json")
+"""What `make_benchmark` writes, in the study's folder."""
+
+RUNS, WARMUP, THREADS = 30, 3, 1
+"""Timed runs of each network, those before them, and threads of a CPU."""
 
 OPENCV_TOLERANCE = 5e-3
 """OpenCV's batch-norm epsilon, 1e-6 instead of darknet's 1e-5, shows in the third digit."""
@@ -75,8 +79,8 @@ class _Figures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Latencies:
-    """Latencies by row and engine."""
+class Latencies:
+    """Latencies by row and engine, on so many threads of a CPU."""
 
     threads: int
     latency: dict[str, dict[str, Latency]]
@@ -179,31 +183,32 @@ def make_benchmark(run: Path, folder: Path, networks: dict[str, tuple[str, str]]
     """Time networks, (stage, file) by row, against each other in every installed engine.
 
     Rows of one architecture, such as the pruned and the fine-tuned network, share one measurement.
-    An int8 file is for ONNX Runtime alone.
+    An int8 file is for ONNX Runtime alone. CPUs compute on one thread: how several share a network
+    of a few milliseconds changes from run to run.
     """
     found = {row: load(run / stage / name) for row, (stage, name) in networks.items()}
     different = {
         network.document.digest(): network for network in found.values() if _is_darknet(network)
     }
     timed, places = list(different.values()), list(different)
-    results = benchmark(timed, runs=RUNS, warmup=WARMUP)
     latency = {}
-    for row, network in found.items():
-        if _is_darknet(network):
-            place, own = places.index(network.document.digest()), results
-        else:
-            # Beside the original, as the others were.
-            engines = [ONNXRUNTIME.name]
-            pair = [timed[0], network]
-            place, own = 1, benchmark(pair, engines=engines, runs=RUNS, warmup=WARMUP)
-        latency[row] = {result.engine: asdict(result.latencies[place]) for result in own}
-    document = {"threads": torch.get_num_threads(), "latency": latency}
-    write_json(folder / "latency.json", document)
+    with cpu_threads(THREADS):
+        results = benchmark(timed, runs=RUNS, warmup=WARMUP)
+        for row, network in found.items():
+            if _is_darknet(network):
+                place, own = places.index(network.document.digest()), results
+            else:
+                # Beside the original, as the others were.
+                engines = [ONNXRUNTIME.name]
+                pair = [timed[0], network]
+                place, own = 1, benchmark(pair, engines=engines, runs=RUNS, warmup=WARMUP)
+            latency[row] = {result.engine: asdict(result.latencies[place]) for result in own}
+    write_json(folder / LATENCIES.name, {"threads": THREADS, "latency": latency})
 
 
-def read_latency(path: Path) -> dict[str, dict[str, Latency]]:
-    """Latencies by row and engine."""
-    return read_document(path, _Latencies, fault=RunError).latency
+def read_latencies(path: Path) -> Latencies:
+    """What `make_benchmark` found."""
+    return read_document(path, Latencies, fault=RunError)
 
 
 def _is_darknet(network: Model) -> bool:
