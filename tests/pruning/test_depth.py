@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx.helper import make_tensor_value_info
 from onnx.reference import ReferenceEvaluator
 
 from tests.architectures import yolov4
@@ -21,19 +22,26 @@ from yoloprune.pruning.prove import exactness, outputs
 from yoloprune.pruning.verification import random_images
 
 
-def test_the_reference_evaluator_gives_the_rest_beside_zeros(tmp_path: Path) -> None:
-    network = loaded(residual(), tmp_path)
+@pytest.mark.parametrize("given", [False, True])
+def test_the_reference_evaluator_gives_the_rest_beside_zeros(given: bool, tmp_path: Path) -> None:
+    proto = residual()
+    if given:
+        # The sum is an output, too: its name stays, and hands on the other term.
+        proto.graph.output.append(make_tensor_value_info("sum", 1, (1, 16, 16, 16)))
+    network = loaded(proto, tmp_path)
     (block,) = blocks(network.graph)
     assert block.reading == ("sum", 0)
     assert block.nodes == ("second", "norm2") and block.macs == 16 * 16 * 9 * 16 * 16
     short = network.edited(shortened(network.graph, [block.reading]))
     assert [node.name for node in short.graph.nodes] == [
-        *("first", "norm1", "relu1", "relu2", "third", "relu3", "head", "logistic")
+        *("first", "norm1", "relu1", *(["sum"] if given else [])),
+        *("relu2", "third", "relu3", "head", "logistic"),
     ]
     (path,) = short.save(tmp_path / "short.onnx")
+    onnx.checker.check_model(path, full_check=True)
     found = ReferenceEvaluator(onnx.load(path))
     # The dense file, in which the block is multiplied by 0.
-    muted = residual()
+    muted = proto
     (place,) = [n for n, node in enumerate(muted.graph.node) if node.name == "sum"]
     muted.graph.node[place].input[0] = "nothing"
     muted.graph.node.insert(place, onnx.helper.make_node("Mul", ["bn", "zero"], ["nothing"]))

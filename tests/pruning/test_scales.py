@@ -38,7 +38,9 @@ def test_what_is_read_place_by_place_follows(graph: Graph, kept: range, sums: in
     assert [len(node.inputs) for (node,) in edits.nodes.values()] == [1]
 
 
-@pytest.mark.parametrize("task", [asked(*range(15)), asked(*range(17)), asked(4, axis=1)])
+@pytest.mark.parametrize(
+    "task", [asked(*range(15)), asked(*range(17)), asked(4, axis=1), asked(*range(20))]
+)
 def test_parts_of_scales_are_no_scales(graph: Graph, task: Task) -> None:
     assert without_scales(graph, task) is None
 

@@ -102,6 +102,23 @@ def test_a_sum_whose_term_is_further_back_becomes_a_route() -> None:
     assert routes == [("-2", (0,)), ("-1,1,-6", (7, 1, 2))]
 
 
+def test_a_block_within_a_block_goes_with_it() -> None:
+    # The outer sum adds what the inner one gives to what both begin with.
+    spec = parse_cfg(
+        "[net]\nheight=16\nwidth=16\nchannels=3\n"
+        + 3 * CONV.format(8, "leaky")
+        + "[shortcut]\nfrom=-2\nactivation=linear\n[shortcut]\nfrom=0\nactivation=linear\n"
+        + "[convolutional]\nfilters=4\nactivation=linear\n"
+    )
+    network = darknet_model(spec, random_state(spec), title="net")
+    gone = [own.reading for own in removable(network) if own.reading[1] == 0]
+    assert [name for name, _ in gone] == ["layer_3.sum_0", "layer_4.sum_0"]
+    short = shorten(network, gone, random_images(network.graph))
+    assert short.proof.passed
+    layers = darknet(short.network).spec.layers
+    assert [layer.section.name for layer in layers] == ["convolutional", "convolutional"]
+
+
 @pytest.mark.parametrize(("door", "share"), [("darknet", 0.5), ("onnx", 0.25)])
 def test_blocks_and_channels_are_cut_and_fitted_and_verified_from_the_folder(
     door: str, share: float, tmp_path: Path, photos: Path

@@ -18,6 +18,7 @@ from yoloprune.errors import PlanError, UsageError, WeightsError
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.frontends.darknet.document import model as darknet_model
 from yoloprune.frontends.darknet.initialization import random_state
+from yoloprune.frontends.darknet.parser import parse_cfg
 from yoloprune.graph.model import Model
 from yoloprune.pruning.prove import outputs
 from yoloprune.workflows.models import load
@@ -76,6 +77,27 @@ def test_anchors_and_scales_that_find_nothing_go(
     path.write_text(json.dumps(plan))
     with pytest.raises(PlanError, match="not those of its heads"):
         read_cut(out, dense)
+
+
+@pytest.mark.parametrize("heard", [1, 2])
+def test_rows_of_a_head_are_no_scales(photos: Path, heard: int) -> None:
+    # The route joins as many channels as the head reads, and each half is an anchor's rows.
+    convolution = "[convolutional]\nsize=3\npad=1\nactivation={}\nfilters={}\n"
+    spec = parse_cfg(
+        "[net]\nwidth=32\nheight=32\nchannels=3\n"
+        + 2 * convolution.format("leaky", 7)
+        + "[route]\nlayers=-1,-2\n"
+        + convolution.format("linear", 14)
+        + "[yolo]\nmask=0,1\nanchors=4,4,8,8\nclasses=2\nnum=2\n"
+    )
+    dense = darknet_model(spec, random_state(spec), title="net", names=("a", "b"))
+    dense.parameters["layer_3.bias"][[4, 11]] = 5
+    if heard == 1:
+        dense.parameters["layer_3.bias"][11] = -50
+    cut = prune(dense, silent_below=0.001, images=photos)
+    (head,) = darknet(cut.slim).spec.heads
+    assert head.anchors == ((4, 4), (8, 8))[:heard]
+    assert darknet(cut.slim).spec.layers[2].sources == (1, 0)
 
 
 def test_silence_counts_for_the_classes_that_are_kept(named: Model, photos: Path) -> None:

@@ -54,7 +54,11 @@ def without_scales(graph: Graph, task: Task) -> Edits | None:
     kept = set(left.kept)
     parts = [range(end - size, end) for size, end in zip(sizes, ends, strict=True)]
     stay = [number for number, part in enumerate(parts) if kept.issuperset(part)]
-    if counts or not stay or len(kept) != sum(sizes[number] for number in stay):
+    if (
+        counts
+        or not 0 < len(stay) < len(parts)
+        or len(kept) != sum(sizes[number] for number in stay)
+    ):
         return None
     if not all(
         isinstance(size, int) for value in graph.inputs.values() for size in value.shape[1:]

@@ -55,13 +55,14 @@ class TaskProof:
     rounding: float
 
 
-def narrowing(graph: Graph, task: Task) -> Narrowing:
+def narrowing(graph: Graph, task: Task, *, scales: bool = True) -> Narrowing:
     """The edits after which a graph gives what a task names, and computes no row for nothing.
 
-    Raises `PlanError` for a task of another network.
+    With `scales`, entries may be boxes of all scales, one after the other, of which whole scales
+    go; rows of a head's map are none. Raises `PlanError` for a task of another network.
     """
     check_task(graph, task)
-    if (without := without_scales(graph, task)) is not None:
+    if scales and (without := without_scales(graph, task)) is not None:
         return Narrowing(edits=without, whole={}, rows={})
     asked, takers = _asked(graph, task)
     labels = label(asked, entries={name: left.axis for name, left in task.outputs.items()})

@@ -150,7 +150,7 @@ def narrowed(
         base, asked = _without_scales(network, document, task, inputs)
     elif document.names is not None and task.classes[-1:] >= (len(document.names),):
         raise PlanError(f"{document.title}: the plan's classes are more than it has names")
-    found = narrowing(base.graph, asked)
+    found = narrowing(base.graph, asked, scales=not isinstance(document, DarknetDocument))
     if isinstance(document, DarknetDocument) and found.whole:
         reason = next(iter(found.whole.values()))
         raise UsageError(

@@ -59,6 +59,7 @@ def without_blocks(network: Model, gone: Mapping[int, int]) -> tuple[Model, dict
         layer.index: layer.sources[0]
         for layer in layers
         if layer.index in gone
+        and layer.index in kept
         and not any(layer.sources[0] < index < layer.index for index in kept)
         and layer.index not in unread
         and layer.sources[0] != INPUT

@@ -320,6 +320,10 @@ def _change(proto: "onnx.NodeProto", before: Node, after: Node) -> None:
     """Write into a node what it reads and is told otherwise than before."""
     from onnx import helper
 
+    if after.operator != before.operator:
+        # A sum of which one term is left hands it on.
+        proto.op_type, proto.domain = after.operator, ""
+        del proto.attribute[:]
     # What its bodies capture stands behind its inputs; a filling stands before them.
     shift = 1 if proto.op_type == "ConstantOfShape" else 0
     for position, name in enumerate(after.inputs[shift:]):
