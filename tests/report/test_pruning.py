@@ -65,7 +65,7 @@ def test_rows_of_cost() -> None:
         ("Slim", *slim),
         ("Change", "-46%", "-39%", "-50%", "-50%", "-33%"),
     ]
-    assert cost_rows(DENSE, SLIM, narrow=SLIM)[1] == ("For its task", *slim)
+    assert cost_rows(DENSE, SLIM, {"For its task": SLIM})[1] == ("For its task", *slim)
 
 
 def test_report_json() -> None:

@@ -50,6 +50,9 @@ def test_a_point_is_what_the_sweep_made(
     assert (tmp_path / "int8" / "slim.onnx").read_bytes() == file.read_bytes()
     assert json.loads((tmp_path / "int8" / "report.json").read_text())["point"]["setting"]["int8"]
 
+    for number in (1, 2):
+        with pytest.raises(UsageError, match="holds a network of the sweep: choose another folder"):
+            take_point(detector, sweep, number, out / half.setting.folder)
     with pytest.raises(UsageError, match="no point #3: the last is #2"):
         take_point(detector, sweep, 3, tmp_path / "none")
     with pytest.raises(UsageError, match="of another network than net"):

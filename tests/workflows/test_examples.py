@@ -46,7 +46,7 @@ def test_the_pair_is_one_found_alike_and_the_one_that_lost_most() -> None:
     # Image 3 has more objects, but both miss one of them.
     assert [example.name for example in found.pair] == ["2.jpg", "4.jpg"]
     assert [example.name for example in found.examples] == ["4.jpg", "1.jpg"]
-    assert found.chosen.startswith("In 2 of 6 test images the slim network finds fewer")
+    assert found.chosen.startswith("In 2 of 6 images the slim network finds fewer")
     assert "in 1 it is the other way round. All of the former" in found.chosen
 
 

@@ -25,7 +25,7 @@ def test_a_recovered_darknet_network(detector: Model, painted: Path, tmp_path: P
     assert original is not None and pruned is not None
     assert pruned.params == cut.slim.cost.params and original.accuracy.keys() == {"coco"}
     assert "recovered (reconstruct) with 4 images" in pruned.note
-    assert study.protocol == "coco" and "of 2 test images" in study.chosen
+    assert study.protocol == "coco" and "of 2 images" in study.chosen
     page = (tmp_path / "slim" / "report.html").read_text(encoding="utf-8")
     assert "layer of the cfg" in page and "./darknet detector test" in page
     assert "before its recovery" in page

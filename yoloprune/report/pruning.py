@@ -56,10 +56,12 @@ def pruning_report(
     return report if recovery is None else report | {"recovery": dict(recovery)}
 
 
-def cost_rows(dense: Model, slim: Model, narrow: Model | None = None) -> list[tuple[str, ...]]:
+def cost_rows(
+    dense: Model, slim: Model, between: Mapping[str, Model] | None = None
+) -> list[tuple[str, ...]]:
     """Rows under `HEADER`: the dense network, the slim one, and the change.
 
-    `narrow` is the dense one cut to its task, where it was.
+    What the dense one was made `between`, before it was pruned, is by what was done.
     """
     before, after = dense.cost, slim.cost
     pairs = [
@@ -71,7 +73,7 @@ def cost_rows(dense: Model, slim: Model, narrow: Model | None = None) -> list[tu
     ]
     return [
         ("Dense", *_cost_texts(before)),
-        *([] if narrow is None else [("For its task", *_cost_texts(narrow.cost))]),
+        *((done, *_cost_texts(own.cost)) for done, own in (between or {}).items()),
         ("Slim", *_cost_texts(after)),
         ("Change", *(change(a, b) for a, b in pairs)),
     ]

@@ -30,7 +30,7 @@ SHOWN = ("Params", "MACs")
 
 CHANGES_NOTE = (
     "In round brackets: the change from the original. In square ones: between which values it is "
-    f"with {CONFIDENCE:.0%} confidence, by a bootstrap over test images, a paired one of changes."
+    f"with {CONFIDENCE:.0%} confidence, by a bootstrap over images, a paired one of changes."
 )
 MACS_NOTE = (
     "MACs are the multiply-accumulates of convolutions and matrix products for one image (B: "

@@ -100,7 +100,8 @@ class TrainingLog:
 class DatasetSummary:
     """The data: numbers of images and of labeled objects by split ("training", ...).
 
-    A split without labels has no number of objects. `warnings` say what was missing or damaged.
+    The last is the one that networks were judged on. A split without labels has no number of
+    objects. `warnings` say what was missing or damaged.
     """
 
     name: str
@@ -108,6 +109,11 @@ class DatasetSummary:
     objects: Mapping[str, int]
     classes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+
+    @property
+    def judged(self) -> str:
+        """The split that networks were judged on."""
+        return [*self.images][-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

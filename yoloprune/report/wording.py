@@ -79,12 +79,15 @@ def _accuracy(study: Study, before: Accuracy, after: Accuracy) -> str:
             f"reaches mAP@0.5 {average(after.map50)} (protocol {study.protocol}) where the "
             f"original has {average(before.map50)}"
         )
-    images = 0 if study.dataset is None else study.dataset.images.get("test", 0)
+    images, judged = 0, "test"
+    if study.dataset is not None:
+        judged = study.dataset.judged
+        images = study.dataset.images[judged]
     return (
         f"reaches mAP@0.5 {after.map50:.2f} where the original has {before.map50:.2f}: a change "
         f"of {signed(after.map50 - before.map50)}, between {signed(bounds[0])} and "
         f"{signed(bounds[1])} with {CONFIDENCE:.0%} confidence (protocol {study.protocol}, paired "
-        f"bootstrap over {counted(images, 'test image')})"
+        f"bootstrap over {counted(images, f'{judged} image')})"
     )
 
 
@@ -92,12 +95,12 @@ def notes(study: Study) -> list[str]:
     """What the rows are, where their names do not say it, and how far their mAP can be trusted."""
     found = [f"{row.name}: {row.note}" for row in study.measurements if row.note]
     if study.dataset is not None and any(row.accuracy for row in study.measurements):
-        objects = study.dataset.objects.get("test", 0)
+        objects = study.dataset.objects.get(study.dataset.judged, 0)
         runs = "Each row is one training run with one seed, judged" if study.training else "Judged"
         drawn = any(each.details for row in study.measurements for each in row.accuracy.values())
         chance = (
             f"mAP is in the brackets with {CONFIDENCE:.0%} confidence, as far as chance in the "
-            "choice of test images goes"
+            "choice of images goes"
             if drawn
             else "differences in the third decimal of mAP are within noise"
         )

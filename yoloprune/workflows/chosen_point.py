@@ -11,7 +11,7 @@ from yoloprune.graph.model import Model
 from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.cut import PRUNED_FILES, Cut, refuse_to_replace
-from yoloprune.workflows.lever_points import INT8, Point, sized
+from yoloprune.workflows.lever_points import INT8, Point
 from yoloprune.workflows.models import AnyModel, opened
 from yoloprune.workflows.pruned_folder import read_cut
 
@@ -54,10 +54,18 @@ def read_point(sweep: str | Path, number: int) -> Point:
 
     Raises `UsageError` for another file, and for a number that it has not.
     """
-    points = read_document(Path(sweep), _Sweep, fault=UsageError).points
+    points = _points(Path(sweep))
     if not 0 <= number < len(points):
-        raise UsageError(f"{sweep}: it has no point #{number}: the last is #{len(points) - 1}")
+        raise UsageError(f"{sweep}: it has no point #{number}: {_numbers(points)}")
     return points[number]
+
+
+def _points(sweep: Path) -> tuple[Point, ...]:
+    return read_document(sweep, _Sweep, fault=UsageError).points
+
+
+def _numbers(points: tuple[Point, ...]) -> str:
+    return f"the last is #{len(points) - 1}" if points else "it is empty"
 
 
 def take_point(
@@ -78,6 +86,8 @@ def take_point(
     network, out, folder = opened(network), Path(out), Path(sweep).parent
     point = read_point(sweep, number)
     refuse_to_replace(out, network)
+    if out.resolve() in {(folder / own.setting.folder).resolve() for own in _points(Path(sweep))}:
+        raise UsageError(f"{out}: holds a network of the sweep: choose another folder")
     if point.of != network.sha256:
         raise UsageError(f"{sweep}: of another network than {network.document.title}")
     record = folder / point.setting.record
@@ -90,9 +100,7 @@ def take_point(
         raise VerificationError(f"{file}: not the file that the sweep made")
     if file.name == INT8:
         return _copied(network, point, file, out)
-    setting = point.setting
-    dense = sized(network, setting.height, setting.width)
-    cut = read_cut(file.parent, dense, reporter=reporter)
+    cut = read_cut(file.parent, network, reporter=reporter)
     cut = replace(cut, latency=point.time, made_by=made_by or cut.made_by)
     cut.save(out, reporter=reporter)
     return cut

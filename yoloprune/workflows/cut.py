@@ -19,6 +19,7 @@ from yoloprune.errors import UsageError
 from yoloprune.exporters.interface import OnnxForm, form_lines
 from yoloprune.exporters.onnx import ONNX
 from yoloprune.files import file_sha256, refuse_file, write_folder, write_json, write_text
+from yoloprune.frontends.onnx.resized import image_size
 from yoloprune.frontends.torch.surgery import Size
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
@@ -83,7 +84,8 @@ class Cut(Result):
     the same, unless its weights were recovered since, which `recovery` then tells about. `settings`
     are those that made the plan, `made_by` the command, where one did. Where the network was first
     cut to fewer classes, `narrowed` tells how, where blocks were removed then, `shortened`, and
-    `dense` is what that left. `latency` is what both take, where they were timed, and
+    `dense` is what that left; `of_size` is the network given where all that is for images of
+    another size. `latency` is what both take, where they were timed, and
     `learned_from` the images that it was scored or re-fitted on: a SHA-256 by file. `scores` are
     those that the plan was made from, by group id: a folder does not have them.
     """
@@ -99,13 +101,33 @@ class Cut(Result):
     narrowed: Narrowed | None = None
     learned_from: Mapping[str, str] = field(default_factory=dict)
     shortened: Shortened | None = None
+    of_size: Model | None = None
     latency: SideBySide | None = None
     scores: Scores = field(default_factory=dict)
 
     @property
     def origin(self) -> Model:
         """The network that was given."""
+        if self.of_size is not None:
+            return self.of_size
         return self._given if self.narrowed is None else self.narrowed.before
+
+    @property
+    def before(self) -> Model:
+        """What the slim network is compared to: the one given, or what its task left of it."""
+        return self.origin if self.narrowed is None else self._given
+
+    @property
+    def between(self) -> dict[str, Model]:
+        """What the network given became before it was pruned, by what was done."""
+        found = {}
+        if self.of_size is not None:
+            sized = self._given if self.narrowed is None else self.narrowed.before
+            height, width = image_size(sized)
+            found[f"At {width}x{height}"] = sized
+        if self.narrowed is not None:
+            found["For its task"] = self._given
+        return found
 
     @property
     def _given(self) -> Model:
@@ -184,7 +206,6 @@ class Cut(Result):
         before, after = self.origin.cost, self.slim.cost
         recovered = [] if self.recovery is None else recovery_lines(self.recovery)
         slower = self.latency is not None and not self.latency.faster
-        narrow = None if self.narrowed is None else self._given
         return Shown(
             title=f"Pruning of {self.dense.document.title}",
             summary=(
@@ -196,7 +217,7 @@ class Cut(Result):
                 + ("" if self.recovery is None else ", then recovered")
             ),
             header=HEADER,
-            rows=cost_rows(self.origin, self.slim, narrow),
+            rows=cost_rows(self.origin, self.slim, self.between),
             lines=[
                 *times(self),
                 *rounding_lines(self.plan.budget, _kept(self)),
@@ -229,7 +250,7 @@ def write_cut(
     write_plan(folder / "plan.json", analyze(dense.graph), cut.plan)
     text = pruning_markdown(
         *(dense, slim, cut.plan, cut.proof, cut.made_by, cut.settings),
-        rows=cost_rows(cut.origin, slim, None if cut.narrowed is None else cut._given),
+        rows=cost_rows(cut.origin, slim, cut.between),
         first=_beside(cut),
     )
     text += latency_markdown(times(cut))

@@ -79,7 +79,7 @@ def compared(
     pair += worst[:1]
     better = int((loss < 0).sum())
     sentence = (
-        f"In {len(worst)} of {counted(len(images), 'test image')} the slim network finds fewer "
+        f"In {len(worst)} of {counted(len(images), 'image')} the slim network finds fewer "
         "objects than the original or raises more false alarms; in "
         f"{better} it is the other way round."
     )

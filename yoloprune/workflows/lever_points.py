@@ -21,8 +21,6 @@ from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.exporters.interface import form_of
 from yoloprune.files import file_sha256, write_json, write_text
 from yoloprune.frontends.darknet.document import DarknetDocument
-from yoloprune.frontends.darknet.document import for_input_size as darknet_for_input_size
-from yoloprune.frontends.onnx.resized import for_input_size as onnx_for_input_size
 from yoloprune.frontends.onnx.resized import image_size
 from yoloprune.graph.edits import Reading
 from yoloprune.graph.model import Model
@@ -32,7 +30,7 @@ from yoloprune.workflows.defaults import ON_IMAGES
 from yoloprune.workflows.depth import block_order
 from yoloprune.workflows.detectors import detector
 from yoloprune.workflows.distill import distill
-from yoloprune.workflows.models import load
+from yoloprune.workflows.models import load, sized
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.prune_depth import LOOKED_AT
 from yoloprune.workflows.quantize import quantize
@@ -117,19 +115,6 @@ class Point:
     def share(self) -> float:
         """Of the dense network's time."""
         return self.time.share
-
-
-def sized(network: Model, height: int, width: int) -> Model:
-    """The same network for images of another size, as it is in no file.
-
-    Raises `CfgError` or `GraphError` where it cannot read them.
-    """
-    if (height, width) == image_size(network):
-        return network
-    if isinstance(network.document, DarknetDocument):
-        network = darknet_for_input_size(network, height, width)
-        return replace(network, document=network.document.unread())
-    return onnx_for_input_size(network, height, width)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

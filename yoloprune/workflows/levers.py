@@ -19,8 +19,8 @@ from yoloprune.report.shown import Result, Shown
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.defaults import PRUNING, QUANTIZATION
 from yoloprune.workflows.detectors import class_count_of
-from yoloprune.workflows.lever_points import Point, Setting, Workshop, sized
-from yoloprune.workflows.models import AnyModel, opened
+from yoloprune.workflows.lever_points import Point, Setting, Workshop
+from yoloprune.workflows.models import AnyModel, opened, sized
 from yoloprune.workflows.overlap import without
 
 LEVERS = ("width", "input", "depth", "int8")

@@ -1,17 +1,22 @@
 """Networks on disk: a Darknet pair, an ONNX file, or a folder that a command wrote."""
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from yoloprune.data.names import fitting_names
-from yoloprune.errors import GraphError, UsageError, WeightsError
+from yoloprune.errors import CfgError, GraphError, UsageError, WeightsError
 from yoloprune.frontends.darknet.cfg import read_cfg_text
-from yoloprune.frontends.darknet.document import model
+from yoloprune.frontends.darknet.document import DarknetDocument, model
+from yoloprune.frontends.darknet.document import for_input_size as darknet_for_input_size
 from yoloprune.frontends.darknet.foreign import refuse_foreign
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.frontends.darknet.weights import read_seen, read_weights
 from yoloprune.frontends.onnx.read import read as read_onnx
+from yoloprune.frontends.onnx.resized import for_input_size as onnx_for_input_size
+from yoloprune.frontends.onnx.resized import image_size
 from yoloprune.graph.model import Model
 
 IN_FOLDERS = ("slim", "sparse", "best", "last")
@@ -77,6 +82,30 @@ def opened(network: AnyModel) -> Model:
     if isinstance(network, HoldsModel):
         return network.model
     return network if isinstance(network, Model) else load(network)
+
+
+def sized(network: Model, height: int, width: int) -> Model:
+    """The same network for images of another size, as it is in no file.
+
+    Raises `CfgError` or `GraphError` where it cannot read them.
+    """
+    if (height, width) == image_size(network):
+        return network
+    if isinstance(network.document, DarknetDocument):
+        network = darknet_for_input_size(network, height, width)
+        return replace(network, document=network.document.unread())
+    return onnx_for_input_size(network, height, width)
+
+
+def sized_as(other: Model, network: Model) -> Model:
+    """The network for images of the size that the other reads, where that one says it."""
+    given, own = ([v.shape[2:] for v in each.graph.inputs.values()] for each in (other, network))
+    if given == own or any(isinstance(size, str) for shape in given for size in shape):
+        return network
+    # What is no network for images, or cannot be for those, is found to be another one.
+    with suppress(CfgError, GraphError):
+        return sized(network, *image_size(other))
+    return network
 
 
 def is_onnx(path: Path) -> bool:

@@ -24,7 +24,7 @@ from yoloprune.pruning.recover.side import LayerFit
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.cut import Cut
 from yoloprune.workflows.depth import shorten
-from yoloprune.workflows.models import AnyModel, load, opened
+from yoloprune.workflows.models import AnyModel, load, opened, sized_as
 from yoloprune.workflows.modules import read_slim
 from yoloprune.workflows.task import narrowed
 
@@ -86,6 +86,7 @@ def read_cut(
     file), read by `preprocess`. Raises `VerificationError` if the network is not what the plan
     makes, or its numbers are neither what it makes nor those of the recovery that report.json tells
     about; `PlanError` if the dense numbers are not those that the network was recovered towards.
+    Where the slim network is for images of another size, so was the dense one made.
     """
     folder = Path(folder)
     if folder.is_file():
@@ -96,6 +97,12 @@ def read_cut(
     source, place = None if images is None else Path(images), torch_device(device)
     cut_to = None
     before = read_before(folder / "plan.json")
+    path = folder / f"slim{dense.document.suffix}"
+    given, network = dense, None
+    if not isinstance(dense.document, ModuleDocument):
+        network = load(path)
+        dense = sized_as(network, given)
+    of_size = None if dense is given else given
     if before.task is not None:
         cut_to = narrowed(dense, before.task, proof_images(dense, source, place, preprocess))
         dense = cut_to.network
@@ -106,11 +113,8 @@ def read_cut(
     graph = analyze(dense.graph)
     plan = read_plan(folder / "plan.json", graph)
     edits = surgery(graph, plan)
-    path = folder / f"slim{dense.document.suffix}"
-    if isinstance(dense.document, ModuleDocument):
+    if network is None:
         network = read_slim(dense.edited(edits), path)
-    else:
-        network = load(path)
     if network.document.digest() != dense.document.applied(edits).digest():
         raise VerificationError(
             f"{network.document.source[0]}: not the network that the plan makes"
@@ -141,6 +145,7 @@ def read_cut(
         made_by=report.get("made_by"),
         narrowed=cut_to,
         shortened=short,
+        of_size=of_size,
         latency=None if latency is None else fitted(latency, SideBySide),
         learned_from=report.get("learned_from", {}),
     )

@@ -69,7 +69,7 @@ def write_page(
         raise UsageError("give `data` or `images`, not both: pictures are of the first")
     folder = Path(folder)
     cut = read_cut(folder, dense, device=device, preprocess=preprocess, reporter=reporter)
-    networks = {ORIGINAL: cut.dense, PRUNED: cut.slim}
+    networks = {ORIGINAL: cut.before, PRUNED: cut.slim}
     detectors: list[Detector] = []
     labeled: Dataset | None = None
     paths: Sequence[Path] = ()
@@ -150,8 +150,8 @@ def _data(
         )
     return DatasetSummary(
         name=Path(source).name,
-        images={"test": len(labeled.images)},
-        objects={"test": labeled.object_count},
+        images={labeled.split or "labeled": len(labeled.images)},
+        objects={labeled.split or "labeled": labeled.object_count},
         classes=labeled.names,
     )
 
