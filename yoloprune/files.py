@@ -183,6 +183,14 @@ def refuse_file(folder: Path) -> None:
         raise _in_the_way(folder)
 
 
+def refuse_folder(file: Path) -> None:
+    """Raise `UsageError` if what is to be a file is a folder, or its folder is a file."""
+    if file.is_dir():
+        raise UsageError(f"{file}: a folder of this name is in the way: choose another name")
+    for parent in file.parents:
+        refuse_file(parent)
+
+
 def _in_the_way(path: Path) -> UsageError:
     return UsageError(f"{path}: a file of this name is in the way: choose another folder")
 

@@ -83,6 +83,8 @@ def test_commands_give_the_same_for_both(folders: Path, pair: Pair) -> None:
     assert result.exit_code == 0, result.output
     assert run("verify", folders / "run", folders / "new").exit_code == 0
     assert "one network is enough" in refused("inspect", folders / "slim", folders / "run")
+    three = [folders / "slim"] * 3
+    assert "two networks are enough here" in refused("benchmark", *three)
     assert "not 0 folders" in refused("verify", folders / "run")
 
 

@@ -113,6 +113,8 @@ def test_no_cause_takes_time_back() -> None:
         ("{header}\n", "names no layers"),
         ("{header}\n3x3,1x1,1x1\n", "line 2: 3 columns, not 11"),
         ("{header}\n{row}\n", "line 2: it was not measured"),
+        ("{header}\n{row}1\n{row}1\n{row}2\n", "line 4: it takes 2 ms, and by a line before 1"),
+        ("{header}\n{row}1\nnetwork,0.1\n", "line 3: 2 columns, not 11"),
         ("{header}\n{row}0\n", "line 2: ms is 0"),
         ("{header}\n{row}nan\n", "line 2: ms is nan"),
         ("{header}\n{row}1e-300\n", "line 2: ms is 1e-300"),

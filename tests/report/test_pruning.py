@@ -152,8 +152,8 @@ def test_what_a_plan_in_time_was_met_by_is_said() -> None:
         "bound_by": "memory",
     }
     assert prediction_lines(settings) == [
-        "predicted 0.50 of dense's time, 4.96 of 10.00 ms, by layers in ONNX Runtime 1.20, "
-        "1 thread; slim is bound by memory"
+        "predicted 0.50 of the time before pruning, 4.96 of 10.00 ms, by layers in ONNX Runtime "
+        "1.20, 1 thread; slim is bound by memory"
     ]
     (line,) = prediction_lines(settings | {"goes_into": {"MACs": 0.4, "memory": 0.6}})
     assert line.endswith("slim is bound by memory (of its time: memory 0.60, MACs 0.40)")

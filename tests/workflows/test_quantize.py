@@ -45,6 +45,8 @@ def test_an_int8_file_detects_what_float_does(
     about = {entry.key: entry.value for entry in written.metadata_props}
     assert json.loads(about["int8"])["chosen"] == found.chosen
     assert "against labels" in str(found) and "of float" in str(found)
+    with pytest.raises(UsageError, match="int8: has layers in int8 already: give the network in"):
+        quantize(out, images, tmp_path / "again.onnx")
 
 
 def test_without_labels_float_says_what_is_there(cfg: Path, images: Path, tmp_path: Path) -> None:  # noqa: F811
@@ -109,6 +111,11 @@ def test_bad_input(cfg: Path, data: Path, images: Path, tmp_path: Path) -> None:
         quantize(cfg, images, tmp_path / "int8.cfg")
     with pytest.raises(UsageError, match=r"`calibration_images` 0"):
         quantize(cfg, images, out, calibration_images=0)
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(UsageError, match="a folder of this name is in the way"):
+        quantize(cfg, images, tmp_path / "folder.onnx")
+    with pytest.raises(UsageError, match=r"0\.png: a file of this name is in the way"):
+        quantize(cfg, images, images / "0.png" / "int8.onnx")
     with pytest.raises(DatasetError, match=r"all of its .* are measured on"):
         quantize(cfg, data, out, data=data)
     with pytest.raises(DatasetError, match=r"one image is not enough"):

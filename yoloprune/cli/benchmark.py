@@ -6,7 +6,7 @@ import typer
 
 from yoloprune.cli.console import ConsoleReporter, print_result
 from yoloprune.cli.engine_options import Device, EngineNames, Threads
-from yoloprune.cli.networks import first_model, only_model
+from yoloprune.cli.networks import one_or_two_models
 from yoloprune.cli.options import Json, Quiet
 from yoloprune.devices import AUTO
 from yoloprune.errors import UsageError
@@ -35,17 +35,17 @@ def benchmark(
 ) -> None:
     """Time networks at batch 1 in the usual engines, alternating run by run."""
     reporter = ConsoleReporter(quiet=quiet or as_json)
-    first, rest = first_model(words)
-    if sparse and (rest or engine):
+    networks = one_or_two_models(words)
+    if sparse and (len(networks) > 1 or engine):
         raise UsageError("--sparse times one network, in zero-skipping and the usual engines")
     found: Benchmark | SparseBenchmark
     if sparse:
         found = benchmark_sparse(
-            first, threads=threads, runs=runs, warmup=warmup, reporter=reporter
+            networks[0], threads=threads, runs=runs, warmup=warmup, reporter=reporter
         )
     else:
         found = measure(
-            *([first, only_model(rest)] if rest else [first]),
+            *networks,
             engines=engine or (),
             device=device,
             threads=threads,

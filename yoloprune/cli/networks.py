@@ -29,6 +29,17 @@ def only_model(words: Sequence[str]) -> Model:
     return load(*only_network(words))
 
 
+def one_or_two_models(words: Sequence[str]) -> list[Model]:
+    """The networks that these words name, two at most; raises what `first_model` raises."""
+    first, rest = first_model(words)
+    if not rest:
+        return [first]
+    second, more = first_model(rest)
+    if more:
+        raise UsageError(f"{more[0]}: two networks are enough here")
+    return [first, second]
+
+
 def first_model(words: Sequence[str]) -> tuple[Model, list[str]]:
     """The network that the first words name, and the other words.
 

@@ -273,11 +273,13 @@ def read_timings(path: Path) -> Timings:
         if not row:
             continue
         try:
+            if len(row) != len(COLUMNS):
+                raise ValueError(f"{len(row)} columns, not {len(COLUMNS)}")
             if row[0] == NETWORK:
-                network = _ms(row[-1])
+                network = _only(network, _ms(row[-1]))
             else:
                 layer, ms = _layer(row)
-                layers[layer] = ms
+                layers[layer] = _only(layers.get(layer), ms)
         except ValueError as error:
             raise PlanError(f"{path}, line {number}: {error}") from None
     if not layers:
@@ -285,9 +287,14 @@ def read_timings(path: Path) -> Timings:
     return Timings(layers=layers, network=network, source=str(path))
 
 
+def _only(before: float | None, ms: float) -> float:
+    """What something takes, whatever a line before said of it; raises `ValueError` if otherwise."""
+    if before not in (None, ms):
+        raise ValueError(f"it takes {ms:g} ms, and by a line before {before:g}: leave one")
+    return ms
+
+
 def _layer(row: list[str]) -> tuple[Layer, float]:
-    if len(row) != len(COLUMNS):
-        raise ValueError(f"{len(row)} columns, not {len(COLUMNS)}")
     cells = dict(zip(COLUMNS, row, strict=True))
     counts = {name: int(cells[name]) for name in _NUMBERS}
     lists = {name: tuple(map(int, cells[name].split("x"))) for name in _LISTS}

@@ -148,7 +148,7 @@ def prediction_lines(settings: Mapping[str, Any]) -> list[str]:
     order = sorted(parts, key=lambda name: -parts[name])
     shares = ", ".join(f"{name} {parts[name]:.2f}" for name in order)
     return [
-        f"predicted {settings['predicted_share']:.2f} of dense's time, "
+        f"predicted {settings['predicted_share']:.2f} of the time before pruning, "
         f"{settings['predicted_ms']:.2f} of {settings['dense_ms']:.2f} ms, by layers in "
         f"{settings['timings']}; slim is bound by {settings['bound_by']}"
         + (f" (of its time: {shares})" if shares else "")

@@ -21,7 +21,7 @@ from yoloprune.evaluation.own_detections import own_detections
 from yoloprune.execution.stream import only_input
 from yoloprune.exporters.interface import form_of
 from yoloprune.exporters.onnx import ONNX
-from yoloprune.files import write_atomically
+from yoloprune.files import refuse_folder, write_atomically
 from yoloprune.frontends.darknet.document import DarknetDocument
 from yoloprune.graph.model import Model
 from yoloprune.pruning.prove import dense_outputs
@@ -35,6 +35,9 @@ from yoloprune.workflows.defaults import QUANTIZATION
 from yoloprune.workflows.int8_forms import Stage, Trial, fits, forms_of
 from yoloprune.workflows.models import AnyModel, load, opened
 from yoloprune.workflows.overlap import without
+
+QUANTIZED = ("DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv")
+"""Operators that networks have which are quantized."""
 
 JUDGED, COMPARED = 64, 8
 """Unlabeled images that networks are judged on, and those of them on which outputs are compared."""
@@ -161,8 +164,14 @@ def quantize(
         raise UsageError(f"`calibration_images` {calibration_images} must be at least 1")
     if path.suffix.lower() != ".onnx":
         raise UsageError(f"{path}: an int8 network is written as an .onnx: name one")
+    refuse_folder(path)
     ONNXRUNTIME.require()
     network = opened(network)
+    if any(node.operator in QUANTIZED for node in network.graph.nodes):
+        raise UsageError(
+            f"{network.document.title}: has layers in int8 already: give the network in float that "
+            "it was made of"
+        )
     if path.resolve() in {source.resolve() for source in network.document.source}:
         raise UsageError(f"{path}: the network was read from this file: choose another")
     model = _as_onnx(network)
@@ -248,7 +257,9 @@ def _trial(
             f"{source}: one image is not enough: it cannot be learned from and judged"
         )
     proto = prepared(onnx.load_from_string(onnx_bytes(model)))
-    batch, samples, _ = fitted_images(read.reads, source, shuffled, most + COMPARED)
+    batch, samples, skipped = fitted_images(read.reads, source, shuffled, most + COMPARED)
+    if skipped:
+        reporter.warn(f"{counted(skipped, 'image')} could not be read: skipped")
     kind = onnx.helper.tensor_dtype_to_np_dtype(proto.graph.input[0].type.tensor_type.elem_type)
     inputs = [image[None].astype(kind) for image in batch.numpy()]
     dense_outputs(model.graph, model.parameters, {only_input(model.graph): batch[:1]})

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from yoloprune.counting import counted
 from yoloprune.data.calibration import fitted_images
 from yoloprune.data.inputs import image_input
 from yoloprune.data.preprocess import ImageInput
@@ -141,6 +142,8 @@ def _heard(
             count += len(images)
     if not parts:
         raise DatasetError(f"{source}: none of its {len(paths)} images can be read")
+    if skipped := len(paths) - count:
+        reporter.warn(f"{counted(skipped, 'image')} could not be read: skipped")
     found = [torch.stack(own).amax(dim=0) for own in zip(*parts, strict=True)]
     if not all(own.isfinite().all() for own in found):
         raise WeightsError(
