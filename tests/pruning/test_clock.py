@@ -180,7 +180,7 @@ def test_a_narrower_network_that_was_timed_tells_how_the_rest_falls(
     # Where even the narrowest takes longer, no layer is measured in search of another.
     clock = Clock(graph, Timings(layers={}, network=whole(graph.kept({})), measure=measure), whole)
     known = len(clock.timings.layers)
-    with pytest.raises(PlanError, match=r"the smallest reachable is 0\.4.* \(3\.35\)"):
+    with pytest.raises(PlanError, match=r"the smallest reachable is 0\.4.* \(3\.35 ms\)"):
         solve_timed(
             graph, {group.id: np.arange(32.0)}, Budget(limits={"ms": 0.3}), criterion="x",
             clock=clock, roundings=(1,),

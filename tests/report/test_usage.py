@@ -55,6 +55,9 @@ def test_the_printed_programs_detect_what_we_detect(
         for text in re.findall(r"<code>(import .*?)</code>", page, re.DOTALL)
     ]
     assert len(programs) == len(snippets(studies.network(spec), files)) - 1 == 2
+    nameless, *_ = snippets(studies.network(spec), replace(files, names=None))
+    assert nameless.code.startswith(f"seq 0 {spec.heads[0].classes - 1} > slim.names\nprintf ")
+    assert "slim.names > slim.data" in nameless.code
 
     photo = read_image(tmp_path / "photo.png", channels)
     fitted, placement = network_input(photo, 64, 96, PRESETS["plain"])

@@ -65,6 +65,7 @@ def test_no_faster_network_is_said_first(
     monkeypatch.setattr(int8_forms.Trial, "ms", lambda self, models: [1.0] * len(models))
     found = quantize(cfg, images, tmp_path / "int8.onnx", max_loss=0.5)
     assert found.shown().summary.startswith("not faster than float on this processor; ")
+    assert found.shown().title.endswith(": not faster than float on this processor")
     assert "keep the float network" in str(found)
 
 

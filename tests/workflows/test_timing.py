@@ -167,6 +167,8 @@ def test_slim_and_dense_are_timed_where_the_engine_is_there(
     slower = timing.timed(cut, "torch", 1)
     assert slower.shown().lines[0].startswith("slim is not faster than dense: it takes 1.25")
     assert slower.shown().summary.startswith("not faster than dense; ")
+    assert slower.shown().summary.endswith("; 1.25 of dense's time")
+    assert slower.shown().title.endswith(": not faster than dense")
     slower.save(tmp_path / "slim")
     assert "## Time\n\n- slim is not faster" in (tmp_path / "slim" / "report.md").read_text()
     report = json.loads((tmp_path / "slim" / "report.json").read_text())

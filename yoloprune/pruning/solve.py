@@ -302,7 +302,7 @@ def _unreachable(queue: Queue) -> str:
         if reached > share:
             # Rounded up, so that the number can be typed back.
             typed = math.ceil(1e6 * reached) / 1e6
-            shown = f"{least:,}" if isinstance(least, int) else f"{least:.3g}"
+            shown = f"{least:,}" if isinstance(least, int) else f"{least:.3g} ms"
             parts.append(f"keep_{name}={share:g}: the smallest reachable is {typed:.6f} ({shown})")
     return (
         f"the budget cannot be met: {'; '.join(parts or ['all limits do not hold together'])} "

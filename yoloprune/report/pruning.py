@@ -16,6 +16,7 @@ from yoloprune.pruning.prune import Proof
 from yoloprune.pruning.torch_pruning_check import CrossCheck
 from yoloprune.pruning.verification import Verification
 from yoloprune.report.table import amount, change, file_size, markdown_table
+from yoloprune.report.wording import flattened
 
 FEW = 4
 """Outputs whose errors are all named in a line."""
@@ -292,7 +293,7 @@ def pruning_markdown(
         "file.\n\n"
         f"## Proof\n\n{statements}\n\n"
         f"## Selection\n\n{_selection(plan)}\n\n"
-        f"{markdown_table(('Setting', 'Value'), list(settings.items()))}\n"
+        f"{markdown_table(('Setting', 'Value'), flattened(settings))}\n"
         "## Output channels of each layer\n\n"
         f"{markdown_table(('Layer', 'Dense', 'Slim', 'Change'), layers)}"
     )

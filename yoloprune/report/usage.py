@@ -74,9 +74,12 @@ def snippets(slim: Model, files: ExportedFiles) -> list[Snippet]:
     is_gray = channels == 1
     flag = "IMREAD_GRAYSCALE" if is_gray else "IMREAD_COLOR"
     fields = {"width": width, "height": height, "flag": flag, "swap": not is_gray}
-    darknet = _DARKNET.format(
-        classes=spec.heads[0].classes,
-        names=shlex.quote(str(files.names)),
+    classes = spec.heads[0].classes
+    # Darknet wants names: without any, numbers.
+    numbers = "" if files.names else f"seq 0 {classes - 1} > slim.names\n"
+    darknet = numbers + _DARKNET.format(
+        classes=classes,
+        names=shlex.quote(files.names or "slim.names"),
         cfg=shlex.quote(str(files.cfg)),
         weights=shlex.quote(str(files.weights)),
     )

@@ -69,6 +69,8 @@ SPARSE_FILES = (
 
 PAGE = "report.html"
 
+NOT_FASTER = "not faster than dense"
+
 FEW = 8
 """Sizes that are named in a line."""
 
@@ -207,14 +209,15 @@ class Cut(Result):
         recovered = [] if self.recovery is None else recovery_lines(self.recovery)
         slower = self.latency is not None and not self.latency.faster
         return Shown(
-            title=f"Pruning of {self.dense.document.title}",
+            title=f"Pruning of {self.dense.document.title}{': ' + NOT_FASTER if slower else ''}",
             summary=(
-                f"{'not faster than dense; ' if slower else ''}"
+                f"{NOT_FASTER + '; ' if slower else ''}"
                 f"{self.dense.document.title}: {amount(after.params)} params "
                 f"({change(before.params, after.params)}), {file_size(after.weight_bytes)}, "
                 f"{amount(after.macs)} MACs ({change(before.macs, after.macs)}); slim = masked "
                 f"dense within {self.proof.exactness.relative_error:.2g}"
                 + ("" if self.recovery is None else ", then recovered")
+                + ("" if self.latency is None else f"; {self.latency.share:.2f} of dense's time")
             ),
             header=HEADER,
             rows=cost_rows(self.origin, self.slim, self.between),

@@ -85,6 +85,7 @@ class Quantized(Result):
             title=(
                 f"int8 of {self.title}: {counted(self.judged, 'image')}, {self.judged_by}; "
                 f"ONNX Runtime, {counted(self.threads, 'thread')}"
+                + "".join(f": {each}" for each in slower)
             ),
             summary="; ".join([*slower, f"{self.path}: {gain}"]),
             header=("Stage", "int8", "mAP@0.5", "ms", "of float", ""),

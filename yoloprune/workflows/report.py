@@ -211,7 +211,9 @@ def _files(
     names = folder / "slim.names"
     if cut.slim.document.suffix == ".cfg":
         return ExportedFiles(
-            cfg=str(folder / "slim.cfg"), weights=str(folder / "slim.weights"), names=str(names)
+            cfg=str(folder / "slim.cfg"),
+            weights=str(folder / "slim.weights"),
+            names=str(names) if names.exists() else None,
         )
     given = {"preprocess": preprocess, "decoder": decoder}
     return ExportedFiles(
