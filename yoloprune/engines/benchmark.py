@@ -193,12 +193,15 @@ def sample_image(model: Model) -> Tensor:
     return random_images(model.graph)[only_input(model.graph)].float()
 
 
-def timer(runner: Runner, images: Tensor) -> Timer:
-    """The stopwatch of a runner on these images, which lie where it computes."""
+def timer(runner: Runner, images: Tensor, threads: int | None = None) -> Timer:
+    """The stopwatch of a runner on these images, which lie where it computes.
+
+    On a CPU it is the one that is `undisturbed`; `threads` are the runner's, by default torch's.
+    """
     placed = images.to(runner.device)
     if runner.device.type == "cuda":
         return _cuda_timer(lambda: runner.compute(placed))
-    return wall_clock(lambda: runner.compute(placed))
+    return undisturbed(runner, placed, threads or torch.get_num_threads())
 
 
 def wall_clock(run: Callable[[], object], *, seconds: Callable[[], float] | None = None) -> Timer:

@@ -227,7 +227,7 @@ def _figures(
     dense: Model, row: Compared, slim: Model, images: Tensor, judge: Judge | None
 ) -> tuple[Compared, Timer]:
     """A row with error and accuracy, and a stopwatch; raises `GraphError` if it does not run."""
-    ready = timer(run_in(slim, ONNXRUNTIME.name, threads=1, batch=1), sample_image(slim))
+    ready = timer(run_in(slim, ONNXRUNTIME.name, threads=1, batch=1), sample_image(slim), 1)
     ready()
     try:
         difference = error_of(dense, images, slim)
