@@ -10,13 +10,13 @@ import torch
 import yoloprune
 from tests.frontends.onnx.models import residual
 from tests.workflows.test_depth import residual_network
-from yoloprune.errors import (
-    UsageError,
-)
+from yoloprune.errors import UsageError, VerificationError
 from yoloprune.exporters.interface import OnnxForm
 from yoloprune.frontends.darknet.document import model, pair
 from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
+from yoloprune.frontends.onnx import write
+from yoloprune.graph.graph import Node
 from yoloprune.graph.model import Model
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
@@ -39,6 +39,25 @@ def test_a_folder_that_cannot_be_filled_is_left_as_it_was(dense: Model, tmp_path
         prune(dense, {"macs": 0.5}).save(out)
     assert [path.name for path in out.iterdir()] == ["slim.cfg"]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("fault", ["operator", "filters"])
+def test_what_was_written_is_the_network_that_was_proven(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx.save_model(residual(), tmp_path / "net.onnx")
+    cut = prune(tmp_path / "net.onnx", {"macs": 0.6}, multiple_of=1)
+
+    def wrong(proto: onnx.NodeProto, before: Node, after: Node) -> None:
+        if fault == "operator" and proto.name == "sum":
+            del proto.input[1]
+        elif fault == "filters" and proto.name == "relu1":
+            proto.op_type = "Tanh"
+
+    monkeypatch.setattr(write, "_change", wrong)
+    with pytest.raises(VerificationError, match=r"what was written (cannot be read|is not)"):
+        cut.save(tmp_path / "slim")
+    assert not (tmp_path / "slim").exists()
 
 
 def test_a_cut_shows_itself(dense: Model) -> None:

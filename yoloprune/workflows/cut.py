@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from yoloprune.engines.side_by_side import SideBySide
-from yoloprune.errors import UsageError
+from yoloprune.errors import UsageError, VerificationError, YoloPruneError
 from yoloprune.exporters.interface import OnnxForm, form_lines
 from yoloprune.exporters.onnx import ONNX
 from yoloprune.files import file_sha256, refuse_file, write_folder, write_json, write_text
 from yoloprune.frontends.onnx.resized import image_size
+from yoloprune.frontends.torch.document import ModuleDocument
 from yoloprune.frontends.torch.surgery import Size
 from yoloprune.graph.graph import Graph
 from yoloprune.graph.model import Model
@@ -48,6 +49,7 @@ from yoloprune.report.table import amount, change, file_size
 from yoloprune.report.task import task_lines, task_report
 from yoloprune.reporter import SILENT, Reporter
 from yoloprune.workflows.depth import Shortened
+from yoloprune.workflows.models import load
 from yoloprune.workflows.modules import (
     carry_out,
     module_of,
@@ -249,7 +251,8 @@ def write_cut(
     if onnx is not None:
         with reporter.stage("exporting to ONNX"):
             ONNX.write(slim, folder / "slim.onnx", onnx)
-    *_, numbers = slim.save(folder / f"slim{slim.document.suffix}")
+    files = slim.save(folder / f"slim{slim.document.suffix}")
+    _read_again(files[0], slim)
     write_plan(folder / "plan.json", analyze(dense.graph), cut.plan)
     text = pruning_markdown(
         *(dense, slim, cut.plan, cut.proof, cut.made_by, cut.settings),
@@ -263,12 +266,24 @@ def write_cut(
     if recovery is not None:
         recovery = {
             **recovery,
-            "weights_sha256": file_sha256(numbers),
+            "weights_sha256": file_sha256(files[-1]),
             "dense_sha256": dense.sha256,
         }
         text += recovery_markdown(recovery)
     write_text(folder / "report.md", text)
     write_json(folder / "report.json", _report(cut, recovery))
+
+
+def _read_again(path: Path, slim: Model) -> None:
+    """Raise `VerificationError` unless a file holds the network that was proven."""
+    if isinstance(slim.document, ModuleDocument):
+        return
+    try:
+        found = load(path).document.digest()
+    except YoloPruneError as error:
+        raise VerificationError(f"what was written cannot be read: {error}") from error
+    if found != slim.document.digest():
+        raise VerificationError(f"{path}: what was written is not the network that was proven")
 
 
 def _beside(cut: Cut) -> list[str]:

@@ -132,7 +132,7 @@ def _warn_of_scarcity(recovered: Recovered, images: int, reporter: Reporter) -> 
         needed = max(fit.images_needed for fit in scarce.values())
         first = ", ".join(list(scarce)[:3])
         reporter.warn(
-            f"{images} images are too few to determine the kernels of {len(scarce)} "
+            f"{counted(images, 'image')}: too few to determine the kernels of {len(scarce)} "
             f"layers ({first}{', ...' if len(scarce) > 3 else ''}): "
             f"{needed} are needed; they stay near what surgery left"
         )
