@@ -1,6 +1,7 @@
 """Networks of both doors without some of their blocks, and folders that say so."""
 
 import json
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from tests.frontends.onnx.models import loaded, residual
-from tests.random_networks import random_state
+from tests.random_networks import network_specs, random_state
 from yoloprune.data.calibration import proof_images
 from yoloprune.errors import PlanError, VerificationError
 from yoloprune.frontends.darknet.document import darknet
 from yoloprune.frontends.darknet.document import model as darknet_model
-from yoloprune.frontends.darknet.parser import parse_cfg, read_cfg
+from yoloprune.frontends.darknet.parser import format_cfg, parse_cfg, read_cfg
+from yoloprune.frontends.darknet.spec import NetworkSpec
 from yoloprune.graph.edits import Reading
 from yoloprune.graph.model import Model
 from yoloprune.pruning.prove import outputs
@@ -85,6 +89,23 @@ def test_references_of_a_cfg_follow_and_opencv_computes_the_same(tmp_path: Path)
         silent[f"layer_5.{array}"].zero_()
     (wanted,) = outputs(network.graph, silent, {"images": image.float()})
     assert np.allclose(given, wanted.numpy(), atol=1e-4)
+
+
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(
+    spec=network_specs(blocks=("conv", "residual", "residual", "shortcut", "shortcut", "route")),
+    number=st.integers(0, 2**16),
+)
+def test_blocks_of_random_networks_go(spec: NetworkSpec, number: int) -> None:
+    network = darknet_model(spec, random_state(spec, number), title="net")
+    found = removable(network)
+    assume(found)
+    # One term of each sum.
+    gone = {own.name: own.reading for own in random.Random(number).sample(found, len(found))}
+    short = shorten(network, list(gone.values()), random_images(network.graph))
+    assert short.proof.passed
+    left = darknet(short.network).spec
+    assert parse_cfg(format_cfg(left)).digest() == left.digest()
 
 
 def test_a_sum_whose_term_is_further_back_becomes_a_route() -> None:
