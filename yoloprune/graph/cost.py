@@ -23,7 +23,7 @@ class NodeCost:
     """Cost of one node; what several nodes read is counted at the first.
 
     `channels` are the output channels of a contraction by trained numbers, 0 for other nodes;
-    `params` are trainable, `weight_bytes` are those of all its parameters.
+    `params` are trainable, or codes of such, `weight_bytes` are those of all its parameters.
     """
 
     name: str
@@ -65,7 +65,13 @@ def cost(graph: Graph, shapes: Mapping[str, Shape]) -> Cost:
         new = [n for n in dict.fromkeys(node.inputs) if n in graph.parameters and n not in counted]
         counted.update(new)
         parameters = {name: graph.parameters[name] for name in new}
-        trained = [p for name, p in parameters.items() if name not in untrained and _real(p)]
+        # Whole numbers are indices, but for the codes that stand for a kernel's numbers.
+        codes = {*node.inputs[:1]} if node.operator == "DequantizeLinear" else set()
+        trained = [
+            own
+            for name, own in parameters.items()
+            if name not in untrained and (_real(own) or name in codes)
+        ]
         outputs = [shapes[name] for name in node.outputs if name]
         row = OPERATORS.get(node.operator)
         nodes.append(

@@ -58,6 +58,9 @@ def quantized(folder: Path, *, per_channel: bool, form: QuantFormat = QuantForma
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_whole_numbers_are_cut_with_their_scales(per_channel: bool, tmp_path: Path) -> None:
     network = read(quantized(tmp_path, per_channel=per_channel))
+    # Kernels and biases count as in float, and the scales beside them.
+    plain = read(tmp_path / "float.onnx").cost.params
+    assert plain < network.cost.params < 1.3 * plain
     slim, found, dependencies = slimmed(network)
     assert found.passed, found
     assert free(dependencies) == {"first", "depthwise"}
