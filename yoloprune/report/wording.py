@@ -37,8 +37,9 @@ def bounded(value: float, bounds: tuple[float, float] | None) -> str:
 
 
 def signed(value: float) -> str:
-    """A change of an AP in two decimals: "-0.01", "+0.00"."""
-    return f"{round(value, 2) + 0.0:+.2f}"
+    """A change of an AP in two decimals: "-0.01", and "0.00" where these show none."""
+    rounded = round(value, 2)
+    return f"{rounded:+.2f}" if rounded else "0.00"
 
 
 def difference(before: float, after: float) -> str:
