@@ -134,6 +134,12 @@ def test_changed_files_are_noticed(start: Start, study: Path, tiny: None) -> Non
         report(study)
     start(study)
     assert accuracy.read_text() == before
+    log = study / "finetuned" / "log.jsonl"
+    lines = log.read_text()
+    log.unlink()
+    with pytest.raises(RunError, match=r"finetuned/log\.jsonl is not the file"):
+        report(study)
+    log.write_text(lines)
     weights = study / "finetuned" / "best.weights"
     weights.write_bytes(bytes(weights.stat().st_size))
     with pytest.raises(RunError, match=r"finetuned/best\.weights is not the file"):

@@ -13,6 +13,7 @@ from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
 from yoloprune.report.study import DISTILLED, FINE_TUNED, ORIGINAL, PRUNED, REFITTED
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
+from yoloprune.training.run_folder import LOG
 from yoloprune.workflows.case_study.data import SUMMARY, TRAINING, prepare_data
 from yoloprune.workflows.case_study.measurements import (
     EVALUATED,
@@ -197,7 +198,7 @@ def _training(
         name=name,
         needs=("data", *needs),
         settings=config.decisive() | {"hold_out": settings.hold_out} | more,
-        outputs=TRAINED,
+        outputs=(*TRAINED, LOG),
         work=work,
         kind="training",
     )
