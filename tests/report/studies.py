@@ -71,6 +71,7 @@ def filled_study(dense: Model = NETWORK) -> Study:
             "Fine-tuned": TrainingLog(lines=log(12, 0.76), follows="Original"),
             "Scratch": TrainingLog(lines=log(30, 0.7)),
         },
+        distillation=[(0, 1.0), (30, 0.9), (60, 0.85)],
         pair=[example(0, slim_finds=2), example(1)],
         examples=[example(seed) for seed in range(2)],
         chosen="In 2 of 821 test images the slim network finds fewer objects.",

@@ -62,10 +62,11 @@ class Page(HTMLParser):
 
 def test_every_section_is_there(filled: Study, text: str) -> None:
     assert Page(text).headings == SECTIONS
-    assert text.count("<svg") == 9
+    assert text.count("<svg") == 10
     assert text.count("<img") == 2 * (len(filled.pair) + len(filled.examples))
     folded = re.findall(r"<summary>(.*?)</summary>", text)
     assert {"What was verified", "Run the exported files", "Latency in every engine"} <= {*folded}
+    assert "Distillation, step by step" in folded
 
 
 def test_the_first_screen_is_the_claim_the_table_and_a_pair_of_pictures(text: str) -> None:

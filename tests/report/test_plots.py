@@ -27,6 +27,7 @@ PLOTS: dict[str, Callable[[], str | None]] = {
     "trade-macs": lambda: plots.trade_chart(STUDY, "macs"),
     "trade-ms": lambda: plots.trade_chart(STUDY, "ms"),
     "training": lambda: plots.training_chart(STUDY.training),
+    "distillation": lambda: plots.distillation_chart(STUDY.distillation),
     "precision-recall": lambda: plots.precision_recall_chart(STUDY.measurements),
     "groups": lambda: group_chart(DENSE, SELECTION.plan),
 }
@@ -54,6 +55,7 @@ def test_the_same_data_give_the_same_text() -> None:
 
 def test_no_plot_without_data() -> None:
     assert plots.training_chart({"train": TrainingLog(lines=[{"epoch": 1, "map50": None}])}) is None
+    assert plots.distillation_chart([(0, 1.0)]) is None
     assert plots.precision_recall_chart([Measurement(name="Original")]) is None
     assert plots.trade_chart(study_of(Measurement(name="Original", macs=5)), "macs") is None
 

@@ -1,6 +1,7 @@
 """Distillation as a user calls it: on a folder of images, with what it did in the report."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from yoloprune.workflows.modules import load_module
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.recover import recover
+from yoloprune.workflows.report import write_page
 
 
 def test_a_recovered_cut_is_distilled_and_its_folder_says_so(
@@ -39,7 +41,13 @@ def test_a_recovered_cut_is_distilled_and_its_folder_says_so(
     found.save(tmp_path / "cut")
     report = json.loads((tmp_path / "cut" / "report.json").read_text())
     assert report["recovery"]["distillation"] == entry
-    assert "distilled in 4 steps of 2 images" in (tmp_path / "cut" / "report.md").read_text()
+    text = (tmp_path / "cut" / "report.md").read_text()
+    assert "distilled in 4 steps of 2 images" in text
+    # The curve: its last step, and what was left then.
+    assert re.search(rf"^\|\s+4 \|\s+{entry['curve'][-1][1]:.3f} \|$", text, re.MULTILINE)
+    study = write_page(dense, tmp_path / "cut")
+    assert [list(point) for point in study.distillation] == entry["curve"]
+    assert "Distillation, step by step" in (tmp_path / "cut" / "report.html").read_text()
     assert read_cut(tmp_path / "cut", dense).recovery == report["recovery"]
 
 

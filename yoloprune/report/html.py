@@ -19,6 +19,7 @@ from yoloprune.report.pictures import example_pictures, jpeg_data_uri
 from yoloprune.report.plots import (
     channel_chart,
     cost_chart,
+    distillation_chart,
     keep_chart,
     precision_recall_chart,
     score_histogram,
@@ -149,6 +150,7 @@ def _charts(study: Study) -> dict[str, Markup | None]:
         "ms": trade_chart(study, "ms"),
         "precision_recall": precision_recall_chart(study.measurements),
         "training": training_chart(study.training),
+        "distillation": distillation_chart(study.distillation),
         "channels": dense and slim and channel_chart(dense, slim),
         "cost": dense and slim and cost_chart(dense, slim),
         "scores": selection and selection.scores and score_histogram(selection),

@@ -168,6 +168,22 @@ def training_chart(training: Mapping[str, TrainingLog]) -> str | None:
     return render("training", "mAP over the epochs of each training", NARROW, draw)
 
 
+def distillation_chart(curve: Sequence[tuple[int, float]]) -> str | None:
+    """What is left of the distance to the dense network, by step; None for less than a line."""
+    if len(curve) < 2:
+        return None
+    steps, left = zip(*curve, strict=True)
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        axes.plot(steps, left, **_series(2), markevery=max(1, len(curve) // 12))
+        axes.set(xlabel="steps", ylabel="distance left")
+        axes.locator_params(axis="x", integer=True)
+        axes.set_ylim(bottom=0)
+
+    return render("distillation", "Distance left over the steps of distillation", NARROW, draw)
+
+
 def precision_recall_chart(measurements: Sequence[Measurement]) -> str | None:
     """Precision over recall of every network by `case-study`; None if no curve is known."""
     curves = {

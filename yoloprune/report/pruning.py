@@ -260,7 +260,20 @@ def recovery_markdown(recovery: Mapping[str, Any]) -> str:
         f"that it was fitted to:\n\n{markdown_table(header, rows)}"
     )
     command = _made_by(recovery.get("made_by"))
-    return f"\n## Recovery\n\n{command}{lines}\n{table if rows else ''}"
+    return (
+        f"\n## Recovery\n\n{command}{lines}\n{table if rows else ''}"
+        f"{_curve_markdown(recovery.get('distillation'))}"
+    )
+
+
+def _curve_markdown(distilled: Mapping[str, Any] | None) -> str:
+    if distilled is None:
+        return ""
+    rows = [(step, f"{left:.3f}") for step, left in distilled["curve"]]
+    return (
+        "\nWhat is left of the distance to the dense network's outputs, on the held-out images, "
+        f"while distilling:\n\n{markdown_table(('Step', 'Left'), rows)}"
+    )
 
 
 def pruning_markdown(

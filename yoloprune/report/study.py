@@ -199,8 +199,9 @@ class Study:
     `measurements` begin with the original network, to which the others are compared; `training` is
     by the name of the row, each after the one that it follows. `pair` are images in which the
     outcome finds what the original finds, and in which it does not; `examples` are more, and
-    `chosen` says in a sentence how. `threads` are those of a CPU that times were taken on.
-    Sections without data are left out.
+    `chosen` says in a sentence how. `threads` are those of a CPU that times were taken on;
+    `distillation` is what was left of the distance to the dense network, by step. Sections without
+    data are left out.
     """
 
     title: str
@@ -210,6 +211,7 @@ class Study:
     slim: Model | None = None
     selection: Selection | None = None
     training: Mapping[str, TrainingLog] = field(default_factory=dict)
+    distillation: Sequence[tuple[int, float]] = ()
     pair: Sequence[Example] = ()
     examples: Sequence[Example] = ()
     chosen: str = ""

@@ -48,6 +48,16 @@ class _Confidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Distillation:
+    steps: int
+    batch_size: int
+    images: int
+    held_out: int
+    curve: tuple[tuple[int, float], ...]
+    left: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Recovery:
     """What is read of the entry that `recover` makes."""
 
@@ -56,6 +66,7 @@ class _Recovery:
     heads: _Heads
     layers: dict[str, LayerFit]
     confidence: _Confidence | None = None
+    distillation: _Distillation | None = None
     weights_sha256: str
     dense_sha256: str
 

@@ -121,6 +121,7 @@ def write_page(
         dense=cut.dense,
         slim=cut.slim,
         selection=_selection(cut),
+        distillation=_curve(cut),
         pair=chosen.pair,
         examples=chosen.examples,
         chosen=chosen.chosen,
@@ -154,6 +155,12 @@ def _data(
         objects={labeled.split or "labeled": labeled.object_count},
         classes=labeled.names,
     )
+
+
+def _curve(cut: Cut) -> Sequence[tuple[int, float]]:
+    """What was left of the distance to the dense network while it was distilled, if it was."""
+    distilled = (cut.recovery or {}).get("distillation")
+    return [] if distilled is None else [(step, left) for step, left in distilled["curve"]]
 
 
 def _note(cut: Cut) -> str:

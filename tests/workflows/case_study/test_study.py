@@ -93,6 +93,7 @@ def test_the_report_has_a_row_for_each_network(finished: Path) -> None:
         assert rows["Fine-tuned"][column] == found.map50
     assert all(row["latency_ms"] > 0 for row in rows.values())
     assert "on 1 thread of a CPU" in (finished / "report.md").read_text()
+    assert "Distillation, step by step" in (finished / "report.html").read_text()
     assert rows["Pruned"]["latency_ms"] == rows["Fine-tuned"]["latency_ms"]
     assert not any(check["problem"] for check in document["checks"])
     fitted = json.loads((finished / "refitted" / "report.json").read_text())["recovery"]["images"]

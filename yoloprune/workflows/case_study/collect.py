@@ -62,13 +62,19 @@ BEFORE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Distillation:
+    curve: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Recovery:
     images: int
+    distillation: _Distillation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Refitted:
-    """What is read of the report.json that the re-fit wrote."""
+    """What is read of the report.json that the re-fit wrote, or distillation."""
 
     recovery: _Recovery
 
@@ -98,6 +104,7 @@ def read_study(run: Path) -> Study:
         slim=slim,
         selection=_selection(run, settings) if slim is not None else None,
         training=_logs(run, settings, finished),
+        distillation=_curve(run) if "distilled" in finished else (),
         pair=chosen.pair,
         examples=chosen.examples,
         chosen=chosen.chosen,
@@ -137,6 +144,11 @@ def _fitted_on(run: Path, settings: StudySettings) -> int:
     if not path.exists():
         return settings.calibration_images
     return read_document(path, _Refitted, fault=RunError).recovery.images
+
+
+def _curve(run: Path) -> tuple[tuple[int, float], ...]:
+    report = read_document(run / "distilled" / "report.json", _Refitted, fault=RunError)
+    return () if report.recovery.distillation is None else report.recovery.distillation.curve
 
 
 def _notes(subject: Subject, fitted: int) -> dict[str, str]:
