@@ -44,7 +44,7 @@ def test_the_share_is_the_median_of_neighboring_runs(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "sample_image", lambda _: None)
     monkeypatch.setattr(
         module,
-        "undisturbed",
+        "timer",
         lambda runner, *_: lambda: factor[id(runner)] * (100 + next(turns) // 2),
     )
     found = side_by_side(dense, slim, "torch", 1)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 
 from tests.report import studies
@@ -28,6 +30,24 @@ def test_the_time_in_onnx_runtime_comes_first() -> None:
     assert table.header[5:7] == ("Inference", "In torch")
     assert table.rows[0][5:7] == ("7.5ms", "15.0ms")
     assert "in ONNX Runtime, on 1 thread of a CPU." in table.note
+
+
+def test_times_of_a_gpu_are_not_said_to_be_of_a_cpu() -> None:
+    study = studies.filled_study()
+    rows = [
+        replace(row, latency={"torch eager, CUDA": next(iter(row.latency.values()))})
+        for row in study.measurements
+    ]
+    alone = latency_table(replace(study, measurements=rows))
+    assert alone is not None and "thread" not in alone.note
+    assert "thread" not in results_table(replace(study, measurements=rows)).note
+    beside = [
+        replace(row, latency=row.latency | old.latency)
+        for row, old in zip(rows, study.measurements, strict=True)
+    ]
+    both = latency_table(replace(study, measurements=beside))
+    assert both is not None
+    assert "on 1 thread of a CPU or, where that is named, on a GPU; " in both.note
 
 
 def test_changes_have_intervals_of_their_own_and_a_page_begins_with_them() -> None:

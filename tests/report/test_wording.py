@@ -32,6 +32,9 @@ def test_the_outcome_with_its_uncertainty() -> None:
     assert abs(high) < 0.005
     assert f"between {low:+.2f} and 0.00 with 95% confidence" in sentence
     assert "bootstrap over 821 test images" in sentence and "in ONNX Runtime" in sentence
+    assert study.dataset is not None
+    nothing = replace(study, dataset=replace(study.dataset, images={}, objects={}))
+    assert "bootstrap over 0 test images" in headline(nothing)
 
 
 @pytest.mark.parametrize(

@@ -163,8 +163,7 @@ def choose_calibration(
             break
     if not samples:
         raise _none_readable(source, paths)
-    if skipped:
-        reporter.warn(f"{counted(skipped, 'image')} could not be read: skipped")
+    warn_of_skipped(skipped, reporter)
     if not isinstance(network.document, DarknetDocument):
         _warn_if_dead(network, reads, samples, reporter)
     first = torch.from_numpy(np.stack(held))
@@ -212,6 +211,12 @@ def fitted_images(
     if not inputs:
         raise _none_readable(source, paths)
     return torch.from_numpy(np.stack(inputs)), samples, skipped
+
+
+def warn_of_skipped(skipped: int, reporter: Reporter) -> None:
+    """Say how many images could not be read, if any."""
+    if skipped:
+        reporter.warn(f"{counted(skipped, 'image')} could not be read: skipped")
 
 
 def _readable(

@@ -194,14 +194,17 @@ def sample_image(model: Model) -> Tensor:
 
 
 def timer(runner: Runner, images: Tensor, threads: int | None = None) -> Timer:
-    """The stopwatch of a runner on these images, which lie where it computes.
+    """The stopwatch of a runner on these images that other programs disturb the least.
 
-    On a CPU it is the one that is `undisturbed`; `threads` are the runner's, by default torch's.
+    `threads` are those of a CPU that the runner computes on, by default torch's. On one it is the
+    processor's time, which is what passes where nothing else runs.
     """
     placed = images.to(runner.device)
     if runner.device.type == "cuda":
         return _cuda_timer(lambda: runner.compute(placed))
-    return undisturbed(runner, placed, threads or torch.get_num_threads())
+    alone = (threads or torch.get_num_threads()) == 1
+    seconds = time.process_time if alone else time.perf_counter
+    return wall_clock(lambda: runner.compute(placed), seconds=seconds)
 
 
 def wall_clock(run: Callable[[], object], *, seconds: Callable[[], float] | None = None) -> Timer:
@@ -214,15 +217,6 @@ def wall_clock(run: Callable[[], object], *, seconds: Callable[[], float] | None
         return 1e3 * (seconds() - start)
 
     return timed
-
-
-def undisturbed(runner: Runner, images: Tensor, threads: int) -> Timer:
-    """The stopwatch of a runner on the CPU that other programs disturb the least.
-
-    On one thread it is the processor's time, which is what passes where nothing else runs.
-    """
-    seconds = time.process_time if threads == 1 else time.perf_counter
-    return wall_clock(lambda: runner.compute(images), seconds=seconds)
 
 
 def _cuda_timer(run: Callable[[], object]) -> Timer:

@@ -20,7 +20,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from yoloprune.engines.benchmark import Timer, sample_image, undisturbed
+from yoloprune.engines.benchmark import Timer, sample_image, timer
 from yoloprune.engines.table import run_in
 from yoloprune.graph.builder import GraphBuilder
 from yoloprune.graph.graph import Graph
@@ -93,7 +93,7 @@ class LayerTimer:
         model = Model(graph=graph, parameters=noise(graph), document=cast(Document, None))
         runner = run_in(model, self.engine, device="cpu", threads=self.threads, batch=1)
         return fastest(
-            undisturbed(runner, sample_image(model), self.threads),
+            timer(runner, sample_image(model), self.threads),
             most=longer * MOST_RUNS,
             enough=longer * ENOUGH_MS,
         )
@@ -102,7 +102,7 @@ class LayerTimer:
 def network_ms(model: Model, engine: str, threads: int) -> float:
     """Milliseconds of a whole network in an engine, of the fastest run."""
     runner = run_in(model, engine, device="cpu", threads=threads, batch=1)
-    run = undisturbed(runner, sample_image(model), threads)
+    run = timer(runner, sample_image(model), threads)
     return fastest(run, least=NETWORK_RUNS, most=10 * NETWORK_RUNS, enough=100 * ENOUGH_MS)
 
 

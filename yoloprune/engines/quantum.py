@@ -7,7 +7,7 @@ width lies between two that are multiples.
 
 from typing import cast
 
-from yoloprune.engines.benchmark import sample_image, undisturbed
+from yoloprune.engines.benchmark import sample_image, timer
 from yoloprune.engines.layer_times import expanded, noise, pointwise
 from yoloprune.engines.table import run_in
 from yoloprune.graph.graph import Graph
@@ -38,7 +38,7 @@ def channel_quantum(engine: str) -> int:
         # Engines ask for a document only where a file was read.
         model = Model(graph=graph, parameters=noise(graph), document=cast(Document, None))
         runner = run_in(model, engine, device="cpu", threads=1, batch=1)
-        timers[width] = undisturbed(runner, sample_image(model), 1)
+        timers[width] = timer(runner, sample_image(model), 1)
     ms = {width: min(run() for _ in range(2)) for width, run in timers.items()}
     for _ in range(RUNS):
         ms = {width: min(ms[width], run()) for width, run in timers.items()}

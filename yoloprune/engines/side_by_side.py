@@ -9,8 +9,8 @@ import torch
 from yoloprune.engines.benchmark import (
     alternating_times,
     sample_image,
+    timer,
     times_as_fast,
-    undisturbed,
 )
 from yoloprune.engines.table import engine_named, run_in
 from yoloprune.graph.model import Model
@@ -61,7 +61,7 @@ def side_by_side(dense: Model, slim: Model, engine: str, threads: int | None = N
     timers = {}
     for name, model in (("dense", dense), ("slim", slim)):
         runner = run_in(model, engine, device="cpu", threads=count, batch=1)
-        timers[name] = undisturbed(runner, sample_image(model), count)
+        timers[name] = timer(runner, sample_image(model), count)
     first = alternating_times(timers, row.title, runs=1, warmup=WARMUP)
     each = sum(map(sum, first.values()))
     runs = min(RUNS, max(LEAST_RUNS, int(ENOUGH_MS / max(each, 1e-3))))

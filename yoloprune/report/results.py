@@ -106,7 +106,8 @@ def results_table(study: Study) -> Table:
     cells += accuracy.values()
     note = CHANGES_NOTE if CHANGE in accuracy else "In brackets: the change from the original."
     if study.engine is not None:
-        note += f" Inference is the median of one image in {study.engine}{_on_threads(study)}."
+        where = _on_threads(study, study.engine)
+        note += f" Inference is the median of one image in {study.engine}{where}."
     if any(row.seconds is not None for row in study.measurements):
         header.append("Computing")
         cells.append(_column(study, lambda row: row.seconds, duration, None))
@@ -189,13 +190,18 @@ def latency_table(study: Study) -> Table | None:
 def _how_timed(study: Study) -> str:
     runs = {latency.runs for row in study.measurements for latency in row.latency.values()}
     return (
-        f"Milliseconds for one image, without suppression{_on_threads(study)}; "
+        f"Milliseconds for one image, without suppression{_on_threads(study, *study.engines)}; "
         f"{counted(min(runs), 'run')} of each network, in turns."
     )
 
 
-def _on_threads(study: Study) -> str:
-    return "" if study.threads is None else f", on {counted(study.threads, 'thread')} of a CPU"
+def _on_threads(study: Study, *engines: str) -> str:
+    """On how many threads of a CPU engines computed, those that did not on a GPU."""
+    elsewhere = [engine.endswith(", CUDA") for engine in engines]
+    if study.threads is None or all(elsewhere):
+        return ""
+    gpu = " or, where that is named, on a GPU" if any(elsewhere) else ""
+    return f", on {counted(study.threads, 'thread')} of a CPU{gpu}"
 
 
 def checks_table(study: Study) -> Table | None:

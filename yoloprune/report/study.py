@@ -112,8 +112,8 @@ class DatasetSummary:
 
     @property
     def judged(self) -> str:
-        """The split that networks were judged on."""
-        return [*self.images][-1]
+        """The split that networks were judged on: that of tests, where none is named."""
+        return next(reversed([*self.images]), "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

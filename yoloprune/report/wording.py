@@ -80,10 +80,9 @@ def _accuracy(study: Study, before: Accuracy, after: Accuracy) -> str:
             f"reaches mAP@0.5 {average(after.map50)} (protocol {study.protocol}) where the "
             f"original has {average(before.map50)}"
         )
-    images, judged = 0, "test"
-    if study.dataset is not None:
-        judged = study.dataset.judged
-        images = study.dataset.images[judged]
+    data = study.dataset
+    judged = "test" if data is None else data.judged
+    images = 0 if data is None else data.images.get(judged, 0)
     return (
         f"reaches mAP@0.5 {after.map50:.2f} where the original has {before.map50:.2f}: a change "
         f"of {signed(after.map50 - before.map50)}, between {signed(bounds[0])} and "

@@ -54,18 +54,18 @@ def read_point(sweep: str | Path, number: int) -> Point:
 
     Raises `UsageError` for another file, and for a number that it has not.
     """
-    points = _points(Path(sweep))
+    return _chosen(_points(sweep), sweep, number)
+
+
+def _points(sweep: str | Path) -> tuple[Point, ...]:
+    return read_document(Path(sweep), _Sweep, fault=UsageError).points
+
+
+def _chosen(points: tuple[Point, ...], sweep: str | Path, number: int) -> Point:
     if not 0 <= number < len(points):
-        raise UsageError(f"{sweep}: it has no point #{number}: {_numbers(points)}")
+        known = f"the last is #{len(points) - 1}" if points else "it is empty"
+        raise UsageError(f"{sweep}: it has no point #{number}: {known}")
     return points[number]
-
-
-def _points(sweep: Path) -> tuple[Point, ...]:
-    return read_document(sweep, _Sweep, fault=UsageError).points
-
-
-def _numbers(points: tuple[Point, ...]) -> str:
-    return f"the last is #{len(points) - 1}" if points else "it is empty"
 
 
 def take_point(
@@ -84,9 +84,10 @@ def take_point(
     that is not what the sweep made.
     """
     network, out, folder = opened(network), Path(out), Path(sweep).parent
-    point = read_point(sweep, number)
+    points = _points(sweep)
+    point = _chosen(points, sweep, number)
     refuse_to_replace(out, network)
-    if out.resolve() in {(folder / own.setting.folder).resolve() for own in _points(Path(sweep))}:
+    if out.resolve() in {(folder / own.setting.folder).resolve() for own in points}:
         raise UsageError(f"{out}: holds a network of the sweep: choose another folder")
     if point.of != network.sha256:
         raise UsageError(f"{sweep}: of another network than {network.document.title}")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from yoloprune.counting import counted
 from yoloprune.data.augment import Sample, augmented_sample
+from yoloprune.data.calibration import warn_of_skipped
 from yoloprune.data.images import Image, read_image
 from yoloprune.data.inputs import image_input
 from yoloprune.data.loader import CACHE_BYTES
@@ -204,8 +205,7 @@ def _readable(
             continue
         held += image.nbytes
         found[path] = image if held <= CACHE_BYTES else None
-    if skipped:
-        reporter.warn(f"{counted(skipped, 'image')} could not be read: skipped")
+    warn_of_skipped(skipped, reporter)
     return found
 
 

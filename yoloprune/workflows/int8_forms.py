@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from yoloprune.data.dataset import Dataset
-from yoloprune.engines.benchmark import alternating_times, undisturbed
+from yoloprune.engines.benchmark import alternating_times, timer
 from yoloprune.engines.engine import Runner
 from yoloprune.engines.onnxruntime import ONNXRUNTIME, runner, session
 from yoloprune.engines.side_by_side import SLOWER
@@ -83,7 +83,7 @@ class Trial:
         """Milliseconds of forms of the network, alternating run by run."""
         image = torch.from_numpy(self.calibration[0])
         timers = {
-            str(number): undisturbed(self.runner(model), image, self.threads)
+            str(number): timer(self.runner(model), image, self.threads)
             for number, model in enumerate(models)
         }
         found = alternating_times(timers, ONNXRUNTIME.title, runs=RUNS, warmup=2)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from yoloprune.counting import counted
-from yoloprune.data.calibration import fitted_images
+from yoloprune.data.calibration import fitted_images, warn_of_skipped
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.read import dataset_images, read_dataset
 from yoloprune.engines.onnx_bytes import onnx_bytes
@@ -259,8 +259,7 @@ def _trial(
         )
     proto = prepared(onnx.load_from_string(onnx_bytes(model)))
     batch, samples, skipped = fitted_images(read.reads, source, shuffled, most + COMPARED)
-    if skipped:
-        reporter.warn(f"{counted(skipped, 'image')} could not be read: skipped")
+    warn_of_skipped(skipped, reporter)
     kind = onnx.helper.tensor_dtype_to_np_dtype(proto.graph.input[0].type.tensor_type.elem_type)
     inputs = [image[None].astype(kind) for image in batch.numpy()]
     dense_outputs(model.graph, model.parameters, {only_input(model.graph): batch[:1]})

@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from yoloprune.counting import counted
-from yoloprune.data.calibration import fitted_images
+from yoloprune.data.calibration import fitted_images, warn_of_skipped
 from yoloprune.data.inputs import image_input
 from yoloprune.data.preprocess import ImageInput
 from yoloprune.data.read import dataset_images
@@ -142,8 +141,7 @@ def _heard(
             count += len(images)
     if not parts:
         raise DatasetError(f"{source}: none of its {len(paths)} images can be read")
-    if skipped := len(paths) - count:
-        reporter.warn(f"{counted(skipped, 'image')} could not be read: skipped")
+    warn_of_skipped(len(paths) - count, reporter)
     found = [torch.stack(own).amax(dim=0) for own in zip(*parts, strict=True)]
     if not all(own.isfinite().all() for own in found):
         raise WeightsError(

@@ -36,6 +36,7 @@ from yoloprune.workflows.case_study.data import read_study_data, read_summary
 from yoloprune.workflows.case_study.measurements import (
     EVALUATED,
     LATENCIES,
+    Latencies,
     evaluation_file,
     read_accuracy,
     read_latencies,
@@ -94,7 +95,8 @@ def read_study(run: Path) -> Study:
     finished = finished_stages(run, _stages(settings))
     dense = _network(run / "dense", "best", finished)
     slim = _network(run / "pruned", "slim", finished)
-    measurements = _measurements(run, subject, finished)
+    timed = read_latencies(run / LATENCIES) if "benchmark" in finished else None
+    measurements = _measurements(run, subject, finished, timed)
     chosen = _chosen(run, measurements)
     return Study(
         title=f"Case study: {subject.preset}",
@@ -113,7 +115,7 @@ def read_study(run: Path) -> Study:
         settings=_settings(subject),
         # Latencies depend on it most.
         environment=(read_manifest(run / "benchmark") or data).environment,
-        threads=read_latencies(run / LATENCIES).threads if "benchmark" in finished else None,
+        threads=None if timed is None else timed.threads,
         exported=_exported(run, settings) if "exported" in finished else None,
     )
 
@@ -219,10 +221,10 @@ def _dataset(run: Path, source: Path) -> DatasetSummary:
     )
 
 
-def _measurements(run: Path, subject: Subject, finished: Set[str]) -> list[Measurement]:
-    latencies = {}
-    if "benchmark" in finished:
-        latencies = read_latencies(run / LATENCIES).latency
+def _measurements(
+    run: Path, subject: Subject, finished: Set[str], timed: Latencies | None
+) -> list[Measurement]:
+    latencies = {} if timed is None else timed.latency
     notes = _notes(subject, _fitted_on(run, subject.settings))
     found = []
     for row, (stage, name) in rows(subject.settings).items():

@@ -11,7 +11,7 @@ from yoloprune.data.calibration import Calibration, choose_calibration
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.inputs import image_input
 from yoloprune.data.names import write_names
-from yoloprune.engines.benchmark import alternating_times, latency_of, sample_image, undisturbed
+from yoloprune.engines.benchmark import alternating_times, latency_of, sample_image, timer
 from yoloprune.engines.table import run_in
 from yoloprune.errors import VerificationError
 from yoloprune.files import write_folder, write_json
@@ -187,7 +187,7 @@ class Workshop:
         timers = {}
         for name, network in networks.items():
             runner = run_in(network, "onnxruntime", device="cpu", threads=1, batch=1)
-            timers[name] = undisturbed(runner, sample_image(network), 1)
+            timers[name] = timer(runner, sample_image(network), 1)
         times = alternating_times(timers, "inputs", runs=TIMED, warmup=WARMUP)
         medians = {name: latency_of(series).median for name, series in times.items()}
         fast = [side for side in smaller if medians[side] <= medians["slim"]]
