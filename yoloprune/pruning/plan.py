@@ -146,6 +146,7 @@ class _PlanFile:
 class Before:
     """What is read of a plan before the network is there that it was made for."""
 
+    budget: Budget
     task: Task | None = None
     blocks: tuple[Reading, ...] = ()
 

@@ -4,6 +4,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from tests.workflows.case_study.tiny import TINY
+from yoloprune.files import write_json
+from yoloprune.pruning.budget import Budget
 from yoloprune.workflows.case_study.commands import commands
 from yoloprune.workflows.case_study.data import Summary
 from yoloprune.workflows.case_study.subject import Subject
@@ -45,6 +47,13 @@ def test_a_given_network_is_read_where_it_is(tmp_path: Path) -> None:
     seeds = {command.stage: command.seed for command in commands(tmp_path, given)}
     assert (seeds["random pruning"], seeds["pruning"]) == (5, None)
     assert "--multiple-of" not in lines["pruning"]
+    # Where it was left to the engines, the plan says what they were found to compute fastest.
+    (tmp_path / "pruned").mkdir()
+    write_json(
+        tmp_path / "pruned" / "plan.json", {"budget": asdict(Budget(limits={}, multiple_of=16))}
+    )
+    suited = shlex.split(commands(tmp_path, given)[1].line)
+    assert suited[suited.index("--multiple-of") + 1] == "16"
     rounded = replace(given, settings=replace(given.settings, multiple_of=4))
     words = {command.stage: shlex.split(command.line) for command in commands(tmp_path, rounded)}
     for stage in ("pruning", "random pruning"):

@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from yoloprune.data.anchors import format_anchors
+from yoloprune.pruning.plan import read_before
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
 from yoloprune.report.study import Command
 from yoloprune.training.config import TrainingConfig
@@ -161,8 +162,11 @@ def _pruning(run: Path, subject: Subject, criterion: str, stage: str) -> list[st
     elif criterion == "random":
         words += ["--seed", str(settings.seed)]
     words += ["--compensation", settings.compensation.value]
-    if settings.multiple_of is not None:
-        words += ["--multiple-of", str(settings.multiple_of)]
+    plan = run / stage / "plan.json"
+    # What suits the engines here may not suit those of another machine.
+    suited = read_before(plan).budget.multiple_of if plan.exists() else None
+    multiple = suited if settings.multiple_of is None else settings.multiple_of
+    words += [] if multiple is None else ["--multiple-of", str(multiple)]
     return [*words, "--out", f"{REPEAT}/{stage}"]
 
 
