@@ -27,7 +27,8 @@ def test_options_reach_the_workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(case_study, "do_study", do_study)
     command = (*START, "--out", tmp_path, "--sparsity", 0.25, 3, "--control", "random",
                "--control", "scratch", "--raw", "--stage", "dense", "--time-limit", 5,
-               "--fit-heads", "--dense", "a.cfg", "a.weights", "--epochs", 7)  # fmt: skip
+               "--fit-heads", "--dense", "a.cfg", "a.weights", "--epochs", 7,
+               "--multiple-of", 8)  # fmt: skip
     result = run(*command)
     assert result.exit_code == 0, (result.output, result.exception)
     assert "| Fine-tuned" in result.stdout and f"wrote {tmp_path / 'report.html'}" in result.stdout
@@ -37,9 +38,8 @@ def test_options_reach_the_workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         {
             "preset": "demo", "dense": (Path("a.cfg"), Path("a.weights")), "backbone": None,
             "transfer": None, "fit_heads": True, "train_split": None, "val_split": None,
-            "allow_faulty": False,
-            "stage": "dense", "minutes": 5.0, "epochs": 7, "criterion": "bn-scale",
-            "sparsity": 0.25, "sparsity_epochs": 3, "decoded": False,
+            "allow_faulty": False, "stage": "dense", "minutes": 5.0, "epochs": 7, "multiple_of": 8,
+            "criterion": "bn-scale", "sparsity": 0.25, "sparsity_epochs": 3, "decoded": False,
             "controls": ["random", "scratch"], "device": "auto",
         },
     )  # fmt: skip

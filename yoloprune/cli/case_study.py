@@ -104,6 +104,15 @@ def case_study(
         float | None,
         typer.Option("--keep-macs", help="Fraction of the MACs to keep.", show_default=_PRESETS),
     ] = None,
+    multiple_of: Annotated[
+        int | None,
+        typer.Option(
+            "--multiple-of",
+            min=1,
+            help="Round kept channels up to multiples of this.",
+            show_default="the preset's, or what the engines that are installed compute fastest",
+        ),
+    ] = None,
     criterion: Annotated[
         str | None,
         typer.Option(
@@ -196,6 +205,7 @@ def case_study(
         "epochs": epochs,
         "finetune_epochs": finetune_epochs,
         "keep_macs": keep_macs,
+        "multiple_of": multiple_of,
         "criterion": criterion,
         "refit": refit,
         "calibration_images": calibration_images,

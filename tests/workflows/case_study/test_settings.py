@@ -41,3 +41,8 @@ def test_distillation_goes_on_from_the_refit() -> None:
         replace(TINY, refit=False, distill_steps=1)
     with pytest.raises(UsageError, match="0 or more"):
         replace(TINY, distill_steps=-1)
+
+
+def test_channel_counts_are_rounded_to_whole_numbers() -> None:
+    with pytest.raises(UsageError, match="`multiple_of` must be 1 or more, not 0"):
+        replace(TINY, multiple_of=0)

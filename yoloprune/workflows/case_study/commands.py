@@ -22,7 +22,7 @@ def commands(run: Path, subject: Subject) -> list[Command]:
     """One command for everything, and one for each stage that made a network of the table."""
     data = read_study_data(run)
     lines = {
-        "everything": _everything(subject),
+        "everything": _everything(run, subject),
         **_original(subject, data),
         **_outcome(run, subject, data),
         **_controls(run, subject, data),
@@ -40,7 +40,7 @@ def commands(run: Path, subject: Subject) -> list[Command]:
     ]
 
 
-def _everything(subject: Subject) -> list[str]:
+def _everything(run: Path, subject: Subject) -> list[str]:
     settings = subject.settings
     words = ["case-study", "--preset", subject.preset, "--out", f"{REPEAT}/study"]
     words += ["--data", str(subject.data)]
@@ -51,7 +51,8 @@ def _everything(subject: Subject) -> list[str]:
     words += _splits((subject.train_split, subject.val_split), subject.allow_faulty)
     words += ["--epochs", str(settings.epochs)] if subject.counts_epochs else []
     words += ["--finetune-epochs", str(settings.finetune_epochs)]
-    words += ["--keep-macs", str(settings.keep_macs), "--precision", settings.precision]
+    words += ["--keep-macs", str(settings.keep_macs), *_rounding(run, subject, "pruned")]
+    words += ["--precision", settings.precision]
     words += ["--criterion", settings.criterion]
     words += ["--refit" if settings.refit else "--no-refit"]
     words += ["--calibration-images", str(settings.calibration_images)]
@@ -162,12 +163,17 @@ def _pruning(run: Path, subject: Subject, criterion: str, stage: str) -> list[st
     elif criterion == "random":
         words += ["--seed", str(settings.seed)]
     words += ["--compensation", settings.compensation.value]
+    return [*words, *_rounding(run, subject, stage), "--out", f"{REPEAT}/{stage}"]
+
+
+def _rounding(run: Path, subject: Subject, stage: str) -> list[str]:
+    """What a plan's channel counts were rounded to."""
     plan = run / stage / "plan.json"
     # What suits the engines here may not suit those of another machine.
     suited = read_before(plan).budget.multiple_of if plan.exists() else None
-    multiple = suited if settings.multiple_of is None else settings.multiple_of
-    words += [] if multiple is None else ["--multiple-of", str(multiple)]
-    return [*words, "--out", f"{REPEAT}/{stage}"]
+    chosen = subject.settings.multiple_of
+    multiple = suited if chosen is None else chosen
+    return [] if multiple is None else ["--multiple-of", str(multiple)]
 
 
 def _recovering(settings: StudySettings) -> str:

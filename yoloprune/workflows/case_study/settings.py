@@ -44,7 +44,8 @@ class StudySettings:
         calibration_images: how many images criteria and the re-fit look at.
         distill_steps: of training the re-fitted network to give what the dense one gives, by
             training images without their labels; 0 leaves that stage out.
-        multiple_of: what channel counts are rounded up to; None for what the budget allows.
+        multiple_of: what channel counts are rounded up to, of the pruned network and of `random`;
+            None for what the engines that are installed compute fastest.
         batch_size: images per optimizer step.
         accumulate: micro-batches that a step is split into.
         learning_rate: peak, of training from nothing.
@@ -85,6 +86,8 @@ class StudySettings:
     def __post_init__(self) -> None:
         if not 0 < self.keep_macs < 1:
             raise UsageError(f"the share of MACs to keep must be in (0, 1), not {self.keep_macs:g}")
+        if self.multiple_of is not None and self.multiple_of < 1:
+            raise UsageError(f"`multiple_of` must be 1 or more, not {self.multiple_of}")
         if self.criterion not in MEASURED_CRITERIA:
             criterion_named(self.criterion)
         unknown = [name for name in self.controls if name not in CONTROLS]
