@@ -483,7 +483,7 @@ def _study(root: Path, name: str) -> Kind:
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).write_text(text)
     manifest = Manifest(
-        **asdict(attempt), environment={"python": "3", "packages": {"torch": "2"}}, seconds=1.0,
+        **asdict(attempt), environment={"python": "3", "packages": {"torch": "2"}},
         outputs={"data.json": file_sha256(root / "data" / "data.json")},
     )  # fmt: skip
     (root / "data" / "manifest.json").write_text(json.dumps(asdict(manifest)))

@@ -74,3 +74,10 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     assert "give only one of --dense, --backbone and --transfer" in refused(*START, *out, *both)
     assert "is for the network of --dense" in refused(*START, *out, "--fit-heads")
     assert "not the folder of a case study" in refused("report", tmp_path)
+    for seed in "01":
+        (tmp_path / seed).mkdir()
+        (tmp_path / seed / "study.json").write_text("{}")
+    runs = (tmp_path / "0", tmp_path / "1")
+    for option in (("--data", "x"), ("--limit", 3), ("--device", "cpu")):
+        for some in (runs, runs[:1]):
+            assert "give no more than its folder" in refused("report", *some, *option)

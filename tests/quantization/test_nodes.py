@@ -1,12 +1,20 @@
-from tests.quantization.networks import depthwise_network
+import copy
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from tests.quantization.networks import depthwise_network, images
 from yoloprune.quantization.nodes import (
     beginning,
     contractions,
     decoding,
     ending,
     heads,
+    undecoded,
     with_activation,
 )
+from yoloprune.quantization.prepare import prepared
 
 
 def test_where_nodes_stand() -> None:
@@ -22,3 +30,19 @@ def test_where_nodes_stand() -> None:
     assert ending(network, 2) == {"c2", "leaky2", "c3", "decode"}
     assert with_activation(network, "c2") == {"c2", "leaky2"}
     assert with_activation(network, "c1") == {"c1"}  # The norm alone reads it.
+
+
+def test_what_is_calibrated_ends_at_the_heads() -> None:
+    network = prepared(depthwise_network())
+    decoder = network.graph.node[-1]
+    assert decoder.name == "decode"
+    cut = undecoded(network)
+    onnx.checker.check_model(cut, full_check=True)
+    assert [node.name for node in cut.graph.node] == [n.name for n in network.graph.node[:-1]]
+    assert [output.name for output in cut.graph.output] == [decoder.input[0]]
+    seen = images(1)[0]
+    (found,) = onnxruntime.InferenceSession(cut.SerializeToString()).run(None, {"x": seen})
+    both = copy.deepcopy(network)
+    both.graph.output.append(onnx.ValueInfoProto(name=decoder.input[0]))
+    expected = onnxruntime.InferenceSession(both.SerializeToString()).run(None, {"x": seen})[1]
+    np.testing.assert_array_equal(found, expected)

@@ -38,8 +38,8 @@ def test_markdown_has_the_whole_study() -> None:
         "./darknet detector test slim.data slim.cfg slim.weights photo.jpg",
         "cv2.dnn.DetectionModel",
         "onnxruntime.InferenceSession",
-        "| budget.keep_macs | 0.3 |",
-        "| packages.torch | 2.13.0 |",
+        "| Budget: kept MACs | 0.3 |",
+        "| Packages: torch | 2.13.0 |",
         "- Scratch: the slim architecture",
     ):
         assert part in text
@@ -47,4 +47,4 @@ def test_markdown_has_the_whole_study() -> None:
 
 def test_markdown_cells_hold_any_text() -> None:
     study = replace(PUBLISHED, settings={"a|b": "<script>\nx", "fence": "`"})
-    assert "| a\\|b | &lt;script> x |" in report_markdown(study)
+    assert "| A\\|b | &lt;script> x |" in report_markdown(study)

@@ -81,3 +81,11 @@ def test_the_drawn_curve_has_the_average_precision_as_its_area() -> None:
 def test_a_network_that_finds_nothing_has_an_empty_curve() -> None:
     at, heights = plots.envelope(np.zeros(0), np.zeros(0), points=5)
     assert not at.any() and not heights.any()
+
+
+def test_rows_of_the_largest_study_are_drawn_unlike_each_other() -> None:
+    names = ["Original", "Pruned", "Re-fitted", "Distilled", "Fine-tuned"]
+    names += ["Scratch", "Uniform", "Random", "Half width", "Longer", "Smaller", "int8"]
+    styles = plots.styles(names)
+    assert len({style["marker"] for style in styles.values()}) == len(names)
+    assert len({(style["color"], style["linestyle"]) for style in styles.values()}) == len(names)

@@ -37,6 +37,26 @@ def test_the_outcome_with_its_uncertainty() -> None:
     assert "bootstrap over 0 test images" in headline(nothing)
 
 
+def test_from_an_original_that_finds_nothing_nothing_follows() -> None:
+    study = studies.filled_study()
+    blind = [
+        replace(
+            row,
+            accuracy={name: replace(each, map50=0.0) for name, each in row.accuracy.items()},
+        )
+        for row in study.measurements
+    ]
+    sentence = headline(replace(study, measurements=blind))
+    assert "nothing follows from it: the original finds nothing" in sentence
+    assert "confidence" not in sentence
+
+
+def test_names_of_classes_do_not_turn_the_text_around() -> None:
+    data = DatasetSummary(name="a", images={}, objects={}, classes=("\u202egniht",))
+    study = replace(PUBLISHED, dataset=data)
+    assert "\\u202egniht" in dataset_sentence(study)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [("finetune_epochs", "Fine-tuning epochs"), ("packages.torch", "Packages: torch")],

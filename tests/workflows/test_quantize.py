@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -10,6 +11,7 @@ from tests.color_detector import BLUE_OBJECT, GREEN_OBJECT, paint
 from tests.reporters import Heard
 from tests.workflows.detectors import cfg, data  # noqa: F401
 from yoloprune.errors import DatasetError, UsageError, VerificationError, WeightsError
+from yoloprune.quantization.ranges import ranges
 from yoloprune.workflows import int8_forms
 from yoloprune.workflows import quantize as workflow
 from yoloprune.workflows.evaluate import evaluate
@@ -102,6 +104,26 @@ def test_a_damaged_network_is_refused(cfg: Path, images: Path, tmp_path: Path) -
     with pytest.raises(WeightsError, match="not finite"):
         quantize(replace(sound, parameters=beyond), images, tmp_path / "int8.onnx")
     assert not (tmp_path / "int8.onnx").exists()
+
+
+def test_sizes_of_boxes_are_not_calibrated(
+    cfg: Path,  # noqa: F811
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calibrated: set[str] = set()
+
+    def watched(model: onnx.ModelProto, *rest: Any) -> Any:
+        calibrated.update(node.op_type for node in model.graph.node)
+        return ranges(model, *rest)
+
+    monkeypatch.setattr(int8_forms, "ranges", watched)
+    out = tmp_path / "int8.onnx"
+    quantize(cfg, images, out, max_loss=0.5)
+    # Exponentials may be infinite, and a histogram of values far apart takes hours.
+    assert "Conv" in calibrated and "Exp" not in calibrated
+    assert "Exp" in {node.op_type for node in onnx.load(out).graph.node}
 
 
 def test_bad_input(cfg: Path, data: Path, images: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -1,6 +1,8 @@
 """Finished stages are skipped; changed settings and inputs are noticed."""
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,13 @@ import torch
 
 from yoloprune.errors import RunError, YoloPruneError
 from yoloprune.training.distributed import World
-from yoloprune.workflows.stages import Stage, finished_stages, is_finished, run_stage
+from yoloprune.workflows.stages import (
+    Stage,
+    finished_stages,
+    is_finished,
+    read_manifest,
+    run_stage,
+)
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 
@@ -70,6 +78,28 @@ def test_an_input_made_anew_is_noticed(tmp_path: Path) -> None:
     run_stage(first("b"), tmp_path, ALONE)
     with pytest.raises(RunError, match="changed since"):
         is_finished(second(), tmp_path)
+    with pytest.raises(RunError, match="changed since"):
+        finished_stages(tmp_path, ["first", "second"])
+    # A measurement of what is no longer there is none.
+    assert finished_stages(tmp_path, ["first"], {"second"}) == {"first"}
+
+
+def test_the_seconds_of_stopped_attempts_count(tmp_path: Path) -> None:
+    def stop(folder: Path) -> None:
+        (folder / "last.pt").write_text("")
+        begun = (folder / "attempt.json").stat().st_mtime
+        # Worked for a minute, and resumed the next day.
+        os.utime(folder / "last.pt", (begun + 60, begun + 60))
+        os.utime(folder / "attempt.json", (begun, begun))
+        raise RuntimeError("stopped")
+
+    stopped = replace(first(), work=stop, kind="training")
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="stopped"):
+            run_stage(stopped, tmp_path, ALONE)
+    run_stage(replace(stopped, work=writes("x", "")), tmp_path, ALONE)
+    manifest = read_manifest(tmp_path / "first")
+    assert manifest is not None and 120 <= manifest.seconds < 125
 
 
 def test_a_missing_input_and_a_damaged_manifest(tmp_path: Path) -> None:

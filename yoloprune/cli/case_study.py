@@ -282,13 +282,15 @@ def report(
 
     Of several studies, show what their reports come to: mean and deviation over the seeds.
     """
+    studies = len(words) == 1 or (Path(words[0]) / SUBJECT).exists()
+    chosen = (data, images, split, limit, preprocess, decoder, None if device == AUTO else device)
+    if studies and any(value is not None for value in chosen):
+        raise UsageError("a case study has its own data and figures: give no more than its folder")
     if len(words) == 1:
-        if not all(value is None for value in (data, images, split, limit, preprocess, decoder)):
-            raise UsageError("a case study has its own data: give its folder alone")
         run = Path(words[0])
         _print(run, write_report(run), as_json, quiet)
         return
-    if (Path(words[0]) / SUBJECT).exists():
+    if studies:
         print_result(read_seeds([*map(Path, words)]).shown(), as_json=as_json, quiet=quiet)
         return
     dense, folder = network_and_folder(words)

@@ -4,6 +4,7 @@
 only have to keep up.
 """
 
+import copy
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +27,28 @@ def decoding(model: "onnx.ModelProto") -> frozenset[str]:
         for node in model.graph.node
         if node.name not in before and node.op_type not in CONTRACTIONS
     )
+
+
+def undecoded(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """A copy that ends where decoding begins: int8 leaves that in float, whatever its values are.
+
+    Sizes are exponentials of what a head gives, so that they have any range, or none.
+    """
+    import onnx
+
+    away = decoding(model)
+    kept = [node for node in model.graph.node if node.name not in away]
+    made = {name for node in kept for name in node.output}
+    read = [name for node in model.graph.node if node.name in away for name in node.input]
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    known = {value.name: value for value in (*graph.value_info, *graph.output)}
+    names = (*read, *(output.name for output in model.graph.output))
+    ends = [known[name] for name in dict.fromkeys(names) if name in made & known.keys()]
+    found = copy.deepcopy(model)
+    del found.graph.node[:], found.graph.output[:]
+    found.graph.node.extend(kept)
+    found.graph.output.extend(ends)
+    return found
 
 
 def heads(model: "onnx.ModelProto") -> frozenset[str]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from numpy.typing import NDArray
 
+from yoloprune.errors import WeightsError
+
 if TYPE_CHECKING:
     import onnx
 
@@ -32,7 +34,7 @@ AT_ONCE = 4
 def ranges(model: "onnx.ModelProto", images: Sequence[Image], method: str) -> Any:
     """What ONNX Runtime's quantizers want: ranges of values on images, by a row of `METHODS`.
 
-    `model` is one that `prepared` gave.
+    `model` is one that `prepared` gave. Raises `WeightsError` where its values have none.
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod
@@ -48,10 +50,17 @@ def ranges(model: "onnx.ModelProto", images: Sequence[Image], method: str) -> An
             calibrate_method=CalibrationMethod[name],
             extra_options=dict(settings),
         )
-        for start in range(0, len(images), AT_ONCE):
-            part = images[start : start + AT_ONCE]
-            calibrator.collect_data(_Reader(model.graph.input[0].name, part))
-        return calibrator.compute_data()
+        try:
+            for start in range(0, len(images), AT_ONCE):
+                part = images[start : start + AT_ONCE]
+                calibrator.collect_data(_Reader(model.graph.input[0].name, part))
+            return calibrator.compute_data()
+        except ValueError as error:
+            # Of infinite values no histogram can be made.
+            raise WeightsError(
+                "the network's values on the calibration images have no range "
+                f"(are they finite in float32?): {error}"
+            ) from None
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from yoloprune.report.results import (
 from yoloprune.report.study import Command, Study
 from yoloprune.report.table import markdown_table
 from yoloprune.report.usage import ONNX_TITLE, snippets
-from yoloprune.report.wording import dataset_sentence, flattened, headline, notes
+from yoloprune.report.wording import dataset_sentence, flattened, headline, notes, plain
 
 
 def report_markdown(study: Study) -> str:
@@ -44,7 +44,8 @@ def report_markdown(study: Study) -> str:
         parts += ["## Repeat it", _code(command_script(study.commands), "sh")]
     for name, values in (("Settings", study.settings), ("Environment", study.environment)):
         if values:
-            table = Table(title=name, header=("Name", "Value"), rows=tuple(flattened(values)))
+            rows = tuple((plain(key), value) for key, value in flattened(values))
+            table = Table(title=name, header=("Name", "Value"), rows=rows)
             parts.append(_section(table))
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -126,7 +127,7 @@ def command_script(commands: Sequence[Command]) -> str:
 
 def _section(table: Table, level: int = 2) -> str:
     rows = [tuple(map(_cell, row)) for row in table.rows]
-    text = f"{'#' * level} {table.title}\n\n{markdown_table(table.header, rows)}"
+    text = f"{'#' * level} {table.title}\n\n{markdown_table([*map(_cell, table.header)], rows)}"
     return f"{text}\n{table.note}" if table.note else text.rstrip()
 
 

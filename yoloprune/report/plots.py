@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
-_MARKERS = ("o", "s", "^", "D", "v", "P")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
+"""As many as a study has rows: there are fewer colors and lines."""
 
 
 def layer_chart_width(layers: int) -> float:
@@ -96,7 +97,7 @@ def score_histogram(selection: Selection) -> str:
             cut = float(removed.max())
             axes.axvline(cut, color=COLORS["ink"], linewidth=1, linestyle="--")
             axes.annotate(
-                f"cut {cut:.2f}",
+                f"cut {cut:.2g}",
                 (cut, 1),
                 xytext=(4 if cut < edges.mean() else -4, 0),
                 xycoords=("data", "axes fraction"),
@@ -149,7 +150,7 @@ def training_chart(training: Mapping[str, TrainingLog]) -> str | None:
         curves[name] = [(epoch, value) for epoch, value in points if value is not None]
     if not any(curves.values()):
         return None
-    styles = _styles(curves)
+    drawn_as = styles(curves)
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
@@ -157,7 +158,7 @@ def training_chart(training: Mapping[str, TrainingLog]) -> str | None:
             if points:
                 epochs, values = zip(*points, strict=True)
                 markevery = max(1, len(points) // 12)
-                axes.plot(epochs, values, label=name, **styles[name], markevery=markevery)
+                axes.plot(epochs, values, label=name, **drawn_as[name], markevery=markevery)
         for start in sorted(set(starts.values()) - {0}):
             axes.axvline(start + 0.5, color=COLORS["line"], linewidth=0.8)
         axes.set(xlabel="epochs", ylabel="mAP@0.5 (case-study), validation")
@@ -194,13 +195,13 @@ def precision_recall_chart(measurements: Sequence[Measurement]) -> str | None:
     drawn = {name: (curve, area) for name, (curve, area) in curves.items() if curve is not None}
     if not drawn:
         return None
-    styles = _styles(drawn)
+    drawn_as = styles(drawn)
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
         for name, (curve, area) in drawn.items():
             recall, precision = envelope(curve.recall, curve.precision)
-            line = styles[name] | {"marker": "none"}
+            line = drawn_as[name] | {"marker": "none"}
             axes.plot(recall, precision, label=f"{name} {average(area)}", **line)
         axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="recall", ylabel="precision")
         _legend_above(axes)
@@ -218,7 +219,7 @@ def trade_chart(study: Study, name: str) -> str | None:
             points.append((row.name, cost / 1e6 if name == "macs" else cost, found))
     if len(points) < 2:
         return None
-    styles = _styles(name for name, _, _ in points)
+    drawn_as = styles(name for name, _, _ in points)
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
@@ -226,7 +227,7 @@ def trade_chart(study: Study, name: str) -> str | None:
             low, high = found.interval or (found.map50, found.map50)
             reach = [[max(0.0, found.map50 - low)], [max(0.0, high - found.map50)]]
             # Hollow: rows of one network at one cost lie over each other.
-            style = styles[label] | {"linestyle": "none", "markerfacecolor": "none"}
+            style = drawn_as[label] | {"linestyle": "none", "markerfacecolor": "none"}
             axes.errorbar([cost], [found.map50], yerr=reach, label=label, capsize=3, **style)
         axes.set(ylabel=f"mAP@0.5 ({study.protocol})", ylim=(0, None), xlim=(0, None))
         axes.set(xlabel="MACs (millions)" if name == "macs" else f"ms in {study.engine}")
@@ -274,7 +275,7 @@ def _before_after(
     axes.margins(x=8 / layer_chart_width(len(names)))
 
 
-def _styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """How each series is drawn: the study's own rows alike in every plot, others after them."""
     rows = (ORIGINAL, PRUNED, FINE_TUNED)
     others = [name for name in names if name not in rows]
@@ -282,10 +283,11 @@ def _styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def _series(number: int) -> dict[str, Any]:
+    """No two of the first 36 have both the color and the line, of the first 12 the marker."""
     return {
         "color": COLORS[f"series-{number % 6}"],
-        "linestyle": _LINES[number % 6],
-        "marker": _MARKERS[number % 6],
+        "linestyle": _LINES[(number + number // 6) % 6],
+        "marker": _MARKERS[number % 12],
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from yoloprune.counting import counted
+from yoloprune.escapes import printable
 from yoloprune.evaluation.details import CONFIDENCE
 from yoloprune.report.study import HEADLINE_ENGINE, Accuracy, Study
 from yoloprune.report.table import amount
@@ -75,6 +76,11 @@ def headline(study: Study) -> str:
 
 def _accuracy(study: Study, before: Accuracy, after: Accuracy) -> str:
     bounds = after.gain(before)
+    if before.map50 == 0:
+        return (
+            f"reaches mAP@0.5 {average(after.map50)} (protocol {study.protocol}), but nothing "
+            "follows from it: the original finds nothing"
+        )
     if bounds is None:
         return (
             f"reaches mAP@0.5 {average(after.map50)} (protocol {study.protocol}) where the "
@@ -96,7 +102,7 @@ def notes(study: Study) -> list[str]:
     found = [f"{row.name}: {row.note}" for row in study.measurements if row.note]
     if study.dataset is not None and any(row.accuracy for row in study.measurements):
         objects = study.dataset.objects.get(study.dataset.judged, 0)
-        runs = "Each row is one training run with one seed, judged" if study.training else "Judged"
+        runs = "Trained once, with one seed, judged" if study.training else "Judged"
         drawn = any(each.details for row in study.measurements for each in row.accuracy.values())
         chance = (
             f"mAP is in the brackets with {CONFIDENCE:.0%} confidence, as far as chance in the "
@@ -120,7 +126,7 @@ def dataset_sentence(study: Study) -> str:
         for split, count in data.images.items()
     )
     more = len(data.classes) - 8
-    names = ", ".join(data.classes[:8]) + (f" and {more} more" if more > 0 else "")
+    names = ", ".join(map(printable, data.classes[:8])) + (f" and {more} more" if more > 0 else "")
     classes = f"{counted(len(data.classes), 'class')}: {names}"
     return " ".join([f"{data.name}: images {parts}; {classes}.", *map(_warning, data.warnings)])
 

@@ -97,6 +97,8 @@ def train(
     step, once the checkpoint is written.
     """
     model = trainable(network, training, config, world)
+    if validation is not None and not validation.object_count:
+        raise DatasetError(f"none of the {len(validation.images)} validation images has an object")
     reporter = reporter if world.is_first else SILENT
     log = tensorboard_log(run, config.protocol) if tensorboard and world.is_first else None
     with world.locked(run):

@@ -24,6 +24,7 @@ from yoloprune.quantization.nodes import (
     decoding,
     ending,
     heads,
+    undecoded,
     with_activation,
 )
 from yoloprune.quantization.qdq import quantized
@@ -178,8 +179,9 @@ def _calibrated(trial: Trial, reporter: Reporter) -> dict[str, Any]:
     """Ranges by each method, that first whose int8 network is nearest to float on other images."""
     tried = {}
     in_float = decoding(trial.model) | heads(trial.model)
+    calibrated = undecoded(trial.model)
     for method in reporter.track(list(METHODS), "calibrating"):
-        found = ranges(trial.model, trial.calibration, method)
+        found = ranges(calibrated, trial.calibration, method)
         tried[method] = trial.outputs.error(quantized(trial.model, found, in_float)), found
     return {name: tried[name][1] for name in sorted(tried, key=lambda name: tried[name][0])}
 

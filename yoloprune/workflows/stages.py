@@ -8,10 +8,11 @@ is no longer what it was is noticed.
 """
 
 import json
+import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,23 +52,27 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What a stage is made from: by stage, the hashes of the files it reads; and its settings."""
+    """What a stage is made from: by stage, the hashes of the files it reads; and its settings.
+
+    The seconds are those that were worked on it: in an attempt, before it was stopped last.
+    """
 
     stage: str
     inputs: dict[str, dict[str, str]]
     settings: dict[str, Any]
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seconds < math.inf:
+            raise ValueError(f"no stage takes {self.seconds:g} seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest(Attempt):
-    """What a finished stage has made: hashes by file name, where, and in how many seconds.
-
-    The seconds are those of the last attempt alone, where the stage was stopped before.
-    """
+    """What a finished stage has made: hashes by file name, and where."""
 
     environment: dict[str, Any]
     outputs: dict[str, str]
-    seconds: float
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -77,11 +82,11 @@ def read_manifest(folder: Path) -> Manifest | None:
     return read_document(folder / MANIFEST, Manifest, fault=RunError)
 
 
-def _intact(folder: Path) -> bool:
-    """Whether a stage is finished; raises `RunError` if a file is not what the stage made."""
+def _intact(folder: Path) -> Manifest | None:
+    """A finished stage's manifest; raises `RunError` if a file is not what the stage made."""
     manifest = read_manifest(folder)
     if manifest is None:
-        return False
+        return None
     for name, sha256 in manifest.outputs.items():
         path = folder / name
         if not path.is_file() or file_sha256(path) != sha256:
@@ -89,12 +94,28 @@ def _intact(folder: Path) -> bool:
                 f"{path} is not the file that was made here: put it back, or delete {folder} and "
                 "the folders of later stages"
             )
-    return True
+    return manifest
 
 
-def finished_stages(run: Path, names: Iterable[str]) -> frozenset[str]:
-    """Those of these stages that are finished; raises `RunError` if a file has changed since."""
-    return frozenset(name for name in names if _intact(run / name))
+def finished_stages(
+    run: Path, names: Iterable[str], measuring: Set[str] = frozenset()
+) -> frozenset[str]:
+    """Those of these stages that are finished.
+
+    What those that are `measuring` have found of other files than there are now is as good as not
+    there. Raises `RunError` if a file has changed since, or what another stage was made from.
+    """
+    found = set()
+    for name in (*names, *measuring):
+        manifest = _intact(run / name)
+        if manifest is None:
+            continue
+        made = {need: read_manifest(run / need) for need in manifest.inputs}
+        if {need: own.outputs for need, own in made.items() if own is not None} == manifest.inputs:
+            found.add(name)
+        elif name not in measuring:
+            raise _outdated(run / name)
+    return frozenset(found)
 
 
 def is_finished(stage: Stage, run: Path) -> bool:
@@ -109,7 +130,7 @@ def is_finished(stage: Stage, run: Path) -> bool:
         return False
     try:
         _compare(manifest, _attempt(stage, run), folder)
-        return _intact(folder)
+        return _intact(folder) is not None
     except RunError:
         if stage.kind == "measuring":
             return False
@@ -133,32 +154,40 @@ def _claim(stage: Stage, run: Path) -> Attempt:
     folder, attempt = run / stage.name, _attempt(stage, run)
     # A kill may leave a hidden temporary and nothing else.
     if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
-        _make_room(stage, folder, attempt)
+        attempt = replace(attempt, seconds=_make_room(stage, folder, attempt))
     write_json(folder / ATTEMPT, asdict(attempt))
     return attempt
 
 
-def _make_room(stage: Stage, folder: Path, attempt: Attempt) -> None:
+def _make_room(stage: Stage, folder: Path, attempt: Attempt) -> float:
+    """Remove what another attempt left; returns the seconds that went into what is gone on with."""
     begun = folder / ATTEMPT
     if not begun.exists():
         if read_manifest(folder) is None:
             raise RunError(f"{folder} is not a folder of this run: choose another folder")
     elif not (folder / MANIFEST).exists():
         try:
-            _compare(read_document(begun, Attempt, fault=RunError), attempt, folder)
-            return
+            was = read_document(begun, Attempt, fault=RunError)
+            _compare(was, attempt, folder)
+            return was.seconds + _worked(folder)
         except RunError:
             if stage.kind == "training":
                 raise
     shutil.rmtree(folder)
+    return 0.0
+
+
+def _worked(folder: Path) -> float:
+    """Seconds between an attempt's beginning and the last file that it left."""
+    begun = (folder / ATTEMPT).stat().st_mtime
+    return max(path.stat().st_mtime for path in folder.iterdir() if path.is_file()) - begun
 
 
 def _finish(stage: Stage, folder: Path, attempt: Attempt, seconds: float) -> None:
     manifest = Manifest(
-        **asdict(attempt),
+        **asdict(attempt) | {"seconds": round(attempt.seconds + seconds, 1)},
         environment=environment(),
         outputs=_hashes(folder, stage.outputs),
-        seconds=round(seconds, 1),
     )
     write_json(folder / MANIFEST, asdict(manifest))
 
@@ -188,7 +217,11 @@ def _compare(was: Attempt, now: Attempt, folder: Path) -> None:
             "choose another folder, or delete that one and those of later stages"
         )
     if was.inputs != now.inputs:
-        raise RunError(
-            f"{folder} was made from files that have changed since: delete that folder "
-            "and those of later stages to make them anew"
-        )
+        raise _outdated(folder)
+
+
+def _outdated(folder: Path) -> RunError:
+    return RunError(
+        f"{folder} was made from files that have changed since: delete that folder "
+        "and those of later stages to make them anew"
+    )

@@ -59,6 +59,13 @@ def test_a_given_network_is_read_where_it_is(tmp_path: Path) -> None:
     words = {command.stage: shlex.split(command.line) for command in commands(tmp_path, rounded)}
     for stage in ("pruning", "random pruning"):
         assert words[stage][words[stage].index("--multiple-of") + 1] == "4"
+    controls = replace(given.settings, controls=("uniform", "half"), multiple_of=4)
+    words = {
+        command.stage: shlex.split(command.line)
+        for command in commands(tmp_path, replace(given, settings=controls))
+    }
+    for stage, multiple in (("a uniform network", "4"), ("a half network", "1")):
+        assert words[stage][words[stage].index("--multiple-of") + 1] == multiple
     distilled = replace(given, settings=replace(given.settings, distill_steps=3))
     words = {command.stage: shlex.split(command.line) for command in commands(tmp_path, distilled)}
     assert words["re-fitting and distillation"][-2:] == ["--distill-steps", "3"]

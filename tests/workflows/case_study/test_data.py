@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,3 +30,20 @@ def test_what_was_prepared_is_given_until_it_changes(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="the test images or labels have changed"):
         data.test()
     assert len(data.training(0.2)[0].images) == 8
+
+
+@pytest.mark.parametrize(("part", "count"), [("test", 2), ("validation", 2)])
+def test_nothing_is_begun_that_could_not_be_judged(tmp_path: Path, part: str, count: int) -> None:
+    source = paint(tmp_path / "painted", train=10, test=2)
+    if part == "validation":
+        for kind in ("images", "labels"):
+            shutil.copytree(source / kind / "test", source / kind / "val")
+    for label in (source / "labels" / {"test": "test", "validation": "val"}[part]).iterdir():
+        label.write_text("")
+    (tmp_path / "data").mkdir()
+    subject = Subject(
+        preset="demo", settings=replace(TINY, hold_out=0.2), data=source,
+        val_split="val" if part == "validation" else None,
+    )  # fmt: skip
+    with pytest.raises(DatasetError, match=f"none of the {count} {part} images has an object"):
+        prepare_data(tmp_path / "data", subject)

@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,13 @@ def test_the_curve_is_the_case_studys_and_has_two_sides(tmp_path: Path) -> None:
     path.write_text(json.dumps({"coco": figures | {"curve": {"precision": [1.0], "recall": []}}}))
     with pytest.raises(RunError, match="as many recalls as precisions"):
         read_accuracy(path)
+    path.write_text(json.dumps({"coco": figures}))
+    with pytest.raises(
+        RunError, match=r"original\.json: damaged: it lacks the protocol case-study"
+    ):
+        read_accuracy(path)
+    details = {"objects": [1], "hits": [1], "false_alarms": [0], "draws": [math.nan]}
+    for wrong in ({"map50": 7.0}, {"map50": math.nan}, {"map50_95": -1.0}, {"details": details}):
+        path.write_text(json.dumps({"case-study": figures | wrong, "coco": figures}))
+        with pytest.raises(RunError, match=r"original\.json: damaged.*mAP"):
+            read_accuracy(path)

@@ -1,6 +1,8 @@
 import json
 import math
+import shutil
 import statistics
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,11 @@ import numpy as np
 import pytest
 
 from yoloprune.errors import RunError, UsageError
+from yoloprune.files import write_json
+from yoloprune.workflows.case_study.data import Summary
 from yoloprune.workflows.case_study.measurements import EVALUATED, evaluation_file
 from yoloprune.workflows.case_study.seeds import read_seeds
+from yoloprune.workflows.stages import Manifest
 
 
 def written(folder: Path, maps: dict[str, float | None], **settings: Any) -> Path:
@@ -54,7 +59,8 @@ def drawn(run: Path, row: str, draws: list[float]) -> None:
     details = {"objects": [1], "hits": [1], "false_alarms": [0], "draws": draws}
     curve: dict[str, list[float]] = {"precision": [], "recall": []}
     figures = {"map50": 0.5, "map50_95": None, "curve": curve, "details": details}
-    (run / EVALUATED / evaluation_file(row)).write_text(json.dumps({"case-study": figures}))
+    document = {"case-study": figures, "coco": figures}
+    (run / EVALUATED / evaluation_file(row)).write_text(json.dumps(document))
 
 
 def test_the_same_images_are_drawn_for_all_networks_of_all_seeds(tmp_path: Path) -> None:
@@ -107,3 +113,62 @@ def test_studies_of_something_else_are_refused(tmp_path: Path) -> None:
         read_seeds(both)
     with pytest.raises(RunError, match=r"report\.json"):
         read_seeds([first, tmp_path])
+
+
+def test_the_interval_is_of_the_seeds_that_the_change_is_of(tmp_path: Path) -> None:
+    runs = []
+    for seed in range(2):
+        runs.append(written(tmp_path / str(seed), {"Original": 0.5, "Slim": 0.4}, seed=seed))
+        for row in ("Original", "Slim"):
+            drawn(runs[-1], row, [0.5, 0.4])
+    assert read_seeds(runs).rows[1].gain is not None
+    (runs[0] / EVALUATED / evaluation_file("Slim")).unlink()
+    assert read_seeds(runs).rows[1].gain is None
+    unknown = written(tmp_path / "2", {"Original": None, "Slim": 0.4}, seed=2)
+    found = read_seeds([runs[1], unknown])
+    assert found.rows[1].gain is not None
+    assert "Slim, from the original: of 1 seed alone" in str(found)
+    assert "Slim: of 1" not in str(found)
+
+
+def test_what_only_some_controls_use_is_compared_where_it_is(tmp_path: Path) -> None:
+    runs = [written(tmp_path / str(seed), {"Original": 0.5}, seed=seed) for seed in range(2)]
+    document = json.loads((runs[1] / "report.json").read_text())
+    del document["settings"]["epochs"]
+    (runs[1] / "report.json").write_text(json.dumps(document))
+    assert read_seeds(runs).seeds == (0, 1)
+
+
+def test_runs_of_other_files_are_refused(tmp_path: Path) -> None:
+    runs = [written(tmp_path / str(seed), {"Original": 0.5}, seed=seed) for seed in range(2)]
+    for number, run in enumerate(runs):
+        (run / "dense").mkdir()
+        manifest = Manifest(
+            stage="dense", inputs={}, settings={"dense": [str(number)]}, environment={}, outputs={}
+        )
+        write_json(run / "dense" / "manifest.json", asdict(manifest))
+    with pytest.raises(UsageError, match="in more than the seed: the network"):
+        read_seeds(runs)
+    shutil.rmtree(runs[1] / "dense")
+    for number, run in enumerate(runs):
+        summary = Summary(
+            path="hands", names=("hand",), anchors=(), images={}, objects={},
+            sha256={"test": str(number)}, warnings=(),
+        )  # fmt: skip
+        write_json(run / "data" / "data.json", asdict(summary))
+    with pytest.raises(UsageError, match="in more than the seed: the test images' files"):
+        read_seeds(runs)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
+def test_figures_that_cannot_be_are_refused(tmp_path: Path, value: float) -> None:
+    run = written(tmp_path / "0", {"Original": value}, seed=0)
+    with pytest.raises(RunError, match=r"report\.json: damaged.*a figure of"):
+        read_seeds([run])
+
+
+def test_no_change_has_no_sign(tmp_path: Path) -> None:
+    maps = ({"Original": 0.5, "Slim": 0.5001}, {"Original": 0.5, "Slim": 0.4995})
+    runs = [written(tmp_path / str(seed), own, seed=seed) for seed, own in enumerate(maps)]
+    change = read_seeds(runs).rows[1].change
+    assert change is not None and change.text("+.3f") == "0.000 ± 0.000"

@@ -211,7 +211,7 @@ def test_killed_it_ends_with_the_same(original: Path, finished: Path, tmp_path: 
         assert not (out / Path(written).parts[0] / "manifest.json").exists(), written
     assert ended(begun(study_of, words)) == 0
     stopped, whole = files(out), files(finished)
-    timed = ("manifest.json", "latency.json", ".pt", "report.html", "report.md",
+    timed = ("manifest.json", "attempt.json", "latency.json", ".pt", "report.html", "report.md",
              "report.json", ".png", "batch.jpg")  # fmt: skip
     assert stopped.keys() == whole.keys()
     for name, content in whole.items():

@@ -55,8 +55,13 @@ SPARSE = "Sparsity training"
 ORIGINAL_CFG = Path("dense", "best.cfg")
 """In a run: what the int8 network computes."""
 
+MEASURING = frozenset({EVALUATED, "benchmark", "exported"})
+"""Stages that measure what the others made."""
+
 BEFORE = {
     "random": ("random-pruned", "random-refitted", "random-distilled"),
+    "uniform": ("uniform-pruned",),
+    "half": ("half-pruned",),
     "smaller": ("smaller-input",),
 }
 """Stages of a control that are no row."""
@@ -92,7 +97,7 @@ def read_study(run: Path) -> Study:
     if data is None:
         raise RunError(f"{run}: nothing to report yet: the data stage is not finished")
     settings = subject.settings
-    finished = finished_stages(run, _stages(settings))
+    finished = finished_stages(run, _stages(settings), MEASURING)
     dense = _network(run / "dense", "best", finished)
     slim = _network(run / "pruned", "slim", finished)
     timed = read_latencies(run / LATENCIES) if "benchmark" in finished else None
@@ -121,11 +126,11 @@ def read_study(run: Path) -> Study:
 
 
 def _stages(settings: StudySettings) -> set[str]:
-    """Names of the stages that there are with these settings."""
+    """Names of the stages that make what is measured."""
     made = {stage for stage, _ in rows(settings).values()}
     if settings.sparsity:
         made.add("sparse")
-    return {"data", "pruned", *made, EVALUATED, "benchmark", "exported"}
+    return {"data", "pruned", *made}
 
 
 def _settings(subject: Subject) -> dict[str, Any]:
@@ -190,15 +195,18 @@ def _notes(subject: Subject, fitted: int) -> dict[str, str]:
         ),
         FINE_TUNED: f"the {recovered} network, {tuned}.",
         "Scratch": f"the slim architecture, {alone}.",
-        "Uniform": f"the same share of every group kept at the same MACs, {alone}.",
+        "Uniform": (
+            "the same share of every group kept at the same MACs, channel counts rounded as the "
+            f"pruned network's are, {alone}."
+        ),
         "Random": (
             f"random channels removed instead of the low-scoring ones, {alike}then {tuned}."
         ),
-        "Half width": f"half of every group's channels, {alone}.",
+        "Half width": f"about half of every group's channels, not rounded, {alone}.",
         "Original, longer": f"the original, {more} more.",
         "Smaller input": (
-            f"the original with the largest input with which it takes the slim network's time in "
-            f"ONNX Runtime on the CPU, {more} more."
+            "the original with the largest input, in steps of 32 pixels, with which it is no "
+            f"slower than the slim network in ONNX Runtime on the CPU, {more} more."
         ),
         "int8": (
             "the original in int8 for ONNX Runtime, chosen on validation images; no training."
@@ -244,15 +252,17 @@ def _measurements(
                 ),
                 latency=latencies.get(row, {}),
                 accuracy=read_accuracy(accuracy) if evaluated else {},
-                seconds=_seconds(run, stage),
+                seconds=_seconds(run, stage, subject),
                 note=notes.get(row, ""),
             )
         )
     return found
 
 
-def _seconds(run: Path, stage: str) -> float | None:
+def _seconds(run: Path, stage: str, subject: Subject) -> float | None:
     """What a row's own stages took: a control's include those that its training goes on from."""
+    if stage == "dense" and subject.dense is not None and not subject.fit_heads:
+        return None
     manifests = [read_manifest(run / name) for name in (*BEFORE.get(stage, ()), stage)]
     return sum(found.seconds for found in manifests if found is not None) or None
 
@@ -261,8 +271,13 @@ def _selection(run: Path, settings: StudySettings) -> Selection:
     network = load(run / ("sparse" if settings.sparsity else "dense") / "best.cfg")
     graph = analyze(network.graph)
     plan = read_plan(run / "pruned" / "plan.json", graph)
-    found = read_document(run / "pruned" / SCORES, dict[str, list[float]], fault=RunError)
-    scores = {int(group): np.array(own) for group, own in found.items()}
+    path = run / "pruned" / SCORES
+    found = read_document(path, dict[int, list[float]], fault=RunError)
+    if {group: len(own) for group, own in found.items()} != {
+        group.id: group.size for group in graph.prunable
+    }:
+        raise RunError(f"{path}: damaged: it has not a score for each channel of the groups")
+    scores = {group: np.array(own) for group, own in found.items()}
     return Selection(plan=plan, scores=scores)
 
 

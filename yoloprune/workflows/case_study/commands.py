@@ -120,9 +120,11 @@ def _controls(run: Path, subject: Subject, data: StudyData) -> dict[str, list[st
         "scratch": {
             "scratch": ["train", f"{REPEAT}/pruned/slim.cfg", *whole, "--out", f"{REPEAT}/scratch"],
         },
-        "uniform": _narrower(subject, settings.keep_macs, "uniform", whole),
+        "uniform": _narrower(
+            subject, "uniform", settings.keep_macs, _rounding(run, subject, "uniform-pruned"), whole
+        ),
         "random": random,
-        "half": _narrower(subject, HALF, "half", whole),
+        "half": _narrower(subject, "half", HALF, ["--multiple-of", "1"], whole),
         "longer": {
             "the original, longer": [
                 "finetune", *_dense(subject), *more, "--out", f"{REPEAT}/longer"
@@ -141,11 +143,10 @@ def _controls(run: Path, subject: Subject, data: StudyData) -> dict[str, list[st
 
 
 def _narrower(
-    subject: Subject, share: float, stage: str, training: list[str]
+    subject: Subject, stage: str, share: float, rounding: list[str], training: list[str]
 ) -> dict[str, list[str]]:
-    # What its channels are is random anyway, so that only their numbers matter.
     words = ["prune", *_dense(subject), "--scope", "layer", "--criterion", "l2"]
-    words += ["--keep-macs", str(share)]
+    words += ["--keep-macs", str(share), *rounding]
     cfg = f"{REPEAT}/{stage}-pruned/slim.cfg"
     return {
         f"a {stage} network": [*words, "--out", f"{REPEAT}/{stage}-pruned"],

@@ -132,6 +132,12 @@ def prepare_data(folder: Path, subject: Subject) -> None:
                 f"{path}: the {name} images are also the test images "
                 "(`yoloprune data split` makes a copy with splits)"
             )
+    for name, part in (("validation", validation), ("test", test)):
+        # Better now than after all training.
+        if not part.object_count:
+            raise DatasetError(
+                f"{path}: none of the {len(part.images)} {name} images has an object to be found"
+            )
     # Stretched, every image fills the input, whatever its size.
     boxes = [image.boxes for image in training.images]
     size = settings.training().input_size

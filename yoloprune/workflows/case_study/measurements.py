@@ -1,5 +1,6 @@
 """The stages that measure and hand out: evaluate, export, time."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ class _Details:
     def __post_init__(self) -> None:
         if not len(self.objects) == len(self.hits) == len(self.false_alarms):
             raise RunError("each image has its objects, hits and false alarms")
+        if not any(map(math.isfinite, self.draws)):
+            raise RunError("no draw of the test images has a mAP")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,11 @@ class _Figures:
     map50_95: float | None
     curve: _Curve
     details: _Details | None = None
+
+    def __post_init__(self) -> None:
+        for value in (self.map50, 0.0 if self.map50_95 is None else self.map50_95):
+            if not 0 <= value <= 1:
+                raise RunError(f"a mAP is a number from 0 to 1, not {value:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +140,8 @@ def evaluation_file(row: str) -> str:
 def read_accuracy(path: Path) -> dict[str, Accuracy]:
     """Evaluations of one row by protocol."""
     document = read_document(path, dict[str, _Figures], fault=RunError)
+    if missing := PROTOCOLS.keys() - document.keys():
+        raise RunError(f"{path}: damaged: it lacks the protocol {min(missing)}")
     found: dict[str, Accuracy] = {}
     for protocol, figures in document.items():
         curve = PrecisionRecall(

@@ -50,7 +50,7 @@ DISTILLING = "distill.pt"
 """The checkpoint of a distillation that is not done."""
 
 HALF = 0.25
-"""Share of the MACs that a network has with half of the channels everywhere."""
+"""Fraction of the MACs that a network has with about half of the channels everywhere."""
 
 STEP = 32
 """Sides of a YOLOv3's input are multiples of it."""
@@ -146,9 +146,13 @@ class Workshop:
         """Train the slim architecture from random weights."""
         self._from_nothing(folder, self._network("pruned", "slim"))
 
+    def make_uniform_pruned(self, folder: Path) -> None:
+        """Keep the same share of every group, at the same MACs and rounded as the pruned one is."""
+        self._narrow(folder, self.settings.keep_macs, self.settings.multiple_of)
+
     def make_uniform(self, folder: Path) -> None:
-        """Train a network that keeps the same share of every group, at the same MACs."""
-        self._from_nothing(folder, self._narrow(self.settings.keep_macs))
+        """Train what has the same share of every group from random weights."""
+        self._from_nothing(folder, self._network("uniform-pruned", "slim"))
 
     def make_random_pruned(self, folder: Path) -> None:
         """Remove random channels instead of low-scoring ones."""
@@ -166,9 +170,13 @@ class Workshop:
         """Fine-tune what random pruning left, as the pruned network is."""
         self._finetune(folder, self._network(f"random-{self.recovered}", "slim"))
 
+    def make_half_pruned(self, folder: Path) -> None:
+        """Keep about half of every group's channels: a quarter of the MACs."""
+        self._narrow(folder, HALF, 1)
+
     def make_half(self, folder: Path) -> None:
-        """Train a network with half of every group's channels: a quarter of the MACs."""
-        self._from_nothing(folder, self._narrow(HALF))
+        """Train a network about half as wide from random weights."""
+        self._from_nothing(folder, self._network("half-pruned", "slim"))
 
     def make_longer(self, folder: Path) -> None:
         """Train the dense network for as many epochs more as the outcome was."""
@@ -177,9 +185,10 @@ class Workshop:
         )
 
     def make_smaller_input(self, folder: Path) -> None:
-        """Give the dense network the largest input with which it takes the slim one's time.
+        """Give the dense network the largest input with which it is no slower than the slim one.
 
-        Both are timed in ONNX Runtime, on one thread of the CPU.
+        Both are timed in ONNX Runtime, on one thread of the CPU; the smallest input that there is
+        where all are slower.
         """
         dense, slim = self._network("dense"), self._network("pruned", "slim")
         smaller = {side: for_input_size(dense, *size) for side, size in self._sizes().items()}
@@ -234,12 +243,19 @@ class Workshop:
             return "distilled"
         return "refitted" if self.settings.refit else "pruned"
 
-    def _narrow(self, share: float) -> Model:
-        """A network with this share of the MACs and the same share of every group's channels."""
-        dense = self._network("dense")
-        # What its channels are is random anyway, so that only their numbers matter.
-        found = prune(dense, {"macs": share}, criterion="l2", scope=Scope.LAYER, device=self.device)
-        return found.slim
+    def _narrow(self, folder: Path, share: float, multiple_of: int | None) -> None:
+        """Keep this share of the MACs and the same share of every group's channels."""
+        found = prune(
+            self._network("dense"),
+            {"macs": share},
+            # Its weights will be random, so that only how many channels there are matters.
+            criterion="l2",
+            scope=Scope.LAYER,
+            multiple_of=multiple_of,
+            device=self.device,
+        )
+        with write_folder(folder) as temporary:
+            write_cut(temporary, found)
 
     def _sizes(self) -> dict[str, tuple[int, int]]:
         """Sizes of smaller inputs by name, the largest first."""

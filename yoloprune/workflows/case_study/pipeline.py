@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -158,10 +159,19 @@ def _controls(workshop: Workshop) -> list[Stage]:
     known = {
         "scratch": [training("scratch", ("pruned",), workshop.make_scratch, whole)],
         "uniform": [
-            training("uniform", dense, workshop.make_uniform, whole, keep_macs=settings.keep_macs)
+            _narrow(
+                "uniform-pruned",
+                workshop.make_uniform_pruned,
+                keep_macs=settings.keep_macs,
+                **_rounding(settings),
+            ),
+            training("uniform", ("uniform-pruned",), workshop.make_uniform, whole),
         ],
         "random": random,
-        "half": [training("half", dense, workshop.make_half, whole)],
+        "half": [
+            _narrow("half-pruned", workshop.make_half_pruned),
+            training("half", ("half-pruned",), workshop.make_half, whole),
+        ],
         "longer": [training("longer", dense, workshop.make_longer, finetuning)],
         "smaller": [
             Stage(
@@ -215,12 +225,20 @@ def _cut(workshop: Workshop, name: str, criterion: str, work: Callable[[Path], N
             "criterion": criterion,
             "compensation": settings.compensation.value,
             "seed": settings.seed,
-            **({} if settings.multiple_of is None else {"multiple_of": settings.multiple_of}),
+            **_rounding(settings),
             **(_looks(settings) if measured else {}),
         },
         outputs=(*CUT, SCORES),
         work=work,
     )
+
+
+def _narrow(name: str, work: Callable[[Path], None], **chosen: Any) -> Stage:
+    return Stage(name=name, needs=("dense",), settings=chosen, outputs=CUT, work=work)
+
+
+def _rounding(settings: StudySettings) -> dict[str, int]:
+    return {} if settings.multiple_of is None else {"multiple_of": settings.multiple_of}
 
 
 def _refit(workshop: Workshop, name: str, cut: str, work: Callable[[Path], None]) -> Stage:
@@ -301,6 +319,11 @@ def begin(run: Path, subject: Subject, todo: list[Stage]) -> None:
         check_same(run, was, subject)
         for stage in todo:
             is_finished(stage, run)
+    if (latest := read_subject(run)) is not None:
+        # Another process may have added controls in the meantime.
+        controls = dict.fromkeys((*latest.settings.controls, *subject.settings.controls))
+        settings = replace(subject.settings, controls=tuple(controls))
+        subject = replace(subject, settings=settings)
     write_subject(run, subject)
 
 

@@ -5,8 +5,9 @@ deviation over the seeds) and which test images there are (the interval of a pai
 every draw the same images for all networks of all seeds, of which the mean over seeds counts).
 """
 
+import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,16 @@ from yoloprune.report.shown import Result, Shown
 from yoloprune.report.study import ORIGINAL
 from yoloprune.report.table import amount
 from yoloprune.report.wording import MISSING, duration
+from yoloprune.workflows.case_study.data import SUMMARY, read_summary
 from yoloprune.workflows.case_study.measurements import (
     EVALUATED,
     evaluation_file,
     read_accuracy,
 )
+from yoloprune.workflows.stages import read_manifest
+
+NOT_EVERYWHERE = frozenset({"epochs", "learning_rate", "the test images' files", "the network"})
+"""What is compared only where both have it: these settings go with controls of one's own."""
 
 REPORT = next(name for name in REPORTS if name.endswith(".json"))
 
@@ -41,6 +47,11 @@ class _Row:
     map50: float | None
     map50_coco: float | None
     seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for value in (self.map50, self.map50_coco, self.seconds):
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(f"row {self.name[:40]!r} has a figure of {value:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +68,11 @@ class _Report:
     settings: dict[str, Any]
     rows: tuple[_Row, ...]
     dataset: _Data | None = None
+
+    def __post_init__(self) -> None:
+        names = [row.name for row in self.rows]
+        if len({*names}) < len(names):
+            raise ValueError("two rows have the same name")
 
     @property
     def seed(self) -> Any:
@@ -87,9 +103,13 @@ class Spread:
 
     def text(self, form: str) -> str:
         """In words, each number in this form."""
+        plain, mean = form.lstrip("+"), format(self.mean, form)
+        if not float(mean):
+            # A change that rounds to nothing has no sign.
+            mean = format(0.0, plain)
         if self.deviation is None:
-            return format(self.mean, form)
-        return f"{self.mean:{form}} \N{PLUS-MINUS SIGN} {self.deviation:{form.lstrip('+')}}"
+            return mean
+        return f"{mean} \N{PLUS-MINUS SIGN} {self.deviation:{plain}}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,11 +162,7 @@ class Seeds(Result):
                 for row in self.rows
             ],
             lines=[
-                *(
-                    f"{row.name}: of {counted(row.map50.count, 'seed')} alone"
-                    for row in self.rows
-                    if row.map50 is not None and row.map50.count < count
-                ),
+                *(line for row in self.rows for line in _fewer(row, count)),
                 "over images: where the mean over seeds of the difference from the original is, "
                 f"with {CONFIDENCE:.0%} confidence, by a paired bootstrap over the test images",
             ],
@@ -167,32 +183,44 @@ def read_seeds(runs: Sequence[Path]) -> Seeds:
             raise RunError(f"{run / REPORT}: its seed is {seed!r}, no whole number")
     if len({*seeds}) < len(seeds):
         raise UsageError(f"{runs[0]} and others: two of the studies have the same seed")
-    first = reports[0].compared()
-    for run, report in zip(runs, reports, strict=True):
-        own = report.compared()
-        changed = [name for name in (*first, *own) if own.get(name) != first.get(name)]
-        if changed:
-            raise UsageError(f"{run}: differs from {runs[0]} in more than the seed: {changed[0]}")
+    first, *others = (
+        report.compared() | _started_from(run) for run, report in zip(runs, reports, strict=True)
+    )
+    for run, own in zip(runs[1:], others, strict=True):
+        for name in dict.fromkeys((*first, *own)):
+            known = {name} <= first.keys() & own.keys() or name not in NOT_EVERYWHERE
+            if known and own.get(name) != first.get(name):
+                raise UsageError(f"{run}: differs from {runs[0]} in more than the seed: {name}")
     names = dict.fromkeys(row.name for report in reports for row in report.rows)
     return Seeds(
         title=reports[0].title,
         seeds=tuple(seeds),
-        rows=tuple(_seeded(name, reports, _gain(name, runs)) for name in names),
+        rows=tuple(_seeded(name, runs, reports) for name in names),
     )
 
 
+def _started_from(run: Path) -> dict[str, Any]:
+    """What a report does not say of what its study began with, as far as the folder has it."""
+    found: dict[str, Any] = {}
+    if (run / "data" / SUMMARY).exists():
+        found["the test images' files"] = read_summary(run).sha256.get("test")
+    if (manifest := read_manifest(run / "dense")) is not None:
+        starts = ("dense", "backbone", "transfer")
+        found["the network"] = [manifest.settings.get(name) for name in starts]
+    return found
+
+
 def _gain(name: str, runs: Sequence[Path]) -> tuple[float, float] | None:
-    """Between which values the mean over seeds of a row's difference from the original is."""
-    if name == ORIGINAL:
-        return None
+    """Between which values the mean over these seeds of a row's difference from the original is."""
     changes = []
     for run in runs:
         ours, theirs = (_draws(run, row) for row in (name, ORIGINAL))
-        if ours is not None and theirs is not None and len(ours) == len(theirs):
-            changes.append(ours - theirs)
-    if not changes or len({len(change) for change in changes}) > 1:
+        if ours is None or theirs is None:
+            return None
+        changes.append((ours, theirs))
+    if not changes or len({len(draws) for pair in changes for draws in pair}) > 1:
         return None
-    return interval(np.mean(changes, axis=0))
+    return interval(np.mean([ours - theirs for ours, theirs in changes], axis=0))
 
 
 def _draws(run: Path, row: str) -> Floats | None:
@@ -203,21 +231,22 @@ def _draws(run: Path, row: str) -> Floats | None:
     return None if details is None else details.draws
 
 
-def _seeded(name: str, reports: Sequence[_Report], gain: tuple[float, float] | None) -> Seeded:
+def _seeded(name: str, runs: Sequence[Path], reports: Sequence[_Report]) -> Seeded:
     rows = [{row.name: row for row in report.rows} for report in reports]
     pairs = [(own[ORIGINAL], own[name]) for own in rows if {ORIGINAL, name} <= own.keys()]
+    changes = {
+        run: row.map50 - before.map50
+        for run, own in zip(runs, rows, strict=True)
+        if (row := own.get(name)) and (before := own.get(ORIGINAL))
+        if row.map50 is not None and before.map50 is not None
+    }
     return Seeded(
         name=name,
         macs=_spread([row.macs for _, row in pairs]),
         map50=_spread([row.map50 for _, row in pairs]),
-        change=_spread(
-            [
-                row.map50 - before.map50
-                for before, row in pairs
-                if row.map50 is not None and before.map50 is not None
-            ]
-        ),
-        gain=gain,
+        change=_spread([*changes.values()]),
+        # Of the same seeds as the change.
+        gain=None if name == ORIGINAL else _gain(name, [*changes]),
         map50_coco=_spread([row.map50_coco for _, row in pairs]),
         seconds=_spread([row.seconds for _, row in pairs]),
     )
@@ -229,6 +258,15 @@ def _spread(values: Sequence[float | None]) -> Spread | None:
         return None
     deviation = statistics.stdev(known) if len(known) > 1 else None
     return Spread(mean=statistics.fmean(known), deviation=deviation, count=len(known))
+
+
+def _fewer(row: Seeded, count: int) -> Iterator[str]:
+    """What of a row is of fewer seeds than there are, or than the row is."""
+    parts = {"": row.map50, ", from the original": row.change, ", by coco": row.map50_coco}
+    for what, spread in parts.items():
+        if spread is not None and spread.count != count:
+            yield f"{row.name}{what}: of {counted(spread.count, 'seed')} alone"
+        count = count if what or spread is None else spread.count
 
 
 def _text(spread: Spread | None, form: str) -> str:
