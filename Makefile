@@ -25,7 +25,7 @@ $(DEMO)/hands: | $(VENV)/installed
 demo: $(VENV)/installed $(DEMO)/hands
 	$(BIN)/yoloprune case-study --preset demo --data $(DEMO)/hands \
 		--dense weights/hands.cfg weights/hands.weights --out $(DEMO)/study
-	@echo "The report is in $(DEMO)/study/report.html"
+	@echo "The report is in $(DEMO)/study/report.html; for data of your own: docs/case-study.md"
 
 test: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -160,5 +160,5 @@ PRESETS: dict[str, StudySettings] = {
         finetune_rate=0.01, calibration_images=128, multiple_of=4, evaluate_every=2,
     ),
 }  # fmt: skip
-"""`full`: the published setting, for a GPU. `quarter`: a narrow YOLOv3, minutes on a GPU. `cpu`: it
+"""`full`: YOLOv3 as published, for a GPU. `quarter`: a narrow YOLOv3, minutes on a GPU. `cpu`: it
 too, overnight on a laptop. `demo`: minutes."""
