@@ -157,7 +157,7 @@ PRESETS: dict[str, StudySettings] = {
     ),
     "demo": StudySettings(
         width=0.125, image_size=160, epochs=60, finetune_epochs=12, criterion="reconstruction",
-        finetune_rate=0.01, calibration_images=128, multiple_of=4, evaluate_every=2,
+        finetune_rate=0.003, calibration_images=128, multiple_of=4, evaluate_every=2,
     ),
 }  # fmt: skip
 """`full`: YOLOv3 as published, for a GPU. `quarter`: a narrow YOLOv3, minutes on a GPU. `cpu`: it
