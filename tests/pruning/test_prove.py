@@ -59,7 +59,9 @@ def test_rounding_that_shaking_alone_makes_large_is_no_error(tmp_path: Path) -> 
     network = loaded(two_convs(middle, arrays=arrays), tmp_path)
     dependencies = analyze(network.graph)
     kept = dependencies.kept(random_plan(dependencies, 3).keep)
-    slim = edit(network.graph, network.parameters, removal(dependencies, kept))
+    graph, left = edit(network.graph, network.parameters, removal(dependencies, kept))
+    # On processors whose library adds up in order both give the same bits: round by hand.
+    slim = graph, left | {name: left[name].double() * (1 + 2**-52) for name in names}
     inputs = random_images(network.graph)
     masked = silenced(dependencies, network.parameters, kept)
     grown = _errors(dependencies, kept, masked, slim, inputs, Shake(dependencies, kept, 0))
