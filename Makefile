@@ -22,8 +22,9 @@ $(DEMO)/hands: | $(VENV)/installed
 	$(BIN)/python -m demo.hands --out $(DEMO)/rendered --train 480 --test 160
 	$(BIN)/yoloprune data vgg-hand $(DEMO)/rendered --out $@
 
+# One thread: more of them share little of so small a network, and starve the loader of samples.
 demo: $(VENV)/installed $(DEMO)/hands
-	$(BIN)/yoloprune case-study --preset demo --data $(DEMO)/hands \
+	OMP_NUM_THREADS=1 $(BIN)/yoloprune case-study --preset demo --data $(DEMO)/hands \
 		--dense weights/hands.cfg weights/hands.weights --out $(DEMO)/study
 	@echo "The report is in $(DEMO)/study/report.html; for data of your own: docs/case-study.md"
 

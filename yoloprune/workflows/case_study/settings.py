@@ -156,7 +156,7 @@ PRESETS: dict[str, StudySettings] = {
         distill_steps=300, evaluate_every=5,
     ),
     "demo": StudySettings(
-        width=0.125, image_size=160, epochs=60, finetune_epochs=12, criterion="reconstruction",
+        width=0.125, image_size=160, epochs=60, finetune_epochs=18, criterion="reconstruction",
         finetune_rate=0.003, calibration_images=128, multiple_of=4, evaluate_every=2,
     ),
 }  # fmt: skip
