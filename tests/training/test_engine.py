@@ -22,7 +22,7 @@ from tests.training.runs import CONFIG, SPEC, run, same_end
 from yoloprune.data import workers
 from yoloprune.data.device_images import DeviceImages
 from yoloprune.data.read import read_dataset
-from yoloprune.errors import CheckpointError, RunError, UsageError
+from yoloprune.errors import CheckpointError, DatasetError, RunError, UsageError
 from yoloprune.evaluation.detector import Detector
 from yoloprune.evaluation.protocols import DEFAULT_PROTOCOL
 from yoloprune.frontends.darknet.document import model
@@ -251,6 +251,19 @@ def test_half_precision_learns_as_well_and_resumes_bit_for_bit(
 def test_too_few_images_for_a_batch(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="fewer than one batch"):
         run(data, tmp_path, replace(CONFIG, batch_size=64))
+
+
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_images_without_objects_are_refused_before_the_first_step(
+    part: str, data: Path, tmp_path: Path
+) -> None:
+    found = read_dataset(data, classes=1, split="train")
+    bare = tuple(
+        replace(image, boxes=image.boxes[:0], labels=image.labels[:0]) for image in found.images
+    )
+    with pytest.raises(DatasetError, match=f"none of the 48 {part} images has an object"):
+        run(data, tmp_path / "run", **{part: replace(found, images=bare)})
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(data: Path, tmp_path: Path) -> None:

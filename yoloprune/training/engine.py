@@ -96,9 +96,7 @@ def train(
     `InterruptedRunError` when stopped by Ctrl-C, SIGTERM or `stop`, which is asked after every
     step, once the checkpoint is written.
     """
-    model = trainable(network, training, config, world)
-    if validation is not None and not validation.object_count:
-        raise DatasetError(f"none of the {len(validation.images)} validation images has an object")
+    model = trainable(network, training, validation, config, world)
     reporter = reporter if world.is_first else SILENT
     log = tensorboard_log(run, config.protocol) if tensorboard and world.is_first else None
     with world.locked(run):
@@ -148,7 +146,13 @@ def train(
         return loop.log
 
 
-def trainable(network: Model, training: Dataset, config: TrainingConfig, world: World) -> Model:
+def trainable(
+    network: Model,
+    training: Dataset,
+    validation: Dataset | None,
+    config: TrainingConfig,
+    world: World,
+) -> Model:
     """The network at the run's input size; raises what `train` says if it cannot be trained."""
     height, width = config.input_size
     spec = darknet(network).spec
@@ -163,8 +167,9 @@ def trainable(network: Model, training: Dataset, config: TrainingConfig, world: 
         raise UsageError(
             f"`accumulate` {config.accumulate} must be a multiple of the {world.size} processes"
         )
-    if not training.object_count:
-        raise DatasetError(f"none of the {len(training.images)} training images has an object")
+    for part, dataset in (("training", training), ("validation", validation)):
+        if dataset is not None and not dataset.object_count:
+            raise DatasetError(f"none of the {len(dataset.images)} {part} images has an object")
     try:
         return for_input_size(network, height, width)
     except CfgError as error:

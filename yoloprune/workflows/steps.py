@@ -15,7 +15,7 @@ from yoloprune.data.fingerprint import fingerprint
 from yoloprune.data.names import write_names
 from yoloprune.devices import AUTO
 from yoloprune.documents import read_document
-from yoloprune.errors import DatasetError, RunError, UsageError
+from yoloprune.errors import RunError, UsageError
 from yoloprune.evaluation.evaluator import evaluate
 from yoloprune.files import write_folder, write_text
 from yoloprune.frontends.darknet.document import for_input_size
@@ -216,9 +216,7 @@ class Steps:
     def check(self, keep: float) -> None:
         """Raise what a step would raise, before anything is written."""
         self.method.check(self.dense, keep)
-        trainable(self.dense, self.training, self.config, self.here)
-        if not self.validation.object_count:
-            raise DatasetError(f"none of the {len(self.validation.images)} images has an object")
+        trainable(self.dense, self.training, self.validation, self.config, self.here)
 
     def prune(self, network: Model, share: float, number: int) -> Model:
         """The network pruned to a share of the dense one."""

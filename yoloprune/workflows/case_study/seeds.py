@@ -233,22 +233,25 @@ def _draws(run: Path, row: str) -> Floats | None:
 
 def _seeded(name: str, runs: Sequence[Path], reports: Sequence[_Report]) -> Seeded:
     rows = [{row.name: row for row in report.rows} for report in reports]
-    pairs = [(own[ORIGINAL], own[name]) for own in rows if {ORIGINAL, name} <= own.keys()]
+    pairs = {
+        run: (own[ORIGINAL], own[name])
+        for run, own in zip(runs, rows, strict=True)
+        if {ORIGINAL, name} <= own.keys()
+    }
     changes = {
         run: row.map50 - before.map50
-        for run, own in zip(runs, rows, strict=True)
-        if (row := own.get(name)) and (before := own.get(ORIGINAL))
+        for run, (before, row) in pairs.items()
         if row.map50 is not None and before.map50 is not None
     }
     return Seeded(
         name=name,
-        macs=_spread([row.macs for _, row in pairs]),
-        map50=_spread([row.map50 for _, row in pairs]),
+        macs=_spread([row.macs for _, row in pairs.values()]),
+        map50=_spread([row.map50 for _, row in pairs.values()]),
         change=_spread([*changes.values()]),
         # Of the same seeds as the change.
         gain=None if name == ORIGINAL else _gain(name, [*changes]),
-        map50_coco=_spread([row.map50_coco for _, row in pairs]),
-        seconds=_spread([row.seconds for _, row in pairs]),
+        map50_coco=_spread([row.map50_coco for _, row in pairs.values()]),
+        seconds=_spread([row.seconds for _, row in pairs.values()]),
     )
 
 
