@@ -175,7 +175,7 @@ class Workshop:
         self._narrow(folder, HALF, 1)
 
     def make_half(self, folder: Path) -> None:
-        """Train a network about half as wide from random weights."""
+        """Train a network of about half of every group's channels from random weights."""
         self._from_nothing(folder, self._network("half-pruned", "slim"))
 
     def make_longer(self, folder: Path) -> None:

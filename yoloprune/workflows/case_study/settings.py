@@ -16,9 +16,10 @@ Control = Literal["scratch", "uniform", "random", "half", "longer", "smaller", "
 fine-tuning together.
 `uniform`: a network with the same share of channels in every group and the same MACs, trained so.
 `random`: random channels removed instead of the low-scoring ones, then recovered alike.
-`half`: a network half as wide, trained so.
+`half`: a network of a quarter of the MACs, by about half of every group's channels, trained so.
 `longer`: the original trained for as many epochs more as the pruned network is fine-tuned.
-`smaller`: the original fine-tuned to a smaller input, with which it takes the slim network's time.
+`smaller`: the original fine-tuned to the largest input with which it is no slower than the slim
+network.
 `int8`: the original in int8 for ONNX Runtime, without training.
 """
 
