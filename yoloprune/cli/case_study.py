@@ -147,6 +147,14 @@ def case_study(
             help="Train with this group lasso for so long before pruning.",
         ),
     ] = None,
+    iterate: Annotated[
+        tuple[float, int] | None,
+        typer.Option(
+            "--iterate",
+            metavar="STEP EPOCHS",
+            help="Cut this fraction of the MACs at a time, and fine-tune for so long in between.",
+        ),
+    ] = None,
     control: Annotated[
         list[str] | None,
         typer.Option("--control", help=f"Add a baseline row: {', '.join(CONTROLS)}."),
@@ -199,6 +207,7 @@ def case_study(
 ) -> None:
     """Train, prune, fine-tune, measure and report; run again to resume."""
     strength, sparsity_epochs = sparsity or (None, None)
+    step, step_epochs = iterate or (None, None)
     if sparsity is not None and criterion is None:
         criterion = "bn-scale"
     chosen = {
@@ -214,6 +223,8 @@ def case_study(
         "finetune_rate": finetune_rate,
         "sparsity": strength,
         "sparsity_epochs": sparsity_epochs,
+        "step": step,
+        "step_epochs": step_epochs,
         "batch_size": batch_size,
         "accumulate": accumulate,
         "precision": precision,

@@ -129,6 +129,11 @@ def is_finished(stage: Stage, run: Path) -> bool:
     if manifest is None:
         return False
     try:
+        if manifest.inputs.keys() != {*stage.needs}:
+            raise RunError(
+                f"{folder} was made from other stages ({', '.join(manifest.inputs) or 'none'}): "
+                "choose another folder, or delete that one and those of later stages"
+            )
         _compare(manifest, _attempt(stage, run), folder)
         return _intact(folder) is not None
     except RunError:

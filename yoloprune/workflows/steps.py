@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
+import torch
+
 from yoloprune.data.calibration import Calibration
 from yoloprune.data.dataset import Dataset
 from yoloprune.data.fingerprint import fingerprint
@@ -68,7 +70,7 @@ class ChannelSteps:
     calibration: Calibration | None
     reconstruct: bool
     suffix: str = ".cfg"
-    device: str = AUTO
+    device: str | torch.device = AUTO
     made_by: str | None = None
 
     @property

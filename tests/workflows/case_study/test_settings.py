@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,20 @@ def test_criteria_that_look_at_images_are_known() -> None:
 def test_sparsity_has_a_strength_and_a_length() -> None:
     with pytest.raises(UsageError, match="must both be given, or neither"):
         replace(TINY, sparsity=0.5)
+
+
+def test_steps_have_a_size_and_a_length_and_are_a_way_of_their_own() -> None:
+    with pytest.raises(UsageError, match="must both be given, or neither"):
+        replace(TINY, step=0.1)
+    for step in (-0.1, 0.5, 0.7, math.nan):
+        with pytest.raises(UsageError, match=r"less than the 0\.5 that go in all"):
+            replace(TINY, keep_macs=0.5, step=step, step_epochs=1)
+    with pytest.raises(UsageError, match="two ways: choose one"):
+        replace(TINY, step=0.1, step_epochs=1, sparsity=0.5, sparsity_epochs=1)
+    between = replace(TINY, step=0.1, step_epochs=3, finetune_rate=0.1, seed=5)
+    configs = [between.step_training(number) for number in (1, 2)]
+    assert [config.seed for config in configs] == [6, 7]
+    assert {(config.epochs, config.learning_rate) for config in configs} == {(3, 0.1)}
 
 
 def test_distillation_goes_on_from_the_refit() -> None:

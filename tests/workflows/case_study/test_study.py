@@ -25,8 +25,12 @@ from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
 from yoloprune.frontends.darknet.weights import write_weights
 from yoloprune.frontends.darknet.zoo import yolov3_tiny
+from yoloprune.pruning.groups import analyze
+from yoloprune.pruning.plan import kept_filters
+from yoloprune.report.pruning import channels_by_layer
 from yoloprune.report.study import Study
 from yoloprune.workflows.case_study import measurements
+from yoloprune.workflows.case_study.collect import read_study
 from yoloprune.workflows.case_study.study import TimeIsUpError, case_study, report
 from yoloprune.workflows.evaluate import evaluate
 from yoloprune.workflows.models import load
@@ -265,6 +269,55 @@ def test_a_given_network_is_made_sparse_first(
     }  # fmt: skip
 
 
+def test_channels_go_in_cuts_with_training_between_them(
+    start: Start, finished: Path, tmp_path: Path, tiny: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    given = (finished / "dense/best.cfg", finished / "dense/best.weights")
+    begin = partial(
+        start, out, dense=given, step=0.25, step_epochs=1, keep_macs=0.5, controls=("random",)
+    )
+    begin()
+    shares = [
+        cost(read_cfg(out / stage / name)).macs / cost(read_cfg(given[0])).macs
+        for stage, name in (("step-01", "slim.cfg"), ("pruned", "slim.cfg"))
+    ]
+    assert 0.5 < shares[0] <= 0.75 and shares[1] <= 0.5
+    document = json.loads((out / "report.json").read_text())
+    assert "2 cuts of 0.25" in document["notes"]["Pruned"]
+    assert "in as many cuts" in document["notes"]["Random"]
+    assert "--iterate 0.25 1" in document["commands"][0]["line"]
+    assert any("Each of 2 cuts equals" in check["statement"] for check in document["checks"])
+    assert not any(check["problem"] for check in document["checks"])
+    seconds = [
+        json.loads((out / stage / "manifest.json").read_text())["seconds"]
+        for stage in ("step-01", "step-01-trained", "pruned")
+    ]
+    pruned = next(row for row in document["rows"] if row["name"] == "Pruned")
+    assert pruned["seconds"] == pytest.approx(sum(seconds))
+    # The plan of the report is that of the original: what both cuts kept.
+    found = read_study(out)
+    dense, slim = load(out / "dense" / "best.cfg"), load(out / "pruned" / "slim.cfg")
+    assert found.selection is not None
+    kept = kept_filters(analyze(dense.graph), found.selection.plan)
+    assert [*map(len, kept.values())] == [
+        row["slim"] for row in channels_by_layer(dense, slim).values()
+    ]
+    assert found.training["Between cuts"].epochs == 1
+    monkeypatch.chdir(tmp_path)
+    for command in document["commands"][1:-2]:
+        if not command["stage"].startswith("random"):
+            words = shlex.split(command["line"])[1:]
+            result = run(*words, *(["--workers", 0] if "--epochs" in words else []))
+            assert result.exit_code == 0, (words, result.output, result.exception)
+    for name in ("step-01/slim.weights", "step-01-trained/best.weights", "pruned/plan.json",
+                 "finetuned/best.weights"):  # fmt: skip
+        assert (tmp_path / "repeat" / name).read_bytes() == (out / name).read_bytes(), name
+    # Who cut at once is not told that something has yet to be made.
+    with pytest.raises(RunError, match=r"was made from other stages .*choose another folder"):
+        start(out, dense=given, step=0.0, step_epochs=0, keep_macs=0.5)
+
+
 def test_epochs_without_effect_are_told_of(
     start: Start, finished: Path, tmp_path: Path, tiny: None
 ) -> None:
@@ -330,7 +383,7 @@ def test_what_other_engines_compute_otherwise_is_told(
 ) -> None:
     monkeypatch.setattr(measurements, "OPENCV_TOLERANCE", 1e-12)
     folder = study / "exported"
-    measurements.make_export(study, folder)
+    measurements.make_export(study, folder, ("pruned",))
     problems = [check["problem"] for check in json.loads((folder / "checks.json").read_text())]
     assert np.count_nonzero(problems) == 1 and "OpenCV computes something else" in problems
 

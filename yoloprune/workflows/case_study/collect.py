@@ -1,7 +1,7 @@
 """From the folders of a run to the study that its report shows."""
 
-from collections.abc import Sequence, Set
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.graph.model import Model
-from yoloprune.pruning.groups import analyze
-from yoloprune.pruning.plan import read_plan
+from yoloprune.pruning.groups import DependencyGraph, analyze
+from yoloprune.pruning.plan import PruningPlan, compose, read_plan
 from yoloprune.report.study import (
     DISTILLED,
     FINE_TUNED,
@@ -31,6 +31,7 @@ from yoloprune.report.study import (
     TrainingLog,
 )
 from yoloprune.training.run_folder import LOG, read_log
+from yoloprune.workflows.case_study.chain import outcome_chain, random_chain
 from yoloprune.workflows.case_study.commands import commands
 from yoloprune.workflows.case_study.data import read_study_data, read_summary
 from yoloprune.workflows.case_study.measurements import (
@@ -50,21 +51,13 @@ from yoloprune.workflows.examples import Chosen, compared, example
 from yoloprune.workflows.models import load
 from yoloprune.workflows.stages import finished_stages, read_manifest
 
-SPARSE = "Sparsity training"
+SPARSE, STEPS = "Sparsity training", "Between cuts"
 
 ORIGINAL_CFG = Path("dense", "best.cfg")
 """In a run: what the int8 network computes."""
 
 MEASURING = frozenset({EVALUATED, "benchmark", "exported"})
 """Stages that measure what the others made."""
-
-BEFORE = {
-    "random": ("random-pruned", "random-refitted", "random-distilled"),
-    "uniform": ("uniform-pruned",),
-    "half": ("half-pruned",),
-    "smaller": ("smaller-input",),
-}
-"""Stages of a control that are no row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +123,7 @@ def _stages(settings: StudySettings) -> set[str]:
     made = {stage for stage, _ in rows(settings).values()}
     if settings.sparsity:
         made.add("sparse")
-    return {"data", "pruned", *made}
+    return {"data", "pruned", *outcome_chain(settings).intermediate, *made}
 
 
 def _settings(subject: Subject) -> dict[str, Any]:
@@ -142,6 +135,8 @@ def _settings(subject: Subject) -> dict[str, Any]:
         unused |= {"epochs", "learning_rate"}
     if not subject.settings.sparsity:
         unused |= {"sparsity", "sparsity_epochs"}
+    if not subject.settings.step:
+        unused |= {"step", "step_epochs"}
     return {name: value for name, value in asdict(subject.settings).items() if name not in unused}
 
 
@@ -182,16 +177,19 @@ def _notes(subject: Subject, fitted: int) -> dict[str, str]:
     alike = "re-fitted and distilled alike, " if settings.distill_steps else alike
     recovered = "re-fitted" if settings.refit else "pruned"
     recovered = "distilled" if settings.distill_steps else recovered
+    chain = outcome_chain(settings)
+    origin = "the original" if chain.source == "dense" else "what the last cut was made of"
+    alike = f"in as many cuts, {alike}" if chain.steps else alike
     return {
         ORIGINAL: original,
-        PRUNED: f"by {settings.criterion}.",
+        PRUNED: f"by {settings.criterion}{_in_steps(settings)}.",
         REFITTED: (
-            "the pruned network, its kernels re-fitted to the original in closed form by "
+            f"the pruned network, its kernels re-fitted to {origin} in closed form by "
             f"{counted(fitted, 'training image')} without their labels."
         ),
         DISTILLED: (
-            f"the re-fitted network, {counted(settings.distill_steps, 'step')} towards what the "
-            "original gives on training images, without their labels."
+            f"the re-fitted network, {counted(settings.distill_steps, 'step')} towards what "
+            f"{origin} gives on training images, without their labels."
         ),
         FINE_TUNED: f"the {recovered} network, {tuned}.",
         "Scratch": f"the slim architecture, {alone}.",
@@ -212,6 +210,18 @@ def _notes(subject: Subject, fitted: int) -> dict[str, str]:
             "the original in int8 for ONNX Runtime, chosen on validation images; no training."
         ),
     }
+
+
+def _in_steps(settings: StudySettings) -> str:
+    """How many cuts the network was pruned in, and what came between them."""
+    chain = outcome_chain(settings)
+    if not chain.steps:
+        return ""
+    return (
+        f" in {len(chain.cuts)} cuts of {settings.step:g} of the original's MACs, after each but "
+        f"the last {'re-fitted and ' if settings.refit else ''}trained for "
+        f"{counted(settings.step_epochs, 'epoch')} with the original as teacher"
+    )
 
 
 def _network(folder: Path, name: str, finished: Set[str]) -> Model | None:
@@ -260,18 +270,30 @@ def _measurements(
 
 
 def _seconds(run: Path, stage: str, subject: Subject) -> float | None:
-    """What a row's own stages took: a control's include those that its training goes on from."""
+    """What a row's own stages took: with those before it that are no row."""
     if stage == "dense" and subject.dense is not None and not subject.fit_heads:
         return None
-    manifests = [read_manifest(run / name) for name in (*BEFORE.get(stage, ()), stage)]
+    before = {
+        "pruned": outcome_chain(subject.settings).intermediate,
+        "random": random_chain(subject.settings).stages,
+        "uniform": ("uniform-pruned",),
+        "half": ("half-pruned",),
+        "smaller": ("smaller-input",),
+    }
+    manifests = [read_manifest(run / name) for name in (*before.get(stage, ()), stage)]
     return sum(found.seconds for found in manifests if found is not None) or None
 
 
 def _selection(run: Path, settings: StudySettings) -> Selection:
-    network = load(run / ("sparse" if settings.sparsity else "dense") / "best.cfg")
-    graph = analyze(network.graph)
-    plan = read_plan(run / "pruned" / "plan.json", graph)
-    path = run / "pruned" / SCORES
+    """What went of the network that was cut first, and by which scores, if it was cut once."""
+    chain = outcome_chain(settings)
+    sources = (*(step.source for step in chain.steps), chain.source)
+    graph, plan = _cut(run, sources[0], chain.cuts[0])
+    for source, cut in zip(sources[1:], chain.cuts[1:], strict=True):
+        plan = compose(graph, plan, *_cut(run, source, cut))
+    if chain.steps:
+        return Selection(plan=replace(plan, criterion=chain.criterion), scores={})
+    path = run / chain.pruned / SCORES
     found = read_document(path, dict[int, list[float]], fault=RunError)
     if {group: len(own) for group, own in found.items()} != {
         group.id: group.size for group in graph.prunable
@@ -281,19 +303,42 @@ def _selection(run: Path, settings: StudySettings) -> Selection:
     return Selection(plan=plan, scores=scores)
 
 
+def _cut(run: Path, source: str, cut: str) -> tuple[DependencyGraph, PruningPlan]:
+    """A stage's groups, and which of their channels another stage kept."""
+    graph = analyze(load(run / source / "best.cfg").graph)
+    return graph, read_plan(run / cut / "plan.json", graph)
+
+
 def _logs(run: Path, settings: StudySettings, finished: Set[str]) -> dict[str, TrainingLog]:
-    source = SPARSE if settings.sparsity else ORIGINAL
-    stages: dict[str, tuple[str, str | None]] = {
-        "dense": (ORIGINAL, None),
-        "sparse": (SPARSE, ORIGINAL),
-        "finetuned": (FINE_TUNED, source),
+    """Each training after the one that it follows."""
+    steps = tuple(step.trained for step in outcome_chain(settings).steps)
+    source = SPARSE if settings.sparsity else STEPS if steps else ORIGINAL
+    trainings: dict[str, tuple[tuple[str, ...], str | None]] = {
+        ORIGINAL: (("dense",), None),
+        SPARSE: (("sparse",), ORIGINAL),
+        STEPS: (steps, ORIGINAL),
+        FINE_TUNED: (("finetuned",), source),
     }
     tuned = {"random": source, "longer": ORIGINAL, "smaller": ORIGINAL}
-    stages |= {stage: (row, tuned.get(stage)) for stage, row in CONTROL_ROWS.items()}
+    trainings |= {row: ((stage,), tuned.get(stage)) for stage, row in CONTROL_ROWS.items()}
     found = {}
-    for stage, (row, follows) in stages.items():
-        if stage in finished and (run / stage / LOG).exists():
-            found[row] = TrainingLog(lines=read_log(run / stage), follows=follows)
+    for row, (stages, follows) in trainings.items():
+        logs = [read_log(run / own) for own in stages if own in finished and _trained(run / own)]
+        if logs:
+            found[row] = TrainingLog(lines=_joined(logs), follows=follows)
+    return found
+
+
+def _trained(folder: Path) -> bool:
+    return (folder / LOG).exists()
+
+
+def _joined(logs: Sequence[Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
+    """Lines of trainings that follow each other, their epochs counted on."""
+    found: list[Mapping[str, Any]] = []
+    for lines in logs:
+        before = TrainingLog(lines=found).epochs
+        found += [{**line, "epoch": before + line["epoch"]} for line in lines]
     return found
 
 

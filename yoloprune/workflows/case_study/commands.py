@@ -4,10 +4,13 @@ import shlex
 from pathlib import Path
 
 from yoloprune.data.anchors import format_anchors
+from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.pruning.plan import read_before
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
 from yoloprune.report.study import Command
 from yoloprune.training.config import TrainingConfig
+from yoloprune.workflows.case_study.chain import Chain, outcome_chain, random_chain
 from yoloprune.workflows.case_study.data import TRAINING, StudyData, read_study_data
 from yoloprune.workflows.case_study.measurements import THREADS
 from yoloprune.workflows.case_study.networks import HALF
@@ -64,6 +67,8 @@ def _everything(run: Path, subject: Subject) -> list[str]:
     words += [] if settings.decoded else ["--raw"]
     if settings.sparsity:
         words += ["--sparsity", str(settings.sparsity), str(settings.sparsity_epochs)]
+    if settings.step:
+        words += ["--iterate", str(settings.step), str(settings.step_epochs)]
     for control in settings.controls:
         words += ["--control", control]
     return words
@@ -101,20 +106,62 @@ def _original(subject: Subject, data: StudyData) -> dict[str, list[str]]:
 
 
 def _outcome(run: Path, subject: Subject, data: StudyData) -> dict[str, list[str]]:
-    found = {"pruning": _pruning(run, subject, subject.settings.criterion, "pruned")}
-    if subject.settings.refit:
-        found[_recovering(subject.settings)] = _refitting(run, subject, "pruned")
-    return found | {"fine-tuning": _finetuning(subject, data, "pruned", "finetuned")}
+    chain = outcome_chain(subject.settings)
+    return _slimming(run, subject, data, chain) | {
+        "fine-tuning": _finetuning(
+            subject, data, chain.pruned, "finetuned", subject.settings.finetuning()
+        )
+    }
+
+
+def _slimming(
+    run: Path, subject: Subject, data: StudyData, chain: Chain, title: str = ""
+) -> dict[str, list[str]]:
+    """The commands of a chain, under its title, as far as they can be told yet."""
+    settings, found = subject.settings, dict[str, list[str]]()
+    for step in chain.steps:
+        what, seed = f"{title}step {step.number}", settings.seed + step.number
+        source, share = _pair_of(subject, step.source), _left(run, step.source, step.share)
+        if share is None:
+            return found
+        found[f"{what}, pruning"] = _pruning(run, subject, chain, source, share, step.cut, seed)
+        if settings.refit:
+            found[f"{what}, re-fitting"] = _refitting(run, settings, source, step.cut, seed)
+        found[f"{what}, fine-tuning"] = _finetuning(
+            subject, data, step.cut, step.trained, settings.step_training(step.number)
+        )
+    source, share = _pair_of(subject, chain.source), _left(run, chain.source, settings.keep_macs)
+    if share is None:
+        return found
+    found[f"{title}pruning"] = _pruning(
+        run, subject, chain, source, share, chain.pruned, settings.seed
+    )
+    if settings.refit:
+        words = _refitting(run, settings, source, chain.pruned, settings.seed)
+        steps = settings.distill_steps
+        words += ["--distill-steps", str(steps)] if steps else []
+        found[f"{title}{'re-fitting and distillation' if steps else 're-fitting'}"] = words
+    return found
+
+
+def _left(run: Path, stage: str, share: float) -> float | None:
+    """The share of a network's own MACs that is this share of the original's; None if unknown."""
+    if stage in ("dense", "sparse"):
+        return share
+    paths = [run / name / "best.cfg" for name in ("dense", stage)]
+    if not all(path.exists() for path in paths):
+        return None
+    dense, own = (cost(read_cfg(path)).macs for path in paths)
+    return min(1.0, share / (own / dense))
 
 
 def _controls(run: Path, subject: Subject, data: StudyData) -> dict[str, list[str]]:
     settings = subject.settings
     whole = _training(data, settings, settings.control_training())
     more = _training(data, settings, settings.finetuning())
-    random = {"random pruning": _pruning(run, subject, "random", "random-pruned")}
-    if settings.refit:
-        random[f"random {_recovering(settings)}"] = _refitting(run, subject, "random-pruned")
-    random["random"] = _finetuning(subject, data, "random-pruned", "random")
+    chain = random_chain(settings)
+    random = _slimming(run, subject, data, chain, "random ")
+    random["random"] = _finetuning(subject, data, chain.pruned, "random", settings.finetuning())
     smaller = [run / "smaller-input" / f"best.{kind}" for kind in ("cfg", "weights")]
     known = {
         "scratch": {
@@ -154,16 +201,24 @@ def _narrower(
     }
 
 
-def _pruning(run: Path, subject: Subject, criterion: str, stage: str) -> list[str]:
-    settings = subject.settings
-    words = ["prune", *_source(subject), "--keep-macs", str(settings.keep_macs)]
-    words += ["--criterion", criterion]
+def _pruning(
+    run: Path,
+    subject: Subject,
+    chain: Chain,
+    source: list[str],
+    share: float,
+    stage: str,
+    seed: int,
+) -> list[str]:
+    settings, criterion = subject.settings, chain.criterion
+    words = ["prune", *source, "--keep-macs", str(share), "--criterion", criterion]
     if criterion in MEASURED_CRITERIA:
         # What is re-fitted is a row of its own.
-        words += [*_images(run, settings), "--no-refit"]
+        words += [*_images(run, settings, seed), "--no-refit"]
     elif criterion == "random":
-        words += ["--seed", str(settings.seed)]
-    words += ["--compensation", settings.compensation.value]
+        words += ["--seed", str(seed)]
+    if stage == chain.pruned:
+        words += ["--compensation", settings.compensation.value]
     return [*words, *_rounding(run, subject, stage), "--out", f"{REPEAT}/{stage}"]
 
 
@@ -177,32 +232,26 @@ def _rounding(run: Path, subject: Subject, stage: str) -> list[str]:
     return [] if multiple is None else ["--multiple-of", str(multiple)]
 
 
-def _recovering(settings: StudySettings) -> str:
-    return "re-fitting and distillation" if settings.distill_steps else "re-fitting"
+def _refitting(
+    run: Path, settings: StudySettings, source: list[str], stage: str, seed: int
+) -> list[str]:
+    return ["reconstruct", *source, f"{REPEAT}/{stage}", *_images(run, settings, seed)]
 
 
-def _refitting(run: Path, subject: Subject, stage: str) -> list[str]:
-    settings = subject.settings
-    words = ["reconstruct", *_source(subject), f"{REPEAT}/{stage}", *_images(run, settings)]
-    return words + (
-        ["--distill-steps", str(settings.distill_steps)] if settings.distill_steps else []
-    )
-
-
-def _images(run: Path, settings: StudySettings) -> list[str]:
-    words = ["--images", str(run / "data" / TRAINING), "--seed", str(settings.seed)]
+def _images(run: Path, settings: StudySettings, seed: int) -> list[str]:
+    words = ["--images", str(run / "data" / TRAINING), "--seed", str(seed)]
     return [*words, "--calibration-images", str(settings.calibration_images)]
 
 
-def _finetuning(subject: Subject, data: StudyData, source: str, stage: str) -> list[str]:
-    settings = subject.settings
-    words = ["finetune", f"{REPEAT}/{source}", *_training(data, settings, settings.finetuning())]
+def _finetuning(
+    subject: Subject, data: StudyData, source: str, stage: str, config: TrainingConfig
+) -> list[str]:
+    words = ["finetune", f"{REPEAT}/{source}", *_training(data, subject.settings, config)]
     return [*words, "--teacher", *_dense(subject), "--out", f"{REPEAT}/{stage}"]
 
 
-def _source(subject: Subject) -> list[str]:
-    """The network that is pruned."""
-    return _pair("sparse") if subject.settings.sparsity else _dense(subject)
+def _pair_of(subject: Subject, stage: str) -> list[str]:
+    return _dense(subject) if stage == "dense" else _pair(stage)
 
 
 def _dense(subject: Subject) -> list[str]:

@@ -21,21 +21,26 @@ from yoloprune.frontends.darknet.lower import parameters
 from yoloprune.frontends.darknet.weights import read_weights
 from yoloprune.frontends.darknet.zoo import yolov3
 from yoloprune.graph.model import Model
-from yoloprune.pruning.choices import Scope
+from yoloprune.pruning.choices import Compensation, Scope
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
+from yoloprune.reporter import SILENT
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.heads import fit_heads
 from yoloprune.training.run_folder import CHECKPOINT, write_network
+from yoloprune.workflows.case_study.chain import Chain, Step
 from yoloprune.workflows.case_study.data import TRAINING, StudyData, read_study_data
 from yoloprune.workflows.case_study.settings import StudySettings
 from yoloprune.workflows.case_study.subject import Subject
 from yoloprune.workflows.cut import write_cut
+from yoloprune.workflows.defaults import PRUNING
 from yoloprune.workflows.distill import distill, fitted_on
 from yoloprune.workflows.models import load
 from yoloprune.workflows.prune import prune
 from yoloprune.workflows.pruned_folder import read_cut
 from yoloprune.workflows.quantize import quantize
 from yoloprune.workflows.recover import recover
+from yoloprune.workflows.rounding import rounded
+from yoloprune.workflows.steps import ChannelSteps
 
 SCORES = "scores.json"
 """What the channels of a pruned network were ranked by: by group, a number a channel."""
@@ -126,21 +131,91 @@ class Workshop:
         data = read_study_data(self.run)
         self._fit(folder, data, self._network("dense"), self.settings.sparse_training())
 
-    def make_pruned(self, folder: Path) -> None:
-        """Remove the lowest-scoring channels, proven."""
-        self._prune(folder, self._network(self.source), self.settings.criterion)
+    def make_step(self, folder: Path, chain: Chain, step: Step) -> None:
+        """Remove a part of the channels, proven, and re-fit what is left if that is asked for."""
+        settings, network = self.settings, self._network(step.source)
+        seed = settings.seed + step.number
+        looks = settings.refit or chain.criterion in MEASURED_CRITERIA
+        left = self._left(network)
+        rounding = rounded(
+            network.graph,
+            {"macs": left},
+            PRUNING.min_channels,
+            settings.multiple_of,
+            PRUNING.max_layer_cut,
+            Compensation.NONE,
+            SILENT,
+        )
+        steps = ChannelSteps(
+            dense_macs=self._network("dense").cost.macs,
+            criterion=chain.criterion,
+            scope=PRUNING.scope,
+            multiple_of=rounding.multiple_of,
+            seed=settings.seed,
+            calibration=self._calibration(network, seed=seed) if looks else None,
+            reconstruct=settings.refit,
+            device=self.device,
+        )
+        # What cannot be reached in the end is not begun.
+        steps.check(network, left)
+        with write_folder(folder) as temporary:
+            steps.write(temporary, network, step.share, step.number, SILENT)
 
-    def make_refitted(self, folder: Path) -> None:
-        """Re-fit the pruned network to the dense one, by training images without their labels."""
-        self._refit(folder, "pruned")
+    def train_step(self, folder: Path, step: Step) -> None:
+        """Fine-tune what a step left, with the dense network as teacher."""
+        config = self.settings.step_training(step.number)
+        self._finetune(folder, self._network(step.cut, "slim"), config)
 
-    def make_distilled(self, folder: Path) -> None:
-        """Train the re-fitted network to give what the dense one gives, without labels."""
-        self._distill(folder, "refitted")
+    def make_pruned(self, folder: Path, chain: Chain) -> None:
+        """Remove the lowest-scoring channels to the budget, proven."""
+        network, method = self._network(chain.source), self.settings.compensation
+        measured = chain.criterion in MEASURED_CRITERIA
+        found = prune(
+            network,
+            {"macs": self._left(network)},
+            criterion=chain.criterion,
+            compensation=method,
+            calibration=self._calibration(network) if measured else None,
+            multiple_of=self.settings.multiple_of,
+            seed=self.settings.seed,
+            device=self.device,
+        )
+        settings = {"criterion": chain.criterion, "compensation": method.value}
+        with write_folder(folder) as temporary:
+            write_cut(temporary, replace(found, settings=settings))
+            scores = {str(group): own.tolist() for group, own in found.scores.items()}
+            write_json(temporary / SCORES, scores)
 
-    def make_finetuned(self, folder: Path) -> None:
+    def make_refitted(self, folder: Path, chain: Chain) -> None:
+        """Re-fit the pruned network to what was cut, by training images without their labels."""
+        whole = self._network(chain.source)
+        cut = read_cut(self.run / chain.pruned, whole, device=self.device)
+        seed, spares = self.settings.seed, bool(self.settings.distill_steps)
+        seen = self._calibration(whole, spares=spares)
+        found = recover(cut, seen, seed=seed, device=self.device)
+        with write_folder(folder) as temporary:
+            write_cut(temporary, found)
+
+    def make_distilled(self, folder: Path, chain: Chain) -> None:
+        """Train the re-fitted network to give what the one that was cut gives, without labels."""
+        assert chain.refitted is not None
+        whole, settings = self._network(chain.source), self.settings
+        checkpoint = folder / DISTILLING
+        found = distill(
+            read_cut(self.run / chain.refitted, whole, device=self.device),
+            self.run / "data" / TRAINING,
+            steps=settings.distill_steps,
+            seed=settings.seed,
+            device=self.device,
+            checkpoint=checkpoint,
+        )
+        with write_folder(folder) as temporary:
+            write_cut(temporary, found)
+        checkpoint.unlink(missing_ok=True)
+
+    def make_finetuned(self, folder: Path, chain: Chain) -> None:
         """Fine-tune the outcome so far, with the dense network as teacher."""
-        self._finetune(folder, self._network(self.recovered, "slim"))
+        self._finetune(folder, self._network(chain.recovered, "slim"), self.settings.finetuning())
 
     def make_scratch(self, folder: Path) -> None:
         """Train the slim architecture from random weights."""
@@ -153,22 +228,6 @@ class Workshop:
     def make_uniform(self, folder: Path) -> None:
         """Train what has the same share of every group from random weights."""
         self._from_nothing(folder, self._network("uniform-pruned", "slim"))
-
-    def make_random_pruned(self, folder: Path) -> None:
-        """Remove random channels instead of low-scoring ones."""
-        self._prune(folder, self._network(self.source), "random")
-
-    def make_random_refitted(self, folder: Path) -> None:
-        """Re-fit what random pruning left, as the pruned network is."""
-        self._refit(folder, "random-pruned")
-
-    def make_random_distilled(self, folder: Path) -> None:
-        """Distill what random pruning left, as the pruned network is."""
-        self._distill(folder, "random-refitted")
-
-    def make_random(self, folder: Path) -> None:
-        """Fine-tune what random pruning left, as the pruned network is."""
-        self._finetune(folder, self._network(f"random-{self.recovered}", "slim"))
 
     def make_half_pruned(self, folder: Path) -> None:
         """Keep about half of every group's channels: a quarter of the MACs."""
@@ -231,18 +290,6 @@ class Workshop:
         """Of the study."""
         return self.subject.settings
 
-    @property
-    def source(self) -> str:
-        """The stage whose network is pruned."""
-        return "sparse" if self.settings.sparsity else "dense"
-
-    @property
-    def recovered(self) -> str:
-        """The stage whose network is fine-tuned."""
-        if self.settings.distill_steps:
-            return "distilled"
-        return "refitted" if self.settings.refit else "pruned"
-
     def _narrow(self, folder: Path, share: float, multiple_of: int | None) -> None:
         """Keep this share of the MACs and the same share of every group's channels."""
         found = prune(
@@ -267,12 +314,17 @@ class Workshop:
                 found[f"{side}x{other}"] = side, other
         return found or {f"{height}x{width}": (height, width)}
 
-    def _calibration(self, network: Model, *, spares: bool = False) -> Calibration:
-        """Training images, without their labels; with `spares` some are left for distillation."""
+    def _calibration(
+        self, network: Model, *, seed: int | None = None, spares: bool = False
+    ) -> Calibration:
+        """Training images, without their labels; with `spares` some are left for distillation.
+
+        They are chosen by the `seed`, the study's where none is given.
+        """
         data, settings = read_study_data(self.run), self.settings
         paths = [image.path for image in data.training(settings.hold_out)[0].images]
         reads = image_input(network)
-        count, seed = settings.calibration_images, settings.seed
+        count, seed = settings.calibration_images, settings.seed if seed is None else seed
         if spares:
             count = fitted_on(len(paths), count)
         return choose_calibration(network, reads, data.path, paths, count, seed)
@@ -280,52 +332,14 @@ class Workshop:
     def _network(self, stage: str, name: str = "best") -> Model:
         return load(self.run / stage / f"{name}.cfg")
 
-    def _prune(self, folder: Path, network: Model, criterion: str) -> None:
-        method = self.settings.compensation
-        measured = criterion in MEASURED_CRITERIA
-        found = prune(
-            network,
-            {"macs": self.settings.keep_macs},
-            criterion=criterion,
-            compensation=method,
-            calibration=self._calibration(network) if measured else None,
-            multiple_of=self.settings.multiple_of,
-            seed=self.settings.seed,
-            device=self.device,
-        )
-        settings = {"criterion": criterion, "compensation": method.value}
-        with write_folder(folder) as temporary:
-            write_cut(temporary, replace(found, settings=settings))
-            scores = {str(group): own.tolist() for group, own in found.scores.items()}
-            write_json(temporary / SCORES, scores)
+    def _left(self, network: Model) -> float:
+        """The share of its MACs that a network keeps when the budget is met."""
+        share = network.cost.macs / self._network("dense").cost.macs
+        return min(1.0, self.settings.keep_macs / share)
 
-    def _refit(self, folder: Path, stage: str) -> None:
-        dense = self._network(self.source)
-        cut = read_cut(self.run / stage, dense, device=self.device)
-        seed, spares = self.settings.seed, bool(self.settings.distill_steps)
-        seen = self._calibration(dense, spares=spares)
-        found = recover(cut, seen, seed=seed, device=self.device)
-        with write_folder(folder) as temporary:
-            write_cut(temporary, found)
-
-    def _distill(self, folder: Path, stage: str) -> None:
-        dense, settings = self._network(self.source), self.settings
-        checkpoint = folder / DISTILLING
-        found = distill(
-            read_cut(self.run / stage, dense, device=self.device),
-            self.run / "data" / TRAINING,
-            steps=settings.distill_steps,
-            seed=settings.seed,
-            device=self.device,
-            checkpoint=checkpoint,
-        )
-        with write_folder(folder) as temporary:
-            write_cut(temporary, found)
-        checkpoint.unlink(missing_ok=True)
-
-    def _finetune(self, folder: Path, network: Model) -> None:
+    def _finetune(self, folder: Path, network: Model, config: TrainingConfig) -> None:
         data, teacher = read_study_data(self.run), self._network("dense")
-        self._fit(folder, data, network, self.settings.finetuning(), teacher)
+        self._fit(folder, data, network, config, teacher)
 
     def _from_nothing(self, folder: Path, network: Model) -> None:
         state = training_state(darknet(network).spec, seed=self.settings.seed)

@@ -15,6 +15,7 @@ from yoloprune.report.study import DISTILLED, FINE_TUNED, ORIGINAL, PRUNED, REFI
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.distributed import World
 from yoloprune.training.run_folder import LOG
+from yoloprune.workflows.case_study.chain import Chain, outcome_chain, random_chain
 from yoloprune.workflows.case_study.data import SUMMARY, TRAINING, prepare_data
 from yoloprune.workflows.case_study.measurements import (
     EVALUATED,
@@ -94,16 +95,88 @@ def _making(workshop: Workshop) -> list[Stage]:
                 settings, "sparse", ("dense",), workshop.make_sparse, settings.sparse_training()
             )
         )
-    found.append(_cut(workshop, "pruned", settings.criterion, workshop.make_pruned))
-    if settings.refit:
-        found.append(_refit(workshop, "refitted", "pruned", workshop.make_refitted))
-    if settings.distill_steps:
-        found.append(_distill(workshop, "distilled", "refitted", workshop.make_distilled))
-    needs = ("dense", workshop.recovered)
-    found.append(
-        _training(settings, "finetuned", needs, workshop.make_finetuned, settings.finetuning())
-    )
+    found += _slimming(workshop, outcome_chain(settings), "finetuned")
     return found
+
+
+def _slimming(workshop: Workshop, chain: Chain, name: str) -> list[Stage]:
+    """The stages of a chain and its fine-tuning, which has this name."""
+    settings, found = workshop.subject.settings, []
+    measured = chain.criterion in MEASURED_CRITERIA
+    for step in chain.steps:
+        found += [
+            Stage(
+                name=step.cut,
+                needs=tuple(dict.fromkeys(("data", "dense", step.source))),
+                settings={
+                    "share": step.share,
+                    **_choosing(settings, chain),
+                    "refit": settings.refit,
+                    **_looks(settings),
+                },
+                outputs=CUT,
+                work=partial(workshop.make_step, chain=chain, step=step),
+            ),
+            _training(
+                settings,
+                step.trained,
+                ("dense", step.cut),
+                partial(workshop.train_step, step=step),
+                settings.step_training(step.number),
+            ),
+        ]
+    found.append(
+        Stage(
+            name=chain.pruned,
+            needs=("data", chain.source) if measured else (chain.source,),
+            settings={
+                **_choosing(settings, chain),
+                "compensation": settings.compensation.value,
+                **(_looks(settings) if measured else {}),
+            },
+            outputs=(*CUT, SCORES),
+            work=partial(workshop.make_pruned, chain=chain),
+        )
+    )
+    if chain.refitted is not None:
+        work = partial(workshop.make_refitted, chain=chain)
+        looks = _looks(settings)
+        found.append(_recovery(settings, chain, chain.refitted, chain.pruned, work, **looks))
+    if chain.distilled is not None and chain.refitted is not None:
+        work = partial(workshop.make_distilled, chain=chain)
+        steps = settings.distill_steps
+        found.append(_recovery(settings, chain, chain.distilled, chain.refitted, work, steps=steps))
+    work = partial(workshop.make_finetuned, chain=chain)
+    found.append(_training(settings, name, ("dense", chain.recovered), work, settings.finetuning()))
+    return found
+
+
+def _recovery(
+    settings: StudySettings,
+    chain: Chain,
+    name: str,
+    before: str,
+    work: Callable[[Path], None],
+    **more: Any,
+) -> Stage:
+    return Stage(
+        name=name,
+        needs=("data", chain.source, before),
+        settings={"seed": settings.seed, **more},
+        # Its report names the images by where they are.
+        outputs=("slim.cfg", "slim.weights", "plan.json"),
+        work=work,
+    )
+
+
+def _choosing(settings: StudySettings, chain: Chain) -> dict[str, Any]:
+    """What decides which channels go."""
+    return {
+        "keep_macs": settings.keep_macs,
+        "criterion": chain.criterion,
+        "seed": settings.seed,
+        **_rounding(settings),
+    }
 
 
 def _dense(workshop: Workshop) -> Stage:
@@ -143,19 +216,6 @@ def _controls(workshop: Workshop) -> list[Stage]:
     whole, finetuning = settings.control_training(), settings.finetuning()
     dense = ("dense",)
     training = partial(_training, settings)
-    random = [_cut(workshop, "random-pruned", "random", workshop.make_random_pruned)]
-    if settings.refit:
-        random.append(
-            _refit(workshop, "random-refitted", "random-pruned", workshop.make_random_refitted)
-        )
-    if settings.distill_steps:
-        random.append(
-            _distill(
-                workshop, "random-distilled", "random-refitted", workshop.make_random_distilled
-            )
-        )
-    needs = ("dense", f"random-{workshop.recovered}")
-    random.append(training("random", needs, workshop.make_random, finetuning))
     known = {
         "scratch": [training("scratch", ("pruned",), workshop.make_scratch, whole)],
         "uniform": [
@@ -167,7 +227,7 @@ def _controls(workshop: Workshop) -> list[Stage]:
             ),
             training("uniform", ("uniform-pruned",), workshop.make_uniform, whole),
         ],
-        "random": random,
+        "random": _slimming(workshop, random_chain(settings), "random"),
         "half": [
             _narrow("half-pruned", workshop.make_half_pruned),
             training("half", ("half-pruned",), workshop.make_half, whole),
@@ -214,25 +274,6 @@ def _training(
     )
 
 
-def _cut(workshop: Workshop, name: str, criterion: str, work: Callable[[Path], None]) -> Stage:
-    settings = workshop.subject.settings
-    measured = criterion in MEASURED_CRITERIA
-    return Stage(
-        name=name,
-        needs=("data", workshop.source) if measured else (workshop.source,),
-        settings={
-            "keep_macs": settings.keep_macs,
-            "criterion": criterion,
-            "compensation": settings.compensation.value,
-            "seed": settings.seed,
-            **_rounding(settings),
-            **(_looks(settings) if measured else {}),
-        },
-        outputs=(*CUT, SCORES),
-        work=work,
-    )
-
-
 def _narrow(name: str, work: Callable[[Path], None], **chosen: Any) -> Stage:
     return Stage(name=name, needs=("dense",), settings=chosen, outputs=CUT, work=work)
 
@@ -241,36 +282,13 @@ def _rounding(settings: StudySettings) -> dict[str, int]:
     return {} if settings.multiple_of is None else {"multiple_of": settings.multiple_of}
 
 
-def _refit(workshop: Workshop, name: str, cut: str, work: Callable[[Path], None]) -> Stage:
-    settings = workshop.subject.settings
-    return Stage(
-        name=name,
-        needs=("data", workshop.source, cut),
-        settings={"seed": settings.seed, **_looks(settings)},
-        # Its report names the images by where they are.
-        outputs=("slim.cfg", "slim.weights", "plan.json"),
-        work=work,
-    )
-
-
-def _distill(workshop: Workshop, name: str, cut: str, work: Callable[[Path], None]) -> Stage:
-    settings = workshop.subject.settings
-    return Stage(
-        name=name,
-        needs=("data", workshop.source, cut),
-        settings={"seed": settings.seed, "steps": settings.distill_steps},
-        outputs=("slim.cfg", "slim.weights", "plan.json"),
-        work=work,
-    )
-
-
 def _looks(settings: StudySettings) -> dict[str, Any]:
     """What decides which images are looked at."""
     return {"calibration_images": settings.calibration_images, "hold_out": settings.hold_out}
 
 
 def _measuring(run: Path, settings: StudySettings, device: torch.device) -> list[Stage]:
-    networks = rows(settings)
+    networks, chain = rows(settings), outcome_chain(settings)
     made = tuple(stage for stage, _ in networks.values())
 
     def measuring(
@@ -299,9 +317,9 @@ def _measuring(run: Path, settings: StudySettings, device: torch.device) -> list
         ),
         measuring(
             "exported",
-            ("data", "dense", "pruned", "finetuned"),
+            ("data", "dense", *chain.cuts, "finetuned"),
             ("slim.cfg", "slim.weights", "slim.names", "slim.onnx", "checks.json"),
-            lambda folder: make_export(run, folder, decoded=settings.decoded),
+            lambda folder: make_export(run, folder, chain.cuts, decoded=settings.decoded),
             decoded=settings.decoded,
         ),
     ]

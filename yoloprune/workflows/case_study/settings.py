@@ -1,6 +1,6 @@
 """What a case study does: sizes, lengths, budgets; presets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from yoloprune.errors import UsageError
@@ -38,6 +38,8 @@ class StudySettings:
         sparsity: strength of the group lasso between training and pruning; 0 leaves that stage out.
         sparsity_epochs: its length.
         keep_macs: share of the dense network's MACs that is kept.
+        step: share of the dense network's MACs that goes with each cut; 0 cuts once.
+        step_epochs: of fine-tuning between two cuts.
         criterion: of the channels' scores, as for `yoloprune prune`; "bn-scale" is for networks
             that were trained with sparsity.
         refit: whether the pruned network is re-fitted, by training images without their labels,
@@ -67,6 +69,8 @@ class StudySettings:
     sparsity: float = 0.0
     sparsity_epochs: int = 0
     keep_macs: float = 0.3
+    step: float = 0.0
+    step_epochs: int = 0
     criterion: str = PRUNING.criterion
     refit: bool = True
     calibration_images: int = PRUNING.calibration_images
@@ -96,6 +100,15 @@ class StudySettings:
             raise UsageError(f"control {unknown[0]!r} is unknown (known: {', '.join(CONTROLS)})")
         if bool(self.sparsity) != bool(self.sparsity_epochs):
             raise UsageError("sparsity and sparsity_epochs must both be given, or neither")
+        if bool(self.step) != bool(self.step_epochs):
+            raise UsageError("step and step_epochs must both be given, or neither")
+        if self.step and not 0 < self.step < 1 - self.keep_macs:
+            raise UsageError(
+                "each cut must take more than 0 of the MACs and less than the "
+                f"{1 - self.keep_macs:g} that go in all, not {self.step:g}"
+            )
+        if self.step and self.sparsity:
+            raise UsageError("sparsity training and pruning in steps are two ways: choose one")
         if self.distill_steps < 0:
             raise UsageError(f"`distill_steps` must be 0 or more, not {self.distill_steps}")
         if self.distill_steps and not self.refit:
@@ -121,6 +134,11 @@ class StudySettings:
     def finetuning(self) -> TrainingConfig:
         """Of a pruned network."""
         return self._config(self.finetune_epochs, self.finetune_rate, warmup=FINETUNE.warmup)
+
+    def step_training(self, number: int) -> TrainingConfig:
+        """Of a network that is to be cut further: each step draws samples of its own."""
+        config = self._config(self.step_epochs, self.finetune_rate, warmup=FINETUNE.warmup)
+        return replace(config, seed=self.seed + number)
 
     def _config(
         self, epochs: int, rate: float, *, warmup: float = TRAIN.warmup, sparsity: float = 0.0
