@@ -89,6 +89,13 @@ def test_senseless_steps_are_refused(step: float, target: float) -> None:
         step_targets(step, target)
 
 
+@pytest.mark.parametrize("step", [1e-9, 5e-324])
+def test_more_steps_than_anybody_takes_are_refused(step: float) -> None:
+    with pytest.raises(UsageError, match="steps: give a larger one"):
+        step_targets(step, 0.3)
+    assert len(step_targets(0.0007, 0.3)) == 1000
+
+
 def test_it_stops_above_an_error() -> None:
     networks = list(
         follow(DENSE, step=0.2, keep=0.2, prune=prune_to, kept=share_of_macs, finetune=leave,

@@ -17,6 +17,9 @@ from yoloprune.workflows.choices import Schedule
 SCHEDULE = "schedule.json"
 """File of a run that says what it was started with."""
 
+MOST_STEPS = 1000
+"""Each takes seconds at least, and mostly minutes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledNetwork:
@@ -69,12 +72,15 @@ def step_targets(step: float, target: float, schedule: Schedule = Schedule.LINEA
     """Shares of the dense network after each step, the last one `target`.
 
     There are as many steps as it takes with `step` less each time. Raises `UsageError` unless
-    0 < step < 1 and 0 < target < 1.
+    0 < step < 1 and 0 < target < 1, and for more than `MOST_STEPS`.
     """
     if not (0 < step < 1 and 0 < target < 1):
         raise UsageError(f"`step` {step:g} and the fraction to keep, {target:g}, must be in (0, 1)")
     # Less a little: 0.1 / 0.05 is a hair above 2 in binary, and must not make three steps.
-    count = math.ceil((1 - target) / step - 1e-9)
+    steps = (1 - target) / step - 1e-9
+    if steps > MOST_STEPS:
+        raise UsageError(f"`step` {step:g} makes {steps:.3g} steps: give a larger one")
+    count = math.ceil(steps)
     if schedule is Schedule.CUBIC:
         return [target + (1 - target) * (1 - number / count) ** 3 for number in range(1, count + 1)]
     return [max(target, 1 - step * number) for number in range(1, count + 1)]
