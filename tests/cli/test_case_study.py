@@ -74,7 +74,7 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     assert "unknown (known: full, quarter, cpu, demo)" in refused(*START, "--preset", "huge", *out)
     both = ("--dense", "a.cfg", "a.weights", "--backbone", "b")
     assert "give only one of --dense, --backbone and --transfer" in refused(*START, *out, *both)
-    assert "less than the 0.7 that go in all, not 0.9" in refused(*START, *out, "--iterate", 0.9, 1)
+    assert "leaves no second cut, as 0.7 of the MACs" in refused(*START, *out, "--iterate", 0.9, 1)
     assert "is for the network of --dense" in refused(*START, *out, "--fit-heads")
     assert "not the folder of a case study" in refused("report", tmp_path)
     for seed in "01":

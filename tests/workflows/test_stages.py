@@ -12,6 +12,7 @@ from yoloprune.errors import RunError, YoloPruneError
 from yoloprune.training.distributed import World
 from yoloprune.workflows.stages import (
     Stage,
+    check_resumable,
     finished_stages,
     is_finished,
     read_manifest,
@@ -70,6 +71,32 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     run_stage(first(), tmp_path, ALONE)
     with pytest.raises(RunError, match=r"other settings \(share\)"):
         is_finished(first(share=0.4), tmp_path)
+
+
+def test_other_stages_are_refused_by_name(tmp_path: Path) -> None:
+    run_stage(first(), tmp_path, ALONE)
+    run_stage(second(), tmp_path, ALONE)
+    # Which is yet to be made: that it is not finished would be no help.
+    with pytest.raises(RunError, match=r"other stages \(first\): choose another folder"):
+        is_finished(replace(second(), needs=("first", "zeroth")), tmp_path)
+    assert not is_finished(replace(second(), needs=("zeroth",), kind="measuring"), tmp_path)
+
+
+def test_a_training_that_was_begun_otherwise_cannot_be_resumed(tmp_path: Path) -> None:
+    def stop(folder: Path) -> None:
+        (folder / "last.pt").write_text("")
+        raise RuntimeError("stopped")
+
+    training = replace(first(), kind="training", work=stop)
+    check_resumable(training, tmp_path)
+    with pytest.raises(RuntimeError, match="stopped"):
+        run_stage(training, tmp_path, ALONE)
+    check_resumable(training, tmp_path)
+    other = replace(training, settings={"share": 0.4, "pair": (1, 2)})
+    with pytest.raises(RunError, match=r"other settings \(share\)"):
+        check_resumable(other, tmp_path)
+    # Half of anything else is made anew.
+    check_resumable(replace(other, kind="making"), tmp_path)
 
 
 def test_an_input_made_anew_is_noticed(tmp_path: Path) -> None:

@@ -142,6 +142,17 @@ def is_finished(stage: Stage, run: Path) -> bool:
         raise
 
 
+def check_resumable(stage: Stage, run: Path) -> None:
+    """Raise `RunError` if what a stage has made, or a training begun, is not what is asked for now.
+
+    What may be thrown away is no reason: half of what is not trained, and measurements.
+    """
+    begun = run / stage.name / ATTEMPT
+    if not is_finished(stage, run) and stage.kind == "training" and begun.exists():
+        was = read_document(begun, Attempt, fault=RunError)
+        _compare_settings(was, _plain(stage.settings), begun.parent)
+
+
 def run_stage(stage: Stage, run: Path, here: World) -> None:
     """Do a stage's work and write its manifest; raises `RunError` if an input is missing."""
     folder = run / stage.name
@@ -209,20 +220,29 @@ def _attempt(stage: Stage, run: Path) -> Attempt:
         if manifest is None:
             raise RunError(f"stage {stage.name} needs {name}, which is not finished in {run}")
         inputs[name] = manifest.outputs
-    settings = json.loads(json.dumps(dict(stage.settings)))
-    return Attempt(stage=stage.name, inputs=inputs, settings=settings)
+    return Attempt(stage=stage.name, inputs=inputs, settings=_plain(stage.settings))
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON has them."""
+    found: dict[str, Any] = json.loads(json.dumps(dict(settings)))
+    return found
 
 
 def _compare(was: Attempt, now: Attempt, folder: Path) -> None:
+    _compare_settings(was, now.settings, folder)
+    if was.inputs != now.inputs:
+        raise _outdated(folder)
+
+
+def _compare_settings(was: Attempt, now: Mapping[str, Any], folder: Path) -> None:
     # A setting that the run's version did not have yet had no effect on it.
-    changed = [key for key, value in was.settings.items() if value != now.settings.get(key)]
+    changed = [key for key, value in was.settings.items() if value != now.get(key)]
     if changed:
         raise RunError(
             f"{folder} was made with other settings ({', '.join(sorted(changed))}): "
             "choose another folder, or delete that one and those of later stages"
         )
-    if was.inputs != now.inputs:
-        raise _outdated(folder)
 
 
 def _outdated(folder: Path) -> RunError:

@@ -13,7 +13,6 @@ def test_each_training_has_its_own_length_and_rate() -> None:
         TINY, epochs=9, finetune_epochs=4, sparsity=0.5, sparsity_epochs=3, evaluate_every=5,
         learning_rate=0.2, finetune_rate=0.1,
     )  # fmt: skip
-    assert settings.control_training().epochs == 13
     configs = (settings.training(), settings.sparse_training(), settings.finetuning())
     assert [config.epochs for config in configs] == [9, 3, 4]
     assert [config.evaluate_every for config in configs] == [5, 3, 4]
@@ -38,17 +37,30 @@ def test_sparsity_has_a_strength_and_a_length() -> None:
 
 
 def test_steps_have_a_size_and_a_length_and_are_a_way_of_their_own() -> None:
-    with pytest.raises(UsageError, match="must both be given, or neither"):
-        replace(TINY, step=0.1)
-    for step in (-0.1, 0.5, 0.7, math.nan):
-        with pytest.raises(UsageError, match=r"less than the 0\.5 that go in all"):
-            replace(TINY, keep_macs=0.5, step=step, step_epochs=1)
+    for step, epochs in ((0.1, 0), (0.0, 1), (0.1, -1), (-0.1, 1), (math.nan, 1)):
+        with pytest.raises(UsageError, match="takes a fraction of the MACs and a number of epochs"):
+            replace(TINY, step=step, step_epochs=epochs)
+    # 1 - 0.7 is a hair above 0.3 in binary.
+    for keep, step in ((0.5, 0.5), (0.5, 0.7), (0.7, 0.3)):
+        with pytest.raises(UsageError, match="leaves no second cut"):
+            replace(TINY, keep_macs=keep, step=step, step_epochs=1)
+    with pytest.raises(UsageError, match="give a larger one"):
+        replace(TINY, step=1e-9, step_epochs=1)
     with pytest.raises(UsageError, match="two ways: choose one"):
         replace(TINY, step=0.1, step_epochs=1, sparsity=0.5, sparsity_epochs=1)
     between = replace(TINY, step=0.1, step_epochs=3, finetune_rate=0.1, seed=5)
     configs = [between.step_training(number) for number in (1, 2)]
     assert [config.seed for config in configs] == [6, 7]
     assert {(config.epochs, config.learning_rate) for config in configs} == {(3, 0.1)}
+
+
+def test_controls_are_trained_as_long_as_the_outcome() -> None:
+    settings = replace(TINY, epochs=9, finetune_epochs=4)
+    steps = replace(settings, keep_macs=0.3, step=0.3, step_epochs=2)
+    sparse = replace(settings, sparsity=0.5, sparsity_epochs=3)
+    assert steps.cuts == 3
+    assert [each.longer_training().epochs for each in (settings, steps, sparse)] == [4, 8, 7]
+    assert [each.control_training().epochs for each in (settings, steps, sparse)] == [13, 17, 16]
 
 
 def test_distillation_goes_on_from_the_refit() -> None:

@@ -19,7 +19,14 @@ from tests.processes import begun, ended, in_ranks
 from tests.reporters import Heard
 from tests.workflows.case_study.tiny import TINY, shrink
 from tests.workflows.case_study.tiny import study as study_of
-from yoloprune.errors import ClassesError, DatasetError, RunError, UsageError, YoloPruneError
+from yoloprune.errors import (
+    ClassesError,
+    DatasetError,
+    PlanError,
+    RunError,
+    UsageError,
+    YoloPruneError,
+)
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.initialization import random_state
 from yoloprune.frontends.darknet.parser import read_cfg, write_cfg
@@ -29,7 +36,7 @@ from yoloprune.pruning.groups import analyze
 from yoloprune.pruning.plan import kept_filters
 from yoloprune.report.pruning import channels_by_layer
 from yoloprune.report.study import Study
-from yoloprune.workflows.case_study import measurements
+from yoloprune.workflows.case_study import collect, measurements
 from yoloprune.workflows.case_study.collect import read_study
 from yoloprune.workflows.case_study.study import TimeIsUpError, case_study, report
 from yoloprune.workflows.evaluate import evaluate
@@ -284,7 +291,7 @@ def test_channels_go_in_cuts_with_training_between_them(
     ]
     assert 0.5 < shares[0] <= 0.75 and shares[1] <= 0.5
     document = json.loads((out / "report.json").read_text())
-    assert "2 cuts of 0.25" in document["notes"]["Pruned"]
+    assert "2 cuts of at most 0.25" in document["notes"]["Pruned"]
     assert "in as many cuts" in document["notes"]["Random"]
     assert "--iterate 0.25 1" in document["commands"][0]["line"]
     assert any("Each of 2 cuts equals" in check["statement"] for check in document["checks"])
@@ -304,6 +311,12 @@ def test_channels_go_in_cuts_with_training_between_them(
         row["slim"] for row in channels_by_layer(dense, slim).values()
     ]
     assert found.training["Between cuts"].epochs == 1
+    with monkeypatch.context() as patch:
+        # What a grouped convolution that the first cut made depthwise comes to.
+        patch.setattr(collect, "compose", _refused)
+        assert read_study(out).selection is None
+    seeds = {command["stage"]: command["seed"] for command in document["commands"]}
+    assert (seeds["step 1, fine-tuning"], seeds["fine-tuning"]) == (1, 0)
     monkeypatch.chdir(tmp_path)
     for command in document["commands"][1:-2]:
         if not command["stage"].startswith("random"):
@@ -316,6 +329,10 @@ def test_channels_go_in_cuts_with_training_between_them(
     # Who cut at once is not told that something has yet to be made.
     with pytest.raises(RunError, match=r"was made from other stages .*choose another folder"):
         start(out, dense=given, step=0.0, step_epochs=0, keep_macs=0.5)
+
+
+def _refused(*_: object) -> None:
+    raise PlanError("the parts must keep equally many")
 
 
 def test_epochs_without_effect_are_told_of(

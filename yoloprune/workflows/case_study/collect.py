@@ -9,7 +9,7 @@ import numpy as np
 
 from yoloprune.counting import counted
 from yoloprune.documents import read_document
-from yoloprune.errors import DatasetError, RunError
+from yoloprune.errors import DatasetError, PlanError, RunError
 from yoloprune.exporters.interface import OnnxForm, interface, interface_lines
 from yoloprune.frontends.darknet.cost import cost
 from yoloprune.frontends.darknet.parser import read_cfg
@@ -171,14 +171,14 @@ def _notes(subject: Subject, fitted: int) -> dict[str, str]:
         original = f"{own} from the first layers' weights that were given."
     elif subject.transfer is not None:
         original = f"{own} from the weights of another network, where the two agree."
-    more = counted(settings.finetune_epochs, "epoch")
-    tuned = f"{more} with the original as teacher"
+    more = counted(settings.later_epochs, "epoch")
+    tuned = f"{counted(settings.finetune_epochs, 'epoch')} with the original as teacher"
     alike = "re-fitted alike, " if settings.refit else ""
     alike = "re-fitted and distilled alike, " if settings.distill_steps else alike
     recovered = "re-fitted" if settings.refit else "pruned"
     recovered = "distilled" if settings.distill_steps else recovered
     chain = outcome_chain(settings)
-    origin = "the original" if chain.source == "dense" else "what the last cut was made of"
+    origin = "the original" if chain.source == "dense" else "the network that was cut last"
     alike = f"in as many cuts, {alike}" if chain.steps else alike
     return {
         ORIGINAL: original,
@@ -218,8 +218,8 @@ def _in_steps(settings: StudySettings) -> str:
     if not chain.steps:
         return ""
     return (
-        f" in {len(chain.cuts)} cuts of {settings.step:g} of the original's MACs, after each but "
-        f"the last {'re-fitted and ' if settings.refit else ''}trained for "
+        f" in {settings.cuts} cuts of at most {settings.step:g} of the original's MACs, after each "
+        f"but the last {'re-fitted and ' if settings.refit else ''}trained for "
         f"{counted(settings.step_epochs, 'epoch')} with the original as teacher"
     )
 
@@ -284,13 +284,20 @@ def _seconds(run: Path, stage: str, subject: Subject) -> float | None:
     return sum(found.seconds for found in manifests if found is not None) or None
 
 
-def _selection(run: Path, settings: StudySettings) -> Selection:
-    """What went of the network that was cut first, and by which scores, if it was cut once."""
+def _selection(run: Path, settings: StudySettings) -> Selection | None:
+    """What went of the network that was cut first, and by which scores, if it was cut once.
+
+    None where no plan of that network says what several cuts did.
+    """
     chain = outcome_chain(settings)
     sources = (*(step.source for step in chain.steps), chain.source)
     graph, plan = _cut(run, sources[0], chain.cuts[0])
     for source, cut in zip(sources[1:], chain.cuts[1:], strict=True):
-        plan = compose(graph, plan, *_cut(run, source, cut))
+        try:
+            plan = compose(graph, plan, *_cut(run, source, cut))
+        except PlanError:
+            # Whole groups of a convolution that an earlier cut made depthwise went.
+            return None
     if chain.steps:
         return Selection(plan=replace(plan, criterion=chain.criterion), scores={})
     path = run / chain.pruned / SCORES

@@ -37,7 +37,7 @@ def commands(run: Path, subject: Subject) -> list[Command]:
         Command(
             stage=stage,
             line=shlex.join(["yoloprune", *words]),
-            seed=subject.settings.seed if "--seed" in words else None,
+            seed=int(words[words.index("--seed") + 1]) if "--seed" in words else None,
         )
         for stage, words in lines.items()
     ]
@@ -107,17 +107,21 @@ def _original(subject: Subject, data: StudyData) -> dict[str, list[str]]:
 
 def _outcome(run: Path, subject: Subject, data: StudyData) -> dict[str, list[str]]:
     chain = outcome_chain(subject.settings)
-    return _slimming(run, subject, data, chain) | {
-        "fine-tuning": _finetuning(
-            subject, data, chain.pruned, "finetuned", subject.settings.finetuning()
-        )
-    }
+    return _slimming(run, subject, data, chain, "", ("fine-tuning", "finetuned"))
 
 
 def _slimming(
-    run: Path, subject: Subject, data: StudyData, chain: Chain, title: str = ""
+    run: Path,
+    subject: Subject,
+    data: StudyData,
+    chain: Chain,
+    title: str,
+    tuned: tuple[str, str],
 ) -> dict[str, list[str]]:
-    """The commands of a chain, under its title, as far as they can be told yet."""
+    """The commands of a chain, under its title, as far as they can be told yet.
+
+    `tuned` are what its fine-tuning is called, and the stage's name.
+    """
     settings, found = subject.settings, dict[str, list[str]]()
     for step in chain.steps:
         what, seed = f"{title}step {step.number}", settings.seed + step.number
@@ -141,6 +145,8 @@ def _slimming(
         steps = settings.distill_steps
         words += ["--distill-steps", str(steps)] if steps else []
         found[f"{title}{'re-fitting and distillation' if steps else 're-fitting'}"] = words
+    what, stage = tuned
+    found[what] = _finetuning(subject, data, chain.pruned, stage, settings.finetuning())
     return found
 
 
@@ -158,10 +164,9 @@ def _left(run: Path, stage: str, share: float) -> float | None:
 def _controls(run: Path, subject: Subject, data: StudyData) -> dict[str, list[str]]:
     settings = subject.settings
     whole = _training(data, settings, settings.control_training())
-    more = _training(data, settings, settings.finetuning())
+    more = _training(data, settings, settings.longer_training())
     chain = random_chain(settings)
-    random = _slimming(run, subject, data, chain, "random ")
-    random["random"] = _finetuning(subject, data, chain.pruned, "random", settings.finetuning())
+    random = _slimming(run, subject, data, chain, "random ", ("random", "random"))
     smaller = [run / "smaller-input" / f"best.{kind}" for kind in ("cfg", "weights")]
     known = {
         "scratch": {

@@ -238,9 +238,12 @@ class Workshop:
         self._from_nothing(folder, self._network("half-pruned", "slim"))
 
     def make_longer(self, folder: Path) -> None:
-        """Train the dense network for as many epochs more as the outcome was."""
+        """Train the dense network for as many epochs more as the outcome."""
         self._fit(
-            folder, read_study_data(self.run), self._network("dense"), self.settings.finetuning()
+            folder,
+            read_study_data(self.run),
+            self._network("dense"),
+            self.settings.longer_training(),
         )
 
     def make_smaller_input(self, folder: Path) -> None:
@@ -266,7 +269,7 @@ class Workshop:
         """Fine-tune the dense network to the smaller input."""
         network = self._network("smaller-input")
         _, height, width = darknet(network).spec.input_shape
-        config = replace(self.settings.finetuning(), image_size=(height, width))
+        config = replace(self.settings.longer_training(), image_size=(height, width))
         self._fit(folder, read_study_data(self.run), network, config)
 
     def make_int8(self, folder: Path) -> None:

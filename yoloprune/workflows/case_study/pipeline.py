@@ -27,10 +27,13 @@ from yoloprune.workflows.case_study.measurements import (
 from yoloprune.workflows.case_study.networks import INT8, SCORES, Workshop
 from yoloprune.workflows.case_study.settings import Control, StudySettings
 from yoloprune.workflows.case_study.subject import Subject, check_same, read_subject, write_subject
-from yoloprune.workflows.stages import Stage, is_finished, read_manifest, run_stage
+from yoloprune.workflows.stages import Stage, check_resumable, is_finished, read_manifest, run_stage
 
 TRAINED = ("best.cfg", "best.weights")
-CUT = ("slim.cfg", "slim.weights", "plan.json", "report.json")
+RECOVERED = ("slim.cfg", "slim.weights", "plan.json")
+"""Without its report, which names images, or the network that was cut, by where they are."""
+
+CUT = (*RECOVERED, "report.json")
 
 CONTROL_ROWS: dict[Control, str] = {
     "scratch": "Scratch",
@@ -114,7 +117,7 @@ def _slimming(workshop: Workshop, chain: Chain, name: str) -> list[Stage]:
                     "refit": settings.refit,
                     **_looks(settings),
                 },
-                outputs=CUT,
+                outputs=RECOVERED,
                 work=partial(workshop.make_step, chain=chain, step=step),
             ),
             _training(
@@ -163,8 +166,7 @@ def _recovery(
         name=name,
         needs=("data", chain.source, before),
         settings={"seed": settings.seed, **more},
-        # Its report names the images by where they are.
-        outputs=("slim.cfg", "slim.weights", "plan.json"),
+        outputs=RECOVERED,
         work=work,
     )
 
@@ -213,7 +215,7 @@ def _dense(workshop: Workshop) -> Stage:
 
 def _controls(workshop: Workshop) -> list[Stage]:
     settings = workshop.subject.settings
-    whole, finetuning = settings.control_training(), settings.finetuning()
+    whole, more = settings.control_training(), settings.longer_training()
     dense = ("dense",)
     training = partial(_training, settings)
     known = {
@@ -232,7 +234,7 @@ def _controls(workshop: Workshop) -> list[Stage]:
             _narrow("half-pruned", workshop.make_half_pruned),
             training("half", ("half-pruned",), workshop.make_half, whole),
         ],
-        "longer": [training("longer", dense, workshop.make_longer, finetuning)],
+        "longer": [training("longer", dense, workshop.make_longer, more)],
         "smaller": [
             Stage(
                 name="smaller-input",
@@ -241,7 +243,7 @@ def _controls(workshop: Workshop) -> list[Stage]:
                 outputs=TRAINED,
                 work=workshop.make_smaller_input,
             ),
-            training("smaller", ("smaller-input",), workshop.make_smaller, finetuning),
+            training("smaller", ("smaller-input",), workshop.make_smaller, more),
         ],
         "int8": [
             Stage(
@@ -328,15 +330,15 @@ def _measuring(run: Path, settings: StudySettings, device: torch.device) -> list
 def begin(run: Path, subject: Subject, todo: list[Stage]) -> None:
     """Write down what the run is a study of.
 
-    Raises `RunError`, and leaves the run as it was, if it is one of something else or a finished
-    stage was made otherwise than it is asked for now.
+    Raises `RunError`, and leaves the run as it was, if it is one of something else or a stage was
+    made, or a training begun, otherwise than it is asked for now.
     """
     was = read_subject(run)
     # Before its data is prepared a run is a study of nothing yet: what was wrong can be put right.
     if was is not None and read_manifest(run / "data") is not None:
         check_same(run, was, subject)
         for stage in todo:
-            is_finished(stage, run)
+            check_resumable(stage, run)
     if (latest := read_subject(run)) is not None:
         # Another process may have added controls in the meantime.
         controls = dict.fromkeys((*latest.settings.controls, *subject.settings.controls))

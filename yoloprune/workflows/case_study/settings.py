@@ -8,18 +8,18 @@ from yoloprune.pruning.choices import Compensation
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA, criterion_named
 from yoloprune.training.config import FINETUNE, TRAIN, ImageSize, Precision, TrainingConfig
 from yoloprune.workflows.defaults import PRUNING
+from yoloprune.workflows.schedule import step_targets
 
 Control = Literal["scratch", "uniform", "random", "half", "longer", "smaller", "int8"]
 """What an expert asks for beside the pruned network.
 
-`scratch`: the slim architecture trained from random weights, as long as the dense network and the
-fine-tuning together.
+`scratch`: the slim architecture trained from random weights, as long as the outcome in all.
 `uniform`: a network with the same share of channels in every group and the same MACs, trained so.
 `random`: random channels removed instead of the low-scoring ones, then recovered alike.
 `half`: a network of a quarter of the MACs, by about half of every group's channels, trained so.
-`longer`: the original trained for as many epochs more as the pruned network is fine-tuned.
-`smaller`: the original fine-tuned to the largest input with which it is no slower than the slim
-network.
+`longer`: the original trained for as many epochs more as the outcome.
+`smaller`: the original trained as long to the largest input with which it is no slower than the
+slim network.
 `int8`: the original in int8 for ONNX Runtime, without training.
 """
 
@@ -100,12 +100,15 @@ class StudySettings:
             raise UsageError(f"control {unknown[0]!r} is unknown (known: {', '.join(CONTROLS)})")
         if bool(self.sparsity) != bool(self.sparsity_epochs):
             raise UsageError("sparsity and sparsity_epochs must both be given, or neither")
-        if bool(self.step) != bool(self.step_epochs):
-            raise UsageError("step and step_epochs must both be given, or neither")
-        if self.step and not 0 < self.step < 1 - self.keep_macs:
+        if (self.step or self.step_epochs) and not (self.step > 0 and self.step_epochs > 0):
             raise UsageError(
-                "each cut must take more than 0 of the MACs and less than the "
-                f"{1 - self.keep_macs:g} that go in all, not {self.step:g}"
+                "pruning in steps takes a fraction of the MACs and a number of epochs, both above "
+                f"0, not {self.step:g} and {self.step_epochs}"
+            )
+        if self.step and self.cuts < 2:
+            raise UsageError(
+                f"a step of {self.step:g} leaves no second cut, as {1 - self.keep_macs:g} of the "
+                "MACs go in all: give a smaller one"
             )
         if self.step and self.sparsity:
             raise UsageError("sparsity training and pruning in steps are two ways: choose one")
@@ -113,6 +116,17 @@ class StudySettings:
             raise UsageError(f"`distill_steps` must be 0 or more, not {self.distill_steps}")
         if self.distill_steps and not self.refit:
             raise UsageError("`distill_steps` go on from the re-fit: leave that in, or give none")
+
+    @property
+    def cuts(self) -> int:
+        """How many times channels are removed."""
+        return len(step_targets(self.step, self.keep_macs)) if self.step else 1
+
+    @property
+    def later_epochs(self) -> int:
+        """Of all training of the outcome after that of the dense network."""
+        between = self.sparsity_epochs + (self.cuts - 1) * self.step_epochs
+        return between + self.finetune_epochs
 
     @property
     def compensation(self) -> Compensation:
@@ -125,7 +139,11 @@ class StudySettings:
 
     def control_training(self) -> TrainingConfig:
         """Of a control from random weights: as many epochs as the outcome had."""
-        return self._config(self.epochs + self.finetune_epochs, self.learning_rate)
+        return self._config(self.epochs + self.later_epochs, self.learning_rate)
+
+    def longer_training(self) -> TrainingConfig:
+        """Of a control from the dense network: as many epochs as the outcome had after it."""
+        return self._config(self.later_epochs, self.finetune_rate, warmup=FINETUNE.warmup)
 
     def sparse_training(self) -> TrainingConfig:
         """Of the dense network with the group lasso."""
