@@ -3,6 +3,8 @@ import copy
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
+from onnx import helper, numpy_helper
 
 from tests.quantization.networks import depthwise_network, images
 from yoloprune.quantization.nodes import (
@@ -30,6 +32,19 @@ def test_where_nodes_stand() -> None:
     assert ending(network, 2) == {"c2", "leaky2", "c3", "decode"}
     assert with_activation(network, "c2") == {"c2", "leaky2"}
     assert with_activation(network, "c1") == {"c1"}  # The norm alone reads it.
+
+
+def test_nothing_is_left_of_what_decoding_read(capfd: pytest.CaptureFixture[str]) -> None:
+    network = prepared(depthwise_network())
+    network.graph.initializer.append(numpy_helper.from_array(np.float32([2]), "factor"))
+    network.graph.node[-1].output[0] = "s"
+    network.graph.node.append(helper.make_node("Mul", ["s", "factor"], ["y"], name="scale"))
+    cut = undecoded(network)
+    assert "factor" not in {array.name for array in cut.graph.initializer}
+    assert len(cut.graph.initializer) == len(network.graph.initializer) - 1
+    # It warns of arrays that nothing reads, on a line each.
+    onnxruntime.InferenceSession(cut.SerializeToString())
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_is_calibrated_ends_at_the_heads() -> None:

@@ -7,6 +7,8 @@ only have to keep up.
 import copy
 from typing import TYPE_CHECKING
 
+from yoloprune.frontends.onnx.protos import captured
+
 if TYPE_CHECKING:
     import onnx
 
@@ -48,6 +50,11 @@ def undecoded(model: "onnx.ModelProto") -> "onnx.ModelProto":
     del found.graph.node[:], found.graph.output[:]
     found.graph.node.extend(kept)
     found.graph.output.extend(ends)
+    # ONNX Runtime warns of each array that nothing reads.
+    read_by = {name for node in kept for name in (*node.input, *captured(node))}
+    arrays = [array for array in model.graph.initializer if array.name in read_by]
+    del found.graph.initializer[:]
+    found.graph.initializer.extend(arrays)
     return found
 
 
