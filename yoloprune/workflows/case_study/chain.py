@@ -1,9 +1,11 @@
 """The stages between the original and the network that is fine-tuned, by name, in their order."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from yoloprune.frontends.darknet.cost import cost
+from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.workflows.case_study.settings import StudySettings
-from yoloprune.workflows.schedule import step_targets
 from yoloprune.workflows.steps import step_folder
 
 
@@ -69,8 +71,7 @@ def random_chain(settings: StudySettings) -> Chain:
 
 def _chain(settings: StudySettings, criterion: str, prefix: str) -> Chain:
     source, steps = "sparse" if settings.sparsity else "dense", []
-    shares = step_targets(settings.step, settings.keep_macs)[:-1] if settings.step else []
-    for number, share in enumerate(shares, 1):
+    for number, share in enumerate(settings.targets[:-1], 1):
         cut = f"{prefix}{step_folder(number)}"
         step = Step(number=number, share=share, source=source, cut=cut, trained=f"{cut}-trained")
         steps.append(step)
@@ -83,3 +84,15 @@ def _chain(settings: StudySettings, criterion: str, prefix: str) -> Chain:
         refitted=f"{prefix}refitted" if settings.refit else None,
         distilled=f"{prefix}distilled" if settings.distill_steps else None,
     )
+
+
+def stage_macs(run: Path, stage: str) -> int:
+    """MACs of the network that a finished training stage left: its weights are not read."""
+    return cost(read_cfg(run / stage / "best.cfg")).macs
+
+
+def share_left(run: Path, stage: str, share: float) -> float:
+    """The share of its own MACs that a stage's network keeps at a share of the original's."""
+    if stage in ("dense", "sparse"):
+        return share
+    return min(1.0, share / (stage_macs(run, stage) / stage_macs(run, "dense")))

@@ -214,8 +214,7 @@ def _notes(subject: Subject, fitted: int) -> dict[str, str]:
 
 def _in_steps(settings: StudySettings) -> str:
     """How many cuts the network was pruned in, and what came between them."""
-    chain = outcome_chain(settings)
-    if not chain.steps:
+    if settings.cuts == 1:
         return ""
     return (
         f" in {settings.cuts} cuts of at most {settings.step:g} of the original's MACs, after each "

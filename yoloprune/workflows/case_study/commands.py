@@ -4,13 +4,11 @@ import shlex
 from pathlib import Path
 
 from yoloprune.data.anchors import format_anchors
-from yoloprune.frontends.darknet.cost import cost
-from yoloprune.frontends.darknet.parser import read_cfg
 from yoloprune.pruning.plan import read_before
 from yoloprune.pruning.score.on_weights import MEASURED_CRITERIA
 from yoloprune.report.study import Command
 from yoloprune.training.config import TrainingConfig
-from yoloprune.workflows.case_study.chain import Chain, outcome_chain, random_chain
+from yoloprune.workflows.case_study.chain import Chain, outcome_chain, random_chain, share_left
 from yoloprune.workflows.case_study.data import TRAINING, StudyData, read_study_data
 from yoloprune.workflows.case_study.measurements import THREADS
 from yoloprune.workflows.case_study.networks import HALF
@@ -125,18 +123,19 @@ def _slimming(
     settings, found = subject.settings, dict[str, list[str]]()
     for step in chain.steps:
         what, seed = f"{title}step {step.number}", settings.seed + step.number
-        source, share = _pair_of(subject, step.source), _left(run, step.source, step.share)
-        if share is None:
+        if not _is_known(run, step.source):
             return found
+        source, share = _pair_of(subject, step.source), share_left(run, step.source, step.share)
         found[f"{what}, pruning"] = _pruning(run, subject, chain, source, share, step.cut, seed)
         if settings.refit:
             found[f"{what}, re-fitting"] = _refitting(run, settings, source, step.cut, seed)
         found[f"{what}, fine-tuning"] = _finetuning(
             subject, data, step.cut, step.trained, settings.step_training(step.number)
         )
-    source, share = _pair_of(subject, chain.source), _left(run, chain.source, settings.keep_macs)
-    if share is None:
+    if not _is_known(run, chain.source):
         return found
+    source = _pair_of(subject, chain.source)
+    share = share_left(run, chain.source, settings.keep_macs)
     found[f"{title}pruning"] = _pruning(
         run, subject, chain, source, share, chain.pruned, settings.seed
     )
@@ -150,15 +149,9 @@ def _slimming(
     return found
 
 
-def _left(run: Path, stage: str, share: float) -> float | None:
-    """The share of a network's own MACs that is this share of the original's; None if unknown."""
-    if stage in ("dense", "sparse"):
-        return share
-    paths = [run / name / "best.cfg" for name in ("dense", stage)]
-    if not all(path.exists() for path in paths):
-        return None
-    dense, own = (cost(read_cfg(path)).macs for path in paths)
-    return min(1.0, share / (own / dense))
+def _is_known(run: Path, stage: str) -> bool:
+    """Whether it can be told how much is left of a stage's network."""
+    return stage in ("dense", "sparse") or (run / stage / "best.cfg").exists()
 
 
 def _controls(run: Path, subject: Subject, data: StudyData) -> dict[str, list[str]]:

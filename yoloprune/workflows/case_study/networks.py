@@ -27,7 +27,7 @@ from yoloprune.reporter import SILENT
 from yoloprune.training.config import TrainingConfig
 from yoloprune.training.heads import fit_heads
 from yoloprune.training.run_folder import CHECKPOINT, write_network
-from yoloprune.workflows.case_study.chain import Chain, Step
+from yoloprune.workflows.case_study.chain import Chain, Step, share_left, stage_macs
 from yoloprune.workflows.case_study.data import TRAINING, StudyData, read_study_data
 from yoloprune.workflows.case_study.settings import StudySettings
 from yoloprune.workflows.case_study.subject import Subject
@@ -136,7 +136,7 @@ class Workshop:
         settings, network = self.settings, self._network(step.source)
         seed = settings.seed + step.number
         looks = settings.refit or chain.criterion in MEASURED_CRITERIA
-        left = self._left(network)
+        left = share_left(self.run, step.source, settings.keep_macs)
         rounding = rounded(
             network.graph,
             {"macs": left},
@@ -147,7 +147,7 @@ class Workshop:
             SILENT,
         )
         steps = ChannelSteps(
-            dense_macs=self._network("dense").cost.macs,
+            dense_macs=stage_macs(self.run, "dense"),
             criterion=chain.criterion,
             scope=PRUNING.scope,
             multiple_of=rounding.multiple_of,
@@ -172,7 +172,7 @@ class Workshop:
         measured = chain.criterion in MEASURED_CRITERIA
         found = prune(
             network,
-            {"macs": self._left(network)},
+            {"macs": share_left(self.run, chain.source, self.settings.keep_macs)},
             criterion=chain.criterion,
             compensation=method,
             calibration=self._calibration(network) if measured else None,
@@ -334,11 +334,6 @@ class Workshop:
 
     def _network(self, stage: str, name: str = "best") -> Model:
         return load(self.run / stage / f"{name}.cfg")
-
-    def _left(self, network: Model) -> float:
-        """The share of its MACs that a network keeps when the budget is met."""
-        share = network.cost.macs / self._network("dense").cost.macs
-        return min(1.0, self.settings.keep_macs / share)
 
     def _finetune(self, folder: Path, network: Model, config: TrainingConfig) -> None:
         data, teacher = read_study_data(self.run), self._network("dense")

@@ -118,9 +118,14 @@ class StudySettings:
             raise UsageError("`distill_steps` go on from the re-fit: leave that in, or give none")
 
     @property
+    def targets(self) -> list[float]:
+        """Shares of the dense network's MACs that are left after each cut."""
+        return step_targets(self.step, self.keep_macs) if self.step else [self.keep_macs]
+
+    @property
     def cuts(self) -> int:
         """How many times channels are removed."""
-        return len(step_targets(self.step, self.keep_macs)) if self.step else 1
+        return len(self.targets)
 
     @property
     def later_epochs(self) -> int:
